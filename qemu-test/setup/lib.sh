@@ -1,0 +1,154 @@
+# Shared by the set-up steps: where the cache lies, how a step's directory is
+# keyed and made, which mirror to use, and how failures are said.
+# shellcheck shell=bash
+
+here=$(cd "$(dirname "${BASH_SOURCE[0]}")" && pwd)
+checkout=$(cd "$here/../.." && pwd)
+cache=${XDG_CACHE_HOME:-$HOME/.cache}/ipvs-rust
+# shellcheck source=qemu-test/setup/pins
+. "$here/pins"
+
+die() {
+	printf 'error: %s\n' "$*" >&2
+	exit 1
+}
+
+say() {
+	printf 'setup: %s\n' "$*" >&2
+}
+
+# Runs a command as root of its own user namespace where we are not root.
+as_root() {
+	if [ "$(id -u)" = 0 ]; then
+		"$@"
+	else
+		unshare --map-root-user --map-auto "$@"
+	fi
+}
+
+need_root_or_namespaces() {
+	[ "$(id -u)" = 0 ] && return
+	unshare --map-root-user --map-auto -m true 2>/dev/null ||
+		die "neither root nor allowed to make user namespaces; run as root, or: sysctl kernel.unprivileged_userns_clone=1, apt install uidmap, and give $(id -un) a range in /etc/subuid and /etc/subgid"
+}
+
+need_disk() { # GiB
+	local free
+	mkdir -p "$cache"
+	free=$(df --output=avail -k "$cache" | tail -n 1)
+	[ "$((free / 1048576))" -ge "$1" ] ||
+		die "only $((free / 1048576)) GiB free in $cache, this step needs $1; free some, or set XDG_CACHE_HOME to a larger disk"
+}
+
+need_mmdebstrap() {
+	command -v mmdebstrap >/dev/null && return
+	[ "$(id -u)" = 0 ] || die "mmdebstrap is missing; run once as root: apt-get install mmdebstrap"
+	say "installing mmdebstrap"
+	{ apt-get update && apt-get install -y --no-install-recommends mmdebstrap; } >"$cache/mmdebstrap.log" 2>&1 ||
+		die "mmdebstrap is missing and apt-get could not install it; see $cache/mmdebstrap.log"
+}
+
+# Prints a short key of the files (comments left out) and words given.
+key() {
+	local f
+	for f in "$@"; do
+		if [ -f "$f" ]; then sed '/^[[:space:]]*#/d' "$f"; else echo "$f"; fi
+	done | sha256sum | cut -c 1-10
+}
+
+packages() { # list file -> a,b,c
+	sed '/^#/d;/^$/d' "$1" | paste -sd ,
+}
+
+# step NAME KEY GIB WHAT FUNCTION: makes $cache/NAME-KEY by calling
+# FUNCTION on a temporary directory beside it, once, and prints its path.
+# Output goes to NAME.log; a run that was interrupted leaves only *.tmp.
+step() {
+	local name=$1 dir=$cache/$1-$2 gib=$3 what=$4 make=$5 start=$SECONDS lock
+	if [ ! -e "$dir" ]; then
+		need_disk "$gib"
+		exec {lock}>"$cache/$name.lock"
+		flock -n "$lock" || {
+			say "$name: another run is making it, waiting"
+			flock "$lock"
+		}
+		if [ ! -e "$dir" ]; then
+			say "$name: $what"
+			as_root rm -rf "$cache/$name-"*.tmp
+			mkdir "$dir.tmp"
+			# A child shell, so that `set -e` holds within FUNCTION.
+			(set -e; "$make" "$dir.tmp") >"$cache/$name.log" 2>&1 {lock}>&- &
+			wait $! || failed "$name"
+			mv "$dir.tmp" "$dir"
+			say "$name: done in $((SECONDS - start)) s"
+		fi
+		exec {lock}>&-
+	fi
+	echo "$dir"
+}
+
+# The most likely reasons in a failed step's log, in one line.
+failed() {
+	local log=$cache/$1.log
+	if grep -qE 'Unable to locate package|was not found|no installation candidate' "$log"; then
+		die "$1: the mirror no longer has kernel package $KERNEL_PACKAGE (or another one: see $log); move the pin in qemu-test/setup/pins to a version it has"
+	elif grep -qE 'Failed to fetch|Could not resolve|Temporary failure|Could not connect' "$log"; then
+		die "$1: the mirror does not answer; check the network and apt's sources, see $log"
+	elif grep -q 'No space left' "$log"; then
+		die "$1: the disk is full; free some, or set XDG_CACHE_HOME to a larger disk"
+	fi
+	die "$1: failed: $(grep -iE '(^E:|error)' "$log" | tail -n 1 | cut -c 1-200) (see $log)"
+}
+
+# Prints the machine's own Debian mirror as "[options] URI": the first entry
+# of apt's sources that serves a Debian release's main component and is not
+# a security archive. Both apt formats; other vendors' suites do not match.
+mirror() {
+	local dir=${APT_SOURCES_DIR:-/etc/apt} found
+	found=$(cat /dev/null "$dir"/sources.list.d/*.sources 2>/dev/null | awk -v RS= '
+		{
+			split("", f); n = split($0, line, "\n")
+			for (i = 1; i <= n; i++) if (line[i] ~ /^[A-Za-z-]+:/) {
+				k = tolower(line[i]); sub(/:.*/, "", k); v = line[i]; sub(/^[^:]*:[ \t]*/, "", v); f[k] = v
+			}
+			if (tolower(f["enabled"]) == "no") next
+			opt = ""
+			if (f["signed-by"] ~ /^\//) opt = "signed-by=" f["signed-by"]
+			if (tolower(f["trusted"]) == "yes") opt = opt (opt == "" ? "" : " ") "trusted=yes"
+			split(f["uris"], uri, " ")
+			print f["types"] "|" opt "|" uri[1] "|" f["suites"] "|" f["components"]
+		}'
+		sed -nE 's/^deb[ \t]+(\[([^]]*)\][ \t]+)?([^ \t]+)[ \t]+([^ \t]+)[ \t]+(.*)/deb|\2|\3|\4|\5/p' \
+			"$dir"/sources.list "$dir"/sources.list.d/*.list 2>/dev/null || true)
+	awk -F '|' '
+		$1 !~ /(^| )deb( |$)/ || $3 ~ /security/ || $5 !~ /(^| )main( |$)/ { next }
+		$4 ~ /(^| )(bookworm|trixie|forky|duke|sid|stable|testing|unstable)(-updates|-backports)?( |$)/ {
+			print ($2 == "" ? "" : "[" $2 "] ") $3; exit
+		}' <<<"$found"
+}
+
+# make_root DIR PACKAGES [mmdebstrap options…]: a Debian root of the pinned suites.
+make_root() {
+	local dir=$1 include=$2 from suite sources=() proxy
+	shift 2
+	from=$(mirror)
+	for suite in $SUITES; do sources+=("deb $from $suite main"); done
+	proxy=$(apt-config shell p Acquire::http::Proxy 2>/dev/null || true)
+	[ -z "$proxy" ] || { eval "$proxy"; set -- "$@" --aptopt="Acquire::http::Proxy \"$p\""; }
+	set -- --variant=apt --include="$include" \
+		--aptopt='Acquire::Retries "3"' --dpkgopt=force-unsafe-io \
+		--dpkgopt='path-exclude=/usr/share/doc/*' --dpkgopt='path-exclude=/usr/share/man/*' \
+		--dpkgopt='path-exclude=/usr/share/locale/*' "$@" "${SUITES%% *}"
+	if [ "$(id -u)" = 0 ]; then
+		mmdebstrap --mode=root "$@" "$dir" "${sources[@]}"
+	else
+		# A tar on the way, so that the files end up owned by our ids.
+		mmdebstrap --mode=unshare "$@" - "${sources[@]}" |
+			as_root tar -x -C "$dir" --exclude='./dev/*'
+	fi
+}
+
+need_mirror() {
+	[ -n "$(mirror)" ] ||
+		die "no Debian mirror in apt's sources; add one to /etc/apt/sources.list, for example: deb http://deb.debian.org/debian ${SUITES%% *} main"
+}
