@@ -1,0 +1,390 @@
+// SPDX-License-Identifier: GPL-2.0
+
+//! Addresses and ports: the one place that knows both families.
+//!
+//! Both are held in network byte order and have an alignment of one byte, so they are fields of the
+//! wire headers as well as of conns, services and dests.
+//!
+//! C version: `union nf_inet_addr` [include/uapi/linux/netfilter.h], `ip_vs_addr_*()`
+//! [include/net/ip_vs.h].
+
+use crate::shim::Display;
+use core::fmt;
+use zerocopy_derive::{
+    FromBytes,
+    Immutable,
+    IntoBytes,
+    KnownLayout,
+    Unaligned, //
+};
+
+/// An address family.
+#[derive(Clone, Copy, Debug, PartialEq, Eq)]
+#[repr(u16)]
+pub(crate) enum Family {
+    /// IPv4, `AF_INET`.
+    Inet = 2,
+    /// IPv6, `AF_INET6`.
+    Inet6 = 10,
+}
+
+impl Family {
+    /// The family with the number `af`, as in `AF_INET`; `None` for any family that is not IP.
+    #[inline]
+    pub(crate) const fn from_af(af: u16) -> Option<Self> {
+        match af {
+            2 => Some(Self::Inet),
+            10 => Some(Self::Inet6),
+            _ => None,
+        }
+    }
+
+    /// The family's number, as in `AF_INET`.
+    #[inline]
+    pub(crate) const fn af(self) -> u16 {
+        self as u16
+    }
+
+    /// The length of the family's addresses in bytes.
+    #[inline]
+    pub(crate) const fn addr_len(self) -> usize {
+        match self {
+            Self::Inet => 4,
+            Self::Inet6 => 16,
+        }
+    }
+}
+
+/// An IPv4 or IPv6 address, in network byte order.
+///
+/// It does not say which of the two: that is known from the context, as with C's
+/// `union nf_inet_addr`. So any two addresses of one family are equal if all their bytes are.
+///
+/// # Invariants
+///
+/// In an IPv4 address the bytes after the fourth are 0. (Every constructor that knows the family
+/// clears them; bytes copied in whole are taken for IPv6.)
+#[derive(Clone, Copy, PartialEq, Eq, FromBytes, IntoBytes, Immutable, KnownLayout, Unaligned)]
+#[repr(transparent)]
+pub(crate) struct Addr([u8; 16]);
+
+impl Addr {
+    /// `0.0.0.0`, and `::`.
+    pub(crate) const ANY: Self = Self([0; 16]);
+
+    /// The IPv4 address `a.b.c.d`, given as `[a, b, c, d]`.
+    #[inline]
+    pub(crate) const fn from_v4(v4: [u8; 4]) -> Self {
+        let [a, b, c, d] = v4;
+        Self([a, b, c, d, 0, 0, 0, 0, 0, 0, 0, 0, 0, 0, 0, 0])
+    }
+
+    /// The IPv4 address held by a C `__be32`, as `struct in_addr` has it.
+    #[inline]
+    pub(crate) const fn from_be32(be32: u32) -> Self {
+        Self::from_v4(be32.to_ne_bytes())
+    }
+
+    /// The IPv6 address of these bytes.
+    #[inline]
+    pub(crate) const fn from_v6(v6: [u8; 16]) -> Self {
+        Self(v6)
+    }
+
+    /// The address of `family` at the start of `bytes`, missing bytes read as 0; `None` if `bytes`
+    /// are more than the 16 of a `union nf_inet_addr`, the form of a netlink attribute.
+    ///
+    /// Of an IPv4 address only the first four bytes count.
+    pub(crate) fn from_prefix(family: Family, bytes: &[u8]) -> Option<Self> {
+        let mut addr = [0; 16];
+        addr.get_mut(..bytes.len())?;
+        for (to, from) in addr.iter_mut().zip(bytes).take(family.addr_len()) {
+            *to = *from;
+        }
+        Some(Self(addr))
+    }
+
+    /// All 16 bytes: those of the IPv6 address, or of the IPv4 address and 12 zeros.
+    #[inline]
+    pub(crate) const fn bytes(&self) -> &[u8; 16] {
+        &self.0
+    }
+
+    /// The IPv4 address.
+    #[inline]
+    pub(crate) const fn v4(&self) -> [u8; 4] {
+        let [a, b, c, d, ..] = self.0;
+        [a, b, c, d]
+    }
+
+    /// The IPv4 address as a C `__be32`.
+    #[inline]
+    pub(crate) const fn be32(&self) -> u32 {
+        u32::from_ne_bytes(self.v4())
+    }
+
+    /// The four 32-bit words as C's `ip6[4]` has them: loaded without a change of byte order.
+    #[inline]
+    pub(crate) const fn words(&self) -> [u32; 4] {
+        let [a, b, c, d, e, f, g, h, i, j, k, l, m, n, o, p] = self.0;
+        [
+            u32::from_ne_bytes([a, b, c, d]),
+            u32::from_ne_bytes([e, f, g, h]),
+            u32::from_ne_bytes([i, j, k, l]),
+            u32::from_ne_bytes([m, n, o, p]),
+        ]
+    }
+
+    /// Whether this is `0.0.0.0`, or `::`.
+    #[inline]
+    pub(crate) fn is_any(&self) -> bool {
+        *self == Self::ANY
+    }
+
+    /// The IPv4 address with the bits cleared that are 0 in `netmask`, a C `__be32`.
+    #[inline]
+    pub(crate) const fn masked_v4(&self, netmask: u32) -> Self {
+        Self::from_be32(self.be32() & netmask)
+    }
+
+    /// The first `prefix` bits of the IPv6 address, the rest 0; more than 128 are taken as 128.
+    ///
+    /// C: `ipv6_addr_prefix()`.
+    #[inline]
+    pub(crate) const fn masked_v6(&self, prefix: u32) -> Self {
+        // A shift by all 128 bits, which no prefix at all asks for, gives no mask.
+        let mask = match u128::MAX.checked_shl(128u32.saturating_sub(prefix)) {
+            Some(mask) => mask,
+            None => 0,
+        };
+        Self((u128::from_be_bytes(self.0) & mask).to_be_bytes())
+    }
+
+    /// The address masked by a service's netmask, which is a `__be32` of bits for IPv4 and the
+    /// prefix length for IPv6 (C: `svc->netmask`).
+    #[inline]
+    pub(crate) const fn masked(&self, family: Family, netmask: u32) -> Self {
+        match family {
+            Family::Inet => self.masked_v4(netmask),
+            Family::Inet6 => self.masked_v6(netmask),
+        }
+    }
+
+    /// The address as the files in /proc have it: eight hexadecimal digits of the IPv4 address
+    /// (C: `%08X`), or eight groups of four of the IPv6 address (C: `%pI6`).
+    #[inline]
+    pub(crate) const fn proc_hex(&self, family: Family) -> ProcHex<'_> {
+        ProcHex { family, addr: self }
+    }
+}
+
+impl fmt::Debug for Addr {
+    fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
+        Display::fmt(&self.proc_hex(Family::Inet6), f)
+    }
+}
+
+/// An address to be printed as the files in /proc have it; see [`Addr::proc_hex`].
+///
+/// The brackets which some of these files put around an IPv6 address are not part of it.
+pub(crate) struct ProcHex<'a> {
+    family: Family,
+    addr: &'a Addr,
+}
+
+impl Display for ProcHex<'_> {
+    fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
+        match self.family {
+            Family::Inet => write!(f, "{:08X}", u32::from_be_bytes(self.addr.v4())),
+            Family::Inet6 => {
+                let mut separator = "";
+                for group in self.addr.bytes().chunks(2) {
+                    f.write_str(separator)?;
+                    for byte in group {
+                        write!(f, "{byte:02x}")?;
+                    }
+                    separator = ":";
+                }
+                Ok(())
+            }
+        }
+    }
+}
+
+/// A TCP, UDP or SCTP port, in network byte order.
+#[derive(
+    Clone, Copy, Default, PartialEq, Eq, FromBytes, IntoBytes, Immutable, KnownLayout, Unaligned,
+)]
+#[repr(transparent)]
+pub(crate) struct Port([u8; 2]);
+
+impl Port {
+    /// Port 0: of a service any port, of a template's client none.
+    pub(crate) const ZERO: Self = Self([0; 2]);
+
+    /// The port with the number `port`, as people write it.
+    #[inline]
+    pub(crate) const fn new(port: u16) -> Self {
+        Self(port.to_be_bytes())
+    }
+
+    /// The port held by a C `__be16`.
+    #[inline]
+    pub(crate) const fn from_be16(be16: u16) -> Self {
+        Self(be16.to_ne_bytes())
+    }
+
+    /// The port as a C `__be16`.
+    #[inline]
+    pub(crate) const fn be16(self) -> u16 {
+        u16::from_ne_bytes(self.0)
+    }
+
+    /// The port's number, as people write it (C: `ntohs()`).
+    #[inline]
+    pub(crate) const fn host(self) -> u16 {
+        u16::from_be_bytes(self.0)
+    }
+
+    /// The port's two bytes on the wire.
+    #[inline]
+    pub(crate) const fn bytes(self) -> [u8; 2] {
+        self.0
+    }
+
+    /// Whether this is port 0.
+    #[inline]
+    pub(crate) const fn is_zero(self) -> bool {
+        self.be16() == 0
+    }
+}
+
+impl fmt::Debug for Port {
+    fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
+        write!(f, "{}", self.host())
+    }
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    const V6: Addr = Addr::from_v6([
+        0x20, 0x01, 0x0d, 0xb8, 0, 0, 0, 0, 0xff, 0xff, 0xff, 0xff, 0xab, 0xcd, 0xef, 0x01,
+    ]);
+
+    #[test]
+    fn family_numbers_are_those_of_af_inet() {
+        for family in [Family::Inet, Family::Inet6] {
+            assert_eq!(Family::from_af(family.af()), Some(family));
+        }
+        assert_eq!(Family::Inet.af(), 2);
+        assert_eq!(Family::Inet6.af(), 10);
+        for af in [0, 1, 3, 9, 11, u16::MAX] {
+            assert_eq!(Family::from_af(af), None);
+        }
+    }
+
+    #[test]
+    fn v4_round_trips() {
+        let addr = Addr::from_v4([192, 0, 2, 1]);
+        assert_eq!(addr.v4(), [192, 0, 2, 1]);
+        assert_eq!(addr.be32(), u32::from_be_bytes([192, 0, 2, 1]).to_be());
+        assert_eq!(Addr::from_be32(addr.be32()), addr);
+        assert_eq!(addr.words(), [addr.be32(), 0, 0, 0]);
+        assert_eq!(addr.bytes().get(4..), Some(&[0; 12][..]));
+    }
+
+    #[test]
+    fn prefix_of_bytes() {
+        let v4 = Addr::from_v4([10, 0, 0, 1]);
+        let cases: [(Family, &[u8], Option<Addr>); 7] = [
+            (Family::Inet, &[10, 0, 0, 1], Some(v4)),
+            (Family::Inet, &[10, 0, 0, 1, 9, 9], Some(v4)),
+            (Family::Inet, &[10], Some(Addr::from_v4([10, 0, 0, 0]))),
+            (Family::Inet, &[], Some(Addr::ANY)),
+            (Family::Inet, &[1; 17], None),
+            (Family::Inet6, &V6.0, Some(V6)),
+            (Family::Inet6, &[0; 17], None),
+        ];
+        for (family, bytes, addr) in cases {
+            assert_eq!(Addr::from_prefix(family, bytes), addr, "{bytes:?}");
+        }
+        let short = Addr::from_prefix(Family::Inet6, &[0xfe, 0x80]).unwrap();
+        assert_eq!(
+            short.bytes().iter().map(|b| u32::from(*b)).sum::<u32>(),
+            0xfe + 0x80
+        );
+    }
+
+    #[test]
+    fn equality_takes_every_byte() {
+        for i in 0..16 {
+            let mut other = V6;
+            other.0[i] ^= 1;
+            assert_ne!(other, V6);
+        }
+        assert!(Addr::ANY.is_any());
+        assert!(!V6.is_any());
+    }
+
+    #[test]
+    fn v4_masks() {
+        let addr = Addr::from_v4([192, 168, 77, 201]);
+        let cases = [
+            ([255, 255, 255, 255], [192, 168, 77, 201]),
+            ([255, 255, 255, 0], [192, 168, 77, 0]),
+            ([255, 255, 240, 0], [192, 168, 64, 0]),
+            ([0, 0, 0, 0], [0, 0, 0, 0]),
+        ];
+        for (mask, masked) in cases {
+            let mask = u32::from_ne_bytes(mask);
+            assert_eq!(addr.masked(Family::Inet, mask), Addr::from_v4(masked));
+        }
+    }
+
+    /// `ipv6_addr_prefix()` byte by byte.
+    fn prefix_by_bytes(addr: &Addr, prefix: usize) -> Addr {
+        let mut bytes = [0; 16];
+        bytes[..prefix / 8].copy_from_slice(&addr.0[..prefix / 8]);
+        if prefix % 8 != 0 {
+            bytes[prefix / 8] = addr.0[prefix / 8] & (0xff00u16 >> (prefix % 8)) as u8;
+        }
+        Addr(bytes)
+    }
+
+    #[test]
+    fn v6_masks() {
+        for addr in [V6, Addr([0xff; 16]), Addr::ANY] {
+            for prefix in 0..=128u32 {
+                let want = prefix_by_bytes(&addr, prefix as usize);
+                assert_eq!(addr.masked(Family::Inet6, prefix), want, "/{prefix}");
+            }
+            assert_eq!(addr.masked_v6(129), addr);
+            assert_eq!(addr.masked_v6(u32::MAX), addr);
+        }
+    }
+
+    #[test]
+    fn proc_hex() {
+        let v4 = Addr::from_v4([10, 1, 2, 254]);
+        assert_eq!(v4.proc_hex(Family::Inet).to_string(), "0A0102FE");
+        assert_eq!(
+            V6.proc_hex(Family::Inet6).to_string(),
+            "2001:0db8:0000:0000:ffff:ffff:abcd:ef01"
+        );
+        assert_eq!(Addr::ANY.proc_hex(Family::Inet).to_string(), "00000000");
+    }
+
+    #[test]
+    fn ports() {
+        let port = Port::new(8080);
+        assert_eq!(port.host(), 8080);
+        assert_eq!(port.bytes(), [0x1f, 0x90]);
+        assert_eq!(port.be16(), 8080u16.to_be());
+        assert_eq!(Port::from_be16(8080u16.to_be()), port);
+        assert_eq!(format!("{port:?} {:04X}", port.host()), "8080 1F90");
+        assert!(Port::ZERO.is_zero());
+        assert!(!port.is_zero());
+    }
+}

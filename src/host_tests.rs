@@ -1,0 +1,12 @@
+// SPDX-License-Identifier: GPL-2.0
+
+//! Root of the host tests: the pure files, under the paths they have in the module.
+//!
+//! `qemu-test/check` compiles it with `rustc --test` and runs it.
+
+#![deny(unsafe_code)]
+// Not every item which the module uses is under test.
+#![allow(dead_code)]
+
+mod addr;
+mod shim;

@@ -1,0 +1,71 @@
+// SPDX-License-Identifier: GPL-2.0
+
+//! What the pure files need of their world: the kernel's in the module, `std`'s in the host tests.
+//!
+//! A pure file imports `core`, `zerocopy`, other pure files and this one, nothing else; so
+//! `qemu-test/check` compiles and tests it without a kernel.
+
+#[cfg(not(test))]
+use kernel::sync::atomic::{Atomic, Relaxed};
+
+#[cfg(test)]
+use core::sync::atomic::{AtomicU64, Ordering};
+
+/// The trait a type implements to be printed by `pr_info!`, `seq_print!` or, on the host,
+/// `format!`.
+#[cfg(not(test))]
+pub(crate) use kernel::fmt::Display;
+
+#[cfg(test)]
+pub(crate) use core::fmt::Display;
+
+/// An allocation failed; the one request or packet which needed it is refused (C: `-ENOMEM`).
+#[derive(Clone, Copy, Debug, PartialEq, Eq)]
+pub(crate) struct NoMemory;
+
+#[cfg(not(test))]
+impl From<NoMemory> for kernel::error::Error {
+    fn from(_: NoMemory) -> Self {
+        kernel::error::code::ENOMEM
+    }
+}
+
+/// A place in a cycle, shared by all CPUs and moved without a lock.
+///
+/// Its accesses are relaxed: the value orders nothing but itself.
+pub(crate) struct Cursor(
+    #[cfg(not(test))] Atomic<u64>,
+    #[cfg(test)] AtomicU64, //
+);
+
+impl Cursor {
+    /// A cursor at `place`.
+    #[inline]
+    pub(crate) const fn new(place: u64) -> Self {
+        #[cfg(not(test))]
+        return Self(Atomic::new(place));
+        #[cfg(test)]
+        return Self(AtomicU64::new(place));
+    }
+
+    /// Where the cursor is.
+    #[inline]
+    pub(crate) fn get(&self) -> u64 {
+        #[cfg(not(test))]
+        return self.0.load(Relaxed);
+        #[cfg(test)]
+        return self.0.load(Ordering::Relaxed);
+    }
+
+    /// Moves the cursor from `from` to `to`, or says where another CPU has moved it meanwhile.
+    #[inline]
+    pub(crate) fn advance(&self, from: u64, to: u64) -> Result<(), u64> {
+        #[cfg(not(test))]
+        let moved = self.0.cmpxchg(from, to, Relaxed);
+        #[cfg(test)]
+        let moved = self
+            .0
+            .compare_exchange(from, to, Ordering::Relaxed, Ordering::Relaxed);
+        moved.map(|_| ())
+    }
+}
