@@ -10,3 +10,4 @@
 
 mod addr;
 mod shim;
+mod wire;
