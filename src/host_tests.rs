@@ -9,5 +9,14 @@
 #![allow(dead_code)]
 
 mod addr;
+mod proto {
+    pub(crate) mod direction;
+    pub(crate) mod tcp {
+        pub(crate) mod states;
+    }
+    pub(crate) mod udp {
+        pub(crate) mod states;
+    }
+}
 mod shim;
 mod wire;
