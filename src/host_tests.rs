@@ -18,5 +18,6 @@ mod proto {
         pub(crate) mod states;
     }
 }
+mod sched;
 mod shim;
 mod wire;
