@@ -75,8 +75,8 @@ impl Addr {
     /// The IPv4 address `a.b.c.d`, given as `[a, b, c, d]`.
     #[inline]
     pub(crate) const fn from_v4(v4: [u8; 4]) -> Self {
-        let [a, b, c, d] = v4;
-        Self([a, b, c, d, 0, 0, 0, 0, 0, 0, 0, 0, 0, 0, 0, 0])
+        // Widened as a number, so that no byte is moved on its own.
+        Self((u32::from_le_bytes(v4) as u128).to_le_bytes())
     }
 
     /// The IPv4 address held by a C `__be32`, as `struct in_addr` has it.

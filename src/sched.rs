@@ -176,11 +176,19 @@ macro_rules! schedulers {
 
 schedulers! { Rr, Wrr, Wlc }
 
+/// The index of the first dest from index `from` on which `may_take` accepts.
+#[inline]
+fn find<D>(dests: &[D], from: usize, may_take: impl Fn(&D) -> bool) -> Option<usize> {
+    let index = dests.get(from..)?.iter().position(may_take)?;
+    Some(from.wrapping_add(index))
+}
+
 /// The available dest with the least `cost` for its weight; of several, the first.
 #[inline]
 fn least_loaded<D: Candidate>(dests: &[D], cost: impl Fn(&D) -> u64) -> Option<usize> {
     let mut least: Option<(usize, Load)> = None;
-    for (index, dest) in dests.iter().enumerate() {
+    // `enumerate()` would check its count for overflow.
+    for (index, dest) in (0..dests.len()).zip(dests) {
         if !dest.is_available() {
             continue;
         }

@@ -10,6 +10,7 @@
 //! index of the dest after that, where the search goes on: 0 at the head.
 
 use super::{
+    find,
     Candidate,
     Change,
     Flow,
@@ -70,12 +71,7 @@ impl Scheduler for Rr {
 /// The first available dest from `next` on, around the end of the list.
 #[inline]
 fn search<D: Candidate>(dests: &[D], next: u64) -> Option<usize> {
-    let next = next as usize;
-    let available = |(_, dest): &(usize, &D)| dest.is_available();
-    let mut after = dests.iter().enumerate().skip(next);
-    let mut before = dests.iter().enumerate().take(next);
-    let (index, _) = after.find(available).or_else(|| before.find(available))?;
-    Some(index)
+    find(dests, next as usize, D::is_available).or_else(|| find(dests, 0, D::is_available))
 }
 
 #[cfg(test)]

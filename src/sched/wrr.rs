@@ -15,6 +15,7 @@
 //! looks at them, or dests are freed of overload, the choice is that of a search started later.
 
 use super::{
+    find,
     Candidate,
     Change,
     Flow,
@@ -106,6 +107,15 @@ struct Place {
 }
 
 impl Place {
+    /// After the dest at `index` was taken on `level`.
+    #[inline]
+    fn after(index: usize, level: u32) -> Self {
+        Self {
+            next: (index as u32).saturating_add(1),
+            level,
+        }
+    }
+
     #[inline]
     fn from_bits(bits: u64) -> Self {
         Self {
@@ -118,6 +128,12 @@ impl Place {
     fn bits(self) -> u64 {
         (u64::from(self.next) << 32) | u64::from(self.level)
     }
+}
+
+/// Whether a dest can be taken on `level`, which is never 0.
+#[inline]
+fn at_least<D: Candidate>(level: u32) -> impl Fn(&D) -> bool {
+    move |dest| !dest.is_overloaded() && dest.weight().max(0).unsigned_abs() >= level
 }
 
 impl Scheduler for Wrr {
@@ -175,8 +191,8 @@ impl Wrr {
         if self.weights.top() == 0 {
             return (None, place);
         }
-        if let Some(found) = find(dests, place.next, place.level) {
-            return found;
+        if let Some(index) = find(dests, place.next as usize, at_least(place.level)) {
+            return (Some(index), Place::after(index, place.level));
         }
         let step = self.weights.step().get();
         let on_last_level = place.level <= step;
@@ -191,8 +207,8 @@ impl Wrr {
                 false => place.level.wrapping_sub(step),
             };
             let level = self.weights.level_for(below, weight.unsigned_abs());
-            if let Some(found) = find(dests, 0, level) {
-                return found;
+            if let Some(index) = find(dests, 0, at_least(level)) {
+                return (Some(index), Place::after(index, level));
             }
         }
         // C makes passes until one on the last level has seen each dest; where that one ends.
@@ -205,19 +221,6 @@ impl Wrr {
         };
         (None, end)
     }
-}
-
-/// The first dest from index `from` on that can be taken on `level`, and the place after it.
-#[inline]
-fn find<D: Candidate>(dests: &[D], from: u32, level: u32) -> Option<(Option<usize>, Place)> {
-    let may_take = |dest: &D| {
-        // A level is never 0, so a weight of 0 is too low for any.
-        !dest.is_overloaded() && dest.weight().max(0).unsigned_abs() >= level
-    };
-    let mut places = dests.iter().zip(0u32..).skip(from as usize);
-    let (_, index) = places.find(|(dest, _)| may_take(dest))?;
-    let next = index.saturating_add(1);
-    Some((Some(index as usize), Place { next, level }))
 }
 
 #[cfg(test)]
