@@ -14,11 +14,9 @@
     unsafe_op_in_unsafe_fn
 )]
 
+pub(crate) use kernel::bindings::*;
 #[allow(unused_imports)]
-use kernel::{
-    bindings::*,
-    ffi, //
-};
+use kernel::ffi;
 #[allow(unused_imports)]
 use pin_init::MaybeZeroable;
 

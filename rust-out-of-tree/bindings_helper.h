@@ -1,4 +1,27 @@
 /* SPDX-License-Identifier: GPL-2.0 */
 /* Headers that bindgen reads for what `kernel::bindings` lacks, sorted. */
 
+#include <linux/icmp.h>
+#include <linux/if_packet.h>
+#include <linux/jiffies.h>
 #include <linux/netfilter.h>
+#include <linux/netfilter_ipv4.h>
+#include <linux/proc_fs.h>
+#include <linux/random.h>
+#include <linux/rcupdate.h>
+#include <linux/seq_file.h>
+#include <linux/seq_file_net.h>
+#include <linux/siphash.h>
+#include <linux/skbuff.h>
+#include <linux/slab.h>
+#include <linux/timer.h>
+#include <linux/workqueue.h>
+#include <net/flow.h>
+#include <net/genetlink.h>
+#include <net/gso.h>
+#include <net/ip.h>
+#include <net/ipv6.h>
+#include <net/net_namespace.h>
+#include <net/route.h>
+
+#include "helpers/helpers.c"

@@ -1,5 +1,16 @@
 // SPDX-License-Identifier: GPL-2.0
 
-//! What the kernel crate lacks for a network module.
+//! What the kernel crate lacks for a network module, as if it were the missing part of
+//! `rust/kernel/`.
+//!
+//! Here alone is `unsafe` allowed, and here alone are the C bindings seen.
 
 mod bindings;
+
+pub(crate) mod fs;
+pub(crate) mod hash;
+pub(crate) mod mm;
+pub(crate) mod module;
+pub(crate) mod net;
+pub(crate) mod sync;
+pub(crate) mod time;

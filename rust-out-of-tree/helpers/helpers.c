@@ -1,5 +1,22 @@
 // SPDX-License-Identifier: GPL-2.0
 /*
- * Inlines and macros of the kernel that bindgen cannot see, one file per
- * header, sorted. Names start with `oot_helper_`.
+ * Inlines and macros of the kernel that bindgen cannot see, a file per header
+ * or subject, sorted. Names start with `oot_`.
  */
+
+#include <linux/compiler_types.h>
+#include <linux/types.h>
+
+/* Called from Rust alone: no prototype is needed, and bindgen makes one. */
+#define __oot_helper
+
+#include "genetlink.c"
+#include "ip.c"
+#include "ip_vs.c"
+#include "namespace.c"
+#include "netlink.c"
+#include "percpu.c"
+#include "seq_file_net.c"
+#include "skbuff.c"
+#include "slab.c"
+#include "sync.c"

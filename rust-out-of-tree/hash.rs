@@ -1,0 +1,28 @@
+// SPDX-License-Identifier: GPL-2.0
+
+//! Keyed hashes for tables whose keys strangers choose.
+//!
+//! C header: [`include/linux/siphash.h`](srctree/include/linux/siphash.h)
+
+use crate::oot::bindings;
+
+/// A secret for [`HashKey::hash4`], drawn at random.
+pub(crate) struct HashKey(bindings::hsiphash_key_t);
+
+impl HashKey {
+    /// Draws a key; may be called once the system's random numbers are ready, and before.
+    pub(crate) fn random() -> Self {
+        let mut key = bindings::hsiphash_key_t { key: [0; 2] };
+        // SAFETY: Fills the local with random bytes; any are a valid key.
+        unsafe { bindings::get_random_bytes((&raw mut key).cast(), size_of_val(&key)) };
+        Self(key)
+    }
+
+    /// HalfSipHash, SipHash-1-3 on 64-bit machines, of four words.
+    #[inline(always)]
+    pub(crate) fn hash4(&self, words: [u32; 4]) -> u32 {
+        let [a, b, c, d] = words;
+        // SAFETY: Computes from its arguments and a live key.
+        unsafe { bindings::hsiphash_4u32(a, b, c, d, &self.0) }
+    }
+}

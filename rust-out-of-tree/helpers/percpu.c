@@ -1,0 +1,29 @@
+// SPDX-License-Identifier: GPL-2.0
+
+#include <linux/cpumask.h>
+#include <linux/percpu.h>
+
+__oot_helper void __percpu *oot_alloc_percpu(size_t size, size_t align)
+{
+	return __alloc_percpu(size, align);
+}
+
+__oot_helper void oot_this_cpu_add(u64 __percpu *word, u64 value)
+{
+	this_cpu_add(*word, value);
+}
+
+__oot_helper u64 oot_per_cpu_read(u64 __percpu *word, unsigned int cpu)
+{
+	return READ_ONCE(*per_cpu_ptr(word, cpu));
+}
+
+__oot_helper unsigned int oot_nr_cpu_ids(void)
+{
+	return nr_cpu_ids;
+}
+
+__oot_helper bool oot_cpu_possible(unsigned int cpu)
+{
+	return cpu_possible(cpu);
+}

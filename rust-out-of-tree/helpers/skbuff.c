@@ -1,0 +1,161 @@
+// SPDX-License-Identifier: GPL-2.0
+
+#include <linux/ipv6.h>
+#include <linux/netdevice.h>
+#include <linux/skbuff.h>
+#include <net/dst.h>
+#include <net/inet_sock.h>
+#include <net/ip.h>
+#include <net/route.h>
+
+__oot_helper int oot_skb_cow(struct sk_buff *skb, unsigned int headroom)
+{
+	return skb_cow(skb, headroom);
+}
+
+__oot_helper void *oot_pskb_pull(struct sk_buff *skb, unsigned int len)
+{
+	return pskb_pull(skb, len);
+}
+
+__oot_helper bool oot_pskb_may_pull(struct sk_buff *skb, unsigned int len)
+{
+	return pskb_may_pull(skb, len);
+}
+
+__oot_helper void oot_skb_reset_network_header(struct sk_buff *skb)
+{
+	skb_reset_network_header(skb);
+}
+
+__oot_helper void oot_skb_set_transport_header(struct sk_buff *skb, int offset)
+{
+	skb_set_transport_header(skb, offset);
+}
+
+__oot_helper void oot_ip_clear_options(struct sk_buff *skb)
+{
+	memset(&IPCB(skb)->opt, 0, sizeof(IPCB(skb)->opt));
+}
+
+__oot_helper bool oot_skb_ipvs_property(const struct sk_buff *skb)
+{
+	return skb->ipvs_property;
+}
+
+__oot_helper void oot_skb_set_ipvs_property(struct sk_buff *skb)
+{
+	skb->ipvs_property = 1;
+}
+
+__oot_helper u8 oot_skb_pkt_type(const struct sk_buff *skb)
+{
+	return skb->pkt_type;
+}
+
+__oot_helper u32 oot_skb_mark(const struct sk_buff *skb)
+{
+	return skb->mark;
+}
+
+__oot_helper bool oot_dev_is_loopback(const struct net_device *dev)
+{
+	return dev->flags & IFF_LOOPBACK;
+}
+
+__oot_helper void oot_skb_set_loopback_dev(struct sk_buff *skb, struct net *net)
+{
+	skb->dev = net->loopback_dev;
+}
+
+__oot_helper void oot_skb_set_dst_dev(struct sk_buff *skb)
+{
+	skb->dev = skb_dst_dev(skb);
+}
+
+__oot_helper bool oot_skb_nodefrag(const struct sk_buff *skb)
+{
+	return skb->sk->sk_family == PF_INET && sk_fullsock(skb->sk) &&
+	       inet_test_bit(NODEFRAG, skb->sk);
+}
+
+__oot_helper void oot_skb_orphan(struct sk_buff *skb)
+{
+	skb_orphan(skb);
+}
+
+__oot_helper struct dst_entry *oot_skb_dst(const struct sk_buff *skb)
+{
+	return skb_dst(skb);
+}
+
+__oot_helper void oot_skb_dst_drop(struct sk_buff *skb)
+{
+	skb_dst_drop(skb);
+}
+
+__oot_helper void oot_skb_dst_set(struct sk_buff *skb, struct dst_entry *dst)
+{
+	skb_dst_set(skb, dst);
+}
+
+__oot_helper void oot_skb_dst_set_noref(struct sk_buff *skb, struct dst_entry *dst)
+{
+	skb_dst_set_noref(skb, dst);
+}
+
+__oot_helper void oot_dst_link_failure(struct sk_buff *skb)
+{
+	dst_link_failure(skb);
+}
+
+__oot_helper bool oot_skb_is_input_route(const struct sk_buff *skb)
+{
+	return rt_is_input_route(skb_rtable(skb));
+}
+
+__oot_helper bool oot_skb_is_gso(const struct sk_buff *skb)
+{
+	return skb_is_gso(skb);
+}
+
+__oot_helper u32 oot_ip6_frag_max_size(const struct sk_buff *skb)
+{
+	return IP6CB(skb)->frag_max_size;
+}
+
+__oot_helper u8 oot_skb_ip_summed(const struct sk_buff *skb)
+{
+	return skb->ip_summed;
+}
+
+__oot_helper void oot_skb_set_ip_summed(struct sk_buff *skb, u8 summed)
+{
+	skb->ip_summed = summed;
+}
+
+__oot_helper void oot_skb_set_csum_start(struct sk_buff *skb, u32 start, u16 offset)
+{
+	skb->csum_start = skb_headroom(skb) + start;
+	skb->csum_offset = offset;
+}
+
+__oot_helper void oot_skb_forward_csum(struct sk_buff *skb)
+{
+	skb_forward_csum(skb);
+}
+
+__oot_helper void oot_skb_clear_tstamp(struct sk_buff *skb)
+{
+	skb_clear_tstamp(skb);
+}
+
+__oot_helper void oot_skb_set_ignore_df(struct sk_buff *skb)
+{
+	skb->ignore_df = 1;
+}
+
+__oot_helper void oot_kfree_skb(struct sk_buff *skb)
+{
+	kfree_skb(skb);
+}

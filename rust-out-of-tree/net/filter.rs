@@ -1,0 +1,273 @@
+// SPDX-License-Identifier: GPL-2.0
+
+//! Netfilter hooks.
+//!
+//! A hook gets its packet as [`HookSkb`] and must answer with a [`Verdict`], which it can only make
+//! from that packet: accepted, dropped, or stolen, in which case the packet is the hook's own.
+//!
+//! C header: [`include/linux/netfilter.h`](srctree/include/linux/netfilter.h)
+
+use core::{
+    marker::PhantomData,
+    ops::{
+        Deref,
+        DerefMut, //
+    },
+    ptr::NonNull, //
+};
+use kernel::{
+    error::to_result,
+    prelude::*,
+    sync::rcu, //
+};
+
+use crate::oot::bindings;
+
+use super::{
+    namespace::{
+        Net,
+        PerNet,
+        Pernet, //
+    },
+    skbuff::{
+        SkBuff,
+        Skb, //
+    }, //
+};
+
+/// The families of hooks.
+#[derive(Clone, Copy, PartialEq, Eq)]
+pub(crate) enum Pf {
+    /// IPv4.
+    Inet,
+    /// IPv6.
+    Inet6,
+}
+
+impl Pf {
+    fn as_raw(self) -> u8 {
+        match self {
+            Self::Inet => bindings::NFPROTO_IPV4 as u8,
+            Self::Inet6 => bindings::NFPROTO_IPV6 as u8,
+        }
+    }
+}
+
+/// The places of the IP stack where hooks run.
+#[derive(Clone, Copy, PartialEq, Eq)]
+pub(crate) enum HookNum {
+    /// On the way to this host.
+    LocalIn,
+    /// On the way through this host.
+    Forward,
+    /// From this host.
+    LocalOut,
+}
+
+impl HookNum {
+    fn as_raw(self) -> u32 {
+        match self {
+            Self::LocalIn => bindings::nf_inet_hooks_NF_INET_LOCAL_IN,
+            Self::Forward => bindings::nf_inet_hooks_NF_INET_FORWARD,
+            Self::LocalOut => bindings::nf_inet_hooks_NF_INET_LOCAL_OUT,
+        }
+    }
+}
+
+/// Where source NAT runs, which IPVS hooks LOCAL_IN before.
+pub(crate) const PRI_NAT_SRC: i32 = bindings::nf_ip_hook_priorities_NF_IP_PRI_NAT_SRC;
+/// Where destination NAT runs, which IPVS hooks LOCAL_OUT after.
+pub(crate) const PRI_NAT_DST: i32 = bindings::nf_ip_hook_priorities_NF_IP_PRI_NAT_DST;
+
+type Invariant<'h> = PhantomData<fn(&'h ()) -> &'h ()>;
+
+/// The packet of a hook's call.
+///
+/// # Invariants
+///
+/// `skb` is live and lent to this call.
+pub(crate) struct HookSkb<'h> {
+    skb: NonNull<bindings::sk_buff>,
+    _call: Invariant<'h>,
+}
+
+/// What becomes of the packet of a hook's call.
+pub(crate) struct Verdict<'h>(u32, Invariant<'h>);
+
+impl<'h> HookSkb<'h> {
+    fn verdict(self, verdict: u32) -> Verdict<'h> {
+        Verdict(verdict, PhantomData)
+    }
+
+    /// The packet goes on its way.
+    #[inline(always)]
+    pub(crate) fn accept(self) -> Verdict<'h> {
+        self.verdict(bindings::NF_ACCEPT)
+    }
+
+    /// Netfilter drops the packet; its sender, if local, is told `EPERM`.
+    pub(crate) fn drop(self) -> Verdict<'h> {
+        self.verdict(bindings::NF_DROP)
+    }
+
+    /// The packet becomes the hook's own.
+    #[inline(always)]
+    pub(crate) fn steal(self) -> (SkBuff, Verdict<'h>) {
+        // SAFETY: With this verdict netfilter leaves the packet to us.
+        let skb = unsafe { SkBuff::from_raw(self.skb) };
+        (skb, self.verdict(bindings::NF_STOLEN))
+    }
+
+    /// The packet is freed, and its sender not told.
+    #[cold]
+    pub(crate) fn free(self) -> Verdict<'h> {
+        let (skb, verdict) = self.steal();
+        drop(skb);
+        verdict
+    }
+
+    /// Hands an IPv4 packet to reassembly in the name of `user`. Gives it back whole and with a
+    /// right header checksum, or the verdict if it is kept until the other fragments come.
+    pub(crate) fn defrag4(self, net: &Net, user: u32) -> Result<Self, Verdict<'h>> {
+        let _bh = crate::oot::sync::bh::Disabled::new();
+        // SAFETY: The packet is an IPv4 one in its namespace; what is kept is C's from then on.
+        if unsafe { bindings::ip_defrag(net.as_raw(), self.skb.as_ptr(), user) } != 0 {
+            return Err(self.verdict(bindings::NF_STOLEN));
+        }
+        // SAFETY: The IP header is linear after reassembly.
+        unsafe { bindings::oot_ip_send_check(self.skb.as_ptr()) };
+        Ok(self)
+    }
+}
+
+impl Deref for HookSkb<'_> {
+    type Target = Skb;
+
+    #[inline(always)]
+    fn deref(&self) -> &Skb {
+        // SAFETY: By the type invariant it is live and lent to us.
+        unsafe { Skb::from_raw(self.skb) }
+    }
+}
+
+impl DerefMut for HookSkb<'_> {
+    #[inline(always)]
+    fn deref_mut(&mut self) -> &mut Skb {
+        // SAFETY: By the type invariant it is live and lent to us.
+        unsafe { Skb::from_raw(self.skb) }
+    }
+}
+
+/// A function that netfilter calls on packets of a namespace.
+pub(crate) trait Hook: 'static {
+    /// What it works with: the namespace's value.
+    type Context: Pernet;
+
+    /// Decides on a packet. Runs in soft interrupt or, at LOCAL_OUT, in process context.
+    fn run<'h>(context: &PerNet<Self::Context>, skb: HookSkb<'h>, rcu: &rcu::Guard) -> Verdict<'h>;
+}
+
+/// A hook and where it goes.
+pub(crate) struct HookOps<T: Pernet> {
+    function: bindings::nf_hookfn,
+    pf: Pf,
+    hooknum: HookNum,
+    priority: i32,
+    _context: PhantomData<fn(T)>,
+}
+
+impl<T: Pernet> HookOps<T> {
+    /// `H`, for packets of `pf` at `hooknum`, in the order of `priority`.
+    pub(crate) const fn new<H: Hook<Context = T>>(pf: Pf, hooknum: HookNum, priority: i32) -> Self {
+        Self {
+            function: Some(run::<H>),
+            pf,
+            hooknum,
+            priority,
+            _context: PhantomData,
+        }
+    }
+}
+
+/// Netfilter's call of a hook.
+///
+/// # Safety
+///
+/// To be called by netfilter, with the `priv` that [`Registration::new`] gave it.
+unsafe extern "C" fn run<H: Hook>(
+    context: *mut c_void,
+    skb: *mut bindings::sk_buff,
+    _state: *const bindings::nf_hook_state,
+) -> u32 {
+    // SAFETY: It is the namespace's value, which outlives its hooks by a grace period.
+    let context = unsafe { &*context.cast::<PerNet<H::Context>>() };
+    // SAFETY: Netfilter calls hooks within an RCU read-side section, so the invariant of the
+    // guard holds, and it has no size.
+    let rcu = unsafe { NonNull::<rcu::Guard>::dangling().as_ref() };
+    // SAFETY: Netfilter gives a packet.
+    let skb = unsafe { NonNull::new_unchecked(skb) };
+    // INVARIANT: The packet is lent to this call.
+    let skb = HookSkb {
+        skb,
+        _call: PhantomData,
+    };
+    H::run(context, skb, rcu).0
+}
+
+/// Hooks of one namespace; dropped, they are gone.
+///
+/// # Invariants
+///
+/// `ops` are registered in `net`, which outlives them.
+pub(crate) struct Registration {
+    net: NonNull<bindings::net>,
+    ops: KVec<bindings::nf_hook_ops>,
+}
+
+// SAFETY: The operations are only handed to C on registering and unregistering.
+unsafe impl Send for Registration {}
+
+impl Registration {
+    /// Registers `ops` with `context` as what they work with.
+    ///
+    /// # Safety
+    ///
+    /// The registration must be dropped a grace period before `context` is.
+    pub(super) unsafe fn new<T: Pernet>(context: &PerNet<T>, ops: &[HookOps<T>]) -> Result<Self> {
+        let mut raw = KVec::with_capacity(ops.len(), GFP_KERNEL)?;
+        for op in ops {
+            let op = bindings::nf_hook_ops {
+                hook: op.function,
+                priv_: core::ptr::from_ref(context).cast_mut().cast(),
+                pf: op.pf.as_raw(),
+                hooknum: op.hooknum.as_raw(),
+                priority: op.priority,
+                ..Default::default()
+            };
+            raw.push(op, GFP_KERNEL)?;
+        }
+        let net = context.net().as_raw();
+        // SAFETY: The operations are valid and stay in place until they are unregistered.
+        to_result(unsafe {
+            bindings::nf_register_net_hooks(net, raw.as_ptr(), raw.len() as u32)
+        })?;
+        // INVARIANT: They were just registered.
+        Ok(Self {
+            net: NonNull::new(net).ok_or(EINVAL)?,
+            ops: raw,
+        })
+    }
+}
+
+impl Drop for Registration {
+    fn drop(&mut self) {
+        // SAFETY: They are registered by the type invariant.
+        unsafe {
+            bindings::nf_unregister_net_hooks(
+                self.net.as_ptr(),
+                self.ops.as_ptr(),
+                self.ops.len() as u32,
+            )
+        };
+    }
+}

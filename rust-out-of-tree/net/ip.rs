@@ -1,0 +1,208 @@
+// SPDX-License-Identifier: GPL-2.0
+
+//! The IP stack: finding routes, sending packets and ICMP errors.
+//!
+//! Addresses are in network byte order.
+//!
+//! C headers: [`include/net/route.h`](srctree/include/net/route.h),
+//! [`include/net/ip6_route.h`](srctree/include/net/ip6_route.h),
+//! [`include/net/icmp.h`](srctree/include/net/icmp.h)
+
+use core::ptr::NonNull;
+use kernel::{
+    error::from_err_ptr,
+    prelude::*, //
+};
+
+use crate::oot::bindings;
+
+use super::{
+    dst::Dst,
+    filter::Pf,
+    namespace::Net,
+    skbuff::{
+        SkBuff,
+        Skb, //
+    }, //
+};
+
+/// A route and the source address that goes with it.
+pub(crate) struct Route<A> {
+    pub(crate) dst: Dst,
+    /// The address that this host would send from.
+    pub(crate) saddr: A,
+    /// To be given to [`DstRef::is_valid`](super::dst::DstRef::is_valid).
+    pub(crate) cookie: u32,
+}
+
+/// The route from this host to `daddr`; from `saddr` if that is not zero.
+///
+/// With `known_next_hop` the packet's own destination may differ from `daddr`, as in direct
+/// routing. As `ip_route_output_key()`.
+pub(crate) fn route4(
+    net: &Net,
+    daddr: [u8; 4],
+    saddr: [u8; 4],
+    known_next_hop: bool,
+) -> Result<Route<[u8; 4]>> {
+    let flags = if known_next_hop {
+        bindings::FLOWI_FLAG_KNOWN_NH as u8
+    } else {
+        0
+    };
+    let mut source = u32::from_ne_bytes(saddr);
+    // SAFETY: The namespace is live and `source` a local.
+    let rt = from_err_ptr(unsafe {
+        bindings::oot_ip_route_output(net.as_raw(), u32::from_ne_bytes(daddr), &mut source, flags)
+    })?;
+    let dst = NonNull::new(rt).ok_or(EHOSTUNREACH)?;
+    Ok(Route {
+        // SAFETY: The look-up gave us a reference.
+        dst: unsafe { Dst::from_raw(dst) },
+        saddr: source.to_ne_bytes(),
+        cookie: 0,
+    })
+}
+
+/// The IPv6 route from this host to `daddr`. With `want_source`, the source address is chosen as
+/// a socket would choose it, and IPsec policy (`transform`) is looked up.
+pub(crate) fn route6(
+    net: &Net,
+    daddr: [u8; 16],
+    known_next_hop: bool,
+    want_source: bool,
+    transform: bool,
+) -> Result<Route<[u8; 16]>> {
+    let mut flow = bindings::flowi6::default();
+    // SAFETY: Any bytes are an address.
+    *unsafe { flow.daddr.in6_u.u6_addr8.as_mut() } = daddr;
+    if known_next_hop {
+        flow.__fl_common.flowic_flags = bindings::FLOWI_FLAG_KNOWN_NH as u8;
+    }
+    // SAFETY: The namespace is live and `flow` a local; a route is always given, maybe an error.
+    let dst = unsafe { bindings::oot_ip6_route_output(net.as_raw(), &mut flow) };
+    let dst = NonNull::new(dst).ok_or(EHOSTUNREACH)?;
+    // SAFETY: The look-up gave us a reference.
+    let mut dst = unsafe { Dst::from_raw(dst) };
+    // SAFETY: The route is live.
+    if unsafe { bindings::oot_dst_error(dst.as_ref().as_raw()) } != 0 {
+        return Err(EHOSTUNREACH);
+    }
+    if want_source {
+        // SAFETY: Reads a union of plain bytes.
+        let unspecified = *unsafe { flow.saddr.in6_u.u6_addr8.as_ref() } == [0; 16];
+        // SAFETY: The route is live and `flow` a local.
+        if unspecified
+            && unsafe { bindings::oot_ip6_get_saddr(net.as_raw(), dst.as_ref().as_raw(), &mut flow) }
+                < 0
+        {
+            return Err(EHOSTUNREACH);
+        }
+        if transform {
+            // SAFETY: `xfrm_lookup()` takes over the reference and gives one, or an error.
+            let found = from_err_ptr(unsafe {
+                bindings::oot_xfrm_lookup6(net.as_raw(), dst.into_raw(), &mut flow)
+            })?;
+            let found = NonNull::new(found).ok_or(EHOSTUNREACH)?;
+            // SAFETY: As above.
+            dst = unsafe { Dst::from_raw(found) };
+        }
+    }
+    // SAFETY: The route is live and an IPv6 one.
+    let cookie = unsafe { bindings::oot_rt6_get_cookie(dst.as_ref().as_raw()) };
+    Ok(Route {
+        // SAFETY: Reads a union of plain bytes.
+        saddr: *unsafe { flow.saddr.in6_u.u6_addr8.as_ref() },
+        cookie,
+        dst,
+    })
+}
+
+/// Sends a packet that has its route through LOCAL_OUT and on its way, as `NF_HOOK()` with
+/// `dst_output()`.
+#[inline(always)]
+pub(crate) fn output(net: &Net, pf: Pf, skb: SkBuff) {
+    let raw = skb.into_raw();
+    match pf {
+        // SAFETY: The packet is ours to give and has a route.
+        Pf::Inet => unsafe { bindings::oot_nf_local_out4(net.as_raw(), raw) },
+        // SAFETY: As above.
+        Pf::Inet6 => unsafe { bindings::oot_nf_local_out6(net.as_raw(), raw) },
+    };
+}
+
+/// Sends a packet that this host put an IP header on, as `ip_local_out()`.
+pub(crate) fn local_out(net: &Net, pf: Pf, skb: SkBuff) {
+    let raw = skb.into_raw();
+    match pf {
+        // SAFETY: The packet is ours to give and has a route.
+        Pf::Inet => unsafe { bindings::oot_ip_local_out(net.as_raw(), raw) },
+        // SAFETY: As above.
+        Pf::Inet6 => unsafe { bindings::oot_ip6_local_out(net.as_raw(), raw) },
+    };
+}
+
+/// Sends an ICMP error about a packet to its source; `info` in host byte order. As `icmp_send()`.
+pub(crate) fn icmp_send(skb: &mut Skb, kind: u8, code: u8, info: u32) {
+    // SAFETY: The packet has a route within the hooks where we call this.
+    unsafe { bindings::oot_icmp_send(skb.as_raw(), kind.into(), code.into(), info.to_be()) };
+}
+
+/// Sends an ICMPv6 error about a packet to its source; `info` in host byte order. As
+/// `icmpv6_send()`.
+pub(crate) fn icmpv6_send(skb: &mut Skb, kind: u8, code: u8, info: u32) {
+    // SAFETY: The packet has a device: the callers see to it.
+    unsafe { bindings::oot_icmpv6_send(skb.as_raw(), kind, code, info) };
+}
+
+/// Routes a packet anew after its source changed, as `ip_route_me_harder()` (IPv4) for a packet
+/// that is treated as this host's own.
+pub(crate) fn route_me_harder4(net: &Net, skb: &mut Skb) -> Result {
+    // SAFETY: The packet is ours to change and has a route.
+    match unsafe { bindings::oot_ip_route_me_harder(net.as_raw(), skb.as_raw()) } {
+        0 => Ok(()),
+        _ => Err(EHOSTUNREACH),
+    }
+}
+
+/// As [`route_me_harder4`] for IPv6.
+pub(crate) fn route_me_harder6(net: &Net, skb: &mut Skb) -> Result {
+    // SAFETY: The packet is ours to change and has a route.
+    match unsafe { bindings::oot_ip6_route_me_harder(net.as_raw(), skb.as_raw()) } {
+        0 => Ok(()),
+        _ => Err(EHOSTUNREACH),
+    }
+}
+
+/// Counts an IPv4 packet with an error in its header.
+pub(crate) fn count_header_error4(net: &Net) {
+    // SAFETY: The namespace is live.
+    unsafe { bindings::oot_ip_inc_hdrerrors(net.as_raw()) };
+}
+
+/// Counts an IPv6 packet with an error in its header, for the device that it came by.
+pub(crate) fn count_header_error6(net: &Net, skb: &Skb) {
+    // SAFETY: The namespace and the packet are live.
+    unsafe { bindings::oot_ip6_inc_hdrerrors(net.as_raw(), skb.as_raw()) };
+}
+
+/// Learns the path MTU of the IPv4 header that the packet's data starts with, as
+/// `ipv4_update_pmtu()`.
+pub(crate) fn update_pmtu4(net: &Net, skb: &mut Skb, mtu: u32) {
+    // SAFETY: The IP header is linear: the callers see to it.
+    unsafe { bindings::ipv4_update_pmtu(skb.as_raw(), net.as_raw(), mtu, 0, 0) };
+}
+
+/// Tells the socket of a packet of our own the MTU of the way that it really takes.
+pub(crate) fn update_socket_pmtu(skb: &mut Skb, mtu: u32) {
+    if !skb.has_dev() && skb.has_socket() && skb.dst().is_some() {
+        // SAFETY: The packet has a socket and a route.
+        unsafe { bindings::oot_update_socket_pmtu(skb.as_raw(), mtu) };
+    }
+}
+
+/// What kind of address an IPv4 address is for this host: `RTN_UNICAST`, `RTN_LOCAL`, ...
+pub(crate) fn addr_type4(net: &Net, addr: [u8; 4]) -> u32 {
+    // SAFETY: The namespace is live.
+    unsafe { bindings::inet_addr_type(net.as_raw(), u32::from_ne_bytes(addr)) }
+}

@@ -1,0 +1,11 @@
+// SPDX-License-Identifier: GPL-2.0
+
+//! Networking: namespaces, packets, hooks, routes, netlink.
+
+pub(crate) mod dst;
+pub(crate) mod filter;
+pub(crate) mod genetlink;
+pub(crate) mod ip;
+pub(crate) mod namespace;
+pub(crate) mod netlink;
+pub(crate) mod skbuff;

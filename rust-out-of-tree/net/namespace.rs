@@ -1,0 +1,285 @@
+// SPDX-License-Identifier: GPL-2.0
+
+//! Network namespaces, and what a module keeps in each of them.
+//!
+//! A type that implements [`Pernet`] gets one value in each namespace while its [`Registration`]
+//! lives. The value comes with the namespace's netfilter hooks ([`PerNet::enable_hooks`]), which
+//! are gone, and have run for the last time, before it is dropped.
+//!
+//! C header: [`include/net/net_namespace.h`](srctree/include/net/net_namespace.h)
+
+use core::{
+    marker::PhantomData,
+    ops::Deref,
+    ptr::NonNull, //
+};
+use kernel::{
+    error::{
+        from_result,
+        to_result, //
+    },
+    new_mutex,
+    prelude::*,
+    sync::{
+        atomic::Atomic,
+        Mutex, //
+    },
+    types::Opaque, //
+};
+
+use crate::oot::{
+    bindings,
+    sync::Once, //
+};
+
+use super::filter::{
+    self,
+    HookOps, //
+};
+
+/// A network namespace.
+///
+/// # Invariants
+///
+/// A live `struct net`.
+#[repr(transparent)]
+pub(crate) struct Net(Opaque<bindings::net>);
+
+// SAFETY: `struct net` is shared between CPUs by design.
+unsafe impl Sync for Net {}
+
+impl Net {
+    /// # Safety
+    ///
+    /// `net` must be live for `'a`.
+    pub(in crate::oot) unsafe fn from_raw<'a>(net: *mut bindings::net) -> &'a Self {
+        // SAFETY: By the safety requirement; the type is transparent.
+        unsafe { &*net.cast::<Self>() }
+    }
+
+    #[inline(always)]
+    pub(in crate::oot) fn as_raw(&self) -> *mut bindings::net {
+        self.0.get()
+    }
+
+    /// Whether it is the first one, which the system booted with.
+    pub(crate) fn is_init(&self) -> bool {
+        core::ptr::eq(self.as_raw(), &raw mut bindings::init_net)
+    }
+}
+
+/// The number under which namespaces keep a [`Pernet`]'s values.
+pub(crate) struct Id(Atomic<u32>);
+
+impl Id {
+    /// Not assigned yet.
+    pub(crate) const fn new() -> Self {
+        Self(Atomic::new(0))
+    }
+}
+
+/// What a module keeps in each network namespace.
+pub(crate) trait Pernet: Send + Sync + Sized + 'static {
+    /// Where the number of this type is kept.
+    const ID: &'static Id;
+
+    /// Makes the value for a namespace that is being set up.
+    fn init(net: &Net) -> impl PinInit<Self, Error>;
+
+    /// The namespace, or the module, goes away: hooks are gone already, a grace period follows,
+    /// then the value is dropped.
+    fn pre_exit(_this: &PerNet<Self>) {}
+}
+
+/// A value in its namespace.
+#[pin_data]
+pub(crate) struct PerNet<T: Pernet> {
+    net: NonNull<bindings::net>,
+    #[pin]
+    hooks: Mutex<Hooks>,
+    #[pin]
+    value: T,
+}
+
+struct Hooks {
+    /// Set when the namespace goes: no hooks any more.
+    closed: bool,
+    sets: [Option<filter::Registration>; 2],
+}
+
+// SAFETY: `net` outlives the value and is shared by design; the rest is `Send + Sync`.
+unsafe impl<T: Pernet> Send for PerNet<T> {}
+
+// SAFETY: As above.
+unsafe impl<T: Pernet> Sync for PerNet<T> {}
+
+impl<T: Pernet> PerNet<T> {
+    fn new(namespace: &Net) -> impl PinInit<Self, Error> + use<'_, T> {
+        kernel::try_pin_init!(Self {
+            net: NonNull::from(namespace).cast(),
+            hooks <- new_mutex!(Hooks {
+                closed: false,
+                sets: [None, None],
+            }),
+            value <- T::init(namespace),
+        }? Error)
+    }
+
+    /// The namespace.
+    #[inline(always)]
+    pub(crate) fn net(&self) -> &Net {
+        // SAFETY: A namespace outlives what is kept in it.
+        unsafe { Net::from_raw(self.net.as_ptr()) }
+    }
+
+    /// The value of a namespace, once [`Registration::new`] made it.
+    ///
+    /// For callers that run within the registration's life: requests of a netlink family, of
+    /// files, of socket options that the module unregisters first.
+    pub(crate) fn of(net: &Net) -> Option<&Self> {
+        let id = T::ID.0.read_once();
+        if id == 0 {
+            return None;
+        }
+        // SAFETY: The namespace is live and the number was assigned to us.
+        let slot = unsafe { bindings::oot_net_generic(net.as_raw(), id) };
+        // SAFETY: The slot is one word; `init` fills it and `exit` empties it, outside of the
+        // life of anything that could call this.
+        unsafe { slot.cast::<*mut Self>().as_ref()?.as_ref() }
+    }
+
+    /// Starts the hooks of slot `slot` (0 or 1) if they do not run yet.
+    pub(crate) fn enable_hooks(&self, slot: usize, ops: &[HookOps<T>]) -> Result {
+        let mut hooks = self.hooks.lock();
+        if hooks.closed {
+            return Err(ENOENT);
+        }
+        let set = hooks.sets.get_mut(slot).ok_or(EINVAL)?;
+        if set.is_none() {
+            // SAFETY: The registration is dropped in `close`, a grace period before `self` is.
+            *set = Some(unsafe { filter::Registration::new(self, ops) }?);
+        }
+        Ok(())
+    }
+
+    /// Stops the hooks of a slot. Ones that are running finish on their own.
+    pub(crate) fn disable_hooks(&self, slot: usize) {
+        if let Some(set) = self.hooks.lock().sets.get_mut(slot) {
+            *set = None;
+        }
+    }
+
+    fn close(&self) {
+        let mut hooks = self.hooks.lock();
+        hooks.closed = true;
+        hooks.sets = [None, None];
+    }
+}
+
+impl<T: Pernet> Deref for PerNet<T> {
+    type Target = T;
+
+    #[inline(always)]
+    fn deref(&self) -> &T {
+        &self.value
+    }
+}
+
+struct Adapter<T: Pernet>(PhantomData<T>);
+
+impl<T: Pernet> Adapter<T> {
+    /// The word in which the namespace keeps the address of our value.
+    ///
+    /// # Safety
+    ///
+    /// `net` must be live and `T::ID` assigned.
+    unsafe fn slot(net: *mut bindings::net) -> *mut *mut PerNet<T> {
+        // SAFETY: By the safety requirement.
+        unsafe { bindings::oot_net_generic(net, T::ID.0.read_once()) }.cast()
+    }
+
+    /// # Safety
+    ///
+    /// To be called by the namespace code only.
+    unsafe extern "C" fn init(net: *mut bindings::net) -> c_int {
+        from_result(|| {
+            // SAFETY: The namespace code calls us with a live namespace.
+            let init = PerNet::<T>::new(unsafe { Net::from_raw(net) });
+            let value = KBox::pin_init(init, GFP_KERNEL)?;
+            // SAFETY: The value stays where it is until `exit` takes it back.
+            let value = KBox::into_raw(unsafe { Pin::into_inner_unchecked(value) });
+            // SAFETY: `net` is live, and the number was assigned before the first call.
+            let slot = unsafe { Self::slot(net) };
+            // SAFETY: The slot is a word of ours.
+            unsafe { slot.write(value) };
+            Ok(0)
+        })
+    }
+
+    /// # Safety
+    ///
+    /// To be called by the namespace code only, after `init`.
+    unsafe extern "C" fn pre_exit(net: *mut bindings::net) {
+        // SAFETY: As in `init`.
+        let slot = unsafe { Self::slot(net) };
+        // SAFETY: `init` filled the slot with the address of a value that `exit` will free.
+        if let Some(value) = unsafe { slot.read().as_ref() } {
+            value.close();
+            T::pre_exit(value);
+        }
+    }
+
+    /// # Safety
+    ///
+    /// To be called by the namespace code only, a grace period after `pre_exit`.
+    unsafe extern "C" fn exit(net: *mut bindings::net) {
+        // SAFETY: As in `init`.
+        let slot = unsafe { Self::slot(net) };
+        // SAFETY: The slot is a word of ours.
+        let value = unsafe { slot.replace(core::ptr::null_mut()) };
+        if !value.is_null() {
+            // SAFETY: `init` put it there by `KBox::into_raw`; it is dropped in place.
+            drop(unsafe { Pin::new_unchecked(KBox::from_raw(value)) });
+        }
+    }
+}
+
+/// Keeps a value of `T` in each namespace, those to come included.
+pub(crate) struct Registration<T: Pernet> {
+    ops: Pin<KBox<Opaque<bindings::pernet_operations>>>,
+    _values: PhantomData<T>,
+}
+
+// SAFETY: The operations are only handed to C on registering and unregistering.
+unsafe impl<T: Pernet> Send for Registration<T> {}
+
+// SAFETY: As above; `&Registration` offers nothing.
+unsafe impl<T: Pernet> Sync for Registration<T> {}
+
+impl<T: Pernet> Registration<T> {
+    /// Makes the values. To be called once.
+    pub(crate) fn new() -> Result<Self> {
+        let ops = bindings::pernet_operations {
+            init: Some(Adapter::<T>::init),
+            pre_exit: Some(Adapter::<T>::pre_exit),
+            exit: Some(Adapter::<T>::exit),
+            id: T::ID.0.as_ptr(),
+            size: size_of::<*mut PerNet<T>>(),
+            ..pin_init::zeroed()
+        };
+        let ops = KBox::pin(Opaque::new(ops), GFP_KERNEL)?;
+        // SAFETY: The operations stay in place until they are unregistered on drop.
+        to_result(unsafe { bindings::register_pernet_subsys(ops.get()) })?;
+        Ok(Self {
+            ops,
+            _values: PhantomData,
+        })
+    }
+}
+
+impl<T: Pernet> Drop for Registration<T> {
+    fn drop(&mut self) {
+        // SAFETY: They were registered in `new`.
+        unsafe { bindings::unregister_pernet_subsys(self.ops.get()) };
+    }
+}

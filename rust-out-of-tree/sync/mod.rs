@@ -1,0 +1,35 @@
+// SPDX-License-Identifier: GPL-2.0
+
+//! Sharing between CPUs: RCU-protected objects, cells and tables, timers, per-CPU counters.
+
+pub(crate) mod bh;
+pub(crate) mod once;
+pub(crate) mod percpu;
+pub(crate) mod rcu_arc;
+pub(crate) mod rcu_cell;
+pub(crate) mod rcu_hash;
+pub(crate) mod timed;
+
+pub(crate) use self::{
+    once::Once,
+    percpu::PerCpuCounters,
+    rcu_arc::{
+        Object,
+        RcuArc,
+        RcuRef, //
+    },
+    rcu_cell::{
+        RcuBox,
+        RcuCell,
+        Retired, //
+    },
+    rcu_hash::{
+        Cursor,
+        Linked,
+        RcuHash, //
+    },
+    timed::{
+        Expire,
+        Timed, //
+    }, //
+};

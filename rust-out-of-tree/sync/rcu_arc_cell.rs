@@ -1,0 +1,82 @@
+// SPDX-License-Identifier: GPL-2.0
+
+//! A reference that is replaced while RCU readers follow it.
+//!
+//! As [`RcuCell`](super::RcuCell), for a value that its writer keeps using as well.
+//!
+//! C header: [`include/linux/rcupdate.h`](srctree/include/linux/rcupdate.h)
+
+use core::ptr::NonNull;
+use kernel::sync::{
+    atomic::{
+        Atomic,
+        Full, //
+    },
+    rcu, //
+};
+
+use super::rcu_arc::{
+    Inner,
+    Object,
+    RcuArc,
+    RcuRef, //
+};
+
+/// A place for a reference.
+///
+/// # Invariants
+///
+/// The pointer is null or comes from [`RcuArc::into_raw`] and is owned by the cell.
+pub(crate) struct RcuArcCell<T: Object>(Atomic<*mut Inner<T>>);
+
+// SAFETY: Readers get `&T`, and whoever replaces the reference drops it anywhere; an `Object` is
+// `Send + Sync`.
+unsafe impl<T: Object> Sync for RcuArcCell<T> {}
+
+// SAFETY: As above.
+unsafe impl<T: Object> Send for RcuArcCell<T> {}
+
+impl<T: Object> RcuArcCell<T> {
+    /// A cell with a reference, or an empty one.
+    pub(crate) fn new(value: Option<RcuArc<T>>) -> Self {
+        // INVARIANT: The cell takes over the reference.
+        Self(Atomic::new(into_ptr(value)))
+    }
+
+    /// What the cell refers to now, for as long as the read-side section lasts.
+    #[inline(always)]
+    pub(crate) fn get<'g>(&'g self, _guard: &'g rcu::Guard) -> Option<RcuRef<'g, T>> {
+        // A dependent load: on x86 any load will do, elsewhere `load(Acquire)` orders it.
+        #[cfg(CONFIG_X86)]
+        let ptr = super::once::Once::read_once(&self.0);
+        #[cfg(not(CONFIG_X86))]
+        let ptr = self.0.load(kernel::sync::atomic::Acquire);
+        // SAFETY: By the type invariant the pointer is null or live; what is taken out lives on
+        // until the guard's section ends, since an `RcuArc` is dropped a grace period late.
+        unsafe { ptr.as_ref() }.map(RcuRef)
+    }
+
+    /// A reference of one's own to what the cell refers to now.
+    ///
+    /// Writers, who alone empty the cell, find it unless it is empty.
+    pub(crate) fn load(&self) -> Option<RcuArc<T>> {
+        self.get(&rcu::read_lock()).and_then(RcuRef::upgrade)
+    }
+
+    /// Has the cell refer to something else.
+    pub(crate) fn replace(&self, value: Option<RcuArc<T>>) -> Option<RcuArc<T>> {
+        let old = self.0.xchg(into_ptr(value), Full);
+        // SAFETY: By the type invariant the old pointer came from `into_raw`; it is ours now.
+        NonNull::new(old).map(|old| unsafe { RcuArc::from_raw(old) })
+    }
+}
+
+impl<T: Object> Drop for RcuArcCell<T> {
+    fn drop(&mut self) {
+        drop(self.replace(None));
+    }
+}
+
+fn into_ptr<T: Object>(value: Option<RcuArc<T>>) -> *mut Inner<T> {
+    value.map_or(core::ptr::null_mut(), |value| value.into_raw().as_ptr())
+}

@@ -1,0 +1,615 @@
+// SPDX-License-Identifier: GPL-2.0
+
+//! A hash table that readers search under RCU while it changes and resizes.
+//!
+//! An entry is an [`RcuArc`] to a [`Linked`] value with up to two links, so that one object can be
+//! found by two keys. The table owns one reference to each of its entries.
+//!
+//! # Vocabulary
+//!
+//! A *bucket* is a word: the address of the first link, bit 0 a spinlock. A chain ends in an *end
+//! mark*, the address of its bucket with bit 0 set, so that a reader who strayed into another chain
+//! (because the link it stood on was moved) notices and starts again, as in `rhashtable`. The
+//! bucket of a hash is its *top* bits: the order of the buckets is the order of the hashes in every
+//! size of table, so a cursor survives a resize.
+//!
+//! # Locking
+//!
+//! Links are added and removed under their bucket's bit lock with soft interrupts off. A resize
+//! (a work item, so one at a time) publishes the successor, waits a grace period until all add
+//! there, then moves each bucket: the old bucket's lock is taken before the new one's. A reader
+//! that misses in the old table looks into the successor.
+//!
+//! C header: [`include/linux/rhashtable.h`](srctree/include/linux/rhashtable.h)
+
+use core::{
+    marker::PhantomData,
+    mem::offset_of,
+    ops::Deref,
+    ptr::NonNull, //
+};
+use kernel::{
+    prelude::*,
+    sync::{
+        atomic::{
+            Acquire,
+            Atomic,
+            Full,
+            Relaxed,
+            Release, //
+        },
+        rcu, //
+    },
+    types::Opaque, //
+};
+
+use crate::oot::bindings;
+
+use super::{
+    bh,
+    once::Once,
+    rcu_arc::{
+        Inner,
+        Object,
+        RcuArc,
+        RcuRef, //
+    }, //
+};
+
+/// The smallest table has 2^8 buckets, the largest 2^26.
+const MIN_BITS: u32 = 8;
+const MAX_BITS: u32 = 26;
+
+/// A place in a chain. `next` is the address of a link, or an end mark.
+#[repr(C)]
+struct Link {
+    next: Atomic<usize>,
+    hash: Atomic<u32>,
+    /// Which of the entry's links this is: 0 or 1.
+    index: u32,
+}
+
+/// A value with links for one table.
+#[repr(C)]
+#[pin_data]
+pub(crate) struct Linked<T: Object> {
+    links: [Link; 2],
+    /// [`OUT`], [`IN_ONE`] or [`IN_TWO`]: whether it is in the table, and by how many links.
+    state: Atomic<i32>,
+    #[pin]
+    value: T,
+}
+
+const OUT: i32 = 0;
+const IN_ONE: i32 = 1;
+const IN_TWO: i32 = 2;
+
+impl<T: Object> Linked<T> {
+    /// Where the value lies, for those who know it from a field of it.
+    pub(super) const VALUE_OFFSET: usize = offset_of!(Self, value);
+
+    /// Wraps a value that is to become an entry.
+    pub(crate) fn new<E>(value: impl PinInit<T, E>) -> impl PinInit<Self, E> {
+        let link = |index| Link {
+            next: Atomic::new(0),
+            hash: Atomic::new(0),
+            index,
+        };
+        pin_init::pin_init!(Self {
+            links: [link(0), link(1)],
+            state: Atomic::new(OUT),
+            value <- value,
+        }? E)
+    }
+
+    /// Whether it is in its table now.
+    pub(crate) fn is_linked(&self) -> bool {
+        self.state.read_once() != OUT
+    }
+}
+
+impl<T: Object> Object for Linked<T> {
+    fn retire(&self) {
+        self.value.retire();
+    }
+}
+
+impl<T: Object> Deref for Linked<T> {
+    type Target = T;
+
+    #[inline(always)]
+    fn deref(&self) -> &T {
+        &self.value
+    }
+}
+
+/// The entry that a link belongs to.
+///
+/// # Safety
+///
+/// `link` must be the address of a link of a live `Inner<Linked<T>>`, and that must stay so for
+/// `'g`.
+#[inline(always)]
+unsafe fn entry_of<'g, T: Object>(link: usize) -> RcuRef<'g, Linked<T>> {
+    // SAFETY: By the safety requirement it is a live link.
+    let index = unsafe { (*(link as *const Link)).index } as usize;
+    let start = link
+        .wrapping_sub(index.wrapping_mul(size_of::<Link>()))
+        .wrapping_sub(offset_of!(Linked<T>, links))
+        .wrapping_sub(offset_of!(Inner<Linked<T>>, value));
+    // SAFETY: The link lies at that offset of a live `Inner<Linked<T>>`.
+    RcuRef(unsafe { &*(start as *const Inner<Linked<T>>) })
+}
+
+/// One size of the table.
+struct Buckets {
+    heads: KVVec<Atomic<usize>>,
+    bits: u32,
+    /// The successor while a resize is under way.
+    successor: Atomic<*mut Buckets>,
+}
+
+impl Buckets {
+    fn new(bits: u32) -> Result<KBox<Self>> {
+        let mut heads = KVVec::with_capacity(1 << bits, GFP_KERNEL)?;
+        for _ in 0..1usize << bits {
+            heads.push_within_capacity(Atomic::new(0)).map_err(|_| ENOMEM)?;
+        }
+        Ok(KBox::new(
+            Self {
+                heads,
+                bits,
+                successor: Atomic::new(core::ptr::null_mut()),
+            },
+            GFP_KERNEL,
+        )?)
+    }
+
+    #[inline(always)]
+    fn bucket(&self, hash: u32) -> Bucket<'_> {
+        let index = (hash >> (32 - self.bits)) as usize;
+        // SAFETY: There are `2^bits` heads, and `index` has `bits` bits.
+        Bucket(unsafe { self.heads.get_unchecked(index) })
+    }
+
+    fn successor(&self) -> Option<&Self> {
+        // SAFETY: It is null, or a table that lives until a grace period after it was replaced.
+        unsafe { self.successor.load(Acquire).as_ref() }
+    }
+
+    /// The table that entries are added to.
+    fn newest(&self) -> &Self {
+        self.successor().unwrap_or(self)
+    }
+}
+
+/// The head of a chain.
+#[derive(Clone, Copy)]
+struct Bucket<'a>(&'a Atomic<usize>);
+
+impl Bucket<'_> {
+    #[inline(always)]
+    fn end_mark(self) -> usize {
+        core::ptr::from_ref(self.0) as usize | 1
+    }
+
+    /// The first link or the end mark.
+    #[inline(always)]
+    fn first(self) -> usize {
+        match self.0.read_once() & !1 {
+            0 => self.end_mark(),
+            link => link,
+        }
+    }
+
+    fn lock(self) -> LockedBucket {
+        let bh = bh::Disabled::new();
+        // SAFETY: The word is live while the table is, and bit 0 is used as a lock alone.
+        unsafe { bindings::oot_bit_spin_lock(0, self.0.as_ptr().cast()) };
+        // INVARIANT: The lock was just taken. The caller's RCU section keeps the word alive.
+        LockedBucket {
+            head: NonNull::from(self.0),
+            _bh: bh,
+        }
+    }
+}
+
+/// A bucket whose lock we hold.
+///
+/// # Invariants
+///
+/// `head` is live and its bit 0 was set by us.
+struct LockedBucket {
+    head: NonNull<Atomic<usize>>,
+    _bh: bh::Disabled,
+}
+
+impl LockedBucket {
+    fn bucket(&self) -> Bucket<'_> {
+        // SAFETY: The word is live by the type invariant.
+        Bucket(unsafe { self.head.as_ref() })
+    }
+
+    /// Makes `link`, or the end mark, the first of the chain.
+    fn set_first(&self, link: usize) {
+        let word = if link & 1 == 0 { link } else { 0 };
+        self.bucket().0.store(word | 1, Release);
+    }
+
+    fn push(&self, link: &Link) {
+        link.next.store(self.bucket().first(), Relaxed);
+        self.set_first(core::ptr::from_ref(link) as usize);
+    }
+
+    /// Takes `link` out of the chain, if it is there. Its own `next` stays, for readers on it.
+    fn remove(&self, link: &Link) -> bool {
+        let wanted = core::ptr::from_ref(link) as usize;
+        let mut at = self.bucket().first();
+        if at == wanted {
+            self.set_first(link.next.read_once());
+            return true;
+        }
+        while at & 1 == 0 {
+            // SAFETY: Links in a chain are live while its lock is held.
+            let next = unsafe { &(*(at as *const Link)).next };
+            at = next.read_once();
+            if at == wanted {
+                next.store(link.next.read_once(), Release);
+                return true;
+            }
+        }
+        false
+    }
+
+    /// Takes the first link out of the chain and puts it into `to`'s.
+    fn move_first(&self, to: Bucket<'_>) {
+        let at = self.bucket().first();
+        // SAFETY: The caller saw that the chain is not empty; its links are live under its lock.
+        let link = unsafe { &*(at as *const Link) };
+        let rest = link.next.read_once();
+        to.lock().push(link);
+        self.set_first(rest);
+    }
+}
+
+impl Drop for LockedBucket {
+    fn drop(&mut self) {
+        // SAFETY: By the type invariant we hold the lock.
+        unsafe { bindings::oot_bit_spin_unlock(0, self.bucket().0.as_ptr().cast()) };
+    }
+}
+
+/// Where a walk over the table stands: everything at or before it has been seen.
+///
+/// Entries are visited in the order of (hash, address), so an entry that is in the table during
+/// the whole walk is visited exactly once, whatever else is added, removed or resized.
+#[derive(Clone, Copy, Default, PartialEq, Eq)]
+pub(crate) struct Cursor {
+    hash: u32,
+    link: usize,
+}
+
+impl Cursor {
+    /// As two words, for callers that keep it in a C array.
+    pub(crate) fn to_words(self) -> [usize; 2] {
+        [self.hash as usize, self.link]
+    }
+
+    /// The inverse of [`Cursor::to_words`].
+    pub(crate) fn from_words([hash, link]: [usize; 2]) -> Self {
+        Self {
+            hash: hash as u32,
+            link,
+        }
+    }
+}
+
+/// The table.
+///
+/// # Invariants
+///
+/// `current` is a table from `KBox::into_raw`. Every link in it belongs to an entry of which the
+/// table owns a reference.
+#[pin_data(PinnedDrop)]
+pub(crate) struct RcuHash<T: Object> {
+    current: Atomic<*mut Buckets>,
+    len: Atomic<i32>,
+    #[pin]
+    resize: Opaque<bindings::work_struct>,
+    _owns: PhantomData<RcuArc<Linked<T>>>,
+}
+
+// SAFETY: Readers get `&T` and writers drop `T` in any context; an `Object` is `Send + Sync`.
+unsafe impl<T: Object> Sync for RcuHash<T> {}
+
+// SAFETY: As above.
+unsafe impl<T: Object> Send for RcuHash<T> {}
+
+impl<T: Object> RcuHash<T> {
+    /// An empty table of the smallest size.
+    pub(crate) fn new() -> impl PinInit<Self, Error> {
+        kernel::try_pin_init!(Self {
+            current: Atomic::new(KBox::into_raw(Buckets::new(MIN_BITS)?)),
+            len: Atomic::new(0),
+            resize <- Opaque::ffi_init(|work| {
+                // SAFETY: `work` is valid for writes and pinned; the callback fits it.
+                unsafe { bindings::oot_init_work(work, Some(resize::<T>)) }
+            }),
+            _owns: PhantomData,
+        }? Error)
+    }
+
+    #[inline(always)]
+    fn current<'g>(&'g self, _guard: &'g rcu::Guard) -> &'g Buckets {
+        // SAFETY: By the type invariant it is live, and freed a grace period after it is replaced.
+        unsafe { &*self.current.read_once() }
+    }
+
+    /// How many entries there are.
+    pub(crate) fn len(&self) -> usize {
+        self.len.read_once().max(0) as usize
+    }
+
+    /// The number of buckets.
+    pub(crate) fn size(&self) -> usize {
+        1 << self.current(&rcu::read_lock()).bits
+    }
+
+    /// The first entry one of whose links has this hash and pleases `matches`, which gets the
+    /// index of the link and the value.
+    #[inline(always)]
+    pub(crate) fn find<'g>(
+        &'g self,
+        guard: &'g rcu::Guard,
+        hash: u32,
+        mut matches: impl FnMut(u32, &'g T) -> bool,
+    ) -> Option<RcuRef<'g, Linked<T>>> {
+        let mut table = self.current(guard);
+        loop {
+            let bucket = table.bucket(hash);
+            let mut at = bucket.first();
+            while at & 1 == 0 {
+                // SAFETY: A link found in a chain is live until the read-side section ends.
+                let link = unsafe { &*(at as *const Link) };
+                if link.hash.read_once() == hash {
+                    // SAFETY: As above; and it belongs to an entry of this table.
+                    let entry: RcuRef<'g, Linked<T>> = unsafe { entry_of(at) };
+                    if matches(link.index, &entry.get().value) {
+                        return Some(entry);
+                    }
+                }
+                at = link.next.read_once();
+            }
+            if at != bucket.end_mark() {
+                // A link was moved under us and led into another chain.
+                continue;
+            }
+            table = table.successor()?;
+        }
+    }
+
+    /// Adds an entry under one hash or two, and gives a look at it.
+    ///
+    /// An entry that is in a table already is not added again and gives `None`.
+    pub(crate) fn insert<'g>(
+        &'g self,
+        guard: &'g rcu::Guard,
+        entry: RcuArc<Linked<T>>,
+        hash: u32,
+        second: Option<u32>,
+    ) -> Option<RcuRef<'g, Linked<T>>> {
+        let state = if second.is_some() { IN_TWO } else { IN_ONE };
+        if entry.state.cmpxchg(OUT, state, Full).is_err() {
+            return None;
+        }
+        // INVARIANT: The reference is the table's from here on.
+        // SAFETY: The table's reference keeps the entry alive until a grace period after it is
+        // removed, so for all of this read-side section.
+        let entry = RcuRef(unsafe { &*entry.into_raw().as_ptr() });
+        let [first, other] = &entry.get().links;
+        // A remover that finds one link waits for the other: be quick between the two.
+        let _bh = bh::Disabled::new();
+        let table = self.current(guard).newest();
+        if let Some(second) = second {
+            other.hash.store(second, Relaxed);
+            table.bucket(second).lock().push(other);
+        }
+        first.hash.store(hash, Relaxed);
+        table.bucket(hash).lock().push(first);
+
+        let len = self.len.fetch_add(1, Relaxed).wrapping_add(1);
+        if len as u32 > 1 << table.bits && table.bits < MAX_BITS {
+            self.schedule_resize();
+        }
+        Some(entry)
+    }
+
+    /// Takes an entry out of the table and gives the table's reference to the caller; `None` if
+    /// somebody else did, or is doing so.
+    pub(crate) fn remove(
+        &self,
+        guard: &rcu::Guard,
+        entry: RcuRef<'_, Linked<T>>,
+    ) -> Option<RcuArc<Linked<T>>> {
+        let state = entry.state.xchg(OUT, Full);
+        if state == OUT {
+            return None;
+        }
+        let [first, other] = &entry.get().links;
+        self.unlink(guard, first);
+        if state == IN_TWO {
+            self.unlink(guard, other);
+        }
+        let len = self.len.fetch_sub(1, Relaxed).wrapping_sub(1);
+        let table = self.current(guard);
+        if (len as u32) < (1 << table.bits) / 16 && table.bits > MIN_BITS {
+            self.schedule_resize();
+        }
+        // SAFETY: The state said that the table owned a reference, and nobody else got it.
+        Some(unsafe { RcuArc::from_raw(NonNull::from(entry.0)) })
+    }
+
+    /// Takes one link out of its chain. It is in one of the two tables, or about to be.
+    fn unlink(&self, guard: &rcu::Guard, link: &Link) {
+        let hash = link.hash.read_once();
+        loop {
+            let mut table = Some(self.current(guard));
+            while let Some(buckets) = table {
+                if buckets.bucket(hash).lock().remove(link) {
+                    return;
+                }
+                table = buckets.successor();
+            }
+        }
+    }
+
+    /// The next entry of a walk, and where the walk stands after it. `None` at the end.
+    pub(crate) fn next<'g>(
+        &'g self,
+        guard: &'g rcu::Guard,
+        cursor: Cursor,
+    ) -> Option<(RcuRef<'g, Linked<T>>, Cursor)> {
+        let table = self.current(guard);
+        let mut start = cursor.hash;
+        loop {
+            // The range of hashes that the bucket of `start` holds, in the smaller table's terms.
+            let bits = table.successor().map_or(table.bits, |s| s.bits.min(table.bits));
+            let last = start | (u32::MAX >> bits);
+            let mut least: Option<Cursor> = None;
+            let mut newer = Some(table);
+            while let Some(buckets) = newer {
+                least = buckets.least_after(cursor, start, last, least);
+                newer = buckets.successor();
+            }
+            if let Some(found) = least {
+                // SAFETY: The link was found in a chain within this read-side section.
+                return Some((unsafe { entry_of(found.link) }, found));
+            }
+            start = last.checked_add(1)?;
+        }
+    }
+
+    fn schedule_resize(&self) {
+        // SAFETY: The work was initialised with the table, and is cancelled when that is dropped.
+        unsafe { bindings::oot_schedule_work(self.resize.get()) };
+    }
+
+    /// Makes the number of buckets fit the number of entries. Sleeps; runs as one work item.
+    fn resize(&self) {
+        // SAFETY: Only this function replaces the table, and it does not run twice at a time.
+        let old = unsafe { &*self.current.read_once() };
+        let wanted = (self.len() as u32).max(1).next_power_of_two();
+        let bits = wanted.trailing_zeros().clamp(MIN_BITS, MAX_BITS);
+        // Shrink to twice the need: a table that breathes is not resized with each breath.
+        let bits = if bits < old.bits { (bits + 1).min(old.bits) } else { bits };
+        if bits == old.bits {
+            return;
+        }
+        // Without memory the chains stay long until the next entry asks again.
+        let Ok(new) = Buckets::new(bits) else { return };
+        let new = KBox::into_raw(new);
+        old.successor.store(new, Release);
+        // From here on all add to `new`.
+        rcu::synchronize_rcu();
+        for head in old.heads.iter() {
+            // SAFETY: `new` is live: it is freed by a later resize.
+            Self::move_bucket(Bucket(head), unsafe { &*new });
+        }
+        self.current.store(new, Release);
+        rcu::synchronize_rcu();
+        // SAFETY: It came from `KBox::into_raw`, and no reader from before is left.
+        drop(unsafe { KBox::from_raw(core::ptr::from_ref(old).cast_mut()) });
+    }
+
+    fn move_bucket(from: Bucket<'_>, to: &Buckets) {
+        let locked = from.lock();
+        loop {
+            let at = locked.bucket().first();
+            if at & 1 != 0 {
+                break;
+            }
+            // SAFETY: Links in a chain are live while its lock is held.
+            let hash = unsafe { (*(at as *const Link)).hash.read_once() };
+            locked.move_first(to.bucket(hash));
+        }
+    }
+}
+
+impl Buckets {
+    /// The least first link after `cursor` with a hash in `start..=last`, or `least` if that is
+    /// less.
+    fn least_after(
+        &self,
+        cursor: Cursor,
+        start: u32,
+        last: u32,
+        mut least: Option<Cursor>,
+    ) -> Option<Cursor> {
+        let mut hash = start;
+        loop {
+            let bucket = self.bucket(hash);
+            let mut at = bucket.first();
+            while at & 1 == 0 {
+                // SAFETY: A link found in a chain is live until the caller's section ends.
+                let link = unsafe { &*(at as *const Link) };
+                let here = Cursor {
+                    hash: link.hash.read_once(),
+                    link: at,
+                };
+                if link.index == 0
+                    && here.is_after(cursor)
+                    && (start..=last).contains(&here.hash)
+                    && least.map_or(true, |least| least.is_after(here))
+                {
+                    least = Some(here);
+                }
+                at = link.next.read_once();
+            }
+            if at != bucket.end_mark() {
+                continue;
+            }
+            // The next bucket of this table, should the range span several.
+            match (hash | (u32::MAX >> self.bits)).checked_add(1) {
+                Some(next) if next <= last => hash = next,
+                _ => return least,
+            }
+        }
+    }
+}
+
+impl Cursor {
+    fn is_after(self, other: Self) -> bool {
+        (self.hash, self.link) > (other.hash, other.link)
+    }
+}
+
+/// The work item of a resize.
+///
+/// # Safety
+///
+/// To be called by the workqueue on the `resize` field of a live table.
+unsafe extern "C" fn resize<T: Object>(work: *mut bindings::work_struct) {
+    let field = offset_of!(RcuHash<T>, resize);
+    // SAFETY: By the safety requirement this is the address of the table around `work`.
+    let table = unsafe { &*work.byte_sub(field).cast::<RcuHash<T>>() };
+    table.resize();
+}
+
+#[pinned_drop]
+impl<T: Object> PinnedDrop for RcuHash<T> {
+    fn drop(self: Pin<&mut Self>) {
+        // SAFETY: The work was initialised with the table.
+        unsafe { bindings::cancel_work_sync(self.resize.get()) };
+        {
+            let guard = rcu::read_lock();
+            while let Some((entry, _)) = self.next(&guard, Cursor::default()) {
+                drop(self.remove(&guard, entry));
+            }
+        }
+        // The removals may have asked for a resize again.
+        // SAFETY: As above.
+        unsafe { bindings::cancel_work_sync(self.resize.get()) };
+        // SAFETY: It came from `KBox::into_raw`; whoever could reach the table is gone.
+        drop(unsafe { KBox::from_raw(self.current.read_once()) });
+    }
+}
