@@ -5,7 +5,7 @@
 here=$(cd "$(dirname "${BASH_SOURCE[0]}")" && pwd)
 checkout=$(cd "$here/../.." && pwd)
 cache=${XDG_CACHE_HOME:-$HOME/.cache}/ipvs-rust
-# shellcheck source=qemu-test/setup/pins
+# shellcheck source=pins
 . "$here/pins"
 
 die() {
@@ -121,7 +121,7 @@ mirror() {
 		sed -nE 's/^deb[ \t]+(\[([^]]*)\][ \t]+)?([^ \t]+)[ \t]+([^ \t]+)[ \t]+(.*)/deb|\2|\3|\4|\5/p' \
 			"$dir"/sources.list "$dir"/sources.list.d/*.list 2>/dev/null || true)
 	awk -F '|' '
-		$1 !~ /(^| )deb( |$)/ || $3 ~ /security/ || $5 !~ /(^| )main( |$)/ { next }
+		$1 !~ /(^| )deb( |$)/ || $3 !~ /^(https?|ftp|file|copy|mirror)[+:]/ || $3 ~ /security/ || $5 !~ /(^| )main( |$)/ { next }
 		$4 ~ /(^| )(bookworm|trixie|forky|duke|sid|stable|testing|unstable)(-updates|-backports)?( |$)/ {
 			print ($2 == "" ? "" : "[" $2 "] ") $3; exit
 		}' <<<"$found"
