@@ -352,6 +352,36 @@ mod tests {
         walk(Rules::Secure, &[(InputOnly, Syn, SA), (InputOnly, Ack, ES)]);
     }
 
+    /// Against C's tables themselves, where `qemu-test/check` says C's IPVS lies.
+    #[test]
+    fn tables_are_those_of_c() {
+        let Ok(dir) = std::env::var("IPVS_C") else {
+            return;
+        };
+        let source = std::fs::read_to_string(dir + "/ip_vs_proto_tcp.c").unwrap();
+        let names = "sNO sES sSS sSR sFW sTW sCL sCW sLA sLI sSA";
+        let names: Vec<_> = names.split(' ').zip(states()).collect();
+        let state = |word| {
+            names
+                .iter()
+                .find(|(name, _)| *name == word)
+                .map(|(_, state)| *state)
+        };
+        let is_row = |line: &&str| ["/*syn", "/*fin", "/*ack", "/*rst"].contains(&&line[..5]);
+        let words = |line: &'static str| line.split(|c: char| !c.is_alphabetic());
+        let mut rows = source.leak().lines().filter(|l| l.len() > 5).filter(is_row);
+        for rules in [Rules::Normal, Rules::Secure] {
+            for direction in DIRECTIONS {
+                for event in [Syn, Fin, Ack, Rst] {
+                    let row: Vec<_> = words(rows.next().unwrap()).filter_map(state).collect();
+                    let ours: Vec<_> = states().map(|s| rules.next(direction, event, s)).collect();
+                    assert_eq!(row, ours, "{rules:?} {direction:?} {event:?}");
+                }
+            }
+        }
+        assert_eq!(rows.next(), None);
+    }
+
     /// Exactly these entries differ between the two machines.
     #[test]
     fn differences_of_the_machines() {
