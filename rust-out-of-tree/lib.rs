@@ -14,3 +14,4 @@ pub(crate) mod module;
 pub(crate) mod net;
 pub(crate) mod sync;
 pub(crate) mod time;
+pub(crate) mod workqueue;

@@ -13,6 +13,7 @@
 #include "genetlink.c"
 #include "ip.c"
 #include "ip_vs.c"
+#include "ipv6.c"
 #include "namespace.c"
 #include "netlink.c"
 #include "percpu.c"
@@ -20,3 +21,4 @@
 #include "skbuff.c"
 #include "slab.c"
 #include "sync.c"
+#include "workqueue.c"

@@ -2,6 +2,7 @@
 
 //! Networking: namespaces, packets, hooks, routes, netlink.
 
+pub(crate) mod addrconf;
 pub(crate) mod dst;
 pub(crate) mod filter;
 pub(crate) mod genetlink;

@@ -7,6 +7,7 @@
 use crate::oot::bindings;
 use core::{
     marker::PhantomData,
+    mem::MaybeUninit,
     ptr::NonNull, //
 };
 use kernel::{
@@ -218,7 +219,7 @@ impl Writer<'_> {
 
     /// Puts an attribute of these bytes.
     pub(crate) fn put(&mut self, attrtype: usize, bytes: &[u8]) -> Result {
-        let len = attr_len(bytes)?;
+        let len = attr_len(bytes.len())?;
         let data: *const c_void = bytes.as_ptr().cast();
         // SAFETY: By the type invariants, the buffer is valid; `data` has `len` bytes.
         to_result(unsafe { bindings::nla_put(self.0.as_ptr(), attrtype as c_int, len, data) })
@@ -255,9 +256,21 @@ impl Writer<'_> {
         })
     }
 
-    /// Puts a string with its NUL.
-    pub(crate) fn put_string(&mut self, attrtype: usize, value: &CStr) -> Result {
-        self.put(attrtype, value.to_bytes_with_nul())
+    /// Puts a string and a NUL.
+    pub(crate) fn put_string(&mut self, attrtype: usize, value: &str) -> Result {
+        let len = attr_len(value.len().saturating_add(1))?;
+        let skb = self.0.as_ptr();
+        // SAFETY: By the type invariants, the buffer is valid.
+        let attr = unsafe { bindings::nla_reserve(skb, attrtype as c_int, len) };
+        let attr = NonNull::new(attr).ok_or(EMSGSIZE)?;
+        // SAFETY: The contents follow the header, and lie in the buffer with it.
+        let contents = unsafe { attr.add(1) }.cast::<MaybeUninit<u8>>();
+        // SAFETY: `len` bytes were reserved for the contents.
+        let contents = unsafe { core::slice::from_raw_parts_mut(contents.as_ptr(), len as usize) };
+        for (to, from) in contents.iter_mut().zip(Iterator::chain(value.bytes(), [0])) {
+            to.write(from);
+        }
+        Ok(())
     }
 
     /// Puts an attribute of the attributes that `fill` puts; if it fails, all is taken back.
@@ -285,11 +298,11 @@ impl Writer<'_> {
 }
 
 /// The length of an attribute's contents, if an attribute can be that long.
-fn attr_len(bytes: &[u8]) -> Result<c_int> {
+fn attr_len(len: usize) -> Result<c_int> {
     const MAX: usize = u16::MAX as usize - size_of::<bindings::nlattr>();
 
-    match bytes.len() {
-        len @ 0..=MAX => Ok(len as c_int),
+    match len {
+        0..=MAX => Ok(len as c_int),
         _ => Err(EMSGSIZE),
     }
 }

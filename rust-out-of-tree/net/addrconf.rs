@@ -1,0 +1,48 @@
+// SPDX-License-Identifier: GPL-2.0
+
+//! What kind of address an address is, and what IPv6 needs.
+//!
+//! C headers: [`include/net/addrconf.h`](srctree/include/net/addrconf.h),
+//! [`include/net/netfilter/ipv6/nf_defrag_ipv6.h`](srctree/include/net/netfilter/ipv6/nf_defrag_ipv6.h)
+
+use crate::oot::bindings;
+use kernel::{
+    error::to_result,
+    prelude::*, //
+};
+
+use super::{
+    ip,
+    namespace::Net, //
+};
+
+/// Whether an IPv4 address is one that a host can have, this one or another.
+pub(crate) fn is_unicast_or_local4(net: &Net, addr: [u8; 4]) -> bool {
+    matches!(ip::addr_type4(net, addr), bindings::RTN_UNICAST | bindings::RTN_LOCAL)
+}
+
+/// Whether an IPv6 address is a unicast one beyond the link, or one of this host.
+pub(crate) fn is_unicast_or_local6(net: &Net, addr: [u8; 16]) -> bool {
+    let mut in6 = bindings::in6_addr::default();
+    // SAFETY: Any bytes are an address.
+    *unsafe { in6.in6_u.u6_addr8.as_mut() } = addr;
+    // SAFETY: Computes from a live address.
+    let kind = unsafe { bindings::__ipv6_addr_type(&in6) } as u32;
+    let is_unicast = kind & bindings::IPV6_ADDR_UNICAST != 0;
+    (is_unicast && kind & bindings::IPV6_ADDR_LINKLOCAL == 0)
+        || ip::route6(net, addr, false, false, false)
+            .is_ok_and(|route| route.dst.as_ref().is_local6())
+}
+
+/// Whether this host speaks IPv6 at all.
+pub(crate) fn is_ipv6_enabled() -> bool {
+    // SAFETY: It may be asked for at any time.
+    unsafe { bindings::oot_ipv6_mod_enabled() }
+}
+
+/// Has IPv6 fragments put together in this namespace before they come to hooks after
+/// `NF_IP6_PRI_CONNTRACK_DEFRAG`.
+pub(crate) fn enable_defrag6(net: &Net) -> Result {
+    // SAFETY: The namespace is live.
+    to_result(unsafe { bindings::nf_defrag_ipv6_enable(net.as_raw()) })
+}
