@@ -1,0 +1,392 @@
+// SPDX-License-Identifier: GPL-2.0
+
+//! The control plane: what the user does to services and dests.
+//!
+//! Requests arrive decoded ([`request`]), from netlink ([`genl`]) for now; what a request asks is
+//! done here, in C's order, which decides about the error where several things are wrong.
+//!
+//! C version: [net/netfilter/ipvs/ip_vs_ctl.c].
+//!
+//! # Locking
+//!
+//! All of it is done under the namespace's mutex, which a [`Ctl`] holds. The trash has a mutex of
+//! its own, taken after that one.
+
+pub(crate) mod genl;
+pub(crate) mod proc;
+pub(crate) mod request;
+
+use crate::{
+    addr::Family,
+    dest::{
+        trash::{
+            Removed,
+            Trash, //
+        },
+        Dest, //
+    },
+    netns::{
+        self,
+        Netns, //
+    },
+    oot::{
+        module,
+        net::{
+            addrconf,
+            namespace::{
+                Net,
+                PerNet, //
+            },
+        },
+        sync::{
+            Cursor,
+            RcuArc, //
+        },
+        time::HZ,
+    },
+    proto::tcp::states::State as TcpState,
+    sched::Kind,
+    service::{
+        Entry,
+        Pool,
+        Service, //
+    },
+    stats::Counts,
+    IpVs, //
+};
+use kernel::{
+    module::this_module,
+    new_mutex,
+    prelude::*,
+    sync::{
+        lock::{
+            mutex::MutexBackend,
+            Guard, //
+        },
+        Arc,
+        Mutex, //
+    },
+};
+use request::{
+    DestId,
+    DestSpec,
+    Refusal,
+    ServiceId,
+    ServiceSpec,
+    Timeouts, //
+};
+
+impl From<Refusal> for Error {
+    fn from(refusal: Refusal) -> Self {
+        match refusal {
+            Refusal::Invalid => EINVAL,
+            Refusal::OutOfRange => ERANGE,
+            Refusal::Family => EAFNOSUPPORT,
+        }
+    }
+}
+
+/// What the control plane keeps for a namespace. Fields are dropped in this order: the files, then
+/// what their readers look at.
+#[pin_data]
+pub(crate) struct State {
+    _files: proc::Files,
+    #[pin]
+    trash: Trash,
+    #[pin]
+    inner: Mutex<Inner>,
+}
+
+/// What the namespace's mutex guards, beside services and dests.
+struct Inner {
+    /// Each service is a use of the module.
+    uses: module::Uses,
+    /// How many dests are not of their service's family: with any, there is no sync.
+    mixed_family_dests: u32,
+}
+
+impl State {
+    pub(crate) fn new(net: &Net) -> impl PinInit<Self, Error> + use<'_> {
+        pin_init::pin_init!(Self {
+            _files: proc::Files::new(net)?,
+            trash <- Trash::new(),
+            inner <- new_mutex!(Inner {
+                uses: module::Uses::new(this_module::<IpVs>()),
+                mixed_family_dests: 0,
+            }),
+        }? Error)
+    }
+}
+
+/// What the module keeps in the namespace of a request.
+fn netns_of(net: &Net) -> Result<&PerNet<Netns>> {
+    PerNet::<Netns>::of(net).ok_or(ESRCH)
+}
+
+/// The control plane of a namespace, with its mutex held.
+pub(crate) struct Ctl<'a> {
+    netns: &'a PerNet<Netns>,
+    state: Guard<'a, Inner, MutexBackend>,
+}
+
+impl<'a> Ctl<'a> {
+    pub(crate) fn lock(netns: &'a PerNet<Netns>) -> Self {
+        Self {
+            netns,
+            state: netns.ctl.inner.lock(),
+        }
+    }
+
+    /// The service called `id`.
+    pub(crate) fn find(&self, id: &ServiceId) -> Option<Entry> {
+        self.netns.services.load(id)
+    }
+
+    /// The first service after `cursor`, which moves on.
+    pub(crate) fn next(&self, cursor: &mut Cursor) -> Option<Entry> {
+        self.netns.services.load_next(cursor)
+    }
+
+    /// C: `ip_vs_add_service()`.
+    pub(crate) fn add_service(&mut self, id: ServiceId, spec: &ServiceSpec<'_>) -> Result {
+        if !self.state.uses.inc() {
+            return Err(ENOPROTOOPT);
+        }
+        let added = self.try_add_service(id, spec);
+        if added.is_err() {
+            self.state.uses.dec();
+        }
+        added
+    }
+
+    fn try_add_service(&self, id: ServiceId, spec: &ServiceSpec<'_>) -> Result {
+        let netns = self.netns;
+        let kind = scheduler(spec)?;
+        spec.check_netmask(id.family)?;
+        enable_defrag(netns.net(), id.family)?;
+        let is_first = netns.services.len(id.family) == 0;
+        if is_first {
+            netns::enable_hooks(netns, id.family)?;
+        }
+        match Service::new(id, spec, kind) {
+            Ok(service) => {
+                netns.services.insert(service);
+                Ok(())
+            }
+            Err(error) => {
+                if is_first {
+                    netns::disable_hooks(netns, id.family);
+                }
+                Err(error)
+            }
+        }
+    }
+
+    /// C: `ip_vs_edit_service()`.
+    pub(crate) fn edit_service(&mut self, service: &Service, spec: &ServiceSpec<'_>) -> Result {
+        let kind = scheduler(spec)?;
+        spec.check_netmask(service.id.family)?;
+        service.set_scheduler(kind)?;
+        service.configure(spec);
+        Ok(())
+    }
+
+    /// C: `ip_vs_del_service()`.
+    pub(crate) fn del_service(&mut self, service: &Entry) {
+        let netns = self.netns;
+        netns.services.remove(service);
+        if netns.services.len(service.id.family) == 0 {
+            netns::disable_hooks(netns, service.id.family);
+        }
+        if let Some(pool) = service.close() {
+            for dest in pool.dests() {
+                self.discard(service, dest);
+            }
+        }
+        self.state.uses.dec();
+    }
+
+    /// C: `ip_vs_flush()`.
+    pub(crate) fn flush(&mut self) {
+        let mut cursor = Cursor::default();
+        while let Some(service) = self.next(&mut cursor) {
+            self.del_service(&service);
+        }
+    }
+
+    /// C: `ip_vs_add_dest()`.
+    pub(crate) fn add_dest(&mut self, service: &Service, id: DestId, spec: &DestSpec) -> Result {
+        spec.check()?;
+        let pool = service.current()?;
+        if pool.find(&id).is_some() {
+            return Err(EEXIST);
+        }
+        let dest = match self.netns.ctl.trash.take(&service.id, &id) {
+            Some(removed) => returned(removed, service),
+            None => self.new_dest(service, id)?,
+        };
+        dest.configure(spec);
+        if let Err(error) = service.link(&pool, dest.clone()) {
+            dest.unlinked();
+            self.netns.ctl.trash.put(dest, service.tally.clone());
+            return Err(error);
+        }
+        if dest.family != service.id.family {
+            self.state.mixed_family_dests = self.state.mixed_family_dests.wrapping_add(1);
+        }
+        Ok(())
+    }
+
+    /// C: `ip_vs_new_dest()`.
+    fn new_dest(&self, service: &Service, id: DestId) -> Result<RcuArc<Dest>> {
+        let net = self.netns.net();
+        let is_good = match id.family {
+            Family::Inet => addrconf::is_unicast_or_local4(net, id.addr.v4()),
+            Family::Inet6 => addrconf::is_unicast_or_local6(net, *id.addr.bytes()),
+        };
+        if !is_good {
+            return Err(EINVAL);
+        }
+        enable_defrag(net, id.family)?;
+        RcuArc::new(Dest::new(service.id, id), GFP_KERNEL)
+    }
+
+    /// C: `ip_vs_edit_dest()`.
+    pub(crate) fn edit_dest(&mut self, service: &Service, id: DestId, spec: &DestSpec) -> Result {
+        spec.check()?;
+        let pool = service.current()?;
+        let (_, dest) = pool.find(&id).ok_or(ENOENT)?;
+        dest.configure(spec);
+        dest.route.reset();
+        service.edited(&pool)
+    }
+
+    /// C: `ip_vs_del_dest()`.
+    pub(crate) fn del_dest(&mut self, service: &Service, id: DestId) -> Result {
+        let pool = service.current()?;
+        let (index, dest) = pool.find(&id).ok_or(ENOENT)?;
+        service.unlink(&pool, index)?;
+        self.discard(service, dest);
+        Ok(())
+    }
+
+    /// Puts a dest that the service has no more into the trash.
+    fn discard(&mut self, service: &Service, dest: &RcuArc<Dest>) {
+        dest.unlinked();
+        if dest.family != service.id.family {
+            self.state.mixed_family_dests = self.state.mixed_family_dests.wrapping_sub(1);
+        }
+        self.netns.ctl.trash.put(dest.clone(), service.tally.clone());
+    }
+
+    /// What a service's dests have counted for it, but for those forgotten.
+    fn counted(&self, service: &Service, pool: &Pool) -> Counts {
+        pool.dests()
+            .iter()
+            .fold(self.netns.ctl.trash.counted(&service.tally), |sum, dest| {
+                sum.plus(dest.counted())
+            })
+    }
+
+    /// The figures of a service.
+    pub(crate) fn stats(&self, service: &Service, pool: &Pool) -> Counts {
+        service.tally.shown(self.counted(service, pool))
+    }
+
+    /// C: `ip_vs_zero_service()`.
+    pub(crate) fn zero_service(&mut self, service: &Service) -> Result {
+        let pool = service.current()?;
+        for dest in pool.dests() {
+            dest.stats.zero();
+        }
+        service.tally.zero(self.counted(service, &pool));
+        Ok(())
+    }
+
+    /// C: `ip_vs_zero_all()`.
+    pub(crate) fn zero_all(&mut self) -> Result {
+        let mut cursor = Cursor::default();
+        while let Some(service) = self.next(&mut cursor) {
+            self.zero_service(&service)?;
+        }
+        self.netns.stats.zero();
+        Ok(())
+    }
+
+    /// Whether any dest is not of its service's family.
+    pub(crate) fn has_mixed_families(&self) -> bool {
+        self.state.mixed_family_dests != 0
+    }
+
+    /// C: `__ip_vs_get_timeouts()`.
+    pub(crate) fn timeouts(&self) -> Timeouts {
+        let timeouts = &self.netns.timeouts;
+        Timeouts {
+            tcp: timeouts.tcp(TcpState::Established) / HZ as u32,
+            tcp_fin: timeouts.tcp(TcpState::FinWait) / HZ as u32,
+            udp: timeouts.udp() / HZ as u32,
+        }
+    }
+
+    /// C: `ip_vs_set_timeout()`.
+    pub(crate) fn set_timeouts(&mut self, timeouts: &Timeouts) -> Result {
+        timeouts.check(HZ as u32)?;
+        let jiffies = |seconds: u32| seconds.wrapping_mul(HZ as u32);
+        let now = &self.netns.timeouts;
+        if timeouts.tcp != 0 {
+            now.set_tcp(TcpState::Established, jiffies(timeouts.tcp));
+        }
+        if timeouts.tcp_fin != 0 {
+            now.set_tcp(TcpState::FinWait, jiffies(timeouts.tcp_fin));
+        }
+        if timeouts.udp != 0 {
+            now.set_udp(jiffies(timeouts.udp));
+        }
+        Ok(())
+    }
+}
+
+/// The number of the conn table's buckets, which is 0 until there has been a service.
+fn conn_tab_size(netns: &Netns) -> u32 {
+    if netns.services.is_used() {
+        netns.conns.size() as u32
+    } else {
+        0
+    }
+}
+
+/// The namespace or the module goes: so do its services.
+pub(crate) fn cleanup(netns: &PerNet<Netns>) {
+    Ctl::lock(netns).flush();
+}
+
+/// The scheduler that `spec` names, once the persistence engine has been looked for as well.
+fn scheduler(spec: &ServiceSpec<'_>) -> Result<Option<Kind>> {
+    let kind = match spec.sched_name {
+        b"none" => None,
+        name => Some(Kind::by_name(name).ok_or(ENOENT)?),
+    };
+    // There is none.
+    match spec.pe_name {
+        b"" => Ok(kind),
+        _ => Err(ENOENT),
+    }
+}
+
+/// A dest that is back from the trash; what it counts from now on is counted for `service`.
+fn returned(removed: Removed, service: &Service) -> RcuArc<Dest> {
+    let Removed { dest, tally, .. } = removed;
+    if !Arc::ptr_eq(&tally, &service.tally) {
+        tally.add_gone(dest.counted());
+        dest.join();
+    }
+    dest
+}
+
+/// Has IPv6 fragments put together before they come to our hooks.
+fn enable_defrag(net: &Net, family: Family) -> Result {
+    match family {
+        Family::Inet => Ok(()),
+        Family::Inet6 => addrconf::enable_defrag6(net),
+    }
+}

@@ -1,0 +1,272 @@
+// SPDX-License-Identifier: GPL-2.0
+
+//! The generic netlink family `IPVS`.
+//!
+//! C version: [net/netfilter/ipvs/ip_vs_ctl.c], "Generic Netlink interface".
+//!
+//! # Not supported
+//!
+//! Sync daemons: none can be started.
+
+mod decode;
+mod encode;
+
+use crate::{
+    oot::{
+        net::genetlink::{
+            DoIt,
+            Dump,
+            DumpIt,
+            Family,
+            Registration,
+            Request,
+            SmallOp, //
+        },
+        sync::Cursor, //
+    },
+    uapi::*,
+    IpVs, //
+};
+use kernel::{
+    module::this_module,
+    prelude::*,
+    sync::rcu, //
+};
+
+use super::{
+    netns_of,
+    Ctl, //
+};
+use decode::{
+    DestAttrs,
+    ServiceAttrs, //
+};
+
+static OPS: [SmallOp; 16] = [
+    SmallOp::admin(IPVS_CMD_NEW_SERVICE).doit::<SetCmd>(),
+    SmallOp::admin(IPVS_CMD_SET_SERVICE).doit::<SetCmd>(),
+    SmallOp::admin(IPVS_CMD_DEL_SERVICE).doit::<SetCmd>(),
+    SmallOp::admin(IPVS_CMD_GET_SERVICE).doit::<GetCmd>().dumpit::<DumpServices>(),
+    SmallOp::admin(IPVS_CMD_NEW_DEST).doit::<SetCmd>(),
+    SmallOp::admin(IPVS_CMD_SET_DEST).doit::<SetCmd>(),
+    SmallOp::admin(IPVS_CMD_DEL_DEST).doit::<SetCmd>(),
+    SmallOp::admin(IPVS_CMD_GET_DEST).dumpit::<DumpDests>(),
+    SmallOp::admin(IPVS_CMD_NEW_DAEMON).doit::<SetDaemon>(),
+    SmallOp::admin(IPVS_CMD_DEL_DAEMON).doit::<SetDaemon>(),
+    SmallOp::admin(IPVS_CMD_GET_DAEMON).dumpit::<DumpDaemons>(),
+    SmallOp::admin(IPVS_CMD_SET_CONFIG).doit::<SetCmd>(),
+    SmallOp::admin(IPVS_CMD_GET_CONFIG).doit::<GetCmd>(),
+    SmallOp::admin(IPVS_CMD_GET_INFO).doit::<GetCmd>(),
+    SmallOp::admin(IPVS_CMD_ZERO).doit::<SetCmd>(),
+    SmallOp::admin(IPVS_CMD_FLUSH).doit::<SetCmd>(),
+];
+
+static FAMILY: Family = Family::new(
+    this_module::<IpVs>(),
+    c"IPVS",
+    IPVS_GENL_VERSION,
+    &decode::CMD_POLICY,
+    &OPS,
+    IPVS_CMD_FLUSH + 1,
+);
+
+/// Has the family served.
+pub(crate) fn register() -> Result<Registration> {
+    FAMILY.register()
+}
+
+/// C: `ip_vs_genl_set_cmd()`
+struct SetCmd;
+
+impl DoIt for SetCmd {
+    fn doit(request: &Request<'_>) -> Result {
+        let mut ctl = Ctl::lock(netns_of(request.net())?);
+        let service = request.attr(IPVS_CMD_ATTR_SERVICE);
+        match request.cmd() {
+            IPVS_CMD_FLUSH => {
+                ctl.flush();
+                Ok(())
+            }
+            IPVS_CMD_SET_CONFIG => {
+                let timeouts = decode::timeouts(request, ctl.timeouts());
+                ctl.set_timeouts(&timeouts)
+            }
+            IPVS_CMD_ZERO if service.is_none() => ctl.zero_all(),
+            cmd => set_service(&mut ctl, cmd, &ServiceAttrs::parse(service)?, request),
+        }
+    }
+}
+
+/// The commands that name a service.
+fn set_service(
+    ctl: &mut Ctl<'_>,
+    cmd: u8,
+    attrs: &ServiceAttrs<'_>,
+    request: &Request<'_>,
+) -> Result {
+    let found = ctl.find(&attrs.id);
+    if cmd == IPVS_CMD_NEW_SERVICE {
+        let spec = attrs.spec()?;
+        return match found {
+            Some(_) => Err(EEXIST),
+            None => ctl.add_service(attrs.id, &spec),
+        };
+    }
+    if cmd == IPVS_CMD_SET_SERVICE {
+        let spec = attrs.spec()?;
+        return ctl.edit_service(&*found.ok_or(ESRCH)?, &spec);
+    }
+    let service = found.ok_or(ESRCH)?;
+    match cmd {
+        IPVS_CMD_DEL_SERVICE => {
+            ctl.del_service(&service);
+            Ok(())
+        }
+        IPVS_CMD_ZERO => ctl.zero_service(&service),
+        IPVS_CMD_DEL_DEST => {
+            let dest = DestAttrs::parse(request.attr(IPVS_CMD_ATTR_DEST))?;
+            ctl.del_dest(&service, dest.id(service.id.family)?)
+        }
+        IPVS_CMD_NEW_DEST | IPVS_CMD_SET_DEST => {
+            let dest = DestAttrs::parse(request.attr(IPVS_CMD_ATTR_DEST))?;
+            let spec = dest.spec()?;
+            let id = dest.id(service.id.family)?;
+            if id.family != service.id.family {
+                spec.check_mixed_family()?;
+            }
+            match cmd {
+                IPVS_CMD_NEW_DEST => ctl.add_dest(&service, id, &spec),
+                _ => ctl.edit_dest(&service, id, &spec),
+            }
+        }
+        _ => Err(EINVAL),
+    }
+}
+
+/// C: `ip_vs_genl_get_cmd()`
+struct GetCmd;
+
+impl DoIt for GetCmd {
+    fn doit(request: &Request<'_>) -> Result {
+        let netns = netns_of(request.net())?;
+        match request.cmd() {
+            IPVS_CMD_GET_SERVICE => {
+                let mut reply = request.reply(IPVS_CMD_NEW_SERVICE)?;
+                let ctl = Ctl::lock(netns);
+                let attrs = ServiceAttrs::parse(request.attr(IPVS_CMD_ATTR_SERVICE))?;
+                let service = ctl.find(&attrs.id).ok_or(ESRCH)?;
+                let pool = service.current()?;
+                let stats = ctl.stats(&service, &pool);
+                encode::service(&mut reply.writer(), &service, &pool, stats)?;
+                reply.send()
+            }
+            IPVS_CMD_GET_CONFIG => {
+                let mut reply = request.reply(IPVS_CMD_SET_CONFIG)?;
+                encode::timeouts(&mut reply.writer(), Ctl::lock(netns).timeouts())?;
+                reply.send()
+            }
+            IPVS_CMD_GET_INFO => {
+                let mut reply = request.reply(IPVS_CMD_SET_INFO)?;
+                let mut writer = reply.writer();
+                writer.put_u32(IPVS_INFO_ATTR_VERSION, IP_VS_VERSION_CODE)?;
+                writer.put_u32(IPVS_INFO_ATTR_CONN_TAB_SIZE, super::conn_tab_size(netns))?;
+                reply.send()
+            }
+            _ => Err(EINVAL),
+        }
+    }
+}
+
+/// C: `ip_vs_genl_dump_services()`
+struct DumpServices;
+
+impl DumpIt for DumpServices {
+    fn dumpit(dump: &mut Dump<'_>) -> Result {
+        let ctl = Ctl::lock(netns_of(dump.net())?);
+        let [hash, link, ..] = *dump.cursor();
+        let mut cursor = Cursor::from_words([hash as usize, link as usize]);
+        loop {
+            let before = cursor;
+            let Some(service) = ctl.next(&mut cursor) else {
+                break;
+            };
+            let pool = service.current()?;
+            let stats = ctl.stats(&service, &pool);
+            let put = dump.message(IPVS_CMD_NEW_SERVICE, |writer| {
+                encode::service(writer, &service, &pool, stats)
+            });
+            if put.is_err() {
+                cursor = before;
+                break;
+            }
+        }
+        let [hash, link, ..] = dump.cursor();
+        [*hash, *link] = cursor.to_words().map(|word| word as isize);
+        Ok(())
+    }
+}
+
+/// C: `ip_vs_genl_dump_dests()`
+struct DumpDests;
+
+impl DumpIt for DumpDests {
+    fn dumpit(dump: &mut Dump<'_>) -> Result {
+        // As in C, whoever asks for the dests of what is not a service gets none, and no error.
+        let _ = dump_dests(dump);
+        Ok(())
+    }
+}
+
+fn dump_dests(dump: &mut Dump<'_>) -> Result {
+    let netns = netns_of(dump.net())?;
+    let attrs = dump.attrs(&decode::CMD_POLICY)?;
+    let id = ServiceAttrs::parse(attrs.get(IPVS_CMD_ATTR_SERVICE))?.id;
+    let guard = rcu::read_lock();
+    let service = netns.services.get(&guard, &id).ok_or(ESRCH)?;
+    let pool = service.pool(&guard).ok_or(ESRCH)?;
+    let [start, ..] = *dump.cursor();
+    for dest in pool.dests().iter().skip(start as usize) {
+        dump.message(IPVS_CMD_NEW_DEST, |writer| encode::dest(writer, dest))?;
+        let [done, ..] = dump.cursor();
+        *done = done.wrapping_add(1);
+    }
+    Ok(())
+}
+
+/// C: `ip_vs_genl_set_daemon()`
+struct SetDaemon;
+
+impl DoIt for SetDaemon {
+    fn doit(request: &Request<'_>) -> Result {
+        let daemon = request.attr(IPVS_CMD_ATTR_DAEMON).ok_or(EINVAL)?;
+        let attrs = request.nested(daemon, &decode::DAEMON_POLICY).map_err(|_| EINVAL)?;
+        let state = attrs.get(IPVS_DAEMON_ATTR_STATE).ok_or(EINVAL)?.u32();
+        if request.cmd() == IPVS_CMD_DEL_DAEMON {
+            return match state {
+                IP_VS_STATE_MASTER | IP_VS_STATE_BACKUP => Err(ESRCH),
+                _ => Err(EINVAL),
+            };
+        }
+        attrs.get(IPVS_DAEMON_ATTR_MCAST_IFN).ok_or(EINVAL)?;
+        attrs.get(IPVS_DAEMON_ATTR_SYNC_ID).ok_or(EINVAL)?;
+        let is_multicast = match attrs.get(IPVS_DAEMON_ATTR_MCAST_GROUP) {
+            Some(group) => matches!(group.array(), [224..=239]),
+            None => attrs
+                .get(IPVS_DAEMON_ATTR_MCAST_GROUP6)
+                .map_or(true, |group| group.array() == [0xff]),
+        };
+        if !is_multicast || Ctl::lock(netns_of(request.net())?).has_mixed_families() {
+            return Err(EINVAL);
+        }
+        Err(EOPNOTSUPP)
+    }
+}
+
+/// C: `ip_vs_genl_dump_daemons()`
+struct DumpDaemons;
+
+impl DumpIt for DumpDaemons {
+    fn dumpit(_dump: &mut Dump<'_>) -> Result {
+        Ok(())
+    }
+}

@@ -1,0 +1,128 @@
+// SPDX-License-Identifier: GPL-2.0
+
+//! From services and dests to attributes, in C's order.
+//!
+//! C version: `ip_vs_genl_fill_service()`, `ip_vs_genl_fill_dest()`
+//! [net/netfilter/ipvs/ip_vs_ctl.c].
+//!
+//! # Not supported
+//!
+//! Rates, which are 0.
+
+use crate::{
+    ctl::request::Timeouts,
+    dest::Dest,
+    oot::{
+        net::netlink::Writer,
+        time::HZ, //
+    },
+    sched::Kind,
+    service::{
+        Pool,
+        Service, //
+    },
+    stats::Counts,
+    uapi::*,
+};
+use kernel::prelude::*;
+
+pub(super) fn service(
+    writer: &mut Writer<'_>,
+    service: &Service,
+    pool: &Pool,
+    stats: Counts,
+) -> Result {
+    let id = &service.id;
+    writer.nest(IPVS_CMD_ATTR_SERVICE, |nest| {
+        nest.put_u16(IPVS_SVC_ATTR_AF, id.family.af())?;
+        if id.fwmark != 0 {
+            nest.put_u32(IPVS_SVC_ATTR_FWMARK, id.fwmark)?;
+        } else {
+            nest.put_u16(IPVS_SVC_ATTR_PROTOCOL, id.protocol)?;
+            nest.put(IPVS_SVC_ATTR_ADDR, id.addr.bytes())?;
+            nest.put_u16(IPVS_SVC_ATTR_PORT, id.port.be16())?;
+        }
+        let name = pool.kind().map_or("none", Kind::name);
+        nest.put_string(IPVS_SVC_ATTR_SCHED_NAME, name)?;
+        nest.put(IPVS_SVC_ATTR_FLAGS, flags(service.flags()).as_flattened())?;
+        nest.put_u32(IPVS_SVC_ATTR_TIMEOUT, service.timeout() / HZ as u32)?;
+        nest.put_u32(IPVS_SVC_ATTR_NETMASK, service.netmask())?;
+        stats32(nest, IPVS_SVC_ATTR_STATS, stats)?;
+        stats64(nest, IPVS_SVC_ATTR_STATS64, stats)
+    })
+}
+
+/// `struct ip_vs_flags` with all bits in the mask.
+fn flags(flags: u32) -> [[u8; 4]; 2] {
+    [flags.to_ne_bytes(), u32::MAX.to_ne_bytes()]
+}
+
+pub(super) fn dest(writer: &mut Writer<'_>, dest: &Dest) -> Result {
+    let tunnel = dest.tunnel();
+    let fwd = dest.conn_flags() & IP_VS_CONN_F_FWD_MASK;
+    let stats = dest.stats.shown();
+    writer.nest(IPVS_CMD_ATTR_DEST, |nest| {
+        nest.put(IPVS_DEST_ATTR_ADDR, dest.addr.bytes())?;
+        nest.put_u16(IPVS_DEST_ATTR_PORT, dest.port.be16())?;
+        nest.put_u32(IPVS_DEST_ATTR_FWD_METHOD, fwd)?;
+        nest.put_u32(IPVS_DEST_ATTR_WEIGHT, dest.weight() as u32)?;
+        nest.put_u8(IPVS_DEST_ATTR_TUN_TYPE, tunnel.kind)?;
+        nest.put_u16(IPVS_DEST_ATTR_TUN_PORT, tunnel.port.be16())?;
+        nest.put_u16(IPVS_DEST_ATTR_TUN_FLAGS, tunnel.flags)?;
+        nest.put_u32(IPVS_DEST_ATTR_U_THRESH, dest.u_threshold())?;
+        nest.put_u32(IPVS_DEST_ATTR_L_THRESH, dest.l_threshold())?;
+        nest.put_u32(IPVS_DEST_ATTR_ACTIVE_CONNS, dest.active_conns() as u32)?;
+        nest.put_u32(IPVS_DEST_ATTR_INACT_CONNS, dest.inactive_conns() as u32)?;
+        nest.put_u32(IPVS_DEST_ATTR_PERSIST_CONNS, dest.persist_conns() as u32)?;
+        nest.put_u16(IPVS_DEST_ATTR_ADDR_FAMILY, dest.family.af())?;
+        stats32(nest, IPVS_DEST_ATTR_STATS, stats)?;
+        stats64(nest, IPVS_DEST_ATTR_STATS64, stats)
+    })
+}
+
+pub(super) fn timeouts(writer: &mut Writer<'_>, timeouts: Timeouts) -> Result {
+    writer.put_u32(IPVS_CMD_ATTR_TIMEOUT_TCP, timeouts.tcp)?;
+    writer.put_u32(IPVS_CMD_ATTR_TIMEOUT_TCP_FIN, timeouts.tcp_fin)?;
+    writer.put_u32(IPVS_CMD_ATTR_TIMEOUT_UDP, timeouts.udp)
+}
+
+fn stats32(writer: &mut Writer<'_>, attrtype: usize, counts: Counts) -> Result {
+    writer.nest(attrtype, |nest| {
+        nest.put_u32(IPVS_STATS_ATTR_CONNS, counts.conns as u32)?;
+        nest.put_u32(IPVS_STATS_ATTR_INPKTS, counts.inpkts as u32)?;
+        nest.put_u32(IPVS_STATS_ATTR_OUTPKTS, counts.outpkts as u32)?;
+        nest.put_u64_64bit(IPVS_STATS_ATTR_INBYTES, counts.inbytes, IPVS_STATS_ATTR_PAD)?;
+        nest.put_u64_64bit(IPVS_STATS_ATTR_OUTBYTES, counts.outbytes, IPVS_STATS_ATTR_PAD)?;
+        for rate in RATES {
+            nest.put_u32(rate, 0)?;
+        }
+        Ok(())
+    })
+}
+
+fn stats64(writer: &mut Writer<'_>, attrtype: usize, counts: Counts) -> Result {
+    let figures = [
+        (IPVS_STATS_ATTR_CONNS, counts.conns),
+        (IPVS_STATS_ATTR_INPKTS, counts.inpkts),
+        (IPVS_STATS_ATTR_OUTPKTS, counts.outpkts),
+        (IPVS_STATS_ATTR_INBYTES, counts.inbytes),
+        (IPVS_STATS_ATTR_OUTBYTES, counts.outbytes),
+    ];
+    writer.nest(attrtype, |nest| {
+        for (attrtype, value) in figures {
+            nest.put_u64_64bit(attrtype, value, IPVS_STATS_ATTR_PAD)?;
+        }
+        for rate in RATES {
+            nest.put_u64_64bit(rate, 0, IPVS_STATS_ATTR_PAD)?;
+        }
+        Ok(())
+    })
+}
+
+const RATES: [usize; 5] = [
+    IPVS_STATS_ATTR_CPS,
+    IPVS_STATS_ATTR_INPPS,
+    IPVS_STATS_ATTR_OUTPPS,
+    IPVS_STATS_ATTR_INBPS,
+    IPVS_STATS_ATTR_OUTBPS,
+];

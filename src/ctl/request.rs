@@ -1,0 +1,316 @@
+// SPDX-License-Identifier: GPL-2.0
+
+//! What the user asks of services and dests, whichever way it came, and what is refused at sight.
+//!
+//! C version: `struct ip_vs_service_user_kern`, `struct ip_vs_dest_user_kern` [include/net/ip_vs.h];
+//! the checks stand in C's order, which decides about the error where several things are wrong.
+
+use crate::addr::{Addr, Family, Port};
+use crate::uapi::*;
+
+/// Why a request is refused.
+#[derive(Clone, Copy, Debug, PartialEq, Eq)]
+pub(crate) enum Refusal {
+    /// EINVAL
+    Invalid,
+    /// ERANGE
+    OutOfRange,
+    /// EAFNOSUPPORT
+    Family,
+}
+
+/// What names a service. One by fwmark has no address; its protocol is TCP, and means nothing.
+#[derive(Clone, Copy, Debug, PartialEq, Eq)]
+pub(crate) struct ServiceId {
+    pub(crate) family: Family,
+    pub(crate) protocol: u16,
+    pub(crate) addr: Addr,
+    pub(crate) port: Port,
+    /// 0 for a service by address.
+    pub(crate) fwmark: u32,
+}
+
+impl ServiceId {
+    /// Whether both name the same service.
+    pub(crate) fn names(&self, other: &Self) -> bool {
+        self.family == other.family
+            && self.fwmark == other.fwmark
+            && (self.fwmark != 0 || self.has_address_of(other))
+    }
+
+    /// Whether the dests of a service called `self` may come back to one called `other`.
+    ///
+    /// As in C, this overlooks the families.
+    pub(crate) fn may_return_to(&self, other: &Self) -> bool {
+        self.fwmark == other.fwmark
+            && self.protocol == other.protocol
+            && (other.fwmark != 0 || self.has_address_of(other))
+    }
+
+    fn has_address_of(&self, other: &Self) -> bool {
+        self.protocol == other.protocol && self.addr == other.addr && self.port == other.port
+    }
+}
+
+/// How a service is to be.
+#[derive(Clone, Copy, Debug)]
+pub(crate) struct ServiceSpec<'a> {
+    pub(crate) sched_name: &'a [u8],
+    /// The persistence engine; empty for none.
+    pub(crate) pe_name: &'a [u8],
+    pub(crate) flags: FlagsEdit,
+    /// The time a template lives, in seconds.
+    pub(crate) timeout: u32,
+    /// What makes clients one: a C `__be32` of bits for IPv4, the prefix length for IPv6.
+    pub(crate) netmask: u32,
+}
+
+impl ServiceSpec<'_> {
+    pub(crate) fn check_netmask(&self, family: Family) -> Result<(), Refusal> {
+        match family {
+            Family::Inet6 if !(1..=128).contains(&self.netmask) => Err(Refusal::Invalid),
+            _ => Ok(()),
+        }
+    }
+}
+
+/// Flags, and which of them to set.
+#[derive(Clone, Copy, Debug)]
+pub(crate) struct FlagsEdit {
+    pub(crate) flags: u32,
+    pub(crate) mask: u32,
+}
+
+impl FlagsEdit {
+    /// The flags of a service that had `old` ones and is in the table.
+    pub(crate) fn apply(self, old: u32) -> u32 {
+        (old & !self.mask) | (self.flags & self.mask) | IP_VS_SVC_F_HASHED
+    }
+}
+
+/// What names a dest of a service.
+#[derive(Clone, Copy, Debug, PartialEq, Eq)]
+pub(crate) struct DestId {
+    pub(crate) family: Family,
+    pub(crate) addr: Addr,
+    pub(crate) port: Port,
+}
+
+/// How packets to a dest are wrapped, if they are.
+#[derive(Clone, Copy, Debug, Default, PartialEq, Eq)]
+pub(crate) struct Tunnel {
+    pub(crate) kind: u8,
+    pub(crate) port: Port,
+    pub(crate) flags: u16,
+}
+
+impl Tunnel {
+    /// As one word.
+    pub(crate) fn to_word(self) -> u64 {
+        u64::from(self.kind) | u64::from(self.port.be16()) << 16 | u64::from(self.flags) << 32
+    }
+
+    /// The inverse of [`Self::to_word`].
+    pub(crate) fn from_word(word: u64) -> Self {
+        Self {
+            kind: word as u8,
+            port: Port::from_be16((word >> 16) as u16),
+            flags: (word >> 32) as u16,
+        }
+    }
+}
+
+/// How a dest is to be.
+#[derive(Clone, Copy, Debug)]
+pub(crate) struct DestSpec {
+    /// The forwarding method.
+    pub(crate) conn_flags: u32,
+    pub(crate) weight: i32,
+    pub(crate) u_threshold: u32,
+    pub(crate) l_threshold: u32,
+    pub(crate) tunnel: Tunnel,
+}
+
+impl DestSpec {
+    /// Whether a service of one family may have such a dest of the other.
+    pub(crate) fn check_mixed_family(&self) -> Result<(), Refusal> {
+        match self.conn_flags {
+            IP_VS_CONN_F_TUNNEL => Ok(()),
+            _ => Err(Refusal::Invalid),
+        }
+    }
+
+    pub(crate) fn check(&self) -> Result<(), Refusal> {
+        if self.weight < 0 || self.l_threshold > self.u_threshold {
+            return Err(Refusal::OutOfRange);
+        }
+        let gue = self.tunnel.kind == IP_VS_CONN_F_TUNNEL_TYPE_GUE;
+        if self.u_threshold > i32::MAX as u32 || (gue && self.tunnel.port.is_zero()) {
+            return Err(Refusal::Invalid);
+        }
+        Ok(())
+    }
+
+    /// The flags that a conn gets from the dest.
+    pub(crate) fn flags_of_conns(&self) -> u32 {
+        let flags = (self.conn_flags & IP_VS_CONN_F_DEST_MASK) | IP_VS_CONN_F_INACTIVE;
+        match flags & IP_VS_CONN_F_FWD_MASK {
+            IP_VS_CONN_F_MASQ => flags,
+            _ => flags | IP_VS_CONN_F_NOOUTPUT,
+        }
+    }
+
+    /// The lower threshold in force: 75 % of the upper one if none was given.
+    pub(crate) fn l_threshold_val(&self) -> u32 {
+        match self.l_threshold {
+            0 => self.u_threshold.wrapping_sub(self.u_threshold >> 2),
+            given => given,
+        }
+    }
+}
+
+/// Timeouts in seconds; 0 leaves one as it is.
+#[derive(Clone, Copy, Debug, PartialEq, Eq)]
+pub(crate) struct Timeouts {
+    pub(crate) tcp: u32,
+    pub(crate) tcp_fin: u32,
+    pub(crate) udp: u32,
+}
+
+impl Timeouts {
+    /// Whether each can be counted in ticks, `hz` of them a second.
+    pub(crate) fn check(&self, hz: u32) -> Result<(), Refusal> {
+        let max = (i32::MAX as u32).checked_div(hz).unwrap_or(0);
+        match [self.tcp, self.tcp_fin, self.udp].iter().all(|timeout| *timeout <= max) {
+            true => Ok(()),
+            false => Err(Refusal::Invalid),
+        }
+    }
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    const DEST: DestSpec = DestSpec {
+        conn_flags: IP_VS_CONN_F_MASQ,
+        weight: 1,
+        u_threshold: 0,
+        l_threshold: 0,
+        tunnel: Tunnel {
+            kind: 0,
+            port: Port::ZERO,
+            flags: 0,
+        },
+    };
+
+    fn id(fwmark: u32, last: u8, port: u16) -> ServiceId {
+        ServiceId {
+            family: Family::Inet,
+            protocol: 6,
+            addr: Addr::from_v4([10, 0, 0, last]),
+            port: Port::new(port),
+            fwmark,
+        }
+    }
+
+    #[test]
+    fn names_of_services() {
+        let service = id(0, 1, 80);
+        assert!(service.names(&service));
+        for other in [id(0, 2, 80), id(0, 1, 81), id(1, 1, 80)] {
+            assert!(!service.names(&other) && !other.names(&service));
+            assert!(!service.may_return_to(&other));
+        }
+        assert!(id(7, 1, 80).names(&id(7, 2, 0)));
+        assert!(!id(7, 0, 0).names(&id(8, 0, 0)));
+        let v6 = ServiceId { family: Family::Inet6, ..id(7, 0, 0) };
+        assert!(!v6.names(&id(7, 0, 0)));
+        assert!(v6.may_return_to(&id(7, 0, 0)));
+        let udp = ServiceId { protocol: 17, ..service };
+        assert!(!udp.names(&service));
+    }
+
+    #[test]
+    fn checks_of_dests() {
+        let gue = |port| Tunnel { kind: 1, port: Port::new(port), flags: 0 };
+        let cases = [
+            (DEST, Ok(())),
+            (DestSpec { weight: -1, ..DEST }, Err(Refusal::OutOfRange)),
+            (DestSpec { weight: i32::MAX, ..DEST }, Ok(())),
+            (DestSpec { l_threshold: 1, ..DEST }, Err(Refusal::OutOfRange)),
+            (DestSpec { u_threshold: 1 << 31, ..DEST }, Err(Refusal::Invalid)),
+            (DestSpec { u_threshold: u32::MAX >> 1, ..DEST }, Ok(())),
+            (DestSpec { tunnel: gue(0), ..DEST }, Err(Refusal::Invalid)),
+            (DestSpec { tunnel: gue(6080), ..DEST }, Ok(())),
+            (DestSpec { tunnel: gue(0), weight: -1, ..DEST }, Err(Refusal::OutOfRange)),
+        ];
+        for (spec, want) in cases {
+            assert_eq!(spec.check(), want, "{spec:?}");
+        }
+        assert_eq!(DEST.check_mixed_family(), Err(Refusal::Invalid));
+        assert_eq!(DestSpec { conn_flags: 2, ..DEST }.check_mixed_family(), Ok(()));
+    }
+
+    #[test]
+    fn flags_and_thresholds_of_dests() {
+        let flags = |conn_flags| DestSpec { conn_flags, ..DEST }.flags_of_conns();
+        assert_eq!(flags(IP_VS_CONN_F_MASQ), 0x100);
+        assert_eq!(flags(IP_VS_CONN_F_DROUTE), 0x183);
+        assert_eq!(flags(IP_VS_CONN_F_TUNNEL), 0x182);
+        let val = |u_threshold, l_threshold| {
+            DestSpec { u_threshold, l_threshold, ..DEST }.l_threshold_val()
+        };
+        let cases = [((0, 0), 0), ((1, 0), 1), ((8, 0), 6), ((8, 3), 3), ((8, 8), 8)];
+        for ((u, l), want) in cases {
+            assert_eq!(val(u, l), want);
+        }
+    }
+
+    #[test]
+    fn edits_of_flags() {
+        let edit = |flags, mask| FlagsEdit { flags, mask };
+        assert_eq!(edit(0, u32::MAX).apply(0), 2);
+        assert_eq!(edit(0, u32::MAX).apply(1), 2);
+        assert_eq!(edit(4, 4).apply(3), 7);
+        assert_eq!(edit(u32::MAX, 0).apply(3), 3);
+        assert_eq!(edit(9, u32::MAX).apply(0), 11);
+    }
+
+    #[test]
+    fn netmasks() {
+        let spec = |netmask| ServiceSpec {
+            sched_name: b"rr",
+            pe_name: b"",
+            flags: FlagsEdit { flags: 0, mask: 0 },
+            timeout: 0,
+            netmask,
+        };
+        for (netmask, ok) in [(0, false), (1, true), (128, true), (129, false), (u32::MAX, false)] {
+            assert_eq!(spec(netmask).check_netmask(Family::Inet6).is_ok(), ok);
+            assert_eq!(spec(netmask).check_netmask(Family::Inet), Ok(()));
+        }
+    }
+
+    #[test]
+    fn timeouts() {
+        let max = i32::MAX as u32 / 250;
+        let check = |tcp, tcp_fin, udp| Timeouts { tcp, tcp_fin, udp }.check(250);
+        assert_eq!(check(0, 0, 0), Ok(()));
+        assert_eq!(check(max, max, max), Ok(()));
+        for (tcp, fin, udp) in [(max + 1, 0, 0), (0, max + 1, 0), (0, 0, max + 1), (0, 0, 1 << 31)] {
+            assert_eq!(check(tcp, fin, udp), Err(Refusal::Invalid));
+        }
+    }
+
+    #[test]
+    fn tunnels_as_words() {
+        for tunnel in [
+            Tunnel::default(),
+            Tunnel { kind: 255, port: Port::new(0xabcd), flags: 0xffff },
+            Tunnel { kind: 1, port: Port::new(6080), flags: 2 },
+        ] {
+            assert_eq!(Tunnel::from_word(tunnel.to_word()), tunnel);
+        }
+    }
+}

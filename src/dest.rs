@@ -1,0 +1,335 @@
+// SPDX-License-Identifier: GPL-2.0
+
+//! Dests: the real servers of a service.
+//!
+//! C version: `struct ip_vs_dest` [include/net/ip_vs.h], [net/netfilter/ipvs/ip_vs_ctl.c].
+//!
+//! # Vocabulary
+//!
+//! - A dest is *available* (C: `IP_VS_DEST_CF_AVAILABLE`) while it is in its service's list.
+//! - It is *overloaded* from when its conns reach the upper threshold until they fall below the
+//!   lower one.
+//!
+//! # Locking
+//!
+//! The control plane changes a dest under its mutex, field by field; the data path reads single
+//! fields. `overload` guards the one decision that depends on several of them.
+
+pub(crate) mod trash;
+
+use crate::{
+    addr::{
+        Addr,
+        Family,
+        Port, //
+    },
+    ctl::request::{
+        DestId,
+        DestSpec,
+        ServiceId,
+        Tunnel, //
+    },
+    oot::sync::{
+        bh,
+        Object,
+        Once,
+        RcuArc, //
+    },
+    sched::Candidate,
+    stats::{
+        Counts,
+        Kept,
+        Stats, //
+    },
+    uapi::*,
+    xmit::route::DestRoute, //
+};
+use kernel::{
+    new_spinlock,
+    prelude::*,
+    sync::{
+        atomic::{
+            Atomic,
+            Relaxed, //
+        },
+        SpinLock, //
+    },
+};
+
+/// A real server.
+#[pin_data]
+pub(crate) struct Dest {
+    pub(crate) family: Family,
+    pub(crate) addr: Addr,
+    /// 0 for the port that the client used.
+    pub(crate) port: Port,
+    /// The service that it is or was in.
+    pub(crate) vip: ServiceId,
+
+    conn_flags: Atomic<u32>,
+    weight: Atomic<i32>,
+    last_weight: Atomic<i32>,
+    available: Atomic<u32>,
+    tunnel: Atomic<u64>,
+
+    active: Atomic<i32>,
+    total: Atomic<i32>,
+    persist: Atomic<i32>,
+    u_threshold: Atomic<u32>,
+    l_threshold: Atomic<u32>,
+    l_threshold_val: Atomic<u32>,
+    overloaded: Atomic<u32>,
+    #[pin]
+    overload: SpinLock<()>,
+
+    pub(crate) stats: Stats,
+    /// The raw counters when it joined its service.
+    joined: Kept,
+    /// The way there.
+    #[pin]
+    pub(crate) route: DestRoute,
+}
+
+impl Object for Dest {}
+
+/// What leads to a look at the thresholds.
+enum Load {
+    /// A conn more.
+    Rose,
+    /// A conn less.
+    Fell,
+    /// Other thresholds.
+    Edited,
+}
+
+impl Dest {
+    /// A dest of the service `vip`, which is to be [`configure`](Self::configure)d.
+    pub(crate) fn new(vip: ServiceId, id: DestId) -> impl PinInit<Self, Error> {
+        pin_init::pin_init!(Self {
+            family: id.family,
+            addr: id.addr,
+            port: id.port,
+            vip,
+            conn_flags: Atomic::new(0),
+            weight: Atomic::new(0),
+            last_weight: Atomic::new(0),
+            available: Atomic::new(0),
+            tunnel: Atomic::new(0),
+            active: Atomic::new(0),
+            total: Atomic::new(0),
+            persist: Atomic::new(0),
+            u_threshold: Atomic::new(0),
+            l_threshold: Atomic::new(0),
+            l_threshold_val: Atomic::new(0),
+            overloaded: Atomic::new(0),
+            overload <- new_spinlock!(()),
+            stats: Stats::new()?,
+            joined: Kept::default(),
+            route <- DestRoute::new(),
+        }? Error)
+    }
+
+    /// Whether this is the dest called `id`.
+    pub(crate) fn is(&self, id: &DestId) -> bool {
+        self.family == id.family && self.addr == id.addr && self.port == id.port
+    }
+
+    /// The weight: how many conns it gets, in proportion.
+    #[inline]
+    pub(crate) fn weight(&self) -> i32 {
+        self.weight.read_once()
+    }
+
+    /// The last weight that was not 0.
+    pub(crate) fn last_weight(&self) -> i32 {
+        self.last_weight.read_once()
+    }
+
+    /// Whether it is in its service's list.
+    #[inline]
+    pub(crate) fn is_available(&self) -> bool {
+        self.available.read_once() != 0
+    }
+
+    /// Whether it has reached the upper threshold and not fallen below the lower one since.
+    #[inline]
+    pub(crate) fn is_overloaded(&self) -> bool {
+        self.overloaded.read_once() != 0
+    }
+
+    /// The flags that its conns get, the forwarding method among them.
+    #[inline]
+    pub(crate) fn conn_flags(&self) -> u32 {
+        self.conn_flags.read_once()
+    }
+
+    pub(crate) fn tunnel(&self) -> Tunnel {
+        Tunnel::from_word(self.tunnel.read_once())
+    }
+
+    pub(crate) fn active_conns(&self) -> i32 {
+        self.active.read_once()
+    }
+
+    /// The number of conns that are not active (C: `ip_vs_dest_inactconns()`).
+    pub(crate) fn inactive_conns(&self) -> i32 {
+        self.total.read_once().wrapping_sub(self.active.read_once()).max(0)
+    }
+
+    /// The number of templates.
+    pub(crate) fn persist_conns(&self) -> i32 {
+        self.persist.read_once()
+    }
+
+    pub(crate) fn u_threshold(&self) -> u32 {
+        self.u_threshold.read_once()
+    }
+
+    pub(crate) fn l_threshold(&self) -> u32 {
+        self.l_threshold.read_once()
+    }
+
+    /// Whether any conn or template leads here.
+    pub(crate) fn is_in_use(&self) -> bool {
+        self.total.read_once() != 0 || self.persist.read_once() != 0
+    }
+}
+
+/// Conns.
+impl Dest {
+    /// Counts a conn with these flags that leads here (C: `ip_vs_bind_dest()`).
+    #[inline]
+    pub(crate) fn conn_bound(&self, flags: u32) {
+        if flags & IP_VS_CONN_F_TEMPLATE != 0 {
+            self.persist.add(1, Relaxed);
+            return;
+        }
+        if flags & IP_VS_CONN_F_INACTIVE == 0 {
+            self.active.add(1, Relaxed);
+        }
+        let total = self.total.fetch_add(1, Relaxed).wrapping_add(1);
+        if total as u32 == self.u_threshold.read_once() {
+            self.update_overload(Load::Rose);
+        }
+    }
+
+    /// Counts a conn with these flags no longer (C: `ip_vs_unbind_dest()`).
+    #[inline]
+    pub(crate) fn conn_unbound(&self, flags: u32) {
+        if flags & IP_VS_CONN_F_TEMPLATE != 0 {
+            self.persist.fetch_sub(1, Relaxed);
+            return;
+        }
+        if flags & IP_VS_CONN_F_INACTIVE == 0 {
+            self.active.fetch_sub(1, Relaxed);
+        }
+        let total = self.total.fetch_sub(1, Relaxed);
+        if total as u32 == self.l_threshold_val.read_once() {
+            self.update_overload(Load::Fell);
+        }
+    }
+
+    /// A conn of this dest has become active.
+    #[inline]
+    pub(crate) fn conn_activated(&self) {
+        self.active.add(1, Relaxed);
+    }
+
+    /// A conn of this dest has become inactive.
+    #[inline]
+    pub(crate) fn conn_deactivated(&self) {
+        self.active.fetch_sub(1, Relaxed);
+    }
+
+    /// C: `ip_vs_dest_update_overload()`.
+    #[cold]
+    fn update_overload(&self, load: Load) {
+        // Conns come and go in soft interrupts as well.
+        let _bh = bh::Disabled::new();
+        let _guard = self.overload.lock();
+        let upper = self.u_threshold.read_once();
+        let lower = self.l_threshold_val.read_once();
+        let total = i64::from(self.total.read_once());
+        let (set_from, clear_below) = match load {
+            Load::Rose => (lower, lower),
+            Load::Fell => (upper, upper),
+            Load::Edited => (upper, lower),
+        };
+        if upper == 0 {
+            self.overloaded.write_once(0);
+        } else if total >= i64::from(set_from) {
+            self.overloaded.write_once(1);
+        } else if total < i64::from(clear_below) {
+            self.overloaded.write_once(0);
+        }
+    }
+}
+
+/// The control plane, under its mutex.
+impl Dest {
+    /// Makes it as `spec` says, and available (C: `__ip_vs_update_dest()`).
+    pub(crate) fn configure(&self, spec: &DestSpec) {
+        if spec.weight != 0 || !self.is_available() {
+            self.last_weight.write_once(spec.weight);
+        }
+        self.weight.write_once(spec.weight);
+        self.tunnel.write_once(spec.tunnel.to_word());
+        self.conn_flags.write_once(spec.flags_of_conns());
+        self.available.write_once(1);
+        if self.u_threshold() != spec.u_threshold || self.l_threshold() != spec.l_threshold {
+            self.u_threshold.write_once(spec.u_threshold);
+            self.l_threshold.write_once(spec.l_threshold);
+            self.l_threshold_val.write_once(spec.l_threshold_val());
+            self.update_overload(Load::Edited);
+        }
+    }
+
+    /// It has left its service's list.
+    pub(crate) fn unlinked(&self) {
+        self.available.write_once(0);
+        self.route.reset();
+    }
+
+    /// It joins another service than before, if it was in one, and counts from 0.
+    pub(crate) fn join(&self) {
+        self.joined.set(self.stats.raw());
+        self.stats.zero();
+    }
+
+    /// What it has counted since it joined its service.
+    pub(crate) fn counted(&self) -> Counts {
+        self.stats.raw().since(self.joined.get())
+    }
+}
+
+impl Candidate for RcuArc<Dest> {
+    #[inline]
+    fn weight(&self) -> i32 {
+        Dest::weight(self)
+    }
+
+    #[inline]
+    fn is_overloaded(&self) -> bool {
+        Dest::is_overloaded(self)
+    }
+
+    #[inline]
+    fn active_conns(&self) -> i32 {
+        Dest::active_conns(self)
+    }
+
+    #[inline]
+    fn total_conns(&self) -> i32 {
+        self.total.read_once()
+    }
+
+    #[inline]
+    fn addr(&self) -> Addr {
+        self.addr
+    }
+
+    #[inline]
+    fn port(&self) -> Port {
+        self.port
+    }
+}

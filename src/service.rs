@@ -1,0 +1,435 @@
+// SPDX-License-Identifier: GPL-2.0
+
+//! Services: virtual addresses, and the table by which packets find them.
+//!
+//! C version: `struct ip_vs_service` [include/net/ip_vs.h], `ip_vs_service_find()`
+//! [net/netfilter/ipvs/ip_vs_ctl.c].
+//!
+//! # Vocabulary
+//!
+//! - A *pool* is what a service publishes to the data path: its dests and its scheduler's state, as
+//!   one value that never changes.
+//!
+//! # Locking
+//!
+//! Packets find services and dests under RCU. The control plane changes them under its mutex: it
+//! makes the pool's successor and publishes that.
+//!
+//! # Differences from C
+//!
+//! A packet to a port that a process needs no privilege to bind may belong to the data connection
+//! of an FTP service. C asks the sysctl `ip_unprivileged_port_start` for the first of these ports;
+//! here it is 1024, the sysctl's default.
+
+use crate::{
+    addr::{
+        Addr,
+        Family,
+        Port, //
+    },
+    ctl::request::{
+        DestId,
+        ServiceId,
+        ServiceSpec, //
+    },
+    dest::Dest,
+    oot::{
+        hash::HashKey,
+        sync::{
+            Cursor,
+            HeadList,
+            Linked,
+            Object,
+            Once,
+            RcuArc,
+            RcuArcCell,
+            RcuHash,
+            RcuRef, //
+        },
+        time::HZ, //
+    },
+    sched::{
+        AnyScheduler,
+        Change,
+        Flow,
+        Kind, //
+    },
+    stats::Tally, //
+};
+use kernel::{
+    prelude::*,
+    sync::{
+        atomic::{
+            Atomic,
+            Relaxed, //
+        },
+        rcu,
+        Arc, //
+    },
+};
+
+const IPPROTO_TCP: u8 = 6;
+const FTPPORT: Port = Port::new(21);
+const FTPDATA: Port = Port::new(20);
+const PROT_SOCK: u16 = 1024;
+
+/// What a service publishes to the data path.
+pub(crate) struct Pool {
+    dests: HeadList<RcuArc<Dest>>,
+    /// Without one nothing is scheduled.
+    sched: Option<AnyScheduler>,
+}
+
+impl Object for Pool {}
+
+impl Pool {
+    /// The dests, newest first.
+    #[inline]
+    pub(crate) fn dests(&self) -> &[RcuArc<Dest>] {
+        self.dests.as_slice()
+    }
+
+    pub(crate) fn find(&self, id: &DestId) -> Option<(usize, &RcuArc<Dest>)> {
+        self.dests().iter().enumerate().find(|(_, dest)| dest.is(id))
+    }
+
+    pub(crate) fn kind(&self) -> Option<Kind> {
+        self.sched.as_ref().map(AnyScheduler::kind)
+    }
+}
+
+/// A virtual address, or fwmark.
+pub(crate) struct Service {
+    pub(crate) id: ServiceId,
+    flags: Atomic<u32>,
+    timeout: Atomic<u32>,
+    netmask: Atomic<u32>,
+    /// Empty once the service is gone.
+    pool: RcuArcCell<Pool>,
+    /// What its dests have counted.
+    pub(crate) tally: Arc<Tally>,
+}
+
+impl Object for Service {}
+
+/// A service, as an entry of the table.
+pub(crate) type Entry = RcuArc<Linked<Service>>;
+
+impl Service {
+    /// A service without dests.
+    pub(crate) fn new(id: ServiceId, spec: &ServiceSpec<'_>, kind: Option<Kind>) -> Result<Entry> {
+        let pool = Pool {
+            dests: HeadList::new(),
+            sched: kind
+                .map(|kind| AnyScheduler::new::<RcuArc<Dest>>(kind, &[]))
+                .transpose()?,
+        };
+        let service = Self {
+            id,
+            flags: Atomic::new(0),
+            timeout: Atomic::new(0),
+            netmask: Atomic::new(0),
+            pool: RcuArcCell::new(Some(RcuArc::new(pool, GFP_KERNEL)?)),
+            tally: Arc::new(Tally::default(), GFP_KERNEL)?,
+        };
+        service.configure(spec);
+        RcuArc::new(Linked::new(service), GFP_KERNEL)
+    }
+
+    #[inline]
+    pub(crate) fn flags(&self) -> u32 {
+        self.flags.read_once()
+    }
+
+    /// The time a template lives, in jiffies.
+    #[inline]
+    pub(crate) fn timeout(&self) -> u32 {
+        self.timeout.read_once()
+    }
+
+    /// What makes clients one; see [`ServiceSpec`].
+    #[inline]
+    pub(crate) fn netmask(&self) -> u32 {
+        self.netmask.read_once()
+    }
+
+    /// What the data path sees.
+    #[inline]
+    pub(crate) fn pool<'g>(&'g self, guard: &'g rcu::Guard) -> Option<&'g Pool> {
+        self.pool.get(guard).map(RcuRef::get)
+    }
+
+    /// The dest that a new conn is to go to.
+    #[inline]
+    pub(crate) fn schedule<'g>(
+        &'g self,
+        guard: &'g rcu::Guard,
+        flow: &Flow<'_>,
+    ) -> Option<RcuRef<'g, Dest>> {
+        let pool = self.pool(guard)?;
+        let index = pool.sched.as_ref()?.schedule(pool.dests(), flow)?;
+        pool.dests().get(index).map(RcuArc::as_rcu)
+    }
+}
+
+/// The control plane, under its mutex.
+impl Service {
+    /// Makes all but the scheduler as `spec` says.
+    pub(crate) fn configure(&self, spec: &ServiceSpec<'_>) {
+        self.flags.write_once(spec.flags.apply(self.flags()));
+        // As in C, a timeout too long to count in jiffies is one cut short.
+        self.timeout.write_once(spec.timeout.wrapping_mul(HZ as u32));
+        self.netmask.write_once(spec.netmask);
+    }
+
+    /// The pool, to look at and to make its successor.
+    pub(crate) fn current(&self) -> Result<RcuArc<Pool>> {
+        self.pool.load().ok_or(ESRCH)
+    }
+
+    /// Has another scheduler, or none, choose from now on.
+    pub(crate) fn set_scheduler(&self, kind: Option<Kind>) -> Result {
+        let pool = self.current()?;
+        if pool.kind() == kind {
+            return Ok(());
+        }
+        let sched = kind.map(|kind| AnyScheduler::new(kind, pool.dests())).transpose()?;
+        self.publish(pool.dests.clone(), sched)
+    }
+
+    /// Adds a dest at the head of the list.
+    pub(crate) fn link(&self, pool: &Pool, dest: RcuArc<Dest>) -> Result {
+        self.change(pool, pool.dests.with(dest, GFP_KERNEL)?, Change::Added)
+    }
+
+    /// A dest has been edited.
+    pub(crate) fn edited(&self, pool: &Pool) -> Result {
+        self.change(pool, pool.dests.clone(), Change::Edited)
+    }
+
+    /// Removes the dest with that index.
+    pub(crate) fn unlink(&self, pool: &Pool, index: usize) -> Result {
+        let dests = pool.dests.without(index, GFP_KERNEL)?;
+        self.change(pool, dests, Change::Removed(index))
+    }
+
+    /// The service is gone: takes what it has published away.
+    pub(crate) fn close(&self) -> Option<RcuArc<Pool>> {
+        self.pool.replace(None)
+    }
+
+    fn change(&self, pool: &Pool, dests: HeadList<RcuArc<Dest>>, change: Change) -> Result {
+        let sched = match &pool.sched {
+            Some(sched) => Some(sched.rebuild(dests.as_slice(), change)?),
+            None => None,
+        };
+        self.publish(dests, sched)
+    }
+
+    fn publish(&self, dests: HeadList<RcuArc<Dest>>, sched: Option<AnyScheduler>) -> Result {
+        let pool = RcuArc::new(Pool { dests, sched }, GFP_KERNEL)?;
+        drop(self.pool.replace(Some(pool)));
+        Ok(())
+    }
+}
+
+/// How many services of each sort there are in a family, so that no packet looks for one in vain.
+struct Numbers {
+    all: Atomic<u32>,
+    by_fwmark: Atomic<u32>,
+    by_address: Atomic<u32>,
+    ftp: Atomic<u32>,
+    any_port: Atomic<u32>,
+}
+
+impl Numbers {
+    fn new() -> Self {
+        Self {
+            all: Atomic::new(0),
+            by_fwmark: Atomic::new(0),
+            by_address: Atomic::new(0),
+            ftp: Atomic::new(0),
+            any_port: Atomic::new(0),
+        }
+    }
+
+    /// Counts a service, by `step` 1, or no longer, by -1 as it wraps.
+    fn count(&self, id: &ServiceId, step: u32) {
+        let add = |number: &Atomic<u32>| {
+            number.fetch_add(step, Relaxed);
+        };
+        add(&self.all);
+        add(if id.fwmark != 0 { &self.by_fwmark } else { &self.by_address });
+        if id.port == FTPPORT {
+            add(&self.ftp);
+        } else if id.port.is_zero() && id.fwmark == 0 {
+            add(&self.any_port);
+        }
+    }
+}
+
+/// The services of a namespace.
+#[pin_data]
+pub(crate) struct Table {
+    #[pin]
+    hash: RcuHash<Service>,
+    key: HashKey,
+    inet: Numbers,
+    inet6: Numbers,
+    /// Whether there has been a service yet.
+    used: Atomic<u32>,
+}
+
+impl Table {
+    pub(crate) fn new() -> impl PinInit<Self, Error> {
+        pin_init::pin_init!(Self {
+            hash <- RcuHash::new(),
+            key: HashKey::random(),
+            inet: Numbers::new(),
+            inet6: Numbers::new(),
+            used: Atomic::new(0),
+        }? Error)
+    }
+
+    /// The service that a packet to `vaddr` and `vport` is for (C: `ip_vs_service_find()`).
+    #[inline]
+    pub(crate) fn find<'g>(
+        &'g self,
+        guard: &'g rcu::Guard,
+        family: Family,
+        fwmark: u32,
+        protocol: u8,
+        vaddr: &Addr,
+        vport: Port,
+    ) -> Option<&'g Service> {
+        let numbers = self.numbers(family);
+        let mut id = ServiceId {
+            family,
+            protocol: protocol.into(),
+            addr: *vaddr,
+            port: vport,
+            fwmark,
+        };
+        if fwmark != 0 {
+            if numbers.by_fwmark.read_once() != 0 {
+                if let Some(service) = self.get(guard, &id) {
+                    return Some(service);
+                }
+            }
+            id.fwmark = 0;
+        }
+        if numbers.by_address.read_once() == 0 {
+            return None;
+        }
+        if let Some(service) = self.get(guard, &id) {
+            return Some(service);
+        }
+        if protocol == IPPROTO_TCP
+            && numbers.ftp.read_once() != 0
+            && (vport == FTPDATA || vport.host() >= PROT_SOCK)
+        {
+            id.port = FTPPORT;
+            if let Some(service) = self.get(guard, &id) {
+                return Some(service);
+            }
+        }
+        if numbers.any_port.read_once() != 0 {
+            id.port = Port::ZERO;
+            return self.get(guard, &id);
+        }
+        None
+    }
+
+    /// The service called `id`.
+    #[inline]
+    pub(crate) fn get<'g>(
+        &'g self,
+        guard: &'g rcu::Guard,
+        id: &ServiceId,
+    ) -> Option<&'g Service> {
+        self.get_ref(guard, id).map(|service| &**service.get())
+    }
+
+    #[inline]
+    fn get_ref<'g>(
+        &'g self,
+        guard: &'g rcu::Guard,
+        id: &ServiceId,
+    ) -> Option<RcuRef<'g, Linked<Service>>> {
+        self.hash.find(guard, self.hash_of(id), |_, service| service.id.names(id))
+    }
+
+    #[inline]
+    fn hash_of(&self, id: &ServiceId) -> u32 {
+        let af = u32::from(id.family.af());
+        if id.fwmark != 0 {
+            return self.key.hash4([id.fwmark, af, 0, 0]);
+        }
+        let transport = u32::from(id.protocol) << 16 | u32::from(id.port.be16());
+        match id.family {
+            Family::Inet => self.key.hash4([id.addr.be32(), af, transport, 1]),
+            Family::Inet6 => {
+                let [a, b, c, d] = id.addr.words();
+                self.key.hash4([a, b, c ^ transport, d])
+            }
+        }
+    }
+
+    fn numbers(&self, family: Family) -> &Numbers {
+        match family {
+            Family::Inet => &self.inet,
+            Family::Inet6 => &self.inet6,
+        }
+    }
+
+    /// How many services of a family there are.
+    pub(crate) fn len(&self, family: Family) -> u32 {
+        self.numbers(family).all.read_once()
+    }
+
+    /// Whether there is a service, or has been one.
+    pub(crate) fn is_used(&self) -> bool {
+        self.used.read_once() != 0
+    }
+
+    /// The next service of a walk over all, and where the walk stands after it.
+    pub(crate) fn next<'g>(
+        &'g self,
+        guard: &'g rcu::Guard,
+        cursor: Cursor,
+    ) -> Option<(&'g Linked<Service>, Cursor)> {
+        let (service, cursor) = self.hash.next(guard, cursor)?;
+        Some((service.get(), cursor))
+    }
+}
+
+/// The control plane, under its mutex.
+impl Table {
+    /// A reference to the service called `id`.
+    pub(crate) fn load(&self, id: &ServiceId) -> Option<Entry> {
+        self.get_ref(&rcu::read_lock(), id)?.upgrade()
+    }
+
+    /// A reference to the first service after `cursor`, which moves on.
+    pub(crate) fn load_next(&self, cursor: &mut Cursor) -> Option<Entry> {
+        let guard = rcu::read_lock();
+        let (service, after) = self.hash.next(&guard, *cursor)?;
+        *cursor = after;
+        service.upgrade()
+    }
+
+    /// Puts a service into the table.
+    pub(crate) fn insert(&self, service: Entry) {
+        self.used.write_once(1);
+        self.numbers(service.id.family).count(&service.id, 1);
+        let hash = self.hash_of(&service.id);
+        self.hash.insert(&rcu::read_lock(), service, hash, None);
+    }
+
+    /// Takes a service out of the table.
+    pub(crate) fn remove(&self, service: &Entry) {
+        if let Some(service) = self.hash.remove(&rcu::read_lock(), service.as_rcu()) {
+            self.numbers(service.id.family).count(&service.id, u32::MAX);
+        }
+    }
+}
