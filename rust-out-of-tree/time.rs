@@ -6,8 +6,8 @@
 
 use crate::oot::bindings;
 
-/// Ticks per second.
-pub(crate) const HZ: usize = bindings::HZ as usize;
+/// Ticks per second. (bindgen takes `HZ` for the user's, which is 100 whatever the kernel's is.)
+pub(crate) const HZ: usize = bindings::CONFIG_HZ as usize;
 
 /// Ticks since boot, and some: wraps.
 #[inline(always)]
