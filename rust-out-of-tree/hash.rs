@@ -25,4 +25,12 @@ impl HashKey {
         // SAFETY: Computes from its arguments and a live key.
         unsafe { bindings::hsiphash_4u32(a, b, c, d, &self.0) }
     }
+
+    /// The same of `N` double words.
+    #[inline(always)]
+    pub(crate) fn hash_words<const N: usize>(&self, words: &[u64; N]) -> u32 {
+        let len = size_of_val(words);
+        // SAFETY: Reads the array, which is aligned as the function wants it, and a live key.
+        unsafe { bindings::oot_hsiphash(words.as_ptr().cast(), len, &self.0) }
+    }
 }

@@ -38,6 +38,8 @@ pub(crate) const IP_VS_CONN_F_NFCT: u32 = 1 << 16;
 pub(crate) const IP_VS_CONN_F_DEST_MASK: u32 =
     IP_VS_CONN_F_FWD_MASK | IP_VS_CONN_F_ONE_PACKET | IP_VS_CONN_F_NFCT;
 
+/// The kinds of tunnel.
+pub(crate) const IP_VS_CONN_F_TUNNEL_TYPE_IPIP: u8 = 0;
 /// The kind of tunnel that has a port.
 pub(crate) const IP_VS_CONN_F_TUNNEL_TYPE_GUE: u8 = 1;
 

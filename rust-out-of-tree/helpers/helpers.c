@@ -18,6 +18,7 @@
 #include "netlink.c"
 #include "percpu.c"
 #include "seq_file_net.c"
+#include "siphash.c"
 #include "skbuff.c"
 #include "slab.c"
 #include "sync.c"

@@ -7,6 +7,7 @@
 #include <net/inet_sock.h>
 #include <net/ip.h>
 #include <net/route.h>
+#include <net/sock.h>
 
 __oot_helper int oot_skb_cow(struct sk_buff *skb, unsigned int headroom)
 {
@@ -153,6 +154,33 @@ __oot_helper void oot_skb_clear_tstamp(struct sk_buff *skb)
 __oot_helper void oot_skb_set_ignore_df(struct sk_buff *skb)
 {
 	skb->ignore_df = 1;
+}
+
+__oot_helper unsigned int oot_skb_headroom(const struct sk_buff *skb)
+{
+	return skb_headroom(skb);
+}
+
+__oot_helper int oot_skb_cloned(const struct sk_buff *skb)
+{
+	return skb_cloned(skb);
+}
+
+__oot_helper void oot_skb_set_owner_w(struct sk_buff *skb, const struct sk_buff *owned)
+{
+	skb_set_owner_w(skb, owned->sk);
+}
+
+__oot_helper void oot_nf_reset_ct(struct sk_buff *skb)
+{
+	nf_reset_ct(skb);
+}
+
+__oot_helper void oot_skb_set_inner_headers(struct sk_buff *skb, u8 protocol)
+{
+	skb->transport_header = skb->network_header;
+	skb_set_inner_ipproto(skb, protocol);
+	skb_set_inner_mac_header(skb, skb_inner_network_offset(skb));
 }
 
 __oot_helper void oot_kfree_skb(struct sk_buff *skb)

@@ -26,6 +26,13 @@ use super::{
     }, //
 };
 
+/// In whose name fragments are put together, so that each user gets his own back.
+pub(crate) const DEFRAG_VS_IN: u32 = bindings::ip_defrag_users_IP_DEFRAG_VS_IN;
+/// As above.
+pub(crate) const DEFRAG_VS_OUT: u32 = bindings::ip_defrag_users_IP_DEFRAG_VS_OUT;
+/// As above.
+pub(crate) const DEFRAG_VS_FWD: u32 = bindings::ip_defrag_users_IP_DEFRAG_VS_FWD;
+
 /// A route and the source address that goes with it.
 pub(crate) struct Route<A> {
     pub(crate) dst: Dst,

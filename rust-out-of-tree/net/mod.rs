@@ -10,3 +10,4 @@ pub(crate) mod ip;
 pub(crate) mod namespace;
 pub(crate) mod netlink;
 pub(crate) mod skbuff;
+pub(crate) mod tunnel;

@@ -22,6 +22,8 @@ use kernel::{
     prelude::*,
     sync::{
         atomic::Atomic,
+        Arc,
+        ArcBorrow,
         Mutex, //
     },
     types::Opaque, //
@@ -68,23 +70,39 @@ impl Net {
     }
 }
 
-/// The number under which namespaces keep a [`Pernet`]'s values.
-pub(crate) struct Id(Atomic<u32>);
+/// The number under which namespaces keep a [`Pernet`]'s values, and what these share.
+///
+/// # Invariants
+///
+/// `shared` is null, or comes from an `Arc` that the registration owns.
+pub(crate) struct Id<S> {
+    number: Atomic<u32>,
+    shared: Atomic<*mut S>,
+}
 
-impl Id {
+impl<S> Id<S> {
     /// Not assigned yet.
     pub(crate) const fn new() -> Self {
-        Self(Atomic::new(0))
+        Self {
+            number: Atomic::new(0),
+            shared: Atomic::new(core::ptr::null_mut()),
+        }
     }
 }
 
 /// What a module keeps in each network namespace.
 pub(crate) trait Pernet: Send + Sync + Sized + 'static {
+    /// What the values of all namespaces share.
+    type Shared: Send + Sync + 'static;
+
     /// Where the number of this type is kept.
-    const ID: &'static Id;
+    fn id() -> &'static Id<Self::Shared>;
 
     /// Makes the value for a namespace that is being set up.
-    fn init(net: &Net) -> impl PinInit<Self, Error>;
+    fn init<'a>(
+        net: &'a Net,
+        shared: ArcBorrow<'a, Self::Shared>,
+    ) -> impl PinInit<Self, Error>;
 
     /// The namespace, or the module, goes away: hooks are gone already, a grace period follows,
     /// then the value is dropped.
@@ -114,14 +132,17 @@ unsafe impl<T: Pernet> Send for PerNet<T> {}
 unsafe impl<T: Pernet> Sync for PerNet<T> {}
 
 impl<T: Pernet> PerNet<T> {
-    fn new(namespace: &Net) -> impl PinInit<Self, Error> + use<'_, T> {
+    fn new<'a>(
+        namespace: &'a Net,
+        shared: ArcBorrow<'a, T::Shared>,
+    ) -> impl PinInit<Self, Error> + use<'a, T> {
         kernel::try_pin_init!(Self {
             net: NonNull::from(namespace).cast(),
             hooks <- new_mutex!(Hooks {
                 closed: false,
                 sets: [None, None],
             }),
-            value <- T::init(namespace),
+            value <- T::init(namespace, shared),
         }? Error)
     }
 
@@ -137,7 +158,7 @@ impl<T: Pernet> PerNet<T> {
     /// For callers that run within the registration's life: requests of a netlink family, of
     /// files, of socket options that the module unregisters first.
     pub(crate) fn of(net: &Net) -> Option<&Self> {
-        let id = T::ID.0.read_once();
+        let id = T::id().number.read_once();
         if id == 0 {
             return None;
         }
@@ -192,10 +213,10 @@ impl<T: Pernet> Adapter<T> {
     ///
     /// # Safety
     ///
-    /// `net` must be live and `T::ID` assigned.
+    /// `net` must be live and the number of `T` assigned.
     unsafe fn slot(net: *mut bindings::net) -> *mut *mut PerNet<T> {
         // SAFETY: By the safety requirement.
-        unsafe { bindings::oot_net_generic(net, T::ID.0.read_once()) }.cast()
+        unsafe { bindings::oot_net_generic(net, T::id().number.read_once()) }.cast()
     }
 
     /// # Safety
@@ -204,7 +225,10 @@ impl<T: Pernet> Adapter<T> {
     unsafe extern "C" fn init(net: *mut bindings::net) -> c_int {
         from_result(|| {
             // SAFETY: The namespace code calls us with a live namespace.
-            let init = PerNet::<T>::new(unsafe { Net::from_raw(net) });
+            let namespace = unsafe { Net::from_raw(net) };
+            // SAFETY: The registration set it before the first call, and owns the `Arc`.
+            let shared = unsafe { ArcBorrow::from_raw(T::id().shared.read_once()) };
+            let init = PerNet::<T>::new(namespace, shared);
             let value = KBox::pin_init(init, GFP_KERNEL)?;
             // SAFETY: The value stays where it is until `exit` takes it back.
             let value = KBox::into_raw(unsafe { Pin::into_inner_unchecked(value) });
@@ -247,7 +271,7 @@ impl<T: Pernet> Adapter<T> {
 /// Keeps a value of `T` in each namespace, those to come included.
 pub(crate) struct Registration<T: Pernet> {
     ops: Pin<KBox<Opaque<bindings::pernet_operations>>>,
-    _values: PhantomData<T>,
+    _shared: Arc<T::Shared>,
 }
 
 // SAFETY: The operations are only handed to C on registering and unregistering.
@@ -258,12 +282,14 @@ unsafe impl<T: Pernet> Sync for Registration<T> {}
 
 impl<T: Pernet> Registration<T> {
     /// Makes the values. To be called once.
-    pub(crate) fn new() -> Result<Self> {
+    pub(crate) fn new(shared: Arc<T::Shared>) -> Result<Self> {
+        // INVARIANT: The registration keeps the `Arc`.
+        T::id().shared.write_once(Arc::as_ptr(&shared).cast_mut());
         let ops = bindings::pernet_operations {
             init: Some(Adapter::<T>::init),
             pre_exit: Some(Adapter::<T>::pre_exit),
             exit: Some(Adapter::<T>::exit),
-            id: T::ID.0.as_ptr(),
+            id: T::id().number.as_ptr(),
             size: size_of::<*mut PerNet<T>>(),
             ..pin_init::zeroed()
         };
@@ -272,7 +298,7 @@ impl<T: Pernet> Registration<T> {
         to_result(unsafe { bindings::register_pernet_subsys(ops.get()) })?;
         Ok(Self {
             ops,
-            _values: PhantomData,
+            _shared: shared,
         })
     }
 }

@@ -20,7 +20,11 @@ use kernel::{
     prelude::*,
     types::Opaque, //
 };
-use zerocopy::FromBytes;
+use zerocopy::{
+    FromBytes,
+    Immutable,
+    IntoBytes, //
+};
 
 use crate::oot::bindings;
 
@@ -480,6 +484,56 @@ impl SkBuff {
     /// Gives the packet to C.
     pub(super) fn into_raw(self) -> *mut bindings::sk_buff {
         core::mem::ManuallyDrop::new(self).skb.as_ptr()
+    }
+
+    /// The packet with at least `headroom` bytes before it, and unshared: itself or a copy of its
+    /// head, which the packet's socket then owns.
+    pub(crate) fn with_headroom(self, headroom: u32) -> Result<Self> {
+        let raw = self.as_raw();
+        // SAFETY: Only looks at the packet.
+        if unsafe { bindings::oot_skb_headroom(raw) } >= headroom
+            // SAFETY: As above.
+            && unsafe { bindings::oot_skb_cloned(raw) } == 0
+        {
+            return Ok(self);
+        }
+        // SAFETY: Makes a new packet from a live one.
+        let copy = unsafe { bindings::skb_realloc_headroom(raw, headroom) };
+        // SAFETY: The copy is new and ours.
+        let copy = unsafe { Self::from_raw(NonNull::new(copy).ok_or(ENOMEM)?) };
+        if self.has_socket() {
+            // SAFETY: The socket is kept alive by the packet that it owns so far.
+            unsafe { bindings::oot_skb_set_owner_w(copy.as_raw(), raw) };
+        }
+        self.consume();
+        Ok(copy)
+    }
+
+    /// Puts a network header before the packet.
+    ///
+    /// # Errors
+    ///
+    /// `ENOMEM` without room for it.
+    pub(crate) fn push_network_header<T: IntoBytes + Immutable>(&mut self, header: T) -> Result {
+        let bytes = header.as_bytes();
+        let raw = self.as_raw();
+        // SAFETY: Only looks at the packet.
+        if (unsafe { bindings::oot_skb_headroom(raw) } as usize) < bytes.len() {
+            return Err(ENOMEM);
+        }
+        // SAFETY: There is room, and the packet's head is unshared: see `with_headroom`.
+        let start = unsafe { bindings::skb_push(raw, bytes.len() as u32) };
+        // SAFETY: `start` is the beginning of `bytes.len()` bytes that were just added.
+        unsafe { core::ptr::copy_nonoverlapping(bytes.as_ptr(), start.cast(), bytes.len()) };
+        // SAFETY: The data pointer lies within the buffer.
+        unsafe { bindings::oot_skb_reset_network_header(raw) };
+        Ok(())
+    }
+
+    /// Forgets the connection tracking entry, as `nf_reset_ct()`.
+    pub(crate) fn reset_conntrack(&mut self) {
+        // SAFETY: The packet is ours to change.
+        unsafe { bindings::oot_nf_reset_ct(self.as_raw()) };
     }
 
     /// Frees a packet that did its duty, as `consume_skb()`: not counted as a drop.

@@ -76,6 +76,8 @@ pub(crate) struct Linked<T: Object> {
     links: [Link; 2],
     /// [`OUT`], [`IN_ONE`] or [`IN_TWO`]: whether it is in the table, and by how many links.
     state: Atomic<i32>,
+    /// The table that it is in, or was last.
+    table: Atomic<*mut RcuHash<T>>,
     #[pin]
     value: T,
 }
@@ -98,6 +100,7 @@ impl<T: Object> Linked<T> {
         pin_init::pin_init!(Self {
             links: [link(0), link(1)],
             state: Atomic::new(OUT),
+            table: Atomic::new(core::ptr::null_mut()),
             value <- value,
         }? E)
     }
@@ -105,6 +108,14 @@ impl<T: Object> Linked<T> {
     /// Whether it is in its table now.
     pub(crate) fn is_linked(&self) -> bool {
         self.state.read_once() != OUT
+    }
+
+    /// Takes the entry out of the table that it is in; see [`RcuHash::remove`].
+    pub(crate) fn unlink(entry: RcuRef<'_, Self>, guard: &rcu::Guard) -> Option<RcuArc<Self>> {
+        // SAFETY: Once set, it is a table that lives until a grace period after it was emptied.
+        // Should the entry be out of it by now, `remove` finds out without touching it.
+        let table = unsafe { entry.table.load(Acquire).as_ref() }?;
+        table.remove(guard, entry)
     }
 }
 
@@ -356,13 +367,13 @@ impl<T: Object> RcuHash<T> {
     }
 
     /// The first entry one of whose links has this hash and pleases `matches`, which gets the
-    /// index of the link and the value.
+    /// index of the link and the entry.
     #[inline(always)]
     pub(crate) fn find<'g>(
         &'g self,
         guard: &'g rcu::Guard,
         hash: u32,
-        mut matches: impl FnMut(u32, &'g T) -> bool,
+        mut matches: impl FnMut(u32, RcuRef<'g, Linked<T>>) -> bool,
     ) -> Option<RcuRef<'g, Linked<T>>> {
         let mut table = self.current(guard);
         loop {
@@ -374,7 +385,7 @@ impl<T: Object> RcuHash<T> {
                 if link.hash.read_once() == hash {
                     // SAFETY: As above; and it belongs to an entry of this table.
                     let entry: RcuRef<'g, Linked<T>> = unsafe { entry_of(at) };
-                    if matches(link.index, &entry.get().value) {
+                    if matches(link.index, entry) {
                         return Some(entry);
                     }
                 }
@@ -402,6 +413,7 @@ impl<T: Object> RcuHash<T> {
         if entry.state.cmpxchg(OUT, state, Full).is_err() {
             return None;
         }
+        entry.table.store(core::ptr::from_ref(self).cast_mut(), Release);
         // INVARIANT: The reference is the table's from here on.
         // SAFETY: The table's reference keeps the entry alive until a grace period after it is
         // removed, so for all of this read-side section.
@@ -606,6 +618,8 @@ impl<T: Object> PinnedDrop for RcuHash<T> {
                 drop(self.remove(&guard, entry));
             }
         }
+        // Who found an entry before it was removed may still be about to remove it.
+        rcu::synchronize_rcu();
         // The removals may have asked for a resize again.
         // SAFETY: As above.
         unsafe { bindings::cancel_work_sync(self.resize.get()) };

@@ -173,6 +173,12 @@ impl Csum16 {
     /// What UDP sends in place of a checksum that is 0 (C: `CSUM_MANGLED_0`).
     pub(crate) const MANGLED_0: Self = Self([0xff; 2]);
 
+    /// The field with these bytes, as they stand in the packet.
+    #[inline]
+    pub(crate) const fn from_bytes(bytes: [u8; 2]) -> Self {
+        Self(bytes)
+    }
+
     /// Whether the field is 0.
     #[inline]
     pub(crate) const fn is_zero(self) -> bool {

@@ -19,6 +19,9 @@ pub(crate) const DEST_UNREACH: u8 = 1;
 /// `ICMPV6_PKT_TOOBIG`.
 pub(crate) const PKT_TOOBIG: u8 = 2;
 
+/// `ICMPV6_TIME_EXCEED`.
+pub(crate) const TIME_EXCEED: u8 = 3;
+
 /// `ICMPV6_PORT_UNREACH`, a code of [`DEST_UNREACH`].
 pub(crate) const PORT_UNREACH: u8 = 4;
 

@@ -46,6 +46,30 @@ pub(crate) struct Header {
 }
 
 impl Header {
+    /// A header without options. Length, identification and checksum are still to be filled in.
+    #[inline]
+    pub(crate) fn new(
+        tos: u8,
+        dont_fragment: bool,
+        ttl: u8,
+        protocol: u8,
+        saddr: &Addr,
+        daddr: &Addr,
+    ) -> Self {
+        Self {
+            version_ihl: 0x45,
+            tos,
+            total_len: U16::new(0),
+            id: U16::new(0),
+            frag_off: U16::new(if dont_fragment { DF } else { 0 }),
+            ttl,
+            protocol,
+            check: Csum16::ZERO,
+            saddr: saddr.v4(),
+            daddr: daddr.v4(),
+        }
+    }
+
     /// The IP version; 4 if it is this header at all.
     #[inline]
     pub(crate) const fn version(&self) -> u8 {

@@ -48,6 +48,26 @@ pub(crate) struct Header {
 }
 
 impl Header {
+    /// A header without flow label.
+    #[inline]
+    pub(crate) fn new(
+        traffic_class: u8,
+        payload_len: u16,
+        next: u8,
+        hop_limit: u8,
+        saddr: &Addr,
+        daddr: &Addr,
+    ) -> Self {
+        Self {
+            version_class_label: U32::new(6 << 28 | u32::from(traffic_class) << 20),
+            payload_len: U16::new(payload_len),
+            next,
+            hop_limit,
+            saddr: *saddr,
+            daddr: *daddr,
+        }
+    }
+
     /// The IP version; 6 if it is this header at all.
     #[inline]
     pub(crate) fn version(&self) -> u8 {

@@ -1,0 +1,348 @@
+// SPDX-License-Identifier: GPL-2.0
+
+//! Conns: which dest a client's packets go to, and how far the two have come.
+//!
+//! C version: [net/netfilter/ipvs/ip_vs_conn.c].
+//!
+//! # Vocabulary
+//!
+//! - A conn's *word* is its state's number, and flags that change with it: one atomic word, so
+//!   that whoever changes the state also knows what to change in the dest's counts.
+//! - A conn is *dead* once its word says so. It leaves the table then and no packet finds it.
+//!
+//! # Expiry
+//!
+//! A packet stores the time and nothing else. The timer, when it fires, looks at what was stored
+//! and fires again if the conn was used meanwhile. Otherwise it sets the word to dead, which fails
+//! if a packet changed the state at that moment; a packet that comes later finds the word dead and
+//! is treated as if no conn had been found. So each conn's part in the dest's counts is taken back
+//! exactly once, by whoever made it dead.
+
+pub(crate) mod table;
+
+use crate::{
+    addr::{
+        Addr,
+        Family,
+        Port, //
+    },
+    dest::Dest,
+    netns::Timeouts,
+    oot::{
+        sync::{
+            Expire,
+            Linked,
+            Object,
+            Once,
+            RcuArc,
+            RcuRef,
+            Timed, //
+        },
+        time::jiffies, //
+    },
+    packet::{
+        Packet,
+        Ports, //
+    },
+    proto::{
+        direction::Direction,
+        tcp::states::{
+            Event,
+            Rules,
+            State, //
+        },
+        Proto, //
+    },
+    uapi::*,
+    xmit::Forward, //
+};
+use kernel::{
+    prelude::*,
+    sync::{
+        atomic::{
+            Atomic,
+            Relaxed, //
+        },
+        rcu, //
+    },
+};
+
+/// A conn in the table, during an RCU read-side section.
+pub(crate) type ConnRef<'g> = RcuRef<'g, Linked<Timed<Conn>>>;
+
+/// The state's number.
+const STATE: u32 = 0xff;
+/// Not counted as active.
+const INACTIVE: u32 = 0x100;
+/// No packet from the dest has been seen.
+const NO_OUTPUT: u32 = 0x200;
+/// Gone.
+const DEAD: u32 = 0x400;
+
+/// What a conn is made of.
+pub(crate) struct Params<'a> {
+    pub(crate) family: Family,
+    pub(crate) proto: Proto,
+    pub(crate) caddr: &'a Addr,
+    pub(crate) cport: Port,
+    pub(crate) vaddr: &'a Addr,
+    pub(crate) vport: Port,
+    /// The port of the dest, which may leave it to the client.
+    pub(crate) dport: Port,
+    pub(crate) fwmark: u32,
+}
+
+/// A conn. Times are in jiffies, of which 32 bits are kept.
+#[repr(C)]
+pub(crate) struct Conn {
+    pub(crate) caddr: Addr,
+    pub(crate) vaddr: Addr,
+    pub(crate) daddr: Addr,
+    pub(crate) cport: Port,
+    pub(crate) vport: Port,
+    pub(crate) dport: Port,
+    pub(crate) proto: Proto,
+    pub(crate) family: Family,
+    word: Atomic<u32>,
+    /// When the last packet came.
+    last_seen: Atomic<u32>,
+    /// How long it may stay idle.
+    timeout: Atomic<u32>,
+    /// `IP_VS_CONN_F_*`, but for those in the word.
+    flags: u32,
+    pub(crate) fwmark: u32,
+    pub(crate) dest: RcuArc<Dest>,
+}
+
+impl Conn {
+    /// A conn to `dest`, which does not count it yet.
+    fn new(params: &Params<'_>, dest: RcuArc<Dest>, flags: u32) -> Self {
+        let mut word = State::None as u32;
+        if flags & IP_VS_CONN_F_INACTIVE != 0 {
+            word |= INACTIVE;
+        }
+        if flags & IP_VS_CONN_F_NOOUTPUT != 0 {
+            word |= NO_OUTPUT;
+        }
+        Self {
+            caddr: *params.caddr,
+            vaddr: *params.vaddr,
+            daddr: dest.addr,
+            cport: params.cport,
+            vport: params.vport,
+            dport: params.dport,
+            proto: params.proto,
+            family: params.family,
+            word: Atomic::new(word),
+            last_seen: Atomic::new(now()),
+            timeout: Atomic::new(0),
+            flags,
+            fwmark: params.fwmark,
+            dest,
+        }
+    }
+
+    /// How its packets reach the dest.
+    #[inline(always)]
+    pub(crate) fn forward(&self) -> Forward {
+        Forward::of(self.flags)
+    }
+
+    /// Whether `packet` goes from its client to its service.
+    #[inline(always)]
+    fn is_in(&self, packet: &Packet, ports: &Ports) -> bool {
+        self.cport == ports.source
+            && self.vport == ports.dest
+            && self.caddr == packet.saddr
+            && self.vaddr == packet.daddr
+            && self.proto as u8 == packet.protocol
+            && self.family == packet.family
+    }
+
+    /// Whether `packet` goes from its dest, or from its service if the dest answers as that, to
+    /// its client.
+    #[inline(always)]
+    fn is_out(&self, packet: &Packet, ports: &Ports) -> bool {
+        let (saddr, sport) = match self.forward() {
+            Forward::Masq => (&self.daddr, self.dport),
+            _ => (&self.vaddr, self.vport),
+        };
+        self.cport == ports.dest
+            && sport == ports.source
+            && self.caddr == packet.daddr
+            && *saddr == packet.saddr
+            && self.proto as u8 == packet.protocol
+            && self.family == packet.family
+    }
+
+    /// The state's number.
+    pub(crate) fn state(&self) -> u8 {
+        (self.word.read_once() & STATE) as u8
+    }
+
+    /// The name of the state.
+    pub(crate) fn state_name(&self) -> &'static str {
+        self.proto.state_name(self.state())
+    }
+
+    /// The time until it expires if no packet comes, in jiffies.
+    pub(crate) fn expires_in(&self) -> u32 {
+        let idle = now().wrapping_sub(self.last_seen.read_once());
+        self.timeout.read_once().saturating_sub(idle)
+    }
+
+    /// Whether a SYN on it means that the client has started anew (C: `is_new_conn_expected()`
+    /// under `conn_reuse_mode` 1).
+    pub(crate) fn is_reusable(&self) -> bool {
+        let state = self.state();
+        self.proto == Proto::Tcp
+            && (state == State::TimeWait as u8 || state == State::Close as u8)
+    }
+
+    /// Takes note of a packet. False if the conn is dead.
+    #[inline(always)]
+    pub(crate) fn touch(
+        this: ConnRef<'_>,
+        timeouts: &Timeouts,
+        direction: Direction,
+        ports: &Ports,
+    ) -> bool {
+        let now = now();
+        if this.last_seen.read_once() != now {
+            this.last_seen.write_once(now);
+        }
+        match (this.proto, ports.flags) {
+            (Proto::Tcp, Some(flags)) => {
+                Self::step(this, timeouts, direction, Event::of(flags))
+            }
+            (Proto::Udp, _) => {
+                this.set_timeout(timeouts.udp());
+                this.word.read_once() & DEAD == 0
+            }
+            // A TCP segment without its header changes nothing.
+            (Proto::Tcp, None) => this.word.read_once() & DEAD == 0,
+        }
+    }
+
+    /// The TCP state machine (C: `set_tcp_state()`). Writes only what changes.
+    #[inline(always)]
+    fn step(this: ConnRef<'_>, timeouts: &Timeouts, direction: Direction, event: Event) -> bool {
+        let mut old = this.word.read_once();
+        loop {
+            if old & DEAD != 0 {
+                return false;
+            }
+            let (new, state) = next_word(old, direction, event);
+            if new == old {
+                this.set_timeout(timeouts.tcp(state));
+                return true;
+            }
+            match this.word.cmpxchg(old, new, Relaxed) {
+                Ok(_) => {
+                    Self::stepped(this, timeouts.tcp(state), old, new);
+                    return true;
+                }
+                Err(now) => old = now,
+            }
+        }
+    }
+
+    /// The word has changed from `old` to `new`: so do the dest's counts and the timer.
+    #[cold]
+    fn stepped(this: ConnRef<'_>, timeout: u32, old: u32, new: u32) {
+        match (old & INACTIVE, new & INACTIVE) {
+            (0, INACTIVE) => this.dest.conn_deactivated(),
+            (INACTIVE, 0) => this.dest.conn_activated(),
+            _ => (),
+        }
+        // A shorter timeout must not wait for the timer of the longer one.
+        let sooner = timeout < this.timeout.read_once();
+        this.set_timeout(timeout);
+        if sooner {
+            Timed::start(this, timeout as usize);
+        }
+    }
+
+    #[inline(always)]
+    fn set_timeout(&self, timeout: u32) {
+        if self.timeout.read_once() != timeout {
+            self.timeout.write_once(timeout);
+        }
+    }
+
+    /// Starts the timer of a new conn.
+    fn start(this: ConnRef<'_>) {
+        Timed::start(this, this.timeout.read_once() as usize);
+    }
+
+    /// Makes it dead and takes it out of the table. False if it was dead already.
+    pub(crate) fn kill(this: ConnRef<'_>, guard: &rcu::Guard) -> bool {
+        let mut old = this.word.read_once();
+        loop {
+            if old & DEAD != 0 {
+                return false;
+            }
+            match this.word.cmpxchg(old, old | DEAD, Relaxed) {
+                Ok(_) => break,
+                Err(now) => old = now,
+            }
+        }
+        Self::bury(this, guard, old);
+        true
+    }
+
+    /// Takes a dead conn, whose word was `word`, out of the table and of the dest's counts.
+    fn bury(this: ConnRef<'_>, guard: &rcu::Guard, word: u32) {
+        let mut flags = this.flags & !IP_VS_CONN_F_INACTIVE;
+        if word & INACTIVE != 0 {
+            flags |= IP_VS_CONN_F_INACTIVE;
+        }
+        this.dest.conn_unbound(flags);
+        drop(Linked::unlink(this, guard));
+    }
+}
+
+/// The word, and the state in it, after `event`.
+#[inline(always)]
+fn next_word(old: u32, direction: Direction, event: Event) -> (u32, State) {
+    let state = State::from_number((old & STATE) as u16).unwrap_or(State::None);
+    let next = Rules::Normal.next(direction.on_conn(old & NO_OUTPUT != 0), event, state);
+    let mut new = old;
+    if direction == Direction::Output {
+        new &= !NO_OUTPUT;
+    }
+    if next != state {
+        new = new & !(STATE | INACTIVE) | next as u32;
+        if !next.is_active() {
+            new |= INACTIVE;
+        }
+    }
+    (new, next)
+}
+
+/// The 32 bits of the time that conns keep.
+#[inline(always)]
+fn now() -> u32 {
+    jiffies() as u32
+}
+
+impl Object for Conn {}
+
+impl Expire for Conn {
+    fn fired(this: ConnRef<'_>, guard: &rcu::Guard) -> Option<usize> {
+        let word = this.word.read_once();
+        if word & DEAD != 0 {
+            return None;
+        }
+        let left = this.expires_in();
+        if left != 0 {
+            return Some(left as usize);
+        }
+        if this.word.cmpxchg(word, word | DEAD, Relaxed).is_err() {
+            // A packet changed the state: it was used just now.
+            return Some(1);
+        }
+        Self::bury(this, guard, word);
+        None
+    }
+}

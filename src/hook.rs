@@ -1,0 +1,287 @@
+// SPDX-License-Identifier: GPL-2.0
+
+//! The netfilter hooks: a packet's way through IPVS, step by step.
+//!
+//! C version: `ip_vs_in_hook()`, `ip_vs_out_hook()`, `ip_vs_forward_icmp()`
+//! [net/netfilter/ipvs/ip_vs_core.c].
+//!
+//! C has a hook for packets from dests and one for packets to services, next to each other, at
+//! each place. Here it is one hook, since one look into the conns says which of the two a packet
+//! is.
+
+mod icmp;
+mod response;
+mod schedule;
+
+use crate::{
+    addr::Family,
+    conn::{
+        Conn,
+        ConnRef, //
+    },
+    netns::Netns,
+    oot::net::{
+        filter::{
+            Hook,
+            HookNum,
+            HookOps,
+            HookSkb,
+            Pf,
+            Verdict,
+            PRI_NAT_DST,
+            PRI_NAT_SRC, //
+        },
+        ip,
+        namespace::PerNet, //
+    },
+    packet::{
+        Packet,
+        Ports, //
+    },
+    proto::{
+        direction::Direction,
+        Proto,
+        IPPROTO_ICMP,
+        IPPROTO_ICMPV6, //
+    },
+    xmit, //
+};
+use kernel::sync::rcu;
+
+/// The hooks for IPv4.
+pub(crate) static INET: [HookOps<Netns>; 3] = [
+    // After packet filtering, so that its rules apply to services.
+    HookOps::new::<LocalIn<false>>(Pf::Inet, HookNum::LocalIn, PRI_NAT_SRC - 2),
+    // Clients and dests on this host.
+    HookOps::new::<LocalOut<false>>(Pf::Inet, HookNum::LocalOut, PRI_NAT_DST + 1),
+    // Replies of dests on their way through, and ICMP errors about conns.
+    HookOps::new::<Forward<false>>(Pf::Inet, HookNum::Forward, PRI_FORWARD),
+];
+
+/// The hooks for IPv6.
+pub(crate) static INET6: [HookOps<Netns>; 3] = [
+    HookOps::new::<LocalIn<true>>(Pf::Inet6, HookNum::LocalIn, PRI_NAT_SRC - 2),
+    HookOps::new::<LocalOut<true>>(Pf::Inet6, HookNum::LocalOut, PRI_NAT_DST + 1),
+    HookOps::new::<Forward<true>>(Pf::Inet6, HookNum::Forward, PRI_FORWARD),
+];
+
+/// After packet filtering.
+const PRI_FORWARD: i32 = 99;
+
+struct LocalIn<const INET6: bool>;
+struct LocalOut<const INET6: bool>;
+struct Forward<const INET6: bool>;
+
+const fn family(inet6: bool) -> Family {
+    if inet6 {
+        Family::Inet6
+    } else {
+        Family::Inet
+    }
+}
+
+impl<const INET6: bool> Hook for LocalIn<INET6> {
+    type Context = Netns;
+
+    #[inline(always)]
+    fn run<'h>(netns: &PerNet<Netns>, skb: HookSkb<'h>, rcu: &rcu::Guard) -> Verdict<'h> {
+        let call = Call { netns, rcu, family: family(INET6), place: Place::LocalIn };
+        call.run(skb)
+    }
+}
+
+impl<const INET6: bool> Hook for LocalOut<INET6> {
+    type Context = Netns;
+
+    #[inline(always)]
+    fn run<'h>(netns: &PerNet<Netns>, skb: HookSkb<'h>, rcu: &rcu::Guard) -> Verdict<'h> {
+        let call = Call { netns, rcu, family: family(INET6), place: Place::LocalOut };
+        call.run(skb)
+    }
+}
+
+impl<const INET6: bool> Hook for Forward<INET6> {
+    type Context = Netns;
+
+    #[inline(always)]
+    fn run<'h>(netns: &PerNet<Netns>, skb: HookSkb<'h>, rcu: &rcu::Guard) -> Verdict<'h> {
+        let call = Call { netns, rcu, family: family(INET6), place: Place::Forward };
+        call.run(skb)
+    }
+}
+
+/// Where a packet is.
+#[derive(Clone, Copy, PartialEq, Eq)]
+enum Place {
+    LocalIn,
+    LocalOut,
+    Forward,
+}
+
+/// One call of a hook.
+#[derive(Clone, Copy)]
+struct Call<'a> {
+    netns: &'a PerNet<Netns>,
+    rcu: &'a rcu::Guard,
+    family: Family,
+    place: Place,
+}
+
+impl<'a> Call<'a> {
+    #[inline(always)]
+    fn run<'h>(self, skb: HookSkb<'h>) -> Verdict<'h> {
+        if skb.ipvs_property() || skb.dst().is_none() || self.is_raw_socket(&skb) {
+            return skb.accept();
+        }
+        let Some(packet) = Packet::parse(&skb, self.family, 0) else {
+            return skb.accept();
+        };
+        match Proto::of(packet.protocol) {
+            Some(proto) => self.balance(skb, packet, proto),
+            None if self.is_icmp(&packet) => self.icmp(skb, packet),
+            None => skb.accept(),
+        }
+    }
+
+    /// Fragments of raw sockets that want them left alone are (C: `NODEFRAG`).
+    #[inline(always)]
+    fn is_raw_socket(self, skb: &HookSkb<'_>) -> bool {
+        self.place == Place::LocalOut
+            && self.family == Family::Inet
+            && skb.is_from_nodefrag_socket()
+    }
+
+    fn is_icmp(self, packet: &Packet) -> bool {
+        packet.protocol
+            == match self.family {
+                Family::Inet => IPPROTO_ICMP,
+                Family::Inet6 => IPPROTO_ICMPV6,
+            }
+    }
+
+    /// A packet of a protocol that is balanced.
+    #[inline(always)]
+    fn balance<'h>(self, mut skb: HookSkb<'h>, mut packet: Packet, proto: Proto) -> Verdict<'h> {
+        if packet.is_fragment && self.family == Family::Inet {
+            skb = match self.defrag(skb) {
+                Ok(skb) => skb,
+                Err(verdict) => return verdict,
+            };
+            match Packet::parse(&skb, self.family, 0) {
+                Some(whole) => packet = whole,
+                None => return skb.accept(),
+            }
+        }
+        let Some(ports) = packet.ports(&skb, proto) else {
+            return skb.accept();
+        };
+        match self.netns.conns.find(self.rcu, &packet, &ports) {
+            Some((Direction::Output, conn)) => self.response(skb, conn, &packet, &ports),
+            Some((_, conn)) if self.may_request(&skb) => self.request(skb, conn, &packet, &ports),
+            None if self.may_request(&skb) => self.schedule(skb, &packet, &ports, proto),
+            _ => skb.accept(),
+        }
+    }
+
+    /// Puts an IPv4 packet's fragments together.
+    #[cold]
+    fn defrag<'h>(self, skb: HookSkb<'h>) -> Result<HookSkb<'h>, Verdict<'h>> {
+        let user = match self.place {
+            Place::LocalIn => ip::DEFRAG_VS_IN,
+            Place::Forward => ip::DEFRAG_VS_FWD,
+            Place::LocalOut => ip::DEFRAG_VS_OUT,
+        };
+        skb.defrag4(self.netns.net(), user)
+    }
+
+    /// Whether the packet can be one to a service: from a client elsewhere, to this host alone, or
+    /// from one here.
+    #[inline(always)]
+    fn may_request(self, skb: &HookSkb<'_>) -> bool {
+        match self.place {
+            Place::LocalIn => skb.is_to_host(),
+            Place::LocalOut => true,
+            Place::Forward => false,
+        }
+    }
+
+    /// A packet of a conn, to its dest.
+    #[inline(always)]
+    fn request<'h>(
+        self,
+        skb: HookSkb<'h>,
+        conn: ConnRef<'a>,
+        packet: &Packet,
+        ports: &Ports,
+    ) -> Verdict<'h> {
+        if ports.flags.is_some_and(|flags| flags.syn())
+            && !packet.is_later_fragment
+            && self.starts_anew(conn)
+        {
+            Conn::kill(conn, self.rcu);
+            return self.schedule(skb, packet, ports, conn.proto);
+        }
+        if !conn.dest.is_available() {
+            if !self.netns.sysctl.expire_nodest_conn() {
+                return skb.drop();
+            }
+            Conn::kill(conn, self.rcu);
+            return self.schedule(skb, packet, ports, conn.proto);
+        }
+        if !Conn::touch(conn, &self.netns.timeouts, Direction::Input, ports) {
+            return self.schedule(skb, packet, ports, conn.proto);
+        }
+        self.count_in(conn, &skb);
+        self.transmit(skb, conn, packet, ports)
+    }
+
+    #[inline(always)]
+    fn transmit<'h>(
+        self,
+        skb: HookSkb<'h>,
+        conn: ConnRef<'a>,
+        packet: &Packet,
+        ports: &Ports,
+    ) -> Verdict<'h> {
+        xmit::transmit(self.context(conn, packet), ports, skb)
+    }
+
+    #[inline(always)]
+    fn context<'b>(self, conn: ConnRef<'a>, packet: &'b Packet) -> xmit::Context<'b>
+    where
+        'a: 'b,
+    {
+        xmit::Context {
+            netns: self.netns,
+            rcu: self.rcu,
+            conn: conn.get(),
+            packet,
+        }
+    }
+
+    /// Whether a SYN on this conn means that it is over (C: in `ip_vs_in_hook()`).
+    #[cold]
+    fn starts_anew(self, conn: ConnRef<'_>) -> bool {
+        let sysctl = &self.netns.sysctl;
+        (sysctl.expire_nodest_conn() && conn.dest.weight() == 0)
+            || (sysctl.conn_reuse_mode() && conn.is_reusable())
+    }
+
+    /// Counts a packet to a dest, while that is one.
+    #[inline(always)]
+    fn count_in(self, conn: ConnRef<'_>, skb: &HookSkb<'_>) {
+        if conn.dest.is_available() {
+            conn.dest.stats.count_in(skb.len().into());
+            self.netns.stats.count_in(skb.len().into());
+        }
+    }
+
+    /// Counts a packet from a dest, while that is one.
+    #[inline(always)]
+    fn count_out(self, conn: ConnRef<'_>, skb: &HookSkb<'_>) {
+        if conn.dest.is_available() {
+            conn.dest.stats.count_out(skb.len().into());
+            self.netns.stats.count_out(skb.len().into());
+        }
+    }
+}

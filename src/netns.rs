@@ -1,0 +1,88 @@
+// SPDX-License-Identifier: GPL-2.0
+
+//! All that belongs to one network namespace.
+//!
+//! C version: `struct netns_ipvs` [include/net/ip_vs.h].
+
+use crate::{
+    addr::Family,
+    conn::{
+        self,
+        table::ConnCache, //
+    },
+    ctl,
+    hook,
+    oot::net::namespace::{
+        Id,
+        Net,
+        PerNet,
+        Pernet, //
+    },
+    service,
+    stats::Stats,
+    sysctl::Sysctl, //
+};
+pub(crate) use crate::proto::Timeouts;
+use kernel::{
+    prelude::*,
+    sync::ArcBorrow, //
+};
+
+/// A namespace's director. Fields are dropped in this order: files and requests first, then what
+/// they look at.
+#[pin_data]
+pub(crate) struct Netns {
+    #[pin]
+    pub(crate) ctl: ctl::State,
+    #[pin]
+    pub(crate) conns: conn::table::Table,
+    #[pin]
+    pub(crate) services: service::Table,
+    pub(crate) stats: Stats,
+    pub(crate) timeouts: Timeouts,
+    pub(crate) sysctl: Sysctl,
+}
+
+impl Pernet for Netns {
+    type Shared = ConnCache;
+
+    fn id() -> &'static Id<ConnCache> {
+        static ID: Id<ConnCache> = Id::new();
+        &ID
+    }
+
+    fn init<'a>(
+        net: &'a Net,
+        cache: ArcBorrow<'a, ConnCache>,
+    ) -> impl PinInit<Self, Error> {
+        kernel::try_pin_init!(Self {
+            ctl <- ctl::State::new(net),
+            conns <- conn::table::Table::new(cache.into()),
+            services <- service::Table::new(),
+            stats: Stats::new()?,
+            timeouts: Timeouts::new(),
+            sysctl: Sysctl::new(),
+        }? Error)
+    }
+
+    fn pre_exit(this: &PerNet<Self>) {
+        ctl::cleanup(this);
+        this.conns.flush();
+    }
+}
+
+/// The hooks of a namespace are there while it has a service of their family.
+pub(crate) fn enable_hooks(netns: &PerNet<Netns>, family: Family) -> Result {
+    match family {
+        Family::Inet => netns.enable_hooks(0, &hook::INET),
+        Family::Inet6 => netns.enable_hooks(1, &hook::INET6),
+    }
+}
+
+/// The last service of the family is gone.
+pub(crate) fn disable_hooks(netns: &PerNet<Netns>, family: Family) {
+    match family {
+        Family::Inet => netns.disable_hooks(0),
+        Family::Inet6 => netns.disable_hooks(1),
+    }
+}

@@ -1,0 +1,289 @@
+// SPDX-License-Identifier: GPL-2.0
+
+//! NAT: the packet gets the dest's address and port, a reply the service's.
+//!
+//! C version: `ip_vs_nat_xmit()` [net/netfilter/ipvs/ip_vs_xmit.c], `tcp_snat_handler()` and its
+//! like [net/netfilter/ipvs/ip_vs_proto_tcp.c].
+
+use super::{
+    drop_early_demux,
+    pf,
+    route::{
+        self,
+        Mode,
+        Reach, //
+    },
+    Context, //
+};
+use crate::{
+    addr::{
+        Addr,
+        Family,
+        Port, //
+    },
+    conn::Conn,
+    oot::net::{
+        filter::{
+            HookSkb,
+            Verdict, //
+        },
+        ip,
+        skbuff::{
+            IpSummed,
+            Skb, //
+        }, //
+    },
+    packet::{
+        Packet,
+        Ports, //
+    },
+    proto::Proto,
+    wire::{
+        csum::{
+            Csum16,
+            Delta,
+            Sum, //
+        },
+        ipv4,
+        ipv6,
+        tcp,
+        udp, //
+    }, //
+};
+use zerocopy::FromBytes;
+
+/// Which end of a packet is rewritten.
+#[derive(Clone, Copy, PartialEq, Eq)]
+pub(crate) enum End {
+    /// The source, of a packet from the dest: it becomes the service.
+    Source,
+    /// The destination, of a packet to the service: it becomes the dest.
+    Destination,
+}
+
+/// An address and port and what they become.
+struct Change<'a> {
+    end: End,
+    old: (&'a Addr, Port),
+    new: (&'a Addr, Port),
+}
+
+impl<'a> Change<'a> {
+    fn of(conn: &'a Conn, end: End) -> Self {
+        let service = (&conn.vaddr, conn.vport);
+        let dest = (&conn.daddr, conn.dport);
+        let (old, new) = match end {
+            End::Source => (dest, service),
+            End::Destination => (service, dest),
+        };
+        Self { end, old, new }
+    }
+}
+
+/// Sends a packet to its dest, translated.
+#[inline(always)]
+pub(super) fn transmit<'h>(
+    context: Context<'_>,
+    ports: &Ports,
+    mut skb: HookSkb<'h>,
+) -> Verdict<'h> {
+    let was_input = is_from_outside(context.packet, &skb);
+    let Some(reach) = route::to_dest(context, &mut skb, Mode::NAT) else {
+        return skb.free();
+    };
+    let local = matches!(reach, Reach::Local);
+    if local && was_input && is_loopback(context) {
+        return skb.free();
+    }
+    if make_room(&mut skb).is_none() || translate(context, ports, &mut skb).is_none() {
+        return skb.free();
+    }
+    send(context, skb, local)
+}
+
+/// Whether the packet came from another host, as the test against leaking into loopback wants it.
+pub(super) fn is_from_outside(packet: &Packet, skb: &Skb) -> bool {
+    match packet.family {
+        Family::Inet => skb.is_input_route4(),
+        Family::Inet6 => skb.has_dev() && !skb.dev_is_loopback(),
+    }
+}
+
+/// Whether the dest is a loopback address, which nobody outside may reach.
+pub(super) fn is_loopback(context: Context<'_>) -> bool {
+    let daddr = &context.conn.daddr;
+    match context.packet.family {
+        Family::Inet => matches!(daddr.v4(), [127, ..]),
+        Family::Inet6 => route::is_loopback6(daddr),
+    }
+}
+
+/// Makes sure that the link header will fit before the packet.
+#[inline(always)]
+pub(super) fn make_room(skb: &mut Skb) -> Option<()> {
+    let headroom = skb.dst()?.hard_header_len();
+    skb.cow(headroom).ok()
+}
+
+#[inline(always)]
+fn translate(context: Context<'_>, ports: &Ports, skb: &mut Skb) -> Option<()> {
+    rewrite(context.conn, context.packet, ports, End::Destination, skb)
+}
+
+/// Rewrites one end of a packet and all its checksums.
+#[inline(always)]
+pub(crate) fn rewrite(
+    conn: &Conn,
+    packet: &Packet,
+    ports: &Ports,
+    end: End,
+    skb: &mut Skb,
+) -> Option<()> {
+    let change = Change::of(conn, end);
+    // A later fragment has no ports, and its first one's checksum covers it.
+    if !packet.is_later_fragment {
+        rewrite_transport(conn, packet, ports, &change, skb)?;
+    }
+    rewrite_network(packet, &change, skb)
+}
+
+#[inline(always)]
+fn rewrite_network(packet: &Packet, change: &Change<'_>, skb: &mut Skb) -> Option<()> {
+    let (addr, _) = change.new;
+    match packet.family {
+        Family::Inet => {
+            let bytes = skb.writable(packet.transport).ok()?;
+            let (header, _) = ipv4::Header::mut_from_prefix(&mut *bytes).ok()?;
+            let old = match change.end {
+                End::Source => header.saddr(),
+                End::Destination => header.daddr(),
+            };
+            match change.end {
+                End::Source => header.set_saddr(addr),
+                End::Destination => header.set_daddr(addr),
+            }
+            let delta = Delta::NONE.replace_u32(old.v4(), addr.v4());
+            header.check = header.check.update(delta);
+        }
+        Family::Inet6 => {
+            let bytes = skb.writable(ipv6::LEN as u32).ok()?;
+            let (header, _) = ipv6::Header::mut_from_prefix(bytes).ok()?;
+            match change.end {
+                End::Source => header.saddr = *addr,
+                End::Destination => header.daddr = *addr,
+            }
+        }
+    }
+    Some(())
+}
+
+#[inline(always)]
+fn rewrite_transport(
+    conn: &Conn,
+    packet: &Packet,
+    ports: &Ports,
+    change: &Change<'_>,
+    skb: &mut Skb,
+) -> Option<()> {
+    if !ports.is_whole {
+        return None;
+    }
+    let summed = skb.ip_summed();
+    match conn.proto {
+        Proto::Tcp => {
+            let header: &mut tcp::Header = transport(packet, skb)?;
+            set_port(change, &mut header.source, &mut header.dest);
+            header.check = updated(packet.family, change, summed, header.check);
+        }
+        Proto::Udp => {
+            let header: &mut udp::Header = transport(packet, skb)?;
+            set_port(change, &mut header.source, &mut header.dest);
+            if header.check.is_zero() && summed != IpSummed::Partial {
+                return sum_udp(conn, packet, change.end, skb);
+            }
+            let check = updated(packet.family, change, summed, header.check);
+            header.check = match summed {
+                IpSummed::Partial => check,
+                _ => check.mangled(),
+            };
+        }
+    }
+    if summed == IpSummed::Complete {
+        skb.set_ip_summed(IpSummed::None);
+    }
+    Some(())
+}
+
+#[inline(always)]
+fn transport<'a, T>(packet: &Packet, skb: &'a mut Skb) -> Option<&'a mut T>
+where
+    T: FromBytes + zerocopy::IntoBytes + zerocopy::KnownLayout + zerocopy::Unaligned,
+{
+    let end = packet.transport.checked_add(size_of::<T>() as u32)?;
+    let bytes = skb.writable(end).ok()?;
+    let bytes = bytes.get_mut(packet.transport as usize..)?;
+    T::mut_from_prefix(bytes).ok().map(|(header, _)| header)
+}
+
+#[inline(always)]
+fn set_port(change: &Change<'_>, source: &mut Port, dest: &mut Port) {
+    let (_, port) = change.new;
+    match change.end {
+        End::Source => *source = port,
+        End::Destination => *dest = port,
+    }
+}
+
+/// The checksum after the change of address and port; one that the device will complete covers
+/// the pseudo header alone, so not the ports.
+#[inline(always)]
+fn updated(family: Family, change: &Change<'_>, summed: IpSummed, check: Csum16) -> Csum16 {
+    let (old, old_port) = change.old;
+    let (new, new_port) = change.new;
+    let delta = Delta::NONE.replace_addr(family, old, new);
+    match summed {
+        IpSummed::Partial => check.update_partial(delta),
+        _ => check.update(delta.replace_u16(old_port.bytes(), new_port.bytes())),
+    }
+}
+
+/// A datagram without checksum gets one, as C gives it.
+#[cold]
+fn sum_udp(conn: &Conn, packet: &Packet, end: End, skb: &mut Skb) -> Option<()> {
+    let (saddr, daddr) = match end {
+        End::Source => (&conn.vaddr, &conn.caddr),
+        End::Destination => (&conn.caddr, &conn.daddr),
+    };
+    let len = skb.len().checked_sub(packet.transport)?;
+    let data = skb.checksum_from(packet.transport);
+    let check = Sum::ZERO
+        .add_u32(data.to_ne_bytes())
+        .add_pseudo(packet.family, saddr, daddr, conn.proto as u8, len)
+        .checksum()
+        .mangled();
+    let header: &mut udp::Header = transport(packet, skb)?;
+    header.check = check;
+    skb.set_ip_summed(IpSummed::Unnecessary);
+    Some(())
+}
+
+/// Sends a translated packet, or lets it go on if the dest is this host (C:
+/// `ip_vs_nat_send_or_cont()`).
+#[inline(always)]
+pub(super) fn send<'h>(context: Context<'_>, mut skb: HookSkb<'h>, local: bool) -> Verdict<'h> {
+    let conn = context.conn;
+    skb.set_ignore_df();
+    skb.set_ipvs_property();
+    skb.notrack();
+    // A socket found early stays right only if nothing was translated.
+    if !local || conn.vport != conn.dport || conn.vaddr != conn.daddr {
+        drop_early_demux(&mut skb);
+    }
+    if local {
+        return skb.accept();
+    }
+    skb.forget_receive_state();
+    let (skb, verdict) = skb.steal();
+    ip::output(context.netns.net(), pf(context.packet.family), skb);
+    verdict
+}

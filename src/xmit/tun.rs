@@ -1,0 +1,177 @@
+// SPDX-License-Identifier: GPL-2.0
+
+//! Tunnelling: the packet goes to the dest inside another.
+//!
+//! C version: `ip_vs_tunnel_xmit()`, `ip_vs_tunnel_xmit_v6()`
+//! [net/netfilter/ipvs/ip_vs_xmit.c].
+//!
+//! # Not supported
+//!
+//! GUE and GRE: a dest that asks for them gets no packets yet.
+
+use super::{
+    accept_local,
+    drop_early_demux,
+    pf,
+    route::{
+        self,
+        Mode,
+        Reach, //
+    },
+    Context, //
+};
+use crate::{
+    addr::{
+        Addr,
+        Family, //
+    },
+    oot::net::{
+        filter::{
+            HookSkb,
+            Verdict, //
+        },
+        ip,
+        skbuff::SkBuff,
+        tunnel, //
+    },
+    uapi::IP_VS_CONN_F_TUNNEL_TYPE_IPIP,
+    wire::{
+        ipv4,
+        ipv6, //
+    }, //
+};
+use zerocopy::FromBytes;
+
+/// What the outer header takes over from the inner one.
+struct Inherited {
+    protocol: u8,
+    traffic_class: u8,
+    ttl: u8,
+    dont_fragment: bool,
+}
+
+pub(super) fn transmit<'h>(context: Context<'_>, mut skb: HookSkb<'h>) -> Verdict<'h> {
+    match route::to_dest(context, &mut skb, Mode::TUNNEL) {
+        Some(Reach::Remote(saddr)) => {
+            let (skb, verdict) = skb.steal();
+            if let Some(skb) = encapsulate(context, &saddr, skb) {
+                ip::local_out(context.netns.net(), pf(context.conn.dest.family), skb);
+            }
+            verdict
+        }
+        Some(Reach::Local) => accept_local(skb),
+        None => skb.free(),
+    }
+}
+
+/// Puts the outer header on. The packet is freed if that fails.
+fn encapsulate(context: Context<'_>, saddr: &Addr, mut skb: SkBuff) -> Option<SkBuff> {
+    let dest = &context.conn.dest;
+    if dest.tunnel().kind != IP_VS_CONN_F_TUNNEL_TYPE_IPIP {
+        kernel::pr_warn_once!("GUE and GRE tunnels are not supported yet\n");
+        return None;
+    }
+    let header_len = match dest.family {
+        Family::Inet => ipv4::MIN_LEN,
+        Family::Inet6 => ipv6::LEN,
+    } as u32;
+    let headroom = skb.dst()?.reserved_space().checked_add(header_len)?;
+    drop_early_demux(&mut skb);
+    let mut skb = skb.with_headroom(headroom).ok()?;
+    let inherited = inherit(context.packet.family, &mut skb)?;
+    let payload = skb.len();
+    tunnel::start(&mut skb, pf(dest.family), inherited.protocol).ok()?;
+
+    let mut skb = match dest.family {
+        Family::Inet => outer4(context, saddr, &inherited, skb)?,
+        Family::Inet6 => outer6(context, saddr, &inherited, payload, skb)?,
+    };
+    skb.set_ignore_df();
+    skb.set_ipvs_property();
+    skb.reset_conntrack();
+    skb.forget_receive_state();
+    Some(skb)
+}
+
+/// What the inner header says; its checksum is put right, should it be wrong.
+fn inherit(family: Family, skb: &mut SkBuff) -> Option<Inherited> {
+    match family {
+        Family::Inet => {
+            let header: ipv4::Header = skb.read(0)?;
+            let bytes = skb.writable(header.len() as u32).ok()?;
+            let check = ipv4::checksum(bytes);
+            let (header, _) = ipv4::Header::mut_from_prefix(bytes).ok()?;
+            header.check = check;
+            Some(Inherited {
+                protocol: tunnel::IPPROTO_IPIP,
+                traffic_class: header.tos,
+                ttl: header.ttl,
+                dont_fragment: header.is_dont_fragment(),
+            })
+        }
+        Family::Inet6 => {
+            let header: ipv6::Header = skb.read(0)?;
+            Some(Inherited {
+                protocol: tunnel::IPPROTO_IPV6,
+                traffic_class: header.traffic_class(),
+                ttl: header.hop_limit,
+                dont_fragment: false,
+            })
+        }
+    }
+}
+
+/// ECN in the outer header as RFC 3168 wants it: congestion experienced inside is not repeated
+/// outside (C: `INET_ECN_encapsulate()`).
+fn encapsulated_class(class: u8) -> u8 {
+    const MASK: u8 = 3;
+    const CE: u8 = 3;
+    const ECT_0: u8 = 2;
+    match class & MASK {
+        CE => class & !MASK | ECT_0,
+        _ => class,
+    }
+}
+
+fn outer4(
+    context: Context<'_>,
+    saddr: &Addr,
+    inherited: &Inherited,
+    mut skb: SkBuff,
+) -> Option<SkBuff> {
+    let dont_fragment = inherited.dont_fragment && context.netns.sysctl.pmtu_disc();
+    let header = ipv4::Header::new(
+        encapsulated_class(inherited.traffic_class),
+        dont_fragment,
+        inherited.ttl,
+        inherited.protocol,
+        saddr,
+        &context.conn.daddr,
+    );
+    skb.push_network_header(header).ok()?;
+    skb.clear_ip_options();
+    tunnel::select_ident(context.netns.net(), &mut skb);
+    Some(skb)
+}
+
+fn outer6(
+    context: Context<'_>,
+    saddr: &Addr,
+    inherited: &Inherited,
+    payload: u32,
+    mut skb: SkBuff,
+) -> Option<SkBuff> {
+    // A bundle of segments may be longer than the field; each segment gets its own length.
+    let payload = u16::try_from(payload).unwrap_or(0);
+    let header = ipv6::Header::new(
+        encapsulated_class(inherited.traffic_class),
+        payload,
+        inherited.protocol,
+        inherited.ttl,
+        saddr,
+        &context.conn.daddr,
+    );
+    skb.push_network_header(header).ok()?;
+    skb.clear_ip_options();
+    Some(skb)
+}
