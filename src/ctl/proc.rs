@@ -7,7 +7,9 @@
 //!
 //! # Not supported
 //!
-//! Rates, which are 0; `ip_vs_status`, `ip_vs_app`, `ip_vs_conn_sync`.
+//! Rates, which are 0; apps, of which there are none; `ip_vs_status`.
+
+mod conns;
 
 use crate::{
     addr::Family,
@@ -42,20 +44,27 @@ use super::{
     conn_tab_size,
     netns_of, //
 };
+use conns::{
+    Conns,
+    SyncConns, //
+};
 
 /// The files of a namespace.
 pub(crate) struct Files {
-    _ip_vs: Entry,
-    _ip_vs_stats: Entry,
-    _ip_vs_stats_percpu: Entry,
+    _entries: [Entry; 6],
 }
 
 impl Files {
     pub(crate) fn new(net: &Net) -> Result<Self> {
         Ok(Self {
-            _ip_vs: Entry::table::<Info>(net, c"ip_vs", 0)?,
-            _ip_vs_stats: Entry::single::<Stats>(net, c"ip_vs_stats", 0)?,
-            _ip_vs_stats_percpu: Entry::single::<StatsPerCpu>(net, c"ip_vs_stats_percpu", 0)?,
+            _entries: [
+                Entry::table::<Info>(net, c"ip_vs", 0)?,
+                Entry::table::<Conns>(net, c"ip_vs_conn", 0)?,
+                Entry::table::<SyncConns>(net, c"ip_vs_conn_sync", 0)?,
+                Entry::single::<Apps>(net, c"ip_vs_app", 0)?,
+                Entry::single::<Stats>(net, c"ip_vs_stats", 0)?,
+                Entry::single::<StatsPerCpu>(net, c"ip_vs_stats_percpu", 0)?,
+            ],
         })
     }
 }
@@ -130,6 +139,15 @@ fn show_dest(dest: &Dest, seq: &SeqFile) {
     };
     let (weight, active, inactive) = (dest.weight(), dest.active_conns(), dest.inactive_conns());
     seq_print!(seq, "{forward:<7} {weight:<6} {active:<10} {inactive:<10}\n");
+}
+
+/// /proc/net/ip_vs_app
+struct Apps;
+
+impl Single for Apps {
+    fn show(_net: &Net, seq: &SeqFile) {
+        seq_print!(seq, "prot port    usecnt name\n");
+    }
 }
 
 /// The name of a protocol (C: `ip_vs_proto_name()`).
