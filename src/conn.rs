@@ -56,15 +56,12 @@ use crate::{
     uapi::*,
     xmit::Forward, //
 };
-use kernel::{
-    prelude::*,
-    sync::{
-        atomic::{
-            Atomic,
-            Relaxed, //
-        },
-        rcu, //
+use kernel::sync::{
+    atomic::{
+        Atomic,
+        Relaxed, //
     },
+    rcu, //
 };
 
 /// A conn in the table, during an RCU read-side section.
@@ -195,8 +192,7 @@ impl Conn {
     /// under `conn_reuse_mode` 1).
     pub(crate) fn is_reusable(&self) -> bool {
         let state = self.state();
-        self.proto == Proto::Tcp
-            && (state == State::TimeWait as u8 || state == State::Close as u8)
+        self.proto == Proto::Tcp && (state == State::TimeWait as u8 || state == State::Close as u8)
     }
 
     /// Takes note of a packet. False if the conn is dead.
@@ -212,9 +208,7 @@ impl Conn {
             this.last_seen.write_once(now);
         }
         match (this.proto, ports.flags) {
-            (Proto::Tcp, Some(flags)) => {
-                Self::step(this, timeouts, direction, Event::of(flags))
-            }
+            (Proto::Tcp, Some(flags)) => Self::step(this, timeouts, direction, Event::of(flags)),
             (Proto::Udp, _) => {
                 this.set_timeout(timeouts.udp());
                 this.word.read_once() & DEAD == 0

@@ -276,7 +276,10 @@ impl<'a> Ctl<'a> {
         if dest.family != service.id.family {
             self.state.mixed_family_dests = self.state.mixed_family_dests.wrapping_sub(1);
         }
-        self.netns.ctl.trash.put(dest.clone(), service.tally.clone());
+        self.netns
+            .ctl
+            .trash
+            .put(dest.clone(), service.tally.clone());
     }
 
     /// What a service's dests have counted for it, but for those forgotten.

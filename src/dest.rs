@@ -173,7 +173,10 @@ impl Dest {
 
     /// The number of conns that are not active (C: `ip_vs_dest_inactconns()`).
     pub(crate) fn inactive_conns(&self) -> i32 {
-        self.total.read_once().wrapping_sub(self.active.read_once()).max(0)
+        self.total
+            .read_once()
+            .wrapping_sub(self.active.read_once())
+            .max(0)
     }
 
     /// The number of templates.

@@ -85,7 +85,12 @@ impl<const INET6: bool> Hook for LocalIn<INET6> {
 
     #[inline(always)]
     fn run<'h>(netns: &PerNet<Netns>, skb: HookSkb<'h>, rcu: &rcu::Guard) -> Verdict<'h> {
-        let call = Call { netns, rcu, family: family(INET6), place: Place::LocalIn };
+        let call = Call {
+            netns,
+            rcu,
+            family: family(INET6),
+            place: Place::LocalIn,
+        };
         call.run(skb)
     }
 }
@@ -95,7 +100,12 @@ impl<const INET6: bool> Hook for LocalOut<INET6> {
 
     #[inline(always)]
     fn run<'h>(netns: &PerNet<Netns>, skb: HookSkb<'h>, rcu: &rcu::Guard) -> Verdict<'h> {
-        let call = Call { netns, rcu, family: family(INET6), place: Place::LocalOut };
+        let call = Call {
+            netns,
+            rcu,
+            family: family(INET6),
+            place: Place::LocalOut,
+        };
         call.run(skb)
     }
 }
@@ -105,7 +115,12 @@ impl<const INET6: bool> Hook for Forward<INET6> {
 
     #[inline(always)]
     fn run<'h>(netns: &PerNet<Netns>, skb: HookSkb<'h>, rcu: &rcu::Guard) -> Verdict<'h> {
-        let call = Call { netns, rcu, family: family(INET6), place: Place::Forward };
+        let call = Call {
+            netns,
+            rcu,
+            family: family(INET6),
+            place: Place::Forward,
+        };
         call.run(skb)
     }
 }

@@ -9,6 +9,9 @@
 #![allow(dead_code)]
 
 mod addr;
+mod ctl {
+    pub(crate) mod request;
+}
 mod proto {
     pub(crate) mod direction;
     pub(crate) mod tcp {
@@ -20,4 +23,5 @@ mod proto {
 }
 mod sched;
 mod shim;
+mod uapi;
 mod wire;

@@ -4,6 +4,7 @@
 //!
 //! C version: `struct netns_ipvs` [include/net/ip_vs.h].
 
+pub(crate) use crate::proto::Timeouts;
 use crate::{
     addr::Family,
     conn::{
@@ -22,7 +23,6 @@ use crate::{
     stats::Stats,
     sysctl::Sysctl, //
 };
-pub(crate) use crate::proto::Timeouts;
 use kernel::{
     prelude::*,
     sync::ArcBorrow, //
@@ -51,10 +51,7 @@ impl Pernet for Netns {
         &ID
     }
 
-    fn init<'a>(
-        net: &'a Net,
-        cache: ArcBorrow<'a, ConnCache>,
-    ) -> impl PinInit<Self, Error> {
+    fn init<'a>(net: &'a Net, cache: ArcBorrow<'a, ConnCache>) -> impl PinInit<Self, Error> {
         kernel::try_pin_init!(Self {
             ctl <- ctl::State::new(net),
             conns <- conn::table::Table::new(cache.into()),

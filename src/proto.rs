@@ -79,7 +79,9 @@ impl Timeouts {
     /// The timeout of TCP conns in `state`, in jiffies.
     #[inline(always)]
     pub(crate) fn tcp(&self, state: tcp::states::State) -> u32 {
-        self.tcp.get(state as usize).map_or(0, |timeout| timeout.read_once())
+        self.tcp
+            .get(state as usize)
+            .map_or(0, |timeout| timeout.read_once())
     }
 
     /// The timeout of UDP conns, in jiffies.

@@ -90,7 +90,10 @@ impl Pool {
     }
 
     pub(crate) fn find(&self, id: &DestId) -> Option<(usize, &RcuArc<Dest>)> {
-        self.dests().iter().enumerate().find(|(_, dest)| dest.is(id))
+        self.dests()
+            .iter()
+            .enumerate()
+            .find(|(_, dest)| dest.is(id))
     }
 
     pub(crate) fn kind(&self) -> Option<Kind> {
@@ -178,7 +181,8 @@ impl Service {
     pub(crate) fn configure(&self, spec: &ServiceSpec<'_>) {
         self.flags.write_once(spec.flags.apply(self.flags()));
         // As in C, a timeout too long to count in jiffies is one cut short.
-        self.timeout.write_once(spec.timeout.wrapping_mul(HZ as u32));
+        self.timeout
+            .write_once(spec.timeout.wrapping_mul(HZ as u32));
         self.netmask.write_once(spec.netmask);
     }
 
@@ -193,7 +197,9 @@ impl Service {
         if pool.kind() == kind {
             return Ok(());
         }
-        let sched = kind.map(|kind| AnyScheduler::new(kind, pool.dests())).transpose()?;
+        let sched = kind
+            .map(|kind| AnyScheduler::new(kind, pool.dests()))
+            .transpose()?;
         self.publish(pool.dests.clone(), sched)
     }
 
@@ -259,7 +265,11 @@ impl Numbers {
             number.fetch_add(step, Relaxed);
         };
         add(&self.all);
-        add(if id.fwmark != 0 { &self.by_fwmark } else { &self.by_address });
+        add(if id.fwmark != 0 {
+            &self.by_fwmark
+        } else {
+            &self.by_address
+        });
         if id.port == FTPPORT {
             add(&self.ftp);
         } else if id.port.is_zero() && id.fwmark == 0 {
@@ -342,11 +352,7 @@ impl Table {
 
     /// The service called `id`.
     #[inline]
-    pub(crate) fn get<'g>(
-        &'g self,
-        guard: &'g rcu::Guard,
-        id: &ServiceId,
-    ) -> Option<&'g Service> {
+    pub(crate) fn get<'g>(&'g self, guard: &'g rcu::Guard, id: &ServiceId) -> Option<&'g Service> {
         self.get_ref(guard, id).map(|service| &**service.get())
     }
 
@@ -356,7 +362,8 @@ impl Table {
         guard: &'g rcu::Guard,
         id: &ServiceId,
     ) -> Option<RcuRef<'g, Linked<Service>>> {
-        self.hash.find(guard, self.hash_of(id), |_, service| service.id.names(id))
+        self.hash
+            .find(guard, self.hash_of(id), |_, service| service.id.names(id))
     }
 
     #[inline]

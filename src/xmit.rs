@@ -72,11 +72,7 @@ pub(crate) struct Context<'a> {
 
 /// Sends a packet to the dest of its conn.
 #[inline(always)]
-pub(crate) fn transmit<'h>(
-    context: Context<'_>,
-    ports: &Ports,
-    skb: HookSkb<'h>,
-) -> Verdict<'h> {
+pub(crate) fn transmit<'h>(context: Context<'_>, ports: &Ports, skb: HookSkb<'h>) -> Verdict<'h> {
     match context.conn.forward() {
         Forward::DirectRoute => dr::transmit(context, skb),
         Forward::Masq => nat::transmit(context, ports, skb),

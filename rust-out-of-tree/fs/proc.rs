@@ -247,7 +247,12 @@ impl<T: Table> Adapter<T> {
     unsafe extern "C" fn show(seq: *mut bindings::seq_file, v: *mut c_void) -> c_int {
         let guard = rcu::read_lock();
         // SAFETY: As the caller promises; nobody else uses the file meanwhile.
-        let (net, file) = unsafe { (Net::from_raw(bindings::oot_seq_file_net(seq)), SeqFile::from_raw(seq)) };
+        let (net, file) = unsafe {
+            (
+                Net::from_raw(bindings::oot_seq_file_net(seq)),
+                SeqFile::from_raw(seq),
+            )
+        };
         if v == HEADER {
             T::header(net, file);
         } else {

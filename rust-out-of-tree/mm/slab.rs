@@ -57,7 +57,8 @@ impl<T: Object> Cache<T> {
     /// Allocates an uninitialised block without sleeping. Its owner frees it by `kfree()`.
     pub(in crate::oot) fn alloc_atomic(&self) -> Result<NonNull<Inner<T>>> {
         // SAFETY: The cache is live by the type invariant.
-        let block = unsafe { bindings::oot_kmem_cache_alloc(self.cache.as_ptr(), bindings::GFP_ATOMIC) };
+        let block =
+            unsafe { bindings::oot_kmem_cache_alloc(self.cache.as_ptr(), bindings::GFP_ATOMIC) };
         NonNull::new(block.cast()).ok_or(ENOMEM)
     }
 }

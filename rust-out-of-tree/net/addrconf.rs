@@ -18,7 +18,10 @@ use super::{
 
 /// Whether an IPv4 address is one that a host can have, this one or another.
 pub(crate) fn is_unicast_or_local4(net: &Net, addr: [u8; 4]) -> bool {
-    matches!(ip::addr_type4(net, addr), bindings::RTN_UNICAST | bindings::RTN_LOCAL)
+    matches!(
+        ip::addr_type4(net, addr),
+        bindings::RTN_UNICAST | bindings::RTN_LOCAL
+    )
 }
 
 /// Whether an IPv6 address is a unicast one beyond the link, or one of this host.

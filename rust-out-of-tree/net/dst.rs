@@ -65,7 +65,10 @@ impl DstRef<'_> {
     #[inline(always)]
     pub(crate) fn is_local6(self) -> bool {
         // SAFETY: The route is live; it keeps its device so.
-        unsafe { bindings::oot_dst_dev_flags(self.as_raw()) & bindings::net_device_flags_IFF_LOOPBACK != 0 }
+        unsafe {
+            bindings::oot_dst_dev_flags(self.as_raw()) & bindings::net_device_flags_IFF_LOOPBACK
+                != 0
+        }
     }
 
     /// Whether the device that it leaves by is up.

@@ -248,9 +248,7 @@ impl Registration {
         }
         let net = context.net().as_raw();
         // SAFETY: The operations are valid and stay in place until they are unregistered.
-        to_result(unsafe {
-            bindings::nf_register_net_hooks(net, raw.as_ptr(), raw.len() as u32)
-        })?;
+        to_result(unsafe { bindings::nf_register_net_hooks(net, raw.as_ptr(), raw.len() as u32) })?;
         // INVARIANT: They were just registered.
         Ok(Self {
             net: NonNull::new(net).ok_or(EINVAL)?,

@@ -298,7 +298,8 @@ impl SmallOp {
             internal_flags: 0,
             flags: bindings::GENL_ADMIN_PERM as u8,
             validate: (bindings::genl_validate_flags_GENL_DONT_VALIDATE_STRICT
-                | bindings::genl_validate_flags_GENL_DONT_VALIDATE_DUMP) as u8,
+                | bindings::genl_validate_flags_GENL_DONT_VALIDATE_DUMP)
+                as u8,
         })
     }
 
@@ -344,7 +345,9 @@ impl Family {
             policy: AttrPolicy::as_raw(policy),
             // SAFETY: The bit field is an `u8` in size and form.
             _bitfield_1: unsafe {
-                core::mem::transmute::<u8, kernel::bindings::__BindgenBitfieldUnit<[u8; 1]>>(Self::FLAGS)
+                core::mem::transmute::<u8, kernel::bindings::__BindgenBitfieldUnit<[u8; 1]>>(
+                    Self::FLAGS,
+                )
             },
             module: module.as_ptr(),
             small_ops: ops.as_ptr().cast(),

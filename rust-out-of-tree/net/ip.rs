@@ -100,8 +100,9 @@ pub(crate) fn route6(
         let unspecified = *unsafe { flow.saddr.in6_u.u6_addr8.as_ref() } == [0; 16];
         // SAFETY: The route is live and `flow` a local.
         if unspecified
-            && unsafe { bindings::oot_ip6_get_saddr(net.as_raw(), dst.as_ref().as_raw(), &mut flow) }
-                < 0
+            && unsafe {
+                bindings::oot_ip6_get_saddr(net.as_raw(), dst.as_ref().as_raw(), &mut flow)
+            } < 0
         {
             return Err(EHOSTUNREACH);
         }

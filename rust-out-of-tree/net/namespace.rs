@@ -99,10 +99,7 @@ pub(crate) trait Pernet: Send + Sync + Sized + 'static {
     fn id() -> &'static Id<Self::Shared>;
 
     /// Makes the value for a namespace that is being set up.
-    fn init<'a>(
-        net: &'a Net,
-        shared: ArcBorrow<'a, Self::Shared>,
-    ) -> impl PinInit<Self, Error>;
+    fn init<'a>(net: &'a Net, shared: ArcBorrow<'a, Self::Shared>) -> impl PinInit<Self, Error>;
 
     /// The namespace, or the module, goes away: hooks are gone already, a grace period follows,
     /// then the value is dropped.

@@ -105,7 +105,11 @@ impl<T> HeadList<T> {
     /// The elements.
     #[inline]
     pub(crate) fn as_slice(&self) -> &[T] {
-        let Some(slots) = self.room.as_ref().and_then(|room| room.slots.get(self.first..)) else {
+        let Some(slots) = self
+            .room
+            .as_ref()
+            .and_then(|room| room.slots.get(self.first..))
+        else {
             return &[];
         };
         // SAFETY: By the type invariants, they hold elements, which are not written again.

@@ -63,9 +63,7 @@ impl<const N: usize> PerCpuCounters<N> {
 
     /// Counter `index` over all CPUs.
     pub(crate) fn sum(&self, index: usize) -> u64 {
-        (0..nr_cpu_ids()).fold(0, |sum: u64, cpu| {
-            sum.wrapping_add(self.on_cpu(cpu, index))
-        })
+        (0..nr_cpu_ids()).fold(0, |sum: u64, cpu| sum.wrapping_add(self.on_cpu(cpu, index)))
     }
 }
 

@@ -162,9 +162,12 @@ struct Buckets {
 
 impl Buckets {
     fn new(bits: u32) -> Result<KBox<Self>> {
-        let mut heads = KVVec::with_capacity(1 << bits, GFP_KERNEL)?;
-        for _ in 0..1usize << bits {
-            heads.push_within_capacity(Atomic::new(0)).map_err(|_| ENOMEM)?;
+        let size = 1usize.wrapping_shl(bits);
+        let mut heads = KVVec::with_capacity(size, GFP_KERNEL)?;
+        for _ in 0..size {
+            heads
+                .push_within_capacity(Atomic::new(0))
+                .map_err(|_| ENOMEM)?;
         }
         Ok(KBox::new(
             Self {
@@ -178,9 +181,18 @@ impl Buckets {
 
     #[inline(always)]
     fn bucket(&self, hash: u32) -> Bucket<'_> {
-        let index = (hash >> (32 - self.bits)) as usize;
+        let index = hash.wrapping_shr(32u32.wrapping_sub(self.bits)) as usize;
         // SAFETY: There are `2^bits` heads, and `index` has `bits` bits.
         Bucket(unsafe { self.heads.get_unchecked(index) })
+    }
+
+    fn size(&self) -> usize {
+        self.heads.len()
+    }
+
+    /// The last hash of the range that the bucket of `hash` holds.
+    fn last_of(&self, hash: u32) -> u32 {
+        hash | u32::MAX.wrapping_shr(self.bits)
     }
 
     fn successor(&self) -> Option<&Self> {
@@ -363,7 +375,7 @@ impl<T: Object> RcuHash<T> {
 
     /// The number of buckets.
     pub(crate) fn size(&self) -> usize {
-        1 << self.current(&rcu::read_lock()).bits
+        self.current(&rcu::read_lock()).size()
     }
 
     /// The first entry one of whose links has this hash and pleases `matches`, which gets the
@@ -413,7 +425,9 @@ impl<T: Object> RcuHash<T> {
         if entry.state.cmpxchg(OUT, state, Full).is_err() {
             return None;
         }
-        entry.table.store(core::ptr::from_ref(self).cast_mut(), Release);
+        entry
+            .table
+            .store(core::ptr::from_ref(self).cast_mut(), Release);
         // INVARIANT: The reference is the table's from here on.
         // SAFETY: The table's reference keeps the entry alive until a grace period after it is
         // removed, so for all of this read-side section.
@@ -430,7 +444,7 @@ impl<T: Object> RcuHash<T> {
         table.bucket(hash).lock().push(first);
 
         let len = self.len.fetch_add(1, Relaxed).wrapping_add(1);
-        if len as u32 > 1 << table.bits && table.bits < MAX_BITS {
+        if len as usize > table.size() && table.bits < MAX_BITS {
             self.schedule_resize();
         }
         Some(entry)
@@ -454,7 +468,7 @@ impl<T: Object> RcuHash<T> {
         }
         let len = self.len.fetch_sub(1, Relaxed).wrapping_sub(1);
         let table = self.current(guard);
-        if (len as u32) < (1 << table.bits) / 16 && table.bits > MIN_BITS {
+        if (len as usize) < table.size() / 16 && table.bits > MIN_BITS {
             self.schedule_resize();
         }
         // SAFETY: The state said that the table owned a reference, and nobody else got it.
@@ -485,8 +499,7 @@ impl<T: Object> RcuHash<T> {
         let mut start = cursor.hash;
         loop {
             // The range of hashes that the bucket of `start` holds, in the smaller table's terms.
-            let bits = table.successor().map_or(table.bits, |s| s.bits.min(table.bits));
-            let last = start | (u32::MAX >> bits);
+            let last = table.last_of(start).max(table.newest().last_of(start));
             let mut least: Option<Cursor> = None;
             let mut newer = Some(table);
             while let Some(buckets) = newer {
@@ -513,7 +526,11 @@ impl<T: Object> RcuHash<T> {
         let wanted = (self.len() as u32).max(1).next_power_of_two();
         let bits = wanted.trailing_zeros().clamp(MIN_BITS, MAX_BITS);
         // Shrink to twice the need: a table that breathes is not resized with each breath.
-        let bits = if bits < old.bits { (bits + 1).min(old.bits) } else { bits };
+        let bits = if bits < old.bits {
+            bits.wrapping_add(1).min(old.bits)
+        } else {
+            bits
+        };
         if bits == old.bits {
             return;
         }
@@ -581,7 +598,7 @@ impl Buckets {
                 continue;
             }
             // The next bucket of this table, should the range span several.
-            match (hash | (u32::MAX >> self.bits)).checked_add(1) {
+            match self.last_of(hash).checked_add(1) {
                 Some(next) if next <= last => hash = next,
                 _ => return least,
             }

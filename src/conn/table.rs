@@ -121,8 +121,9 @@ impl Table {
             (&packet.saddr, ports.source),
             (&packet.daddr, ports.dest),
         );
-        self.hash
-            .find(guard, hash, |link, conn| link == 0 && conn.is_in(packet, ports))
+        self.hash.find(guard, hash, |link, conn| {
+            link == 0 && conn.is_in(packet, ports)
+        })
     }
 
     /// Adds a conn to `dest`. `None` if there are too many, no memory, or the dest is gone.

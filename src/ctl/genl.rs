@@ -46,7 +46,9 @@ static OPS: [SmallOp; 16] = [
     SmallOp::admin(IPVS_CMD_NEW_SERVICE).doit::<SetCmd>(),
     SmallOp::admin(IPVS_CMD_SET_SERVICE).doit::<SetCmd>(),
     SmallOp::admin(IPVS_CMD_DEL_SERVICE).doit::<SetCmd>(),
-    SmallOp::admin(IPVS_CMD_GET_SERVICE).doit::<GetCmd>().dumpit::<DumpServices>(),
+    SmallOp::admin(IPVS_CMD_GET_SERVICE)
+        .doit::<GetCmd>()
+        .dumpit::<DumpServices>(),
     SmallOp::admin(IPVS_CMD_NEW_DEST).doit::<SetCmd>(),
     SmallOp::admin(IPVS_CMD_SET_DEST).doit::<SetCmd>(),
     SmallOp::admin(IPVS_CMD_DEL_DEST).doit::<SetCmd>(),
@@ -239,7 +241,9 @@ struct SetDaemon;
 impl DoIt for SetDaemon {
     fn doit(request: &Request<'_>) -> Result {
         let daemon = request.attr(IPVS_CMD_ATTR_DAEMON).ok_or(EINVAL)?;
-        let attrs = request.nested(daemon, &decode::DAEMON_POLICY).map_err(|_| EINVAL)?;
+        let attrs = request
+            .nested(daemon, &decode::DAEMON_POLICY)
+            .map_err(|_| EINVAL)?;
         let state = attrs.get(IPVS_DAEMON_ATTR_STATE).ok_or(EINVAL)?.u32();
         if request.cmd() == IPVS_CMD_DEL_DAEMON {
             return match state {

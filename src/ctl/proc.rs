@@ -79,9 +79,15 @@ impl Table for Info {
     fn header(net: &Net, seq: &SeqFile) {
         let size = netns_of(net).map_or(0, |netns| conn_tab_size(netns));
         let [_, major, minor, patch] = IP_VS_VERSION_CODE.to_be_bytes();
-        seq_print!(seq, "IP Virtual Server version {major}.{minor}.{patch} (size={size})\n");
+        seq_print!(
+            seq,
+            "IP Virtual Server version {major}.{minor}.{patch} (size={size})\n"
+        );
         seq_print!(seq, "Prot LocalAddress:Port Scheduler Flags\n");
-        seq_print!(seq, "  -> RemoteAddress:Port Forward Weight ActiveConn InActConn\n");
+        seq_print!(
+            seq,
+            "  -> RemoteAddress:Port Forward Weight ActiveConn InActConn\n"
+        );
     }
 
     fn next<'g>(
@@ -109,7 +115,11 @@ impl Table for Info {
 fn show_service(service: &Service, sched: &str, seq: &SeqFile) {
     let id = &service.id;
     let flags = service.flags();
-    let ops = if flags & IP_VS_SVC_F_ONEPACKET != 0 { "ops " } else { "" };
+    let ops = if flags & IP_VS_SVC_F_ONEPACKET != 0 {
+        "ops "
+    } else {
+        ""
+    };
     let (proto, port) = (ProtoName(id.protocol), id.port.host());
     let addr = id.addr.proc_hex(id.family);
     match id.family {
@@ -119,7 +129,11 @@ fn show_service(service: &Service, sched: &str, seq: &SeqFile) {
     }
     if flags & IP_VS_SVC_F_PERSISTENT != 0 {
         let netmask = u32::from_be(service.netmask());
-        seq_print!(seq, "persistent {} {netmask:08X}\n", service.timeout() as i32);
+        seq_print!(
+            seq,
+            "persistent {} {netmask:08X}\n",
+            service.timeout() as i32
+        );
     } else {
         seq_print!(seq, "\n");
     }
@@ -138,7 +152,10 @@ fn show_dest(dest: &Dest, seq: &SeqFile) {
         _ => "Masq",
     };
     let (weight, active, inactive) = (dest.weight(), dest.active_conns(), dest.inactive_conns());
-    seq_print!(seq, "{forward:<7} {weight:<6} {active:<10} {inactive:<10}\n");
+    seq_print!(
+        seq,
+        "{forward:<7} {weight:<6} {active:<10} {inactive:<10}\n"
+    );
 }
 
 /// /proc/net/ip_vs_app
@@ -179,7 +196,10 @@ impl fmt::Display for Row {
             inbytes,
             outbytes,
         } = self.0;
-        write!(f, "{conns:8X} {inpkts:8X} {outpkts:8X} {inbytes:16X} {outbytes:16X}")
+        write!(
+            f,
+            "{conns:8X} {inpkts:8X} {outpkts:8X} {inbytes:16X} {outbytes:16X}"
+        )
     }
 }
 
@@ -200,10 +220,19 @@ impl Single for Stats {
         let Ok(netns) = netns_of(net) else {
             return;
         };
-        seq_print!(seq, "   Total Incoming Outgoing         Incoming         Outgoing\n");
-        seq_print!(seq, "   Conns  Packets  Packets            Bytes            Bytes\n");
+        seq_print!(
+            seq,
+            "   Total Incoming Outgoing         Incoming         Outgoing\n"
+        );
+        seq_print!(
+            seq,
+            "   Conns  Packets  Packets            Bytes            Bytes\n"
+        );
         seq_print!(seq, "{}\n\n", Row(netns.stats.shown()));
-        seq_print!(seq, " Conns/s   Pkts/s   Pkts/s          Bytes/s          Bytes/s\n");
+        seq_print!(
+            seq,
+            " Conns/s   Pkts/s   Pkts/s          Bytes/s          Bytes/s\n"
+        );
         seq_print!(seq, "{RATES}\n");
     }
 }
@@ -216,13 +245,22 @@ impl Single for StatsPerCpu {
         let Ok(netns) = netns_of(net) else {
             return;
         };
-        seq_print!(seq, "       Total Incoming Outgoing         Incoming         Outgoing\n");
-        seq_print!(seq, "CPU    Conns  Packets  Packets            Bytes            Bytes\n");
+        seq_print!(
+            seq,
+            "       Total Incoming Outgoing         Incoming         Outgoing\n"
+        );
+        seq_print!(
+            seq,
+            "CPU    Conns  Packets  Packets            Bytes            Bytes\n"
+        );
         for cpu in (0..percpu::nr_cpu_ids()).filter(|cpu| percpu::is_possible(*cpu)) {
             seq_print!(seq, "{cpu:3X} {}\n", Row(netns.stats.on_cpu(cpu)));
         }
         seq_print!(seq, "  ~ {}\n\n", Row(netns.stats.shown()));
-        seq_print!(seq, "     Conns/s   Pkts/s   Pkts/s          Bytes/s          Bytes/s\n");
+        seq_print!(
+            seq,
+            "     Conns/s   Pkts/s   Pkts/s          Bytes/s          Bytes/s\n"
+        );
         seq_print!(seq, "    {RATES}\n");
     }
 }

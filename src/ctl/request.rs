@@ -181,7 +181,10 @@ impl Timeouts {
     /// Whether each can be counted in ticks, `hz` of them a second.
     pub(crate) fn check(&self, hz: u32) -> Result<(), Refusal> {
         let max = (i32::MAX as u32).checked_div(hz).unwrap_or(0);
-        match [self.tcp, self.tcp_fin, self.udp].iter().all(|timeout| *timeout <= max) {
+        match [self.tcp, self.tcp_fin, self.udp]
+            .iter()
+            .all(|timeout| *timeout <= max)
+        {
             true => Ok(()),
             false => Err(Refusal::Invalid),
         }
@@ -224,32 +227,92 @@ mod tests {
         }
         assert!(id(7, 1, 80).names(&id(7, 2, 0)));
         assert!(!id(7, 0, 0).names(&id(8, 0, 0)));
-        let v6 = ServiceId { family: Family::Inet6, ..id(7, 0, 0) };
+        let v6 = ServiceId {
+            family: Family::Inet6,
+            ..id(7, 0, 0)
+        };
         assert!(!v6.names(&id(7, 0, 0)));
         assert!(v6.may_return_to(&id(7, 0, 0)));
-        let udp = ServiceId { protocol: 17, ..service };
+        let udp = ServiceId {
+            protocol: 17,
+            ..service
+        };
         assert!(!udp.names(&service));
     }
 
     #[test]
     fn checks_of_dests() {
-        let gue = |port| Tunnel { kind: 1, port: Port::new(port), flags: 0 };
+        let gue = |port| Tunnel {
+            kind: 1,
+            port: Port::new(port),
+            flags: 0,
+        };
         let cases = [
             (DEST, Ok(())),
             (DestSpec { weight: -1, ..DEST }, Err(Refusal::OutOfRange)),
-            (DestSpec { weight: i32::MAX, ..DEST }, Ok(())),
-            (DestSpec { l_threshold: 1, ..DEST }, Err(Refusal::OutOfRange)),
-            (DestSpec { u_threshold: 1 << 31, ..DEST }, Err(Refusal::Invalid)),
-            (DestSpec { u_threshold: u32::MAX >> 1, ..DEST }, Ok(())),
-            (DestSpec { tunnel: gue(0), ..DEST }, Err(Refusal::Invalid)),
-            (DestSpec { tunnel: gue(6080), ..DEST }, Ok(())),
-            (DestSpec { tunnel: gue(0), weight: -1, ..DEST }, Err(Refusal::OutOfRange)),
+            (
+                DestSpec {
+                    weight: i32::MAX,
+                    ..DEST
+                },
+                Ok(()),
+            ),
+            (
+                DestSpec {
+                    l_threshold: 1,
+                    ..DEST
+                },
+                Err(Refusal::OutOfRange),
+            ),
+            (
+                DestSpec {
+                    u_threshold: 1 << 31,
+                    ..DEST
+                },
+                Err(Refusal::Invalid),
+            ),
+            (
+                DestSpec {
+                    u_threshold: u32::MAX >> 1,
+                    ..DEST
+                },
+                Ok(()),
+            ),
+            (
+                DestSpec {
+                    tunnel: gue(0),
+                    ..DEST
+                },
+                Err(Refusal::Invalid),
+            ),
+            (
+                DestSpec {
+                    tunnel: gue(6080),
+                    ..DEST
+                },
+                Ok(()),
+            ),
+            (
+                DestSpec {
+                    tunnel: gue(0),
+                    weight: -1,
+                    ..DEST
+                },
+                Err(Refusal::OutOfRange),
+            ),
         ];
         for (spec, want) in cases {
             assert_eq!(spec.check(), want, "{spec:?}");
         }
         assert_eq!(DEST.check_mixed_family(), Err(Refusal::Invalid));
-        assert_eq!(DestSpec { conn_flags: 2, ..DEST }.check_mixed_family(), Ok(()));
+        assert_eq!(
+            DestSpec {
+                conn_flags: 2,
+                ..DEST
+            }
+            .check_mixed_family(),
+            Ok(())
+        );
     }
 
     #[test]
@@ -259,9 +322,20 @@ mod tests {
         assert_eq!(flags(IP_VS_CONN_F_DROUTE), 0x183);
         assert_eq!(flags(IP_VS_CONN_F_TUNNEL), 0x182);
         let val = |u_threshold, l_threshold| {
-            DestSpec { u_threshold, l_threshold, ..DEST }.l_threshold_val()
+            DestSpec {
+                u_threshold,
+                l_threshold,
+                ..DEST
+            }
+            .l_threshold_val()
         };
-        let cases = [((0, 0), 0), ((1, 0), 1), ((8, 0), 6), ((8, 3), 3), ((8, 8), 8)];
+        let cases = [
+            ((0, 0), 0),
+            ((1, 0), 1),
+            ((8, 0), 6),
+            ((8, 3), 3),
+            ((8, 8), 8),
+        ];
         for ((u, l), want) in cases {
             assert_eq!(val(u, l), want);
         }
@@ -286,7 +360,13 @@ mod tests {
             timeout: 0,
             netmask,
         };
-        for (netmask, ok) in [(0, false), (1, true), (128, true), (129, false), (u32::MAX, false)] {
+        for (netmask, ok) in [
+            (0, false),
+            (1, true),
+            (128, true),
+            (129, false),
+            (u32::MAX, false),
+        ] {
             assert_eq!(spec(netmask).check_netmask(Family::Inet6).is_ok(), ok);
             assert_eq!(spec(netmask).check_netmask(Family::Inet), Ok(()));
         }
@@ -298,7 +378,12 @@ mod tests {
         let check = |tcp, tcp_fin, udp| Timeouts { tcp, tcp_fin, udp }.check(250);
         assert_eq!(check(0, 0, 0), Ok(()));
         assert_eq!(check(max, max, max), Ok(()));
-        for (tcp, fin, udp) in [(max + 1, 0, 0), (0, max + 1, 0), (0, 0, max + 1), (0, 0, 1 << 31)] {
+        for (tcp, fin, udp) in [
+            (max + 1, 0, 0),
+            (0, max + 1, 0),
+            (0, 0, max + 1),
+            (0, 0, 1 << 31),
+        ] {
             assert_eq!(check(tcp, fin, udp), Err(Refusal::Invalid));
         }
     }
@@ -307,8 +392,16 @@ mod tests {
     fn tunnels_as_words() {
         for tunnel in [
             Tunnel::default(),
-            Tunnel { kind: 255, port: Port::new(0xabcd), flags: 0xffff },
-            Tunnel { kind: 1, port: Port::new(6080), flags: 2 },
+            Tunnel {
+                kind: 255,
+                port: Port::new(0xabcd),
+                flags: 0xffff,
+            },
+            Tunnel {
+                kind: 1,
+                port: Port::new(6080),
+                flags: 2,
+            },
         ] {
             assert_eq!(Tunnel::from_word(tunnel.to_word()), tunnel);
         }

@@ -28,10 +28,7 @@ use crate::{
         skbuff::Skb,
         tunnel, //
     },
-    packet::{
-        Packet,
-        Ports, //
-    },
+    packet::Packet,
     proto::{
         direction::Direction,
         Proto,
@@ -234,7 +231,10 @@ impl<'a> Call<'a> {
             return skb.accept();
         };
         let (mut skb, verdict) = skb.steal();
-        if self.send_inner_error(&mut skb, header, tunnel, inner, conn).is_some() {
+        if self
+            .send_inner_error(&mut skb, header, tunnel, inner, conn)
+            .is_some()
+        {
             let len = skb.len().into();
             if conn.dest.is_available() {
                 conn.dest.stats.count_out(len);

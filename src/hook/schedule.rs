@@ -71,9 +71,7 @@ impl<'a> Call<'a> {
         }
         match (proto, ports.flags) {
             (_, None) if !ports.is_whole => return skb.drop(),
-            (Proto::Tcp, Some(flags))
-                if !may_start_conn(flags, self.netns.sysctl.sloppy_tcp()) =>
-            {
+            (Proto::Tcp, Some(flags)) if !may_start_conn(flags, self.netns.sysctl.sloppy_tcp()) => {
                 return skb.accept()
             }
             _ => (),
@@ -133,7 +131,11 @@ impl<'a> Call<'a> {
             cport: ports.source,
             vaddr: &packet.daddr,
             vport: ports.dest,
-            dport: if dest.port.is_zero() { ports.dest } else { dest.port },
+            dport: if dest.port.is_zero() {
+                ports.dest
+            } else {
+                dest.port
+            },
             fwmark: skb.mark(),
         };
         match self.netns.conns.add(self.rcu, &params, dest) {
@@ -153,7 +155,10 @@ impl<'a> Call<'a> {
             daddr: packet.saddr,
             ..*packet
         };
-        self.netns.conns.find_in(self.rcu, &swapped, &ports).is_some()
+        self.netns
+            .conns
+            .find_in(self.rcu, &swapped, &ports)
+            .is_some()
     }
 
     /// Sends the packet that started a conn.

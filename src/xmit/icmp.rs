@@ -63,7 +63,11 @@ pub(crate) fn transmit<'h>(
         return transmit_untranslated(context, skb);
     }
     let was_input = nat::is_from_outside(outer, &skb);
-    let mode = if forwarded { Mode::NAT_FORWARDED } else { Mode::NAT };
+    let mode = if forwarded {
+        Mode::NAT_FORWARDED
+    } else {
+        Mode::NAT
+    };
     let Some(reach) = route::to_dest(context, &mut skb, mode) else {
         return skb.free();
     };
@@ -72,7 +76,14 @@ pub(crate) fn transmit<'h>(
         return skb.free();
     }
     if nat::make_room(&mut skb).is_none()
-        || rewrite(context.conn, outer, context.packet, End::Destination, &mut skb).is_none()
+        || rewrite(
+            context.conn,
+            outer,
+            context.packet,
+            End::Destination,
+            &mut skb,
+        )
+        .is_none()
     {
         return skb.free();
     }
@@ -174,7 +185,13 @@ fn sum6(outer: &Packet, skb: &mut Skb) -> Option<()> {
     let header: ipv6::Header = skb.read(outer.start)?;
     let len = skb.len().checked_sub(outer.transport)?;
     let pseudo = Sum::ZERO
-        .add_pseudo(Family::Inet6, &header.saddr, &header.daddr, IPPROTO_ICMPV6, len)
+        .add_pseudo(
+            Family::Inet6,
+            &header.saddr,
+            &header.daddr,
+            IPPROTO_ICMPV6,
+            len,
+        )
         .checksum();
     // The field holds the sum itself, not its complement.
     let [a, b] = pseudo.bytes();
@@ -185,8 +202,13 @@ fn sum6(outer: &Packet, skb: &mut Skb) -> Option<()> {
 
 /// ICMP and ICMPv6 have it in the same place.
 fn set_check(outer: &Packet, skb: &mut Skb, check: Csum16) -> Option<()> {
-    let end = outer.transport.checked_add(size_of::<icmp::Header>() as u32)?;
-    let bytes = skb.writable(end).ok()?.get_mut(outer.transport as usize..)?;
+    let end = outer
+        .transport
+        .checked_add(size_of::<icmp::Header>() as u32)?;
+    let bytes = skb
+        .writable(end)
+        .ok()?
+        .get_mut(outer.transport as usize..)?;
     let (header, _) = icmp::Header::mut_from_prefix(bytes).ok()?;
     header.check = check;
     Some(())

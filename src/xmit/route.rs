@@ -138,7 +138,11 @@ impl DestRoute {
     #[inline(always)]
     fn get<'g>(&'g self, guard: &'g rcu::Guard) -> Option<&'g Cached> {
         let cached = self.cached.get(guard)?;
-        cached.dst.as_ref().is_valid(cached.cookie).then_some(cached)
+        cached
+            .dst
+            .as_ref()
+            .is_valid(cached.cookie)
+            .then_some(cached)
     }
 }
 

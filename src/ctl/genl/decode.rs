@@ -103,7 +103,10 @@ pub(super) struct ServiceAttrs<'a> {
 impl<'a> ServiceAttrs<'a> {
     /// What names the service.
     pub(super) fn parse(attr: Option<Attr<'a>>) -> Result<Self> {
-        let attrs = attr.ok_or(EINVAL)?.nested(&SVC_POLICY).map_err(|_| EINVAL)?;
+        let attrs = attr
+            .ok_or(EINVAL)?
+            .nested(&SVC_POLICY)
+            .map_err(|_| EINVAL)?;
         let af = attrs.get(IPVS_SVC_ATTR_AF).ok_or(EINVAL)?.u16();
         let id = match attrs.get(IPVS_SVC_ATTR_FWMARK) {
             Some(fwmark) => ServiceId {
@@ -163,13 +166,18 @@ pub(super) struct DestAttrs<'a> {
 impl<'a> DestAttrs<'a> {
     /// What names the dest.
     pub(super) fn parse(attr: Option<Attr<'a>>) -> Result<Self> {
-        let attrs = attr.ok_or(EINVAL)?.nested(&DEST_POLICY).map_err(|_| EINVAL)?;
+        let attrs = attr
+            .ok_or(EINVAL)?
+            .nested(&DEST_POLICY)
+            .map_err(|_| EINVAL)?;
         let addr = attrs.get(IPVS_DEST_ATTR_ADDR).ok_or(EINVAL)?;
         let port = attrs.get(IPVS_DEST_ATTR_PORT).ok_or(EINVAL)?;
         Ok(Self {
             addr,
             port: Port::from_be16(port.u16()),
-            af: attrs.get(IPVS_DEST_ATTR_ADDR_FAMILY).map_or(0, |af| af.u16()),
+            af: attrs
+                .get(IPVS_DEST_ATTR_ADDR_FAMILY)
+                .map_or(0, |af| af.u16()),
             attrs,
         })
     }

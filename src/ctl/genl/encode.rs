@@ -92,7 +92,11 @@ fn stats32(writer: &mut Writer<'_>, attrtype: usize, counts: Counts) -> Result {
         nest.put_u32(IPVS_STATS_ATTR_INPKTS, counts.inpkts as u32)?;
         nest.put_u32(IPVS_STATS_ATTR_OUTPKTS, counts.outpkts as u32)?;
         nest.put_u64_64bit(IPVS_STATS_ATTR_INBYTES, counts.inbytes, IPVS_STATS_ATTR_PAD)?;
-        nest.put_u64_64bit(IPVS_STATS_ATTR_OUTBYTES, counts.outbytes, IPVS_STATS_ATTR_PAD)?;
+        nest.put_u64_64bit(
+            IPVS_STATS_ATTR_OUTBYTES,
+            counts.outbytes,
+            IPVS_STATS_ATTR_PAD,
+        )?;
         for rate in RATES {
             nest.put_u32(rate, 0)?;
         }

@@ -33,7 +33,10 @@ impl Table for Conns {
     type Cursor = [usize; 2];
 
     fn header(_net: &Net, seq: &SeqFile) {
-        seq_print!(seq, "Pro FromIP   FPrt ToIP     TPrt DestIP   DPrt State       Expires PEName PEData\n");
+        seq_print!(
+            seq,
+            "Pro FromIP   FPrt ToIP     TPrt DestIP   DPrt State       Expires PEName PEData\n"
+        );
     }
 
     fn next<'g>(
@@ -59,7 +62,10 @@ impl Table for SyncConns {
     type Cursor = [usize; 2];
 
     fn header(_net: &Net, seq: &SeqFile) {
-        seq_print!(seq, "Pro FromIP   FPrt ToIP     TPrt DestIP   DPrt State       Origin Expires\n");
+        seq_print!(
+            seq,
+            "Pro FromIP   FPrt ToIP     TPrt DestIP   DPrt State       Origin Expires\n"
+        );
     }
 
     fn next<'g>(
@@ -96,7 +102,10 @@ fn show_ends(conn: &Conn, seq: &SeqFile) {
     let caddr = conn.caddr.proc_hex(conn.family);
     let vaddr = conn.vaddr.proc_hex(conn.family);
     let daddr = conn.daddr.proc_hex(conn.dest.family);
-    seq_print!(seq, "{proto:<3} {caddr} {cport:04X} {vaddr} {vport:04X} {daddr} {dport:04X} ");
+    seq_print!(
+        seq,
+        "{proto:<3} {caddr} {cport:04X} {vaddr} {vport:04X} {daddr} {dport:04X} "
+    );
 }
 
 fn seconds_left(conn: &Conn) -> u32 {
