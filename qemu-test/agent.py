@@ -1,0 +1,529 @@
+#!/usr/bin/python3
+"""One process a boot that plays every machine around the director.
+
+A thread can enter a network namespace and a socket stays in the one it was
+opened in, so one process holds the real servers' sockets, makes the clients'
+requests, sends crafted packets and captures what passes an interface. It
+saves the cases from starting an interpreter a request, which under emulation
+takes a second.
+
+lib.sh's `agent` sends a function's name and arguments, each ended by a zero
+byte, after their number; the answer is a status line and text, ended by one.
+
+A real server answers a line (or datagram) according to its first word:
+  name        NAME and a newline
+  who         NAME, whom it sees as the client, and on which address
+  bytes N     N bytes, the same for every server
+  hash        the SHA-1 of the N bytes that follow a line "hash N"
+"""
+
+import errno
+import fcntl
+import hashlib
+import os
+import select
+import selectors
+import socket
+import struct
+import sys
+import threading
+import time
+import traceback
+
+import packet
+from packet import *  # the words of `send`
+
+SLOW = float(os.environ.get("SLOW", "1"))  # patience, on slower kernels
+PATTERN = bytes(range(256)) * 256
+
+SO_RCVBUFFORCE = 33
+SIOCGIFFLAGS, IFF_UP, IFF_RUNNING = 0x8913, 0x1, 0x40
+IP_PKTINFO, IP_MTU_DISCOVER, IP_RECVERR, IP_MTU = 8, 10, 11, 14
+SOL_PACKET, PACKET_STATISTICS, PACKET_AUXDATA = 263, 6, 8
+ETH_P_ALL = 3
+CSUM_NOT_READY = 8
+
+
+def enter(ns):
+    with open(f"/run/netns/{ns}") as f:
+        os.setns(f.fileno(), os.CLONE_NEWNET)
+
+
+def family(addr):
+    return socket.AF_INET6 if ":" in addr else socket.AF_INET
+
+
+def links_up():
+    """Waits until every interface that is up also runs."""
+    for ns in os.listdir("/run/netns"):
+        enter(ns)
+        deadline = time.monotonic() + 10 * SLOW
+        with socket.socket(socket.AF_INET, socket.SOCK_DGRAM) as sock:
+            for _, name in socket.if_nameindex():
+                while True:
+                    ifreq = fcntl.ioctl(sock, SIOCGIFFLAGS, struct.pack("16s16x", name.encode()))
+                    flags, = struct.unpack("=16xH14x", ifreq)
+                    if not flags & IFF_UP or flags & IFF_RUNNING:
+                        break
+                    if time.monotonic() > deadline:
+                        raise RuntimeError(f"{ns}: {name} does not come up")
+                    time.sleep(0.005)
+    return ""
+
+
+# --- real servers
+
+
+class Servers:
+    """All real servers' sockets, in one selector and one thread."""
+
+    def __init__(self):
+        self.selector = selectors.DefaultSelector()
+        threading.Thread(target=self.loop, daemon=True).start()
+
+    def add(self, sock, handler):
+        sock.setblocking(False)
+        self.selector.register(sock, selectors.EVENT_READ, handler)
+
+    def loop(self):
+        while True:
+            for key, _ in self.selector.select(1):
+                try:
+                    key.data()
+                except (OSError, ValueError):
+                    self.drop(key.fileobj)
+
+    def drop(self, sock):
+        try:
+            self.selector.unregister(sock)
+        except (KeyError, ValueError):
+            pass
+        sock.close()
+
+    def reset(self):
+        for key in list(self.selector.get_map().values()):
+            self.drop(key.fileobj)
+
+    def tcp(self, name, listener):
+        def accept():
+            sock, peer = listener.accept()
+            state = {"in": b"", "out": b"", "hash": None, "left": 0}
+
+            def ready():
+                try:
+                    data = sock.recv(1 << 16)
+                except BlockingIOError:
+                    data = None
+                if data == b"":
+                    self.drop(sock)
+                    return
+                if data:
+                    state["in"] += data
+                self.answer(name, sock, peer, state)
+
+            self.add(sock, ready)
+
+        self.add(listener, accept)
+
+    def answer(self, name, sock, peer, state):
+        while True:
+            if state["hash"]:
+                part = state["in"][: state["left"]]
+                state["hash"].update(part)
+                state["in"] = state["in"][len(part):]
+                state["left"] -= len(part)
+                if state["left"]:
+                    return
+                sock.sendall(state["hash"].hexdigest().encode() + b"\n")
+                state["hash"] = None
+            line, newline, rest = state["in"].partition(b"\n")
+            if not newline:
+                return
+            state["in"] = rest
+            word = line.split() or [b"name"]
+            if word[0] == b"bytes":
+                threading.Thread(target=pour, args=(sock, int(word[1])), daemon=True).start()
+            elif word[0] == b"hash":
+                state["hash"], state["left"] = hashlib.sha1(), int(word[1])
+            else:
+                sock.sendall(reply(name, word[0], peer[0], sock.getsockname()[0], peer[1]))
+
+    def udp(self, name, sock):
+        def ready():
+            data, control, _, peer = sock.recvmsg(1 << 16, 256)
+            to = "?"
+            for level, kind, value in control:
+                if level == socket.IPPROTO_IP and kind == IP_PKTINFO:
+                    to = socket.inet_ntop(socket.AF_INET, value[8:12])
+                    # Answer from the address asked, not by the interface it came in on.
+                    control = [(level, kind, struct.pack("=I4s4x", 0, value[8:12]))]
+                elif level == socket.IPPROTO_IPV6 and kind == socket.IPV6_PKTINFO:
+                    to = socket.inet_ntop(socket.AF_INET6, value[:16])
+                    control = [(level, kind, value[:16] + b"\0\0\0\0")]
+            word = data.split() or [b"name"]
+            if word[0] == b"bytes":
+                answer = PATTERN[: int(word[1])]
+            elif word[0] == b"hash":
+                answer = hashlib.sha1(data).hexdigest().encode()
+            else:
+                answer = reply(name, word[0], peer[0], to, peer[1])
+            sock.sendmsg([answer], control, 0, peer)
+
+        self.add(sock, ready)
+
+
+def pour(sock, left):
+    try:
+        while left:
+            try:
+                left -= sock.send(PATTERN[: min(left, len(PATTERN))])
+            except BlockingIOError:
+                select.select([], [sock], [], 60 * SLOW)
+    except (OSError, ValueError):
+        pass  # the client's part to notice
+
+
+def reply(name, word, client, mine, port):
+    if word == b"who":
+        return f"{name} {client} {port} {mine}\n".encode()
+    return name.encode() + b"\n"
+
+
+servers = Servers()
+
+
+def serve(ns, name, *ports):
+    """Opens TCP and UDP servers for both families on each port."""
+    enter(ns)
+    for port in map(int, ports):
+        for af in (socket.AF_INET, socket.AF_INET6):
+            for kind in (socket.SOCK_STREAM, socket.SOCK_DGRAM):
+                sock = socket.socket(af, kind)
+                sock.setsockopt(socket.SOL_SOCKET, socket.SO_REUSEADDR, 1)
+                if af == socket.AF_INET6:
+                    sock.setsockopt(socket.IPPROTO_IPV6, socket.IPV6_V6ONLY, 1)
+                sock.bind(("", port))
+                if kind == socket.SOCK_STREAM:
+                    sock.listen(1024)
+                    servers.tcp(name, sock)
+                else:
+                    if af == socket.AF_INET:
+                        sock.setsockopt(socket.IPPROTO_IP, IP_PKTINFO, 1)
+                    else:
+                        sock.setsockopt(socket.IPPROTO_IPV6, socket.IPV6_RECVPKTINFO, 1)
+                    servers.udp(name, sock)
+    return ""
+
+
+# --- clients
+
+next_port = 40001
+
+
+def client_socket(kind, addr, timeout=5.0, port=None):
+    """A socket with a source port of its own that is the same in every run."""
+    global next_port
+    sock = socket.socket(family(addr), kind)
+    sock.setsockopt(socket.SOL_SOCKET, socket.SO_REUSEADDR, 1)
+    sock.settimeout(timeout * SLOW)
+    if port is None:
+        port = next_port
+        next_port += 1
+    sock.bind(("", int(port)))
+    return sock
+
+
+def line_from(sock):
+    data = b""
+    while not data.endswith(b"\n"):
+        part = sock.recv(65536)
+        if not part:
+            raise ConnectionResetError(errno.ECONNRESET, "closed early")
+        data += part
+    return data.decode().strip()
+
+
+def ask(proto, addr, port, word="name", timeout=5.0, source=None):
+    """One request; what was answered, or the errno's name."""
+    try:
+        if proto == "udp":
+            with client_socket(socket.SOCK_DGRAM, addr, timeout, source) as sock:
+                sock.connect((addr, int(port)))
+                sock.send(word.encode())
+                return sock.recv(65536).decode().strip()
+        with client_socket(socket.SOCK_STREAM, addr, timeout, source) as sock:
+            sock.connect((addr, int(port)))
+            sock.sendall(word.encode() + b"\n")
+            return line_from(sock)
+    except TimeoutError:
+        return "timeout"
+    except OSError as e:
+        return errno.errorcode.get(e.errno, str(e))
+
+
+def get(ns, proto, addr, port, count="1", word="name", timeout="5"):
+    """`count` requests one after the other: the answers, on one line. After two
+    that were not answered there are no more."""
+    enter(ns)
+    lines = []
+    while len(lines) < int(count) and lines[-2:] != ["timeout"] * 2:
+        lines.append(ask(proto, addr, port, word, float(timeout)))
+    return (" " if word == "name" else "\n").join(lines)
+
+
+held = {}
+
+
+def hold(ns, name, proto, addr, port, word="name"):
+    """Opens connection `name`, asks once, and keeps it open."""
+    enter(ns)
+    sock = client_socket(socket.SOCK_DGRAM if proto == "udp" else socket.SOCK_STREAM, addr)
+    held[name] = sock
+    try:
+        sock.connect((addr, int(port)))
+    except TimeoutError:
+        return "timeout"
+    except OSError as e:
+        return errno.errorcode[e.errno]
+    return use(name, word)
+
+
+def use(name, word="name"):
+    """One more request on a connection held."""
+    try:
+        held[name].sendall(word.encode() + b"\n")
+        return line_from(held[name])
+    except TimeoutError:
+        return "timeout"
+    except OSError as e:
+        return errno.errorcode[e.errno]
+
+
+def close(*names):
+    for name in names:
+        held.pop(name).close()
+    return ""
+
+
+def abort(*names):
+    """Closes by RST."""
+    for name in names:
+        sock = held.pop(name)
+        sock.setsockopt(socket.SOL_SOCKET, socket.SO_LINGER, struct.pack("ii", 1, 0))
+        sock.close()
+    return ""
+
+
+def download(ns, addr, port, size):
+    """Fetches `size` bytes over TCP: whether all of them came as sent."""
+    enter(ns)
+    size, seen = int(size), hashlib.sha1()
+    with client_socket(socket.SOCK_STREAM, addr, 60) as sock:
+        sock.connect((addr, int(port)))
+        sock.sendall(b"bytes %d\n" % size)
+        left = size
+        while left:
+            data = sock.recv(min(left, 1 << 17))
+            if not data:
+                return f"ended {left} bytes early"
+            seen.update(data)
+            left -= len(data)
+    return "intact" if seen.hexdigest() == pattern_hash(size) else "DAMAGED"
+
+
+def upload(ns, addr, port, size):
+    enter(ns)
+    size = int(size)
+    with client_socket(socket.SOCK_STREAM, addr, 60) as sock:
+        sock.connect((addr, int(port)))
+        sock.sendall(b"hash %d\n" % size)
+        left = size
+        while left:
+            left -= sock.send(PATTERN[: min(left, len(PATTERN))])
+        return "intact" if line_from(sock) == pattern_hash(size) else "DAMAGED"
+
+
+def pattern_hash(size):
+    seen = hashlib.sha1()
+    while size:
+        part = PATTERN[: min(size, len(PATTERN))]
+        seen.update(part)
+        size -= len(part)
+    return seen.hexdigest()
+
+
+loads = {}
+
+
+def load(ns, name, proto, addr, port, sockets="4"):
+    """Requests without pause, by `sockets` clients, until `unload`."""
+    state = {"stop": False, "answers": {}, "threads": []}
+    first = 20000 + 5000 * len(loads)
+
+    def work(port_base):
+        enter(ns)
+        source = port_base
+        while not state["stop"]:
+            answer = ask(proto, addr, port, source=source)
+            if answer != "EADDRINUSE":
+                state["answers"][answer] = state["answers"].get(answer, 0) + 1
+            source = port_base + (source + 1 - port_base) % 1000
+
+    for i in range(int(sockets)):
+        thread = threading.Thread(target=work, args=(first + 1000 * i,), daemon=True)
+        thread.start()
+        state["threads"].append(thread)
+    loads[name] = state
+    return ""
+
+
+def tally(name):
+    """How often each answer came so far."""
+    return "\n".join(f"{k} {v}" for k, v in sorted(dict(loads[name]["answers"]).items()))
+
+
+def answered(name):
+    return str(sum(loads[name]["answers"].values()))
+
+
+def unload(name):
+    state = loads[name]
+    state["stop"] = True
+    for thread in state["threads"]:
+        thread.join()
+    return tally(name)
+
+
+# --- packets
+
+captures = {}
+
+
+def capture(ns, name, interface):
+    """Begins to capture on an interface."""
+    enter(ns)
+    sock = socket.socket(socket.AF_PACKET, socket.SOCK_DGRAM, 0)
+    sock.setsockopt(socket.SOL_SOCKET, SO_RCVBUFFORCE, 32 << 20)
+    sock.setsockopt(SOL_PACKET, PACKET_AUXDATA, 1)
+    sock.bind((interface, ETH_P_ALL))
+    sock.setblocking(False)
+    captures[name] = (sock, [])
+    return ""
+
+
+def interesting(line):
+    """Not neighbour discovery, router and group messages."""
+    kind = line.split("icmp6 ")[-1].split("/")[0] if "icmp6" in line else ""
+    return line.startswith("ip") and not (kind.isdigit() and 130 <= int(kind) <= 143) and \
+        "ext=0" not in line and "protocol 2 " not in line
+
+
+def drain(name):
+    sock, seen = captures[name]
+    while True:
+        try:
+            data, control, _, where = sock.recvmsg(1 << 17, 64)
+        except BlockingIOError:
+            break
+        if where[1] not in (0x0800, 0x86DD):
+            continue
+        partial = False
+        for level, kind, value in control:
+            if level == SOL_PACKET and kind == PACKET_AUXDATA:
+                partial = bool(struct.unpack("=I", value[:4])[0] & CSUM_NOT_READY)
+        line = packet.show(data, partial)
+        if interesting(line):
+            seen.append(("> " if where[2] == socket.PACKET_OUTGOING else "< ") + line)
+    return seen
+
+
+def captured(name, count="0", needle=""):
+    """The packets so far that contain `needle`, once there are `count`."""
+    deadline = time.monotonic() + 5 * SLOW
+    while True:
+        lines = [line for line in drain(name) if needle in line]
+        if len(lines) >= int(count):
+            return "\n".join(lines)
+        if time.monotonic() > deadline:
+            raise RuntimeError(f"{name}: {len(lines)} of {count} packets:\n" + "\n".join(lines))
+        time.sleep(0.01)
+
+
+def forget(name):
+    """Empties a capture."""
+    drain(name).clear()
+    return ""
+
+
+def hardware(ns, interface):
+    enter(ns)
+    with socket.socket(socket.AF_PACKET, socket.SOCK_RAW) as sock:
+        sock.bind((interface, 0))
+        return sock.getsockname()[4]
+
+
+def send(ns, interface, to_ns, to_interface, *expressions):
+    """Sends packets (Python, in the words of packet.py; a list counts as its
+    items) out of one interface to another's hardware address."""
+    mac = hardware(to_ns, to_interface)
+    enter(ns)
+    with socket.socket(socket.AF_PACKET, socket.SOCK_DGRAM) as sock:
+        for expression in expressions:
+            what = eval(expression)
+            for data in what if isinstance(what, list) else [what]:
+                protocol = 0x86DD if data[0] >> 4 == 6 else 0x0800
+                sock.sendto(data, (interface, protocol, 0, 0, mac))
+    return ""
+
+
+def reset():
+    """Forgets everything of the case before."""
+    global next_port
+    for state in loads.values():
+        state["stop"] = True
+    for state in loads.values():
+        for thread in state["threads"]:
+            thread.join()
+    loads.clear()
+    servers.reset()
+    for sock in held.values():
+        sock.close()
+    held.clear()
+    for sock, _ in captures.values():
+        sock.close()
+    captures.clear()
+    next_port = 40001
+    return ""
+
+
+COMMANDS = {f.__name__: f for f in (
+    links_up, serve, get, hold, use, close, abort, download, upload, load, tally, answered, unload,
+    capture, captured, forget, send, reset)}
+
+
+def main():
+    home = os.open("/proc/self/ns/net", os.O_RDONLY)
+    requests = open(sys.argv[1], "r+b", buffering=0)
+    answers = open(sys.argv[2], "r+b", buffering=0)
+    pending = b""
+    while True:
+        words = []
+        while not words or len(words) <= int(words[0]):
+            head, zero, rest = pending.partition(b"\0")
+            if zero:
+                words.append(head.decode())
+                pending = rest
+            else:
+                pending += requests.read(1 << 16)
+        try:
+            answer = "0\n" + COMMANDS[words[1]](*words[2:])
+        except Exception as e:
+            answer = f"1\n{words[1]}: {type(e).__name__}: {e}"
+            if not isinstance(e, (OSError, RuntimeError)):
+                answer += "\n" + traceback.format_exc()
+        os.setns(home, os.CLONE_NEWNET)
+        answers.write(answer.replace("\0", "").encode() + b"\0")
+
+
+if __name__ == "__main__":
+    main()

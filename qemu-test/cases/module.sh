@@ -1,0 +1,42 @@
+# What scripts do: load the module and C's schedulers by name. Ours is found
+# first and holds them all. It cannot be removed while a service exists.
+loaded() { awk '/^ip_vs/ { print $1 }' /proc/modules | sort | paste -sd ' '; }
+unload() {
+	rmmod $(loaded | tr ' ' '\n' | sort -r)
+	[ -z "$(loaded)" ]
+}
+
+netns director
+wait_for unload
+say modprobe -a ip_vs ip_vs_rr ip_vs_wrr ip_vs_sh
+modprobe -a ip_vs ip_vs_rr ip_vs_wrr ip_vs_sh
+case $MODULE in
+rust)
+	grep -q O /sys/module/ip_vs/taint
+	expect ip_vs loaded
+	;;
+c)
+	refused grep -q O /sys/module/ip_vs/taint
+	expect "ip_vs ip_vs_rr ip_vs_sh ip_vs_wrr" loaded
+	;;
+esac
+
+# Asking for the netlink family loads it.
+wait_for unload
+vs -A -t 192.168.1.110:80 -s rr
+vs -A -u 192.168.1.110:53 -s wrr
+
+in_use() { rmmod ip_vs 2>&1 | grep -o 'ip_vs is in use'; }
+expect "ip_vs is in use" in_use
+vs -D -t 192.168.1.110:80
+expect "ip_vs is in use" in_use
+vs -D -u 192.168.1.110:53
+unload
+refused test -e /proc/net/ip_vs
+
+# A namespace's services go with it, and with them the last use.
+vs -A -t 192.168.1.110:80 -s rr
+expect "ip_vs is in use" in_use
+ip netns del director
+wait_for unload
+modprobe ip_vs

@@ -1,0 +1,366 @@
+# What the cases are written with. A case is a bash file of cases/, run by
+# `suite` with this file loaded, under `set -eu`. It lays out machines with
+# `topology`, configures the director with `vs`, asks through it with `get`,
+# and says what must be with `expect`; with `observe` it notes what must be
+# the same under C's module. Everything it runs is printed, so that the log of
+# a failed case can be typed in again (`make shell`).
+# shellcheck shell=bash
+
+# --- running and printing
+
+say() { printf '%s\n' "$*" >&2; }
+fail() { say "FAILED: $*"; exit 1; }
+
+# Commands on a machine, a network namespace of that name.
+n() {
+	local ns=$1
+	shift
+	say "[$ns] $*"
+	nsenter --net="/run/netns/$ns" "$@"
+}
+client() { n client "$@"; }
+director() { n director "$@"; }
+vs() { n "${DIRECTOR:-director}" ipvsadm "$@"; }
+
+# agent FUNCTION ARGUMENTS…: see agent.py. One at a time.
+agent() {
+	local answer
+	say "[agent] $*"
+	printf '%s\0' $# "$@" >&"$AGENT_IN"
+	IFS= read -r -d '' -t $((120 * SLOW)) -u "$AGENT_OUT" answer || fail "the agent does not answer"
+	[ "${answer%%$'\n'*}" = 0 ] || fail "agent ${answer#*$'\n'}"
+	answer=${answer#*$'\n'}
+	[ -z "$answer" ] || printf '%s\n' "$answer"
+}
+get() { agent get client "$@"; }           # PROTO ADDRESS PORT [COUNT] [WORD]
+
+# expect WANTED COMMAND…: what it prints must be WANTED.
+expect() {
+	local wanted=$1 got
+	shift
+	got=$("$@") || fail "$*"
+	[ "$got" = "$wanted" ] || fail "$*"$'\n'"  expected: $wanted"$'\n'"  got:      $got"
+	say "  = $got"
+}
+
+# refused COMMAND…: must fail.
+refused() {
+	if "$@"; then fail "succeeded: $*"; fi
+}
+
+# Waits until COMMAND succeeds; how is its own affair, and is not printed.
+wait_for() {
+	local deadline=$((SECONDS + ${DEADLINE:-20} * SLOW))
+	until "$@" >/dev/null 2>&1; do
+		[ "$SECONDS" -lt "$deadline" ] || { "$@" || true; fail "waited too long for: $*"; }
+		sleep 0.05
+	done
+}
+
+# --- observations: what C's module and ours must agree on
+
+observe() { # LABEL COMMAND…
+	local label=$1 got
+	shift
+	got=$("$@") || fail "$*"
+	{
+		printf '## %s\n' "$label"
+		[ -z "$got" ] || printf '%s\n' "$got"
+	} >>"$OBSERVED"
+	# shellcheck disable=SC2001 # every line of it
+	sed 's/^/  | /' <<<"$got" >&2
+}
+
+# C hashes services with a random key, so their order means nothing; that of
+# a service's dests does. Sorts the services of a listing, heading first.
+by_service() {
+	awk '
+		/^(TCP|UDP|SCTP|FWM|-A)/ { key = $0; n = 0 }
+		key == "" { print; next }
+		/^-a/ { key = "-A " $2 " " $3 }
+		{ printf "%s\t%04d\t%s\n", key, n++, $0 }' | sort_listing
+}
+sort_listing() { # keyed lines by key and number, the others stay on top
+	awk -F '\t' 'NF == 3 { print | "LC_ALL=C sort -t \"\t\" -k 1,1 -k 2,2n | cut -f 3-"; next } { print }'
+}
+
+listing() { vs -Ln "$@" | by_service; }
+saved() { vs -Sn | LC_ALL=C sort -s -k 2,3; }
+# /proc's form of the same; the table's size is its maker's affair.
+proc_listing() { director cat /proc/net/ip_vs | sed '1s/size=[0-9]*/size=N/' | by_service; }
+# Connections without the time they have left, which moves.
+connections() { vs -Lnc | sed -E 's/ [0-9]{2}:[0-9]{2} +/ /' | { read -r a; read -r b; printf '%s\n%s\n' "$a" "$b"; sort; }; }
+proc_connections() { director cat /proc/net/ip_vs_conn | sed -E 's/ +[0-9]+$//' | { read -r a; printf '%s\n' "$a"; sort; }; }
+
+# Sums of the services' and of the dests' counters, and of the CPUs'. C reads
+# the former from a copy that is two seconds old at worst.
+sums() {
+	nsenter --net=/run/netns/director ipvsadm -Ln --stats --exact | awk '
+		NR > 3 { for (i = 0; i < 5; i++) sum[$1 == "->", i] += $(3 + i) }
+		END { for (d = 0; d < 2; d++) print sum[d, 0] + 0, sum[d, 1] + 0, sum[d, 2] + 0, sum[d, 3] + 0, sum[d, 4] + 0 }'
+}
+cpu_sums() {
+	nsenter --net=/run/netns/director gawk --non-decimal-data '
+		/^ *[0-9A-F]+( +[0-9A-F]+){5}$/ { for (i = 0; i < 5; i++) sum[i] += strtonum("0x" $(2 + i)) }
+		END { print sum[0] + 0, sum[1] + 0, sum[2] + 0, sum[3] + 0, sum[4] + 0 }' /proc/net/ip_vs_stats_percpu
+}
+settled() {
+	local all
+	[ "$MODULE" = c ] || return 0
+	all=$(cpu_sums)
+	[ "$(sums)" = "$all"$'\n'"$all" ]
+}
+
+# The counters, exact: for where the number of packets is. Nothing may have
+# been deleted or zeroed yet.
+counts() {
+	wait_for settled
+	vs -Ln --stats --exact "$@" | by_service
+}
+
+# The traffic that a case is about did go through the module.
+begun() { [ "$(sums | awk 'NR == 1 { print $1 }')" -ge "$1" ]; }
+served() { # MINIMUM
+	wait_for begun "$1"
+	say "  served: $(sums | head -n 1)"
+}
+
+# --- machines
+
+# netns NAME…: new ones; those of before go.
+netns() {
+	local ns
+	agent reset
+	for ns in /run/netns/*; do
+		[ ! -e "$ns" ] || ip netns del "${ns##*/}"
+	done
+	INDEX=100
+	for ns; do echo "netns add $ns"; done | ip -batch -
+	for ns; do ip -n "$ns" link set lo up; done
+}
+
+# Configures a machine: lines of `ip` on standard input.
+configure() {
+	local line lines=
+	while read -r line; do
+		say "[$1] ip $line"
+		lines+=$line$'\n'
+	done
+	ip -n "$1" -batch - <<<"$lines"
+}
+setting() { # MACHINE NAME=VALUE…
+	n "$1" sysctl -qw "${@:2}"
+}
+
+# topology NAME: makes the machines and sets the variables that tell of them
+# for the address family $FAMILY (4, unless said):
+#   CIP client, VIP virtual service, DIP director, RIP1 RIP2 RIP3 real servers
+# and VIPB, RIPB1…: the same as a user types them beside a port.
+topology() {
+	say "--- topology $1, IPv${FAMILY:-4}${CONNTRACK:+, connection tracking}"
+	TOPOLOGY=$1
+	"topology_$1"
+	local i v
+	for v in CIP VIP DIP RIP1 RIP2 RIP3; do
+		i=${v}_${FAMILY:-4}
+		printf -v "$v" %s "${!i}"
+		if [ "${FAMILY:-4}" = 6 ]; then printf -v "${v/IP/IPB}" '[%s]' "${!v}"; else printf -v "${v/IP/IPB}" %s "${!v}"; fi
+	done
+	agent links_up
+	for i in 1 2 3; do agent serve "rs$i" "rs$i" 80 8080; done
+	[ -z "${CONNTRACK-}" ] || drop_invalid
+}
+
+# NAT as the LVS manuals draw it: the director is the real servers' gateway.
+#
+#   client                    director                     rs1 rs2 rs3
+#   192.168.1.254 ──── 192.168.1.1   10.1.1.1 ──┬── 10.1.1.11, .12, .13
+#                  VIP 192.168.1.110          bridge     gateway 10.1.1.1
+#
+# IPv6: 2001:db8:1::/64 and 2001:db8:2::/64, with the same last numbers. The
+# VIP is deprecated, as keepalived does it: never a source by itself.
+topology_nat() {
+	netns client director lan rs1 rs2 rs3
+	CIP_4=192.168.1.254 VIP_4=192.168.1.110 DIP_4=10.1.1.1 RIP1_4=10.1.1.11 RIP2_4=10.1.1.12 RIP3_4=10.1.1.13
+	CIP_6=2001:db8:1::254 VIP_6=2001:db8:1::110 DIP_6=2001:db8:2::1 RIP1_6=2001:db8:2::11 RIP2_6=2001:db8:2::12 RIP3_6=2001:db8:2::13
+	cable client eth0 director eth0
+	bridge director eth1 rs1 eth0 rs2 eth0 rs3 eth0
+	configure client <<-.
+		addr add $CIP_4/24 dev eth0
+		addr add $CIP_6/64 dev eth0
+		link set eth0 up
+		route add default via 192.168.1.1
+		route add default via 2001:db8:1::1
+	.
+	configure director <<-.
+		addr add 192.168.1.1/24 dev eth0
+		addr add $VIP_4/24 dev eth0
+		addr add 2001:db8:1::1/64 dev eth0
+		addr add $VIP_6/64 dev eth0 preferred_lft 0
+		addr add $DIP_4/24 dev eth1
+		addr add $DIP_6/64 dev eth1
+		link set eth0 up
+		link set eth1 up
+	.
+	setting director net.ipv4.ip_forward=1 net.ipv6.conf.all.forwarding=1
+	local i
+	for i in 1 2 3; do
+		configure rs$i <<-.
+			addr add 10.1.1.1$i/24 dev eth0
+			addr add 2001:db8:2::1$i/64 dev eth0
+			link set eth0 up
+			route add default via $DIP_4
+			route add default via $DIP_6
+		.
+	done
+}
+
+# DR and TUN: director and real servers on one network behind a router, by
+# which the real servers' replies leave.
+#
+#   client               router                      director       192.168.1.1
+#   172.16.1.254 ─── 172.16.1.1  192.168.1.254 ──┬── VIP            192.168.1.110
+#                                             bridge rs1 rs2 rs3    192.168.1.11, .12, .13
+#
+# IPv6: 2001:db8:3::/64 and 2001:db8:1::/64, with the same last numbers.
+topology_router() {
+	netns client router director lan rs1 rs2 rs3
+	CIP_4=172.16.1.254 VIP_4=192.168.1.110 DIP_4=192.168.1.1 RIP1_4=192.168.1.11 RIP2_4=192.168.1.12 RIP3_4=192.168.1.13
+	CIP_6=2001:db8:3::254 VIP_6=2001:db8:1::110 DIP_6=2001:db8:1::1 RIP1_6=2001:db8:1::11 RIP2_6=2001:db8:1::12 RIP3_6=2001:db8:1::13
+	cable client eth0 router eth0
+	bridge router eth1 director eth0 rs1 eth0 rs2 eth0 rs3 eth0
+	configure client <<-.
+		addr add $CIP_4/24 dev eth0
+		addr add $CIP_6/64 dev eth0
+		link set eth0 up
+		route add default via 172.16.1.1
+		route add default via 2001:db8:3::1
+	.
+	configure router <<-.
+		addr add 172.16.1.1/24 dev eth0
+		addr add 192.168.1.254/24 dev eth1
+		addr add 2001:db8:3::1/64 dev eth0
+		addr add 2001:db8:1::fe/64 dev eth1
+		link set eth0 up
+		link set eth1 up
+	.
+	setting router net.ipv4.ip_forward=1 net.ipv6.conf.all.forwarding=1
+	configure director <<-.
+		addr add $DIP_4/24 dev eth0
+		addr add $VIP_4/32 dev eth0
+		addr add $DIP_6/64 dev eth0
+		addr add $VIP_6/128 dev eth0 preferred_lft 0
+		link set eth0 up
+		route add default via 192.168.1.254
+		route add default via 2001:db8:1::fe
+	.
+	setting director net.ipv4.ip_forward=1 net.ipv6.conf.all.forwarding=1
+	local i
+	for i in 1 2 3; do
+		configure rs$i <<-.
+			addr add 192.168.1.1$i/24 dev eth0
+			addr add 2001:db8:1::1$i/64 dev eth0
+			link set eth0 up
+			route add default via 192.168.1.254
+			route add default via 2001:db8:1::fe
+		.
+	done
+}
+
+# DR's real servers: the VIP on lo, and silence about it.
+topology_dr() {
+	topology_router
+	local i
+	for i in 1 2 3; do
+		setting rs$i net.ipv4.conf.all.arp_ignore=1 net.ipv4.conf.all.arp_announce=2
+		configure rs$i <<-.
+			addr add $VIP_4/32 dev lo
+			addr add $VIP_6/128 dev lo
+		.
+	done
+}
+
+# TUN's: the VIP on the tunnel's end.
+topology_tun() {
+	topology_router
+	local i
+	for i in 1 2 3; do
+		setting rs$i net.ipv4.conf.all.arp_ignore=1 net.ipv4.conf.all.arp_announce=2 \
+			net.ipv4.conf.all.rp_filter=0 net.ipv4.conf.default.rp_filter=0 net.ipv4.conf.tunl0.rp_filter=0
+		configure rs$i <<-.
+			addr add $VIP_4/32 dev tunl0
+			addr add $VIP_6/128 dev ip6tnl0
+			link set tunl0 up
+			link set ip6tnl0 up
+		.
+	done
+}
+
+# cable NS INTERFACE NS INTERFACE. The ends' numbers must differ, or the kernel
+# takes a second to notice that they are up.
+cable() {
+	ip link add "$2" index $((++INDEX)) netns "$1" type veth peer name "$4" index $((++INDEX)) netns "$3"
+}
+# bridge NS INTERFACE…: a network of them, switched by machine `lan`.
+bridge() {
+	local links="link add br0 netns lan type bridge mcast_snooping 0" ports="link set br0 up" port
+	while [ $# -gt 0 ]; do
+		port=port$((++INDEX))
+		links+=$'\n'"link add $port index $INDEX netns lan type veth peer name $2 index $((++INDEX)) netns $1"
+		ports+=$'\n'"link set $port master br0 up"
+		shift 2
+	done
+	ip -batch - <<<"$links"
+	ip -n lan -batch - <<<"$ports"
+}
+
+# Connection tracking on the director, and no mercy for what it does not
+# know. IPVS takes its packets out of its sight, so it never learns of NAT's
+# connections, and their replies are unknown to it on all their way.
+drop_invalid() {
+	local hook hooks="prerouting input output postrouting forward"
+	[ "$TOPOLOGY" != nat ] || hooks="input output"
+	{
+		echo "table inet drop_invalid {"
+		for hook in $hooks; do
+			echo "chain $hook { type filter hook $hook priority 0; ct state invalid counter drop; }"
+		done
+		echo "}"
+	} | n director nft -f -
+}
+
+# variants COMMAND…: runs it for IPv4 and IPv6, without and with drop_invalid.
+variants() {
+	for FAMILY in 4 6; do
+		for CONNTRACK in '' yes; do
+			"$@"
+		done
+	done
+	FAMILY=4 CONNTRACK=
+}
+
+# The kinds of TCP packets in a capture: real stacks join and split theirs as
+# time goes, so their number and sizes mean nothing.
+tcp_kinds() {
+	agent captured "$1" 0 " tcp " | sed -E 's/data=[1-9][0-9]*/data=some/' | LC_ALL=C sort -u
+}
+# What nat, dr and tun have in common once the director is configured: who
+# answers, whom the real servers see, the connections, the counts, and the
+# packets on the wire of the client and of rs2.
+requests() {
+	agent capture client client eth0
+	agent capture rs2 rs2 eth0
+	expect "rs3 rs2 rs1 rs3 rs2 rs1" get tcp "$VIP" 80 6
+	expect "rs3 rs2 rs1 rs3 rs2 rs3 rs2 rs1 rs3 rs2" get udp "$VIP" 80 10
+	observe "servers see" get tcp "$VIP" 80 3 who
+	observe "servers see" get udp "$VIP" 80 3 who
+	served 22
+	observe listing listing
+	observe "UDP counts" counts -u "$VIPB:80"
+	observe connections connections
+	observe /proc/net/ip_vs_conn proc_connections
+	for host in client rs2; do
+		observe "$host's UDP" agent captured "$host" 0 " udp "
+		observe "$host's TCP" tcp_kinds "$host"
+	done
+}
