@@ -22,11 +22,7 @@ pub(crate) use self::{
         RcuRef, //
     },
     rcu_arc_cell::RcuArcCell,
-    rcu_cell::{
-        RcuBox,
-        RcuCell,
-        Retired, //
-    },
+    rcu_cell::{RcuBox, RcuCell},
     rcu_hash::{
         Cursor,
         Linked,

@@ -13,7 +13,6 @@ use kernel::{
     prelude::*,
     sync::{
         atomic::{
-            Acquire,
             Atomic,
             Full, //
         },
@@ -23,6 +22,8 @@ use kernel::{
 };
 
 use crate::oot::bindings;
+
+use super::once::Once;
 
 #[repr(C)]
 struct Inner<T> {
@@ -126,11 +127,8 @@ impl<T: Send + 'static> RcuCell<T> {
     /// The value as of now, for as long as the read-side section lasts.
     #[inline(always)]
     pub(crate) fn get<'g>(&'g self, _guard: &'g rcu::Guard) -> Option<&'g T> {
-        // A dependent load: on x86 any load will do, elsewhere `load(Acquire)` orders it.
-        #[cfg(CONFIG_X86)]
-        let ptr = super::once::Once::read_once(&self.0);
-        #[cfg(not(CONFIG_X86))]
-        let ptr = self.0.load(Acquire);
+        // What is read through the pointer depends on it: that orders it, as `rcu_dereference()`.
+        let ptr = self.0.read_once();
         // SAFETY: By the type invariant the pointer is null or live, and stays so until the
         // guard's section ends, since what is taken out is freed by `call_rcu()`.
         unsafe { ptr.as_ref() }.map(|inner| &inner.value)

@@ -514,6 +514,17 @@ impl<T: Object> RcuHash<T> {
         }
     }
 
+    /// Removes all entries; false if there was none.
+    fn clear(&self) -> bool {
+        let mut any = false;
+        let guard = rcu::read_lock();
+        while let Some((entry, _)) = self.next(&guard, Cursor::default()) {
+            any = true;
+            drop(self.remove(&guard, entry));
+        }
+        any
+    }
+
     fn schedule_resize(&self) {
         // SAFETY: The work was initialised with the table, and is cancelled when that is dropped.
         unsafe { bindings::oot_schedule_work(self.resize.get()) };
@@ -523,8 +534,10 @@ impl<T: Object> RcuHash<T> {
     fn resize(&self) {
         // SAFETY: Only this function replaces the table, and it does not run twice at a time.
         let old = unsafe { &*self.current.read_once() };
-        let wanted = (self.len() as u32).max(1).next_power_of_two();
-        let bits = wanted.trailing_zeros().clamp(MIN_BITS, MAX_BITS);
+        let most = (self.len() as u32).saturating_sub(1);
+        let bits = u32::BITS
+            .wrapping_sub(most.leading_zeros())
+            .clamp(MIN_BITS, MAX_BITS);
         // Shrink to twice the need: a table that breathes is not resized with each breath.
         let bits = if bits < old.bits {
             bits.wrapping_add(1).min(old.bits)
@@ -629,14 +642,10 @@ impl<T: Object> PinnedDrop for RcuHash<T> {
     fn drop(self: Pin<&mut Self>) {
         // SAFETY: The work was initialised with the table.
         unsafe { bindings::cancel_work_sync(self.resize.get()) };
-        {
-            let guard = rcu::read_lock();
-            while let Some((entry, _)) = self.next(&guard, Cursor::default()) {
-                drop(self.remove(&guard, entry));
-            }
+        if self.clear() {
+            // Who found an entry before it was removed may still be about to remove it.
+            rcu::synchronize_rcu();
         }
-        // Who found an entry before it was removed may still be about to remove it.
-        rcu::synchronize_rcu();
         // The removals may have asked for a resize again.
         // SAFETY: As above.
         unsafe { bindings::cancel_work_sync(self.resize.get()) };
