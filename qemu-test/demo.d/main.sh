@@ -1,0 +1,38 @@
+#!/bin/bash
+# The guest's side of the demo: which module runs, then each line of it.
+cd "$(dirname "$0")" || exit
+. ./hosts.sh
+. ./show.sh
+. ./front.sh
+. ./nat.sh
+. ./dr.sh
+. ./tun.sh
+
+# Only ours is an out-of-tree module.
+load_module() {
+	local taint module
+	modprobe ip_vs || wrong "modprobe ip_vs failed"
+	taint=$(</sys/module/ip_vs/taint)
+	case $MODULE$taint in
+	rust*O*) module="the Rust ip_vs (out-of-tree)" ;;
+	rust*) wrong "the in-tree ip_vs was loaded, not ours" ;;
+	c*O*) wrong "an out-of-tree ip_vs was loaded, not the kernel's" ;;
+	c*) module="the kernel's own C ip_vs" ;;
+	esac
+	module="${module:-unknown ip_vs} on Linux $(uname -r)"
+	tell "module|$module"
+	title "$module"
+}
+
+methods=${METHODS:-nat dr tun}
+[ "$LAB" != router ] || methods=dr
+
+load_module
+for method in $methods; do
+	"${method}_lab"
+	for family in IPv4 IPv6; do
+		show_line
+	done
+	power_off
+done
+verdict
