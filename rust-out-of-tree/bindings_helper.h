@@ -4,6 +4,7 @@
 #include <linux/icmp.h>
 #include <linux/if_packet.h>
 #include <linux/jiffies.h>
+#include <linux/netdevice.h>
 #include <linux/netfilter.h>
 #include <linux/netfilter_ipv4.h>
 #include <linux/proc_fs.h>

@@ -58,6 +58,7 @@ use kernel::{
     module::this_module,
     new_mutex,
     prelude::*,
+    str::BStr,
     sync::{
         lock::{
             mutex::MutexBackend,
@@ -81,7 +82,6 @@ impl From<Refusal> for Error {
         match refusal {
             Refusal::Invalid => EINVAL,
             Refusal::OutOfRange => ERANGE,
-            Refusal::Family => EAFNOSUPPORT,
         }
     }
 }
@@ -367,13 +367,19 @@ pub(crate) fn cleanup(netns: &PerNet<Netns>) {
 fn scheduler(spec: &ServiceSpec<'_>) -> Result<Option<Kind>> {
     let kind = match spec.sched_name {
         b"none" => None,
-        name => Some(Kind::by_name(name).ok_or(ENOENT)?),
+        name => Some(Kind::by_name(name).ok_or_else(|| {
+            let name = BStr::from_bytes(name);
+            pr_info!("Scheduler module ip_vs_{name} not found\n");
+            ENOENT
+        })?),
     };
-    // There is none.
-    match spec.pe_name {
-        b"" => Ok(kind),
-        _ => Err(ENOENT),
+    if spec.pe_name.is_empty() {
+        return Ok(kind);
     }
+    // There is none.
+    let name = BStr::from_bytes(spec.pe_name);
+    pr_info!("persistence engine module ip_vs_pe_{name} not found\n");
+    Err(ENOENT)
 }
 
 /// A dest that is back from the trash; what it counts from now on is counted for `service`.

@@ -68,7 +68,6 @@ pub(crate) struct Dest {
 
     conn_flags: Atomic<u32>,
     weight: Atomic<i32>,
-    last_weight: Atomic<i32>,
     available: Atomic<u32>,
     tunnel: Atomic<u64>,
 
@@ -112,7 +111,6 @@ impl Dest {
             vip,
             conn_flags: Atomic::new(0),
             weight: Atomic::new(0),
-            last_weight: Atomic::new(0),
             available: Atomic::new(0),
             tunnel: Atomic::new(0),
             active: Atomic::new(0),
@@ -138,11 +136,6 @@ impl Dest {
     #[inline]
     pub(crate) fn weight(&self) -> i32 {
         self.weight.read_once()
-    }
-
-    /// The last weight that was not 0.
-    pub(crate) fn last_weight(&self) -> i32 {
-        self.last_weight.read_once()
     }
 
     /// Whether it is in its service's list.
@@ -272,9 +265,6 @@ impl Dest {
 impl Dest {
     /// Makes it as `spec` says, and available (C: `__ip_vs_update_dest()`).
     pub(crate) fn configure(&self, spec: &DestSpec) {
-        if spec.weight != 0 || !self.is_available() {
-            self.last_weight.write_once(spec.weight);
-        }
         self.weight.write_once(spec.weight);
         self.tunnel.write_once(spec.tunnel.to_word());
         self.conn_flags.write_once(spec.flags_of_conns());

@@ -3,6 +3,7 @@
 //! Networking: namespaces, packets, hooks, routes, netlink.
 
 pub(crate) mod addrconf;
+pub(crate) mod device;
 pub(crate) mod dst;
 pub(crate) mod filter;
 pub(crate) mod genetlink;

@@ -13,14 +13,17 @@ mod encode;
 
 use crate::{
     oot::{
-        net::genetlink::{
-            DoIt,
-            Dump,
-            DumpIt,
-            Family,
-            Registration,
-            Request,
-            SmallOp, //
+        net::{
+            device,
+            genetlink::{
+                DoIt,
+                Dump,
+                DumpIt,
+                Family,
+                Registration,
+                Request,
+                SmallOp, //
+            },
         },
         sync::Cursor, //
     },
@@ -251,16 +254,20 @@ impl DoIt for SetDaemon {
                 _ => Err(EINVAL),
             };
         }
-        attrs.get(IPVS_DAEMON_ATTR_MCAST_IFN).ok_or(EINVAL)?;
+        let device = attrs.get(IPVS_DAEMON_ATTR_MCAST_IFN).ok_or(EINVAL)?;
         attrs.get(IPVS_DAEMON_ATTR_SYNC_ID).ok_or(EINVAL)?;
         let is_multicast = match attrs.get(IPVS_DAEMON_ATTR_MCAST_GROUP) {
             Some(group) => matches!(group.array(), [224..=239]),
             None => attrs
                 .get(IPVS_DAEMON_ATTR_MCAST_GROUP6)
-                .map_or(true, |group| group.array() == [0xff]),
+                .is_none_or(|group| group.array() == [0xff]),
         };
-        if !is_multicast || Ctl::lock(netns_of(request.net())?).has_mixed_families() {
+        let net = request.net();
+        if !is_multicast || Ctl::lock(netns_of(net)?).has_mixed_families() {
             return Err(EINVAL);
+        }
+        if !device::exists(net, device.str_bytes()) {
+            return Err(ENODEV);
         }
         Err(EOPNOTSUPP)
     }

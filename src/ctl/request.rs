@@ -15,8 +15,6 @@ pub(crate) enum Refusal {
     Invalid,
     /// ERANGE
     OutOfRange,
-    /// EAFNOSUPPORT
-    Family,
 }
 
 /// What names a service. One by fwmark has no address; its protocol is TCP, and means nothing.
