@@ -1,0 +1,159 @@
+# The lab of the benchmark, in the guest: a client's namespace joined to the
+# director by a veth pair; behind the director a dummy device that swallows
+# what is sent to its (permanent) neighbours. On one CPU pktgen, the director
+# and the device's end are one chain of instructions.
+# shellcheck shell=bash
+
+PORT=80
+declare -A VIP=([4]=10.0.0.1 [6]=fd00::1)
+declare -A RS=([4]=10.2.0.1 [6]=fd02::1)     # the first real server
+declare -A CLIENT=([4]=10.3.0.1 [6]=fd03::1) # its network lies behind the dummy device too, for the replies
+declare -A HEADER=([4]=ip [6]=ip6) SIZE=([4]=60 [6]=78)
+SYN=0x5002 ACK=0x5010 # data offset and flags
+
+lab() {
+	local i
+	sysctl -qw net.ipv4.ip_forward=1 net.ipv6.conf.all.forwarding=1 \
+		net.ipv4.conf.all.rp_filter=0 net.ipv4.conf.default.rp_filter=0
+	ip netns add client
+	ip netns exec client sysctl -qw net.ipv6.conf.all.disable_ipv6=1 net.ipv6.conf.default.disable_ipv6=1
+	ip link add clients type veth peer name eth0 netns client
+	ip link add servers type dummy
+	ip link set clients address 02:00:00:00:00:01 up
+	ip -n client link set eth0 address 02:00:00:00:00:02 up
+	ip link set servers up
+	ip address add "${VIP[4]}/32" dev lo
+	ip address add "${VIP[6]}/128" dev lo
+	ip address add 10.1.255.254/16 dev clients
+	ip address add fd01::ffff/64 dev clients nodad
+	ip address add 10.2.255.254/16 dev servers
+	ip address add fd02::ffff/64 dev servers nodad
+	ip route add 10.3.0.0/16 via 10.2.255.1
+	ip route add fd03::/64 via fd02::fffe
+	{
+		printf '%s\n' 10.2.255.1 fd02::fffe "${RS[6]}"
+		for ((i = 0; i < 1000; i++)); do server 4 $i; done
+	} | sed 's/.*/neighbour replace & lladdr 02:00:00:00:02:00 dev servers nud permanent/' | ip -batch -
+	modprobe pktgen
+}
+
+# A module that has seen nothing. C's table gets the room ours takes anyway.
+fresh() {
+	ipvsadm -C 2>/dev/null || true
+	modprobe -rq ip_vs_rr ip_vs_wrr ip_vs_wlc ip_vs || true
+	nft flush ruleset
+	if [ "$MODULE" = c ]; then
+		modprobe ip_vs conn_tab_bits=20
+	else
+		modprobe ip_vs
+	fi
+}
+
+# service METHOD FAMILY PROTO [SCHEDULER [DESTS]], weights 1 to 7
+service() {
+	local -A flag=([nat]=-m [dr]=-g [tun]=-i)
+	local vip="-${3:0:1} $(address "$2" "${VIP[$2]}"):$PORT" port=$PORT i
+	[ "$1" != nat ] || port=8080
+	{
+		echo "-A $vip -s ${4:-rr}"
+		for ((i = 0; i < ${5:-1}; i++)); do
+			echo "-a $vip -r $(server "$2" $i):$port ${flag[$1]} -w $((i % 7 + 1))"
+		done
+	} | ipvsadm -R
+}
+
+server() { # FAMILY INDEX
+	if [ "$1" = 4 ]; then
+		echo "10.2.$(($2 / 250)).$(($2 % 250 + 1))"
+	else
+		printf '[fd02::%x]' $(($2 + 1))
+	fi
+}
+
+address() { # FAMILY ADDRESS: as before a port
+	[ "$1" = 4 ] && echo "$2" || echo "[$2]"
+}
+
+# chain TABLE FAMILY HOOK PRIORITY RULE: one rule alone at a hook.
+chain() {
+	local device=''
+	[ "$2" != netdev ] || device='device "clients"'
+	nft -f - <<-END
+		table $2 $1
+		delete table $2 $1
+		table $2 $1 {
+			chain only {
+				type filter hook $3 $device priority $4
+				$5
+			}
+		}
+	END
+}
+
+# What IPVS sends on comes by LOCAL_OUT: the chain there is before its hooks.
+drop_at() { # HOOK FAMILY
+	if [ "$1" = ingress ]; then
+		chain stop netdev ingress 0 drop
+	else
+		chain stop "${HEADER[$2]}" "$1" -300 drop
+	fi
+}
+
+# pktgen makes UDP only; the director's ingress makes TCP of it, with the
+# flags given. It costs the floor and the cases the same.
+as() { # PROTO FAMILY FLAGS
+	local field='ip protocol'
+	[ "$2" = 4 ] || field='ip6 nexthdr'
+	[ "$1" = udp ] || chain rewrite netdev ingress -10 "$field set 6 @th,96,16 set $3"
+}
+
+# Lines for pktgen. Ports count from the first to the one before the last.
+request() { # FAMILY [FIRST-PORT LAST-PORT]
+	printf '%s\n' "pkt_size ${SIZE[$1]}" "udp_dst_min $PORT" "udp_dst_max $PORT" \
+		"udp_src_min ${2:-1024}" "udp_src_max ${3:-${2:-1024}}"
+	between "$1" "${CLIENT[$1]}" "${VIP[$1]}"
+}
+
+reply() { # FAMILY
+	printf '%s\n' "pkt_size ${SIZE[$1]}" "udp_dst_min 1024" "udp_dst_max 1024" \
+		"udp_src_min 8080" "udp_src_max 8080"
+	between "$1" "${RS[$1]}" "${CLIENT[$1]}"
+}
+
+between() { # FAMILY SOURCE DESTINATION
+	if [ "$1" = 4 ]; then
+		printf '%s\n' "src_min $2" "src_max $2" "dst $3"
+	else
+		printf '%s\n' "src6 $2" "dst6 $3"
+	fi
+}
+
+# send COUNT <LINES: sends and prints the instructions that a packet took.
+# With the number of packets that the dummy device has to see as EXPECT, it
+# fails if that is not so.
+send() {
+	local before after # packets
+	before=$(</sys/class/net/servers/statistics/tx_packets)
+	ip netns exec client bash -euc '
+		cd /proc/net/pktgen
+		echo rem_device_all >kpktgend_0
+		echo "add_device eth0" >kpktgend_0
+		while read -r line; do echo "$line" >eth0; done
+		echo start >pgctrl
+		awk -v count="$0" '\''
+			/pkts-sofar/ { sent = $2 }
+			/pps/ { rate = $1 + 0 }
+			END { if (sent != count || !rate) exit 1; printf "%.0f\n", 1e9 / rate }'\'' eth0 || { cat eth0 >&2; exit 1; }
+	' "$1" < <(printf '%s\n' "count $1" "clone_skb 0" "delay 0" "dst_mac 02:00:00:00:00:01"; cat)
+	after=$(</sys/class/net/servers/statistics/tx_packets)
+	# The director says a word of its own (MLD) now and then.
+	if ((after - before < ${EXPECT:-$1} || after - before > ${EXPECT:-$1} + 5)); then
+		echo "send: of $1 packets, ${EXPECT:-$1} should have come through; $((after - before)) did" >&2
+		return 1
+	fi
+}
+
+conns() { echo $(($(wc -l </proc/net/ip_vs_conn) - 1)); }
+
+# row CASE VALUE: to the host.
+row() { echo "row $*" | tee "$RESULTS"; }
