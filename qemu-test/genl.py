@@ -1,0 +1,125 @@
+"""Generic netlink by hand: requests that may be wrong in every detail, and
+answers as text, attribute by attribute in the order they came."""
+
+import errno
+import os
+import socket
+import struct
+
+NLM_F_REQUEST, NLM_F_ACK, NLM_F_DUMP = 1, 4, 0x300
+NLMSG_ERROR, NLMSG_DONE, GENL_ID_CTRL = 2, 3, 16
+NETLINK_GENERIC, NESTED = 16, 0x8000
+
+# Numbers of include/uapi/linux/ip_vs.h, by name.
+COMMANDS = ("UNSPEC NEW_SERVICE SET_SERVICE DEL_SERVICE GET_SERVICE NEW_DEST SET_DEST DEL_DEST GET_DEST "
+            "NEW_DAEMON DEL_DAEMON GET_DAEMON SET_CONFIG GET_CONFIG SET_INFO GET_INFO ZERO FLUSH").split()
+CMD = "- SERVICE DEST DAEMON TIMEOUT_TCP TIMEOUT_TCP_FIN TIMEOUT_UDP".split()
+SVC = "- AF PROTOCOL ADDR PORT FWMARK SCHED_NAME FLAGS TIMEOUT NETMASK STATS PE_NAME STATS64".split()
+DEST = ("- ADDR PORT FWD_METHOD WEIGHT U_THRESH L_THRESH ACTIVE_CONNS INACT_CONNS PERSIST_CONNS STATS ADDR_FAMILY "
+        "STATS64 TUN_TYPE TUN_PORT TUN_FLAGS").split()
+STATS = "- CONNS INPKTS OUTPKTS INBYTES OUTBYTES CPS INPPS OUTPPS INBPS OUTBPS PAD".split()
+INFO = "- VERSION CONN_TAB_SIZE".split()
+NESTS = {"SERVICE": SVC, "DEST": DEST, "STATS": STATS, "STATS64": STATS}
+
+
+def attr(kind, value, length=None):
+    """One attribute; `length` lies about its own."""
+    data = b"".join(value) if isinstance(value, list) else value
+    nested = NESTED if isinstance(value, list) else 0
+    return struct.pack("=HH", 4 + len(data) if length is None else length, kind | nested) + data + b"\0" * (-len(data) % 4)
+
+
+def u8(n): return struct.pack("=B", n)
+def u16(n): return struct.pack("=H", n)
+def u32(n): return struct.pack("=I", n & 0xFFFFFFFF)
+def u64(n): return struct.pack("=Q", n)
+def be16(n): return struct.pack("!H", n)
+def string(s): return s.encode() + b"\0"
+
+
+def svc(**fields):
+    return [attr(SVC.index(k), v) for k, v in fields.items() if v is not None]
+
+
+def dest(**fields):
+    return [attr(DEST.index(k), v) for k, v in fields.items() if v is not None]
+
+
+def attributes(data):
+    while len(data) >= 4:
+        length, kind = struct.unpack("=HH", data[:4])
+        if length < 4:
+            return
+        yield kind, data[4:length]
+        data = data[(length + 3) & ~3:]
+
+
+class Refused(Exception):
+    pass
+
+
+class Family:
+    """A socket that speaks to a family, by name; to the controller itself without."""
+
+    def __init__(self, name="IPVS"):
+        self.sock = socket.socket(socket.AF_NETLINK, socket.SOCK_RAW, NETLINK_GENERIC)
+        self.sock.settimeout(20)
+        self.sock.bind((0, 0))
+        self.sequence = 0
+        self.id, self.version = GENL_ID_CTRL, 1
+        if name:
+            (_, answer), = self.call(3, attr(2, string(name)))
+            self.id = struct.unpack("=H", dict(attributes(answer))[1])[0]
+
+    def send(self, command, body=b"", flags=NLM_F_ACK, kind=None, length=None, header=None):
+        self.sequence += 1
+        if header is None:
+            header = struct.pack("=BBH", command, self.version, 0)
+        data = header + body
+        self.sock.send(struct.pack("=IHHII", 16 + len(data) if length is None else length,
+                                   self.id if kind is None else kind, NLM_F_REQUEST | flags, self.sequence, 0) + data)
+
+    def call(self, command, body=b"", flags=NLM_F_ACK, **lies):
+        """Sends, and returns [(command, attributes)…]; raises Refused."""
+        self.send(command, body, flags, **lies)
+        answers = []
+        while True:
+            data = self.sock.recv(1 << 20)
+            while len(data) >= 16:
+                length, kind, _, sequence, _ = struct.unpack("=IHHII", data[:16])
+                message, data = data[16:length], data[(length + 3) & ~3:]
+                if sequence != self.sequence:
+                    continue
+                if kind in (NLMSG_ERROR, NLMSG_DONE):
+                    code = -struct.unpack("=i", message[:4])[0] if len(message) >= 4 else 0
+                    if code:
+                        raise Refused(errno.errorcode.get(code, str(code)))
+                    return answers
+                answers.append((message[0], message[4:]))
+
+    def dump(self, command, body=b""):
+        return self.call(command, body, NLM_F_DUMP)
+
+    def outcome(self, command, body=b"", flags=NLM_F_ACK, **lies):
+        try:
+            return f"ok {len(self.call(command, body, flags, **lies))}"
+        except Refused as e:
+            return str(e)
+        except TimeoutError:
+            return "no answer"
+
+
+def text(data, names=CMD, indent=0):
+    """Attributes as lines: name, length, and value in hexadecimal."""
+    lines = []
+    for kind, value in attributes(data):
+        number = kind & 0x3FFF
+        name = names[number] if number < len(names) else str(number)
+        head = "  " * indent + name + (" nested" if kind & NESTED else "")
+        if name in NESTS:
+            lines += [head, *text(value, NESTS[name], indent + 1).split("\n")]
+        elif name in ("CPS", "INPPS", "OUTPPS", "INBPS", "OUTBPS"):
+            lines.append(f"{head} {len(value)}")  # a rate moves
+        else:
+            lines.append(f"{head} {len(value)} {value.hex()}")
+    return "\n".join(lines)
