@@ -394,6 +394,11 @@ impl Table {
         self.numbers(family).all.read_once()
     }
 
+    /// The number of buckets.
+    pub(crate) fn size(&self) -> usize {
+        self.hash.size()
+    }
+
     /// Whether there is a service, or has been one.
     pub(crate) fn is_used(&self) -> bool {
         self.used.read_once() != 0

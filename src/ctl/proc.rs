@@ -7,7 +7,7 @@
 //!
 //! # Not supported
 //!
-//! Rates, which are 0; apps, of which there are none; `ip_vs_status`.
+//! Rates, which are 0; apps, of which there are none; how long the tables' chains are.
 
 mod conns;
 
@@ -51,7 +51,7 @@ use conns::{
 
 /// The files of a namespace.
 pub(crate) struct Files {
-    _entries: [Entry; 6],
+    _entries: [Entry; 7],
 }
 
 impl Files {
@@ -64,6 +64,7 @@ impl Files {
                 Entry::single::<Apps>(net, c"ip_vs_app", 0)?,
                 Entry::single::<Stats>(net, c"ip_vs_stats", 0)?,
                 Entry::single::<StatsPerCpu>(net, c"ip_vs_stats_percpu", 0)?,
+                Entry::single::<Status>(net, c"ip_vs_status", 0o440)?,
             ],
         })
     }
@@ -262,5 +263,53 @@ impl Single for StatsPerCpu {
             "     Conns/s   Pkts/s   Pkts/s          Bytes/s          Bytes/s\n"
         );
         seq_print!(seq, "    {RATES}\n");
+    }
+}
+
+/// /proc/net/ip_vs_status
+struct Status;
+
+impl Single for Status {
+    fn show(net: &Net, seq: &SeqFile) {
+        let Ok(netns) = netns_of(net) else {
+            return;
+        };
+        let is_used = netns.services.is_used();
+        let services = &netns.services;
+        let number = [Family::Inet, Family::Inet6].map(|family| services.len(family));
+        let number = number
+            .iter()
+            .fold(0, |sum: u32, len| sum.wrapping_add(*len));
+        seq_print!(seq, "Conns:\t{}\n", netns.conns.len());
+        seq_print!(
+            seq,
+            "Conn buckets:\t{}\n",
+            Buckets(netns.conns.size(), is_used)
+        );
+        seq_print!(seq, "Services:\t{number}\n");
+        seq_print!(
+            seq,
+            "Service buckets:\t{}\n",
+            Buckets(services.size(), number != 0)
+        );
+        // Nothing is estimated.
+        seq_print!(seq, "Stats thread slots:\t0 (max 0)\n");
+        seq_print!(seq, "Stats chain max len:\t0\n");
+        seq_print!(seq, "Stats thread ests:\t0\n");
+    }
+}
+
+/// The size of a table, which has none until it is used. A table grows when there is an entry for
+/// each bucket, which is a load factor of 0 in C's terms.
+struct Buckets(usize, bool);
+
+impl fmt::Display for Buckets {
+    fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
+        let (size, bits) = if self.1 {
+            (self.0, self.0.trailing_zeros())
+        } else {
+            (0, 0)
+        };
+        write!(f, "{size} ({bits} bits, lfactor 0)")
     }
 }
