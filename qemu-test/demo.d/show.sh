@@ -136,9 +136,8 @@ show_wrk() {
 
 # wrk ends early and says what it saw.
 stop_wrk() {
-	echo 'client# kill -INT %wrk; wait; cat load'
 	# shellcheck disable=SC2016 # $! is the client's.
-	on client 'kill -INT $!; wait $!; cat load'
+	at client 'kill -INT $!; wait $!; cat load'
 }
 
 # read_wrk FILE: requests served, failed, a second.
@@ -288,6 +287,6 @@ forwarded() {
 	IPv4) ask "$1" 'grep ^Ip: /proc/net/snmp' && awk '
 		NR == 1 { for (i = 1; i <= NF; i++) column[$i] = i }
 		NR == 2 { print $column["ForwDatagrams"] }' <<<"$answer" ;;
-	IPv6) ask "$1" 'grep Ip6OutForwDatagrams /proc/net/snmp6' && echo "${answer##*[[:space:]]}" ;;
+	IPv6) ask "$1" 'grep Ip6OutForwDatagrams /proc/net/snmp6' && awk '{ print $2 }' <<<"$answer" ;;
 	esac
 }
