@@ -140,20 +140,41 @@ pub(crate) fn rewrite(
     skb: &mut Skb,
 ) -> Option<()> {
     let change = Change::of(conn, end);
-    // A later fragment has no ports, and its first one's checksum covers it.
-    if !packet.is_later_fragment {
-        rewrite_transport(conn, packet, ports, &change, skb)?;
+    if packet.is_later_fragment {
+        // It has no ports, and its first one's checksum covers it.
+        let network = skb.writable(packet.transport).ok()?;
+        return rewrite_network(packet.family, &change, network);
     }
-    rewrite_network(packet, &change, skb)
+    if !ports.is_whole {
+        return None;
+    }
+    let summed = skb.ip_summed();
+    let len = match conn.proto {
+        Proto::Tcp => size_of::<tcp::Header>(),
+        Proto::Udp => size_of::<udp::Header>(),
+    };
+    let bytes = skb.writable(packet.transport.checked_add(len as u32)?).ok()?;
+    let (network, transport) = bytes.split_at_mut_checked(packet.transport as usize)?;
+    rewrite_network(packet.family, &change, network)?;
+    match conn.proto {
+        Proto::Tcp => rewrite_tcp(packet.family, &change, summed, transport)?,
+        Proto::Udp if !rewrite_udp(packet.family, &change, summed, transport)? => {
+            return sum_udp(conn, packet, end, skb)
+        }
+        Proto::Udp => (),
+    }
+    if summed == IpSummed::Complete {
+        skb.set_ip_summed(IpSummed::None);
+    }
+    Some(())
 }
 
 #[inline(always)]
-fn rewrite_network(packet: &Packet, change: &Change<'_>, skb: &mut Skb) -> Option<()> {
+fn rewrite_network(family: Family, change: &Change<'_>, network: &mut [u8]) -> Option<()> {
     let (addr, _) = change.new;
-    match packet.family {
+    match family {
         Family::Inet => {
-            let bytes = skb.writable(packet.transport).ok()?;
-            let (header, _) = ipv4::Header::mut_from_prefix(&mut *bytes).ok()?;
+            let (header, _) = ipv4::Header::mut_from_prefix(network).ok()?;
             let old = match change.end {
                 End::Source => header.saddr(),
                 End::Destination => header.daddr(),
@@ -166,8 +187,7 @@ fn rewrite_network(packet: &Packet, change: &Change<'_>, skb: &mut Skb) -> Optio
             header.check = header.check.update(delta);
         }
         Family::Inet6 => {
-            let bytes = skb.writable(ipv6::LEN as u32).ok()?;
-            let (header, _) = ipv6::Header::mut_from_prefix(bytes).ok()?;
+            let (header, _) = ipv6::Header::mut_from_prefix(network).ok()?;
             match change.end {
                 End::Source => header.saddr = *addr,
                 End::Destination => header.daddr = *addr,
@@ -178,51 +198,37 @@ fn rewrite_network(packet: &Packet, change: &Change<'_>, skb: &mut Skb) -> Optio
 }
 
 #[inline(always)]
-fn rewrite_transport(
-    conn: &Conn,
-    packet: &Packet,
-    ports: &Ports,
+fn rewrite_tcp(
+    family: Family,
     change: &Change<'_>,
-    skb: &mut Skb,
+    summed: IpSummed,
+    transport: &mut [u8],
 ) -> Option<()> {
-    if !ports.is_whole {
-        return None;
-    }
-    let summed = skb.ip_summed();
-    match conn.proto {
-        Proto::Tcp => {
-            let header: &mut tcp::Header = transport(packet, skb)?;
-            set_port(change, &mut header.source, &mut header.dest);
-            header.check = updated(packet.family, change, summed, header.check);
-        }
-        Proto::Udp => {
-            let header: &mut udp::Header = transport(packet, skb)?;
-            set_port(change, &mut header.source, &mut header.dest);
-            if header.check.is_zero() && summed != IpSummed::Partial {
-                return sum_udp(conn, packet, change.end, skb);
-            }
-            let check = updated(packet.family, change, summed, header.check);
-            header.check = match summed {
-                IpSummed::Partial => check,
-                _ => check.mangled(),
-            };
-        }
-    }
-    if summed == IpSummed::Complete {
-        skb.set_ip_summed(IpSummed::None);
-    }
+    let (header, _) = tcp::Header::mut_from_prefix(transport).ok()?;
+    set_port(change, &mut header.source, &mut header.dest);
+    header.check = updated(family, change, summed, header.check);
     Some(())
 }
 
+/// False if the datagram has no checksum yet, which it is then to get.
 #[inline(always)]
-fn transport<'a, T>(packet: &Packet, skb: &'a mut Skb) -> Option<&'a mut T>
-where
-    T: FromBytes + zerocopy::IntoBytes + zerocopy::KnownLayout + zerocopy::Unaligned,
-{
-    let end = packet.transport.checked_add(size_of::<T>() as u32)?;
-    let bytes = skb.writable(end).ok()?;
-    let bytes = bytes.get_mut(packet.transport as usize..)?;
-    T::mut_from_prefix(bytes).ok().map(|(header, _)| header)
+fn rewrite_udp(
+    family: Family,
+    change: &Change<'_>,
+    summed: IpSummed,
+    transport: &mut [u8],
+) -> Option<bool> {
+    let (header, _) = udp::Header::mut_from_prefix(transport).ok()?;
+    set_port(change, &mut header.source, &mut header.dest);
+    if header.check.is_zero() && summed != IpSummed::Partial {
+        return Some(false);
+    }
+    let check = updated(family, change, summed, header.check);
+    header.check = match summed {
+        IpSummed::Partial => check,
+        _ => check.mangled(),
+    };
+    Some(true)
 }
 
 #[inline(always)]
@@ -261,7 +267,9 @@ fn sum_udp(conn: &Conn, packet: &Packet, end: End, skb: &mut Skb) -> Option<()> 
         .add_pseudo(packet.family, saddr, daddr, conn.proto as u8, len)
         .checksum()
         .mangled();
-    let header: &mut udp::Header = transport(packet, skb)?;
+    let end = packet.transport.checked_add(size_of::<udp::Header>() as u32)?;
+    let bytes = skb.writable(end).ok()?.get_mut(packet.transport as usize..)?;
+    let (header, _) = udp::Header::mut_from_prefix(bytes).ok()?;
     header.check = check;
     skb.set_ip_summed(IpSummed::Unnecessary);
     Some(())

@@ -287,21 +287,19 @@ pub(super) fn is_loopback6(addr: &Addr) -> bool {
 fn decrement_ttl(context: Context<'_>, skb: &mut Skb) -> Option<()> {
     match context.packet.family {
         Family::Inet => {
-            let header: ipv4::Header = skb.read(0)?;
+            let header = skb.writable(ipv4::MIN_LEN as u32).ok()?;
+            let (header, _) = ipv4::Header::mut_from_prefix(header).ok()?;
             if header.ttl <= 1 {
                 return time_exceeded4(context, skb);
             }
-            let header = skb.writable(ipv4::MIN_LEN as u32).ok()?;
-            let (header, _) = ipv4::Header::mut_from_prefix(header).ok()?;
             header.decrease_ttl();
         }
         Family::Inet6 => {
-            let header: ipv6::Header = skb.read(0)?;
+            let header = skb.writable(ipv6::LEN as u32).ok()?;
+            let (header, _) = ipv6::Header::mut_from_prefix(header).ok()?;
             if header.hop_limit <= 1 {
                 return time_exceeded6(context, skb);
             }
-            let header = skb.writable(ipv6::LEN as u32).ok()?;
-            let (header, _) = ipv6::Header::mut_from_prefix(header).ok()?;
             header.hop_limit = header.hop_limit.wrapping_sub(1);
         }
     }
