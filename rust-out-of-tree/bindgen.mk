@@ -9,7 +9,8 @@ else
 # gcc's flags that libclang does not know, as rust/Makefile lists them.
 oot_bindgen_skip := $(shell sed -n '/^bindgen_skip_c_flags := /,/[^\\]$$/p' $(srctree)/rust/Makefile | \
 	sed 's/^bindgen_skip_c_flags :=//; s/\\$$//')
-oot_bindgen_c_flags = $(filter-out $(oot_bindgen_skip), $(c_flags)) -w --target=x86_64-linux-gnu
+oot_bindgen_target := --target=x86_64-linux-gnu
+oot_bindgen_c_flags = $(filter-out $(oot_bindgen_skip), $(c_flags)) -w $(oot_bindgen_target)
 endif
 
 # Newtype enums need an unstable compiler feature that modules may not use.

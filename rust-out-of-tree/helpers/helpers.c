@@ -8,7 +8,9 @@
 #include <linux/types.h>
 
 /* Called from Rust alone: no prototype is needed, and bindgen makes one. */
+#ifndef __oot_helper
 #define __oot_helper
+#endif
 
 #include "genetlink.c"
 #include "ip.c"
