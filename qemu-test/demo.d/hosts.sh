@@ -107,6 +107,8 @@ web_servers() {
 			index-file.names = ("index.html")
 			server.port = 80
 			server.bind = "[::]"
+			server.max-keep-alive-requests = 65535
+			server.max-keep-alive-idle = 600
 			\$SERVER["socket"] == "0.0.0.0:80" { }
 		CONF
 	done
