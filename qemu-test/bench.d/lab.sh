@@ -114,8 +114,8 @@ request() { # FAMILY [FIRST-PORT LAST-PORT]
 	between "$1" "${CLIENT[$1]}" "${VIP[$1]}"
 }
 
-reply() { # FAMILY
-	printf '%s\n' "pkt_size ${SIZE[$1]}" "udp_dst_min 1024" "udp_dst_max 1024" \
+reply() { # FAMILY [FLOWS]
+	printf '%s\n' "pkt_size ${SIZE[$1]}" "udp_dst_min 1024" "udp_dst_max $((1024 + ${2:-0}))" \
 		"udp_src_min 8080" "udp_src_max 8080"
 	between "$1" "${RS[$1]}" "${CLIENT[$1]}"
 }
@@ -128,23 +128,32 @@ between() { # FAMILY SOURCE DESTINATION
 	fi
 }
 
+# pktgen keeps a reference on what it sends, so the IP stack clones each packet
+# and the first to write to it copies it. WAY=pktgen measures that, as the
+# first figures of C were; with WAY=nic the packet is the receiver's own, as one
+# from a network card is.
+#
 # send COUNT <LINES: sends and prints the instructions that a packet took.
-# With the number of packets that the dummy device has to see as EXPECT, it
-# fails if that is not so.
+# As many have to come through to the dummy device, or EXPECT. With TRACE, what
+# happens meanwhile is marked for the plugin.
 send() {
 	local before after # packets
 	before=$(</sys/class/net/servers/statistics/tx_packets)
+	# shellcheck disable=SC2016
 	ip netns exec client bash -euc '
 		cd /proc/net/pktgen
 		echo rem_device_all >kpktgend_0
 		echo "add_device eth0" >kpktgend_0
 		while read -r line; do echo "$line" >eth0; done
-		echo start >pgctrl
-		awk -v count="$0" '\''
+		${2:-tee} pgctrl <<<start >/dev/null
+		awk -v count="$1" '\''
 			/pkts-sofar/ { sent = $2 }
 			/pps/ { rate = $1 + 0 }
 			END { if (sent != count || !rate) exit 1; printf "%.0f\n", 1e9 / rate }'\'' eth0 || { cat eth0 >&2; exit 1; }
-	' "$1" < <(printf '%s\n' "count $1" "clone_skb 0" "delay 0" "dst_mac 02:00:00:00:00:01"; cat)
+	' send "$1" "${TRACE:+$PWD/bench.d/marked}" \
+		< <(printf '%s\n' "count $1" "clone_skb 0" "delay 0" "dst_mac 02:00:00:00:00:01"
+			[ "$WAY" = pktgen ] || echo "flag !SHARED"
+			cat)
 	after=$(</sys/class/net/servers/statistics/tx_packets)
 	# The director says a word of its own (MLD) now and then.
 	if ((after - before < ${EXPECT:-$1} || after - before > ${EXPECT:-$1} + 5)); then
@@ -157,3 +166,90 @@ conns() { echo $(($(wc -l </proc/net/ip_vs_conn) - 1)); }
 
 # row CASE VALUE: to the host.
 row() { echo "row $*" | tee "$RESULTS"; }
+
+# The cases. Each starts anew and prints one figure.
+
+N=5000 # packets a figure is the mean of
+
+floor() { # FAMILY PROTO
+	fresh
+	as "$2" "$1" $ACK
+	drop_at ingress "$1"
+	EXPECT=0 send "$N" < <(request "$1")
+}
+
+limit() { # FAMILY
+	fresh
+	chain forward netdev ingress 0 'fwd to "servers"'
+	send "$N" < <(request "$1")
+}
+
+forward() { # FAMILY PROTO
+	fresh
+	as "$2" "$1" $ACK
+	send "$N" < <(request "$1" | sed "s/^\(dst6*\) .*/\1 ${RS[$1]}/")
+}
+
+# open METHOD FAMILY PROTO [FLOWS]: established connections
+open() {
+	fresh
+	service "${@:1:3}"
+	as "$3" "$2" $SYN
+	send "${4:-1}" < <(requests "$2" "${4:-1}") >/dev/null
+	as "$3" "$2" $ACK
+	send "${4:-1}" < <(requests "$2" "${4:-1}") >/dev/null
+	[ "$(conns)" = "${4:-1}" ]
+}
+
+requests() { # FAMILY FLOWS
+	request "$1" 1024 $((1024 + $2))
+}
+
+established() { # METHOD FAMILY PROTO
+	open "$@"
+	send "$N" < <(request "$2")
+}
+
+replied() { # METHOD FAMILY PROTO
+	open "$@"
+	send "$N" < <(reply "$2")
+}
+
+# filling METHOD FAMILY PROTO [SCHEDULER [DESTS]]: the first 20,000
+# connections, with the growth of the table.
+filling() {
+	fresh
+	service "$@"
+	as "$3" "$2" $SYN
+	send 20000 < <(request "$2" 1024 21024)
+	[ "$(conns)" = 20000 ]
+}
+
+# The same, then 2,000 more in a table at rest.
+new() {
+	filling "$@" >/dev/null
+	settle
+	send 2000 < <(request "$2" 30000 32000)
+	[ "$(conns)" = 22000 ]
+}
+
+# Tables grow in the background: a table at rest costs nothing.
+settle() { sleep 1; }
+
+dropped() { # HOOK METHOD FAMILY PROTO
+	open "${@:2}"
+	drop_at "$1" "$3"
+	EXPECT=0 send "$N" < <(request "$3")
+}
+
+measure() { # NAME COMMAND…
+	local value status
+	# shellcheck disable=SC2053 # CASES is a pattern.
+	[[ $1 == ${CASES:-*} ]] || return 0
+	set +e
+	value=$(set -e; "${@:2}")
+	status=$?
+	set -e
+	[ "$status" = 0 ] || value=failed
+	row "$1" "$value"
+}

@@ -1,0 +1,64 @@
+#!/bin/bash
+# In the guest: bytes a connection at 1,000,000 of them, and what a packet
+# costs when they are 1,000 and 1,000,000. Needs slab_nomerge.
+set -euo pipefail
+. "$(dirname "$0")/lab.sh"
+
+N=20000
+
+# clients PORTS ADDRESSES: a connection for each pair. The numbers have no
+# common factor, so counting both up at once meets every pair.
+clients() {
+	request 4 1024 $((1024 + $1))
+	printf '%s\n' "src_min 10.3.1.0" "src_max 10.3.1.$(($2 - 1))"
+}
+
+at_random() {
+	clients "$@"
+	printf '%s\n' "flag IPSRC_RND" "flag UDPSRC_RND"
+}
+
+# Bytes in use: all, in slabs, in vmalloc; then each slab cache's objects.
+memory() {
+	sleep 3 # what waits for a grace period, or for a table to grow
+	echo 3 >/proc/sys/vm/drop_caches
+	awk '$1 == "MemFree:" { print "total", -$2 * 1024 }' /proc/meminfo
+	awk 'NR > 2 { print "objects-" $1, $2; slabs += $15 * $6 * 4096 } END { print "slab", slabs }' /proc/slabinfo
+	awk '/pages=/ { match($0, /pages=[0-9]+/); pages += substr($0, RSTART + 6, RLENGTH - 6) } END { print "vmalloc", pages * 4096 }' /proc/vmallocinfo
+}
+
+# The growth of each between two readings, a connection.
+growth() { # BEFORE AFTER COUNT
+	awk -v count="$3" 'NR == FNR { before[$1] = $2; next }
+		{ grown = ($2 - before[$1]) / count; if ($1 !~ /^objects/ || grown > 0.5) printf "%s %.1f\n", $1, grown }' "$1" "$2"
+}
+
+hooks() { # PREFIX PORTS ADDRESSES
+	local hook
+	row "$1-all" "$(send $N < <(at_random "${@:2}"))"
+	for hook in input output; do
+		drop_at $hook 4
+		row "$1-$hook" "$(EXPECT=0 send $N < <(at_random "${@:2}"))"
+		nft flush ruleset
+	done
+}
+
+lab
+for method in dr nat; do
+	fresh
+	service $method 4 udp
+	send 1000 < <(clients 125 8) >/dev/null
+	settle
+	hooks lookup-$method-1k 125 8
+
+	fresh
+	service $method 4 udp
+	send 1 < <(request 4) >/dev/null
+	memory >/tmp/before
+	row filling-$method-1m "$(send 1000000 < <(clients 15625 64))"
+	memory >/tmp/after
+	while read -r what bytes; do
+		row memory-$method-"$what" "$bytes"
+	done < <(growth /tmp/before /tmp/after 1000000)
+	hooks lookup-$method-1m 15625 64
+done

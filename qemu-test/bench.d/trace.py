@@ -1,0 +1,239 @@
+# SPDX-License-Identifier: GPL-2.0
+"""trace.py DIR: what trace.rs wrote down in DIR/trace, packet by packet and
+function by function, as DIR/trace.json; the calls below the hooks as DIR/*.calls.
+
+IPVS's own share is what runs below a netfilter hook of the module, less what
+runs below it once the packet is handed back to the stack (LOCAL_OUT and
+further): the "input to output" that dropping packets at hooks measures too.
+"""
+
+import bisect
+import collections
+import json
+import pathlib
+import struct
+import subprocess
+import sys
+
+LINE = 64
+PAGE = 4096
+
+PREFIXES = {0x26, 0x2E, 0x36, 0x3E, 0x64, 0x65, 0x66, 0x67, 0xF0, 0xF2, 0xF3}
+# Where the module gives the packet back.
+HAND_BACK = {"nf_hook_slow", "ip_output", "ip6_output", "ip_local_out", "ip6_local_out", "dst_output"}
+LOCKS = ("_raw_spin_lock", "_raw_spin_trylock", "_raw_read_lock", "_raw_write_lock", "mutex_lock", "mutex_trylock")
+# What these write is the packet's, or private to a CPU.
+PRIVATE = ("__rcu_read", "pskb_expand_head", "skb_", "__skb_", "kmem_cache_", "kmalloc_", "__kmalloc", "kfree", "__slab", "__pcs_")
+OUTSIDE, OWN, BACK = range(3)
+
+
+class Symbols:
+    def __init__(self, path):
+        found = []
+        with open(path) as lines:
+            for line in lines:
+                address, kind, name, *module = line.split()
+                if kind in "tTwW":
+                    found.append((int(address, 16), name, bool(module) and module[0] == "[ip_vs]"))
+        found.sort(key=lambda f: f[0])
+        self.starts = [f[0] for f in found]
+        names = demangle([f[1] for f in found])
+        self.functions = [(name, ours) for name, (_, _, ours) in zip(names, found)]
+
+    def at(self, address):
+        """The function's (name, is the module's, start)."""
+        i = bisect.bisect_right(self.starts, address) - 1
+        return (*self.functions[i], self.starts[i])
+
+
+def demangle(names):
+    text = subprocess.run(["c++filt", "-i"], input="\n".join(names), capture_output=True, text=True, check=True)
+    return [strip(n) for n in text.stdout.splitlines()]
+
+
+def strip(name):
+    """Rust's names without crate hashes and `<Type as Trait>` noise of core."""
+    return name.split(".llvm.")[0]
+
+
+class Insn:
+    """What matters of an instruction's bytes."""
+
+    def __init__(self, address, code, symbols):
+        self.address = address
+        self.name, self.ours, start = symbols.at(address)
+        self.entry = address == start
+        i, prefixes = 0, set()
+        while i < len(code) and code[i] in PREFIXES:
+            prefixes.add(code[i])
+            i += 1
+        if i < len(code) and code[i] & 0xF0 == 0x40:
+            i += 1
+        opcode, modrm = code[i], code[i + 1] if i + 1 < len(code) else 0
+        self.call = opcode == 0xE8 or opcode == 0xFF and modrm >> 3 & 7 == 2
+        self.ret = opcode in (0xC2, 0xC3)
+        self.percpu = 0x65 in prefixes
+        # xchg with memory locks without being told to.
+        self.atomic = 0xF0 in prefixes or opcode in (0x86, 0x87) and modrm < 0xC0
+        self.bit_lock = 0xF0 in prefixes and opcode == 0x0F and (
+            modrm == 0xAB or modrm == 0xBA and code[i + 2] >> 3 & 7 == 5)
+
+
+def windows(path, symbol_paths):
+    """Yields, of every window, the list of (Insn, reads, writes)."""
+    with open(path, "rb") as file:
+        data = file.read()
+    steps, insns, code, window = [], {}, {}, -1
+    number = struct.Struct("<Q").unpack_from
+    i, end = 0, len(data)
+    symbols = None
+    while i + 9 <= end:
+        letter, value = data[i], number(data, i + 1)[0]
+        i += 9
+        if letter == 0x69:  # i
+            insn = insns.get(value)
+            if insn is None:
+                insn = insns[value] = Insn(value, code[value], symbols)
+            reads, writes = [], []
+            steps.append((insn, reads, writes))
+        elif letter == 0x72:  # r
+            reads.append(value)
+            i += 1
+        elif letter == 0x77:  # w
+            writes.append(value)
+            i += 1
+        elif letter == 0x63:  # c
+            length = data[i]
+            code[value] = data[i + 1:i + 1 + length]
+            insns.pop(value, None)
+            i += 1 + length
+        else:  # m
+            if window >= 0:
+                yield steps
+            window += 1
+            steps, insns = [], {}
+            symbols = Symbols(symbol_paths[window])
+    if window >= 0:
+        yield steps
+
+
+def phases(steps):
+    """Yields (phase, Insn, reads, writes, callers), following calls and returns."""
+    stack = [[0, None, OUTSIDE]]  # where the return address lies, function, phase
+    for insn, reads, writes in steps:
+        top = stack[-1]
+        if top[1] != insn.name:
+            top[1] = insn.name
+            if top[2] == OUTSIDE and insn.ours and len(stack) > 1 and stack[-2][1] == "nf_hook_slow":
+                top[2] = OWN
+            elif top[2] == OWN and insn.name in HAND_BACK:
+                top[2] = BACK
+        yield top[2], insn, reads, writes, stack
+        if insn.call and writes:
+            stack.append([writes[-1], None, top[2]])
+        elif insn.ret and reads:
+            for depth in range(len(stack) - 1, 0, -1):
+                if stack[depth][0] == reads[-1]:
+                    del stack[depth:]
+                    break
+
+
+def packets_of(steps):
+    """The steps of each packet; from one entry of veth_xmit to the next."""
+    packets, current = [], None
+    for phase, insn, reads, writes, stack in phases(steps):
+        if insn.entry and insn.name == "veth_xmit":
+            current = []
+            packets.append(current)
+        if current is not None:
+            calls = tuple(f[1] for f in stack if f[2] == OWN) if phase == OWN else ()
+            current.append((phase, insn, writes, calls))
+    # The first ones warm up, the last one runs into the generator's end, and
+    # those that an interrupt came into are not like the others.
+    return [p for p in packets[5:-1] if not any(s[1].name.startswith(("asm_sysvec", "asm_common_int")) for s in p)]
+
+
+def lines_written(packets, percpu_chunks):
+    """Of the lines that IPVS writes to, how many a packet are every packet's,
+    and how many the connection's own: not the stack, the packet or per-CPU."""
+    stack = {w // PAGE for p in packets for _, insn, writes, _ in p if insn.call for w in writes}
+    static = {w // PAGE for p in packets for _, insn, writes, _ in p if insn.percpu for w in writes}
+    static = [p for p in static if not any(first <= p * PAGE < last for first, last in percpu_chunks)]
+    percpu_chunks = percpu_chunks + [(min(static) * PAGE, (max(static) + 1) * PAGE)]
+
+    lines = collections.defaultdict(lambda: [0, set()])
+    for packet in packets:
+        theirs = {w // PAGE for phase, _, writes, _ in packet if phase != OWN for w in writes}
+        for _, _, writes, calls in packet:
+            if any(c.startswith(PRIVATE) for c in calls):
+                theirs.update(w // PAGE for w in writes)
+        written = collections.defaultdict(set)
+        for phase, insn, writes, _ in packet:
+            for w in writes if phase == OWN else ():
+                if w // PAGE not in stack and w // PAGE not in theirs and \
+                        not any(first <= w < last for first, last in percpu_chunks):
+                    written[w // LINE].add(insn.name)
+        for line, names in written.items():
+            lines[line][0] += 1
+            lines[line][1] |= names
+    shared = [(count, names) for count, names in lines.values() if count > len(packets) / 2]
+    return {
+        "shared": sum(count for count, _ in shared) / len(packets),
+        "own": sum(count for count, _ in lines.values() if count <= len(packets) / 2) / len(packets),
+        "shared_by": [sorted(names) for _, names in shared],
+    }
+
+
+def analyse(packets, percpu_chunks):
+    """Means over the packets."""
+    n = len(packets)
+    own = [(insn, calls) for p in packets for phase, insn, _, calls in p if phase == OWN]
+
+    def means(names):
+        return {name: round(count / n, 2) for name, count in collections.Counter(names).most_common()}
+
+    tree = collections.Counter()
+    for _, calls in own:
+        for depth in range(1, len(calls) + 1):
+            tree[calls[:depth]] += 1
+    return {
+        "packets": n,
+        "total": round(sum(map(len, packets)) / n, 1),
+        "own": round(len(own) / n, 1),
+        "functions": means(insn.name for insn, _ in own),
+        "atomics": means(insn.name for insn, _ in own if insn.atomic),
+        "locks": means(insn.name for insn, _ in own
+                       if insn.atomic and (insn.bit_lock or insn.name.startswith(LOCKS))),
+        "lines": lines_written(packets, percpu_chunks),
+    }, {path: count / n for path, count in tree.items()}
+
+
+def draw(tree):
+    """The tree of calls, each with all below it and by itself."""
+    below = collections.Counter()
+    for path, count in tree.items():
+        below[path[:-1]] += count
+
+    def walk(parent):
+        for path in sorted((p for p in tree if p[:-1] == parent), key=lambda p: -tree[p]):
+            if tree[path] >= 0.5:
+                yield f"{tree[path]:8.0f} {tree[path] - below[path]:6.0f}  {'  ' * len(parent)}{path[-1]}"
+                yield from walk(path)
+    return "\n".join(["   below     by", "      it itself", *walk(())]) + "\n"
+
+
+def main(directory):
+    rows = [line.split() for line in (directory / "results").read_text().splitlines() if line.startswith("row ")]
+    names = [row[1] for row in rows if row[2] != "failed"]
+    files = directory / "files"
+    result = {}
+    for name, steps in zip(names, windows(directory / "trace", [files / f"{n}.symbols" for n in names])):
+        chunks = [[int(a, 16) for a in line.split()[0].split("-")]
+                  for line in (files / f"{name}.vmalloc").read_text().splitlines() if "pcpu" in line]
+        result[name], tree = analyse(packets_of(steps), chunks)
+        (directory / f"{name}.calls").write_text(draw(tree))
+    (directory / "trace.json").write_text(json.dumps(result, indent=1))
+
+
+if __name__ == "__main__":
+    main(pathlib.Path(sys.argv[1]))
