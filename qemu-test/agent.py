@@ -19,8 +19,11 @@ A real server answers a line (or datagram) according to its first word:
 
 import errno
 import fcntl
+import fnmatch
 import hashlib
+import itertools
 import os
+import re
 import select
 import selectors
 import socket
@@ -53,10 +56,14 @@ def family(addr):
     return socket.AF_INET6 if ":" in addr else socket.AF_INET
 
 
-def links_up():
-    """Waits until every interface that is up also runs."""
+def settle():
+    """Waits until every interface that is up also runs; and takes the limits
+    off the rate of ICMP errors, or their number is a matter of time."""
     for ns in os.listdir("/run/netns"):
         enter(ns)
+        for name in ("ipv4/icmp_ratelimit", "ipv6/icmp/ratelimit"):
+            with open(f"/proc/sys/net/{name}", "w") as f:
+                f.write("0")
         deadline = time.monotonic() + 10 * SLOW
         with socket.socket(socket.AF_INET, socket.SOCK_DGRAM) as sock:
             for _, name in socket.if_nameindex():
@@ -172,11 +179,17 @@ class Servers:
         self.add(sock, ready)
 
 
-def pour(sock, left):
+def pattern(at, size):
+    """Some of the bytes that all transfers consist of, from `at` on."""
+    return PATTERN[at % 256 : at % 256 + min(size - at, 1 << 15)]
+
+
+def pour(sock, size):
+    at = 0
     try:
-        while left:
+        while at < size:
             try:
-                left -= sock.send(PATTERN[: min(left, len(PATTERN))])
+                at += sock.send(pattern(at, size))
             except BlockingIOError:
                 select.select([], [sock], [], 60 * SLOW)
     except (OSError, ValueError):
@@ -218,6 +231,14 @@ def serve(ns, name, *ports):
 # --- clients
 
 next_port = 40001
+source_address = ""
+
+
+def source(addr):
+    """Where requests come from, henceforth."""
+    global source_address
+    source_address = addr
+    return ""
 
 
 def client_socket(kind, addr, timeout=5.0, port=None):
@@ -229,7 +250,7 @@ def client_socket(kind, addr, timeout=5.0, port=None):
     if port is None:
         port = next_port
         next_port += 1
-    sock.bind(("", int(port)))
+    sock.bind((source_address, int(port)))
     return sock
 
 
@@ -274,18 +295,21 @@ def get(ns, proto, addr, port, count="1", word="name", timeout="5"):
 held = {}
 
 
-def hold(ns, name, proto, addr, port, word="name"):
-    """Opens connection `name`, asks once, and keeps it open."""
+def hold(ns, name, proto, addr, port, count="1"):
+    """Opens `count` connections, NAME1 and on, asks each once, and keeps them."""
     enter(ns)
-    sock = client_socket(socket.SOCK_DGRAM if proto == "udp" else socket.SOCK_STREAM, addr)
-    held[name] = sock
-    try:
-        sock.connect((addr, int(port)))
-    except TimeoutError:
-        return "timeout"
-    except OSError as e:
-        return errno.errorcode[e.errno]
-    return use(name, word)
+    answers = []
+    for number in range(1, int(count) + 1):
+        sock = client_socket(socket.SOCK_DGRAM if proto == "udp" else socket.SOCK_STREAM, addr)
+        held[f"{name}{number}"] = sock
+        try:
+            sock.connect((addr, int(port)))
+            answers.append(use(f"{name}{number}"))
+        except TimeoutError:
+            answers.append("timeout")
+        except OSError as e:
+            answers.append(errno.errorcode[e.errno])
+    return " ".join(answers)
 
 
 def use(name, word="name"):
@@ -299,19 +323,24 @@ def use(name, word="name"):
         return errno.errorcode[e.errno]
 
 
-def close(*names):
-    for name in names:
+def close(*patterns):
+    """Ends the connections held of these names."""
+    for name in matching(patterns):
         held.pop(name).close()
     return ""
 
 
-def abort(*names):
-    """Closes by RST."""
-    for name in names:
+def abort(*patterns):
+    """Ends them by RST."""
+    for name in matching(patterns):
         sock = held.pop(name)
         sock.setsockopt(socket.SOL_SOCKET, socket.SO_LINGER, struct.pack("ii", 1, 0))
         sock.close()
     return ""
+
+
+def matching(patterns):
+    return [name for name in list(held) if any(fnmatch.fnmatchcase(name, p) for p in patterns)]
 
 
 def download(ns, addr, port, size):
@@ -337,19 +366,14 @@ def upload(ns, addr, port, size):
     with client_socket(socket.SOCK_STREAM, addr, 60) as sock:
         sock.connect((addr, int(port)))
         sock.sendall(b"hash %d\n" % size)
-        left = size
-        while left:
-            left -= sock.send(PATTERN[: min(left, len(PATTERN))])
+        at = 0
+        while at < size:
+            at += sock.send(pattern(at, size))
         return "intact" if line_from(sock) == pattern_hash(size) else "DAMAGED"
 
 
 def pattern_hash(size):
-    seen = hashlib.sha1()
-    while size:
-        part = PATTERN[: min(size, len(PATTERN))]
-        seen.update(part)
-        size -= len(part)
-    return seen.hexdigest()
+    return hashlib.sha1((PATTERN * (size // len(PATTERN) + 1))[:size]).hexdigest()
 
 
 loads = {}
@@ -367,6 +391,8 @@ def load(ns, name, proto, addr, port, sockets="4"):
             answer = ask(proto, addr, port, source=source)
             if answer != "EADDRINUSE":
                 state["answers"][answer] = state["answers"].get(answer, 0) + 1
+            if answer.isupper():
+                time.sleep(0.01)  # refused at once
             source = port_base + (source + 1 - port_base) % 1000
 
     for i in range(int(sockets)):
@@ -462,23 +488,87 @@ def hardware(ns, interface):
         return sock.getsockname()[4]
 
 
+def mac(ns, interface):
+    return hardware(ns, interface).hex(":")
+
+
+def largest(name):
+    """The size of the largest packet's payload so far."""
+    return str(max((int(n) for line in drain(name) for n in re.findall(r"data=(\d+)", line)), default=0))
+
+
+def checksums(name):
+    """Which kinds of checksums, each way."""
+    return " ".join(sorted({line[0] + kind for line in drain(name) for kind in re.findall(r"csum=(\w+)", line)}))
+
+
 def send(ns, interface, to_ns, to_interface, *expressions):
     """Sends packets (Python, in the words of packet.py; a list counts as its
     items) out of one interface to another's hardware address."""
-    mac = hardware(to_ns, to_interface)
+    there = hardware(to_ns, to_interface)
     enter(ns)
     with socket.socket(socket.AF_PACKET, socket.SOCK_DGRAM) as sock:
         for expression in expressions:
             what = eval(expression)
             for data in what if isinstance(what, list) else [what]:
                 protocol = 0x86DD if data[0] >> 4 == 6 else 0x0800
-                sock.sendto(data, (interface, protocol, 0, 0, mac))
+                sock.sendto(data, (interface, protocol, 0, 0, there))
     return ""
+
+
+def sequences(uplink, downlink, client, vip, server, length, client_flags, server_flags=""):
+    """For each sequence of up to `length` segments after a client's SYN a
+    connection of its own, from port 10000 on; says how many."""
+    kinds = [(True, flags) for flags in client_flags.split()] + [(False, flags) for flags in server_flags.split()]
+    paths = [()]
+    for n in range(int(length)):
+        paths += itertools.product(kinds, repeat=n + 1)
+    up, down = uplink.split(), downlink.split()
+    senders = {}
+    for from_client, (ns, interface, to_ns, to_interface) in ((True, up), (False, down)):
+        there = hardware(to_ns, to_interface)
+        enter(ns)
+        senders[from_client] = (socket.socket(socket.AF_PACKET, socket.SOCK_DGRAM),
+                                (interface, 0x86DD if ":" in vip else 0x0800, 0, 0, there))
+    described.clear()
+    for port, path in enumerate(paths, 10000):
+        described[port] = " ".join(["S"] + [("" if mine else "<") + flags for mine, flags in path])
+        for mine, flags in ((True, "S"), *path):
+            data = ip(client, vip, tcp(port, 80, flags)) if mine else ip(server, client, tcp(80, port, flags))
+            sock, where = senders[mine]
+            sock.sendto(data, where)
+    for sock, _ in senders.values():
+        sock.close()
+    return str(len(paths))
+
+
+described = {}
+
+
+def connection_lines(ns):
+    enter(ns)
+    with open("/proc/thread-self/net/ip_vs_conn") as f:
+        return [line.split() for line in f][1:]
+
+
+def states(ns):
+    """The state that each of the sequences has led to."""
+    seen = {int(fields[2], 16): fields[7] for fields in connection_lines(ns)}
+    return "\n".join(f"{described[port]}: {seen.get(port, 'none')}" for port in described)
+
+
+def timeouts(ns, *known):
+    """Each state with what it has left, rounded up to one of `known`."""
+    out = set()
+    for fields in connection_lines(ns):
+        left = int(fields[8])
+        out.add(f"{fields[7]} {min((int(k) for k in known if int(k) >= left), default=left)}")
+    return "\n".join(sorted(out))
 
 
 def reset():
     """Forgets everything of the case before."""
-    global next_port
+    global next_port, source_address
     for state in loads.values():
         state["stop"] = True
     for state in loads.values():
@@ -492,13 +582,14 @@ def reset():
     for sock, _ in captures.values():
         sock.close()
     captures.clear()
-    next_port = 40001
+    next_port, source_address = 40001, ""
     return ""
 
 
 COMMANDS = {f.__name__: f for f in (
-    links_up, serve, get, hold, use, close, abort, download, upload, load, tally, answered, unload,
-    capture, captured, forget, send, reset)}
+    settle, serve, get, hold, use, close, abort, download, upload, load, tally, answered, unload,
+    capture, captured, forget, checksums, largest, mac, send, source,
+    sequences, states, timeouts, reset)}
 
 
 def main():

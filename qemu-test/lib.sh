@@ -84,13 +84,13 @@ sort_listing() { # keyed lines by key and number, the others stay on top
 	awk -F '\t' 'NF == 3 { print | "LC_ALL=C sort -t \"\t\" -k 1,1 -k 2,2n | cut -f 3-"; next } { print }'
 }
 
-listing() { vs -Ln "$@" | by_service; }
+# The table's size is its maker's affair.
+listing() { vs -Ln "$@" | sed '1s/size=[0-9]*/size=N/' | by_service; }
 saved() { vs -Sn | LC_ALL=C sort -s -k 2,3; }
-# /proc's form of the same; the table's size is its maker's affair.
-proc_listing() { director cat /proc/net/ip_vs | sed '1s/size=[0-9]*/size=N/' | by_service; }
+proc_listing() { n "${DIRECTOR:-director}" cat /proc/net/ip_vs | sed '1s/size=[0-9]*/size=N/' | by_service; }
 # Connections without the time they have left, which moves.
 connections() { vs -Lnc | sed -E 's/ [0-9]{2}:[0-9]{2} +/ /' | { read -r a; read -r b; printf '%s\n%s\n' "$a" "$b"; sort; }; }
-proc_connections() { director cat /proc/net/ip_vs_conn | sed -E 's/ +[0-9]+$//' | { read -r a; printf '%s\n' "$a"; sort; }; }
+proc_connections() { n "${DIRECTOR:-director}" cat /proc/net/ip_vs_conn | sed -E 's/ +[0-9]+$//' | { read -r a; printf '%s\n' "$a"; sort; }; }
 
 # Sums of the services' and of the dests' counters, and of the CPUs'. C reads
 # the former from a copy that is two seconds old at worst.
@@ -155,18 +155,23 @@ setting() { # MACHINE NAME=VALUE…
 # topology NAME: makes the machines and sets the variables that tell of them
 # for the address family $FAMILY (4, unless said):
 #   CIP client, VIP virtual service, DIP director, RIP1 RIP2 RIP3 real servers
-# and VIPB, RIPB1…: the same as a user types them beside a port.
+#   GC GS a client and a real server that hear and say nothing by themselves:
+#   packets to them arrive at the machines client and silent
+# and VIPB, RIPB1, GSB…: the same as a user types them beside a port.
+# from_client and from_server send crafted packets to the director.
 topology() {
 	say "--- topology $1, IPv${FAMILY:-4}${CONNTRACK:+, connection tracking}"
 	TOPOLOGY=$1
 	"topology_$1"
 	local i v
-	for v in CIP VIP DIP RIP1 RIP2 RIP3; do
+	for v in CIP VIP DIP RIP1 RIP2 RIP3 GC GS; do
 		i=${v}_${FAMILY:-4}
 		printf -v "$v" %s "${!i}"
-		if [ "${FAMILY:-4}" = 6 ]; then printf -v "${v/IP/IPB}" '[%s]' "${!v}"; else printf -v "${v/IP/IPB}" %s "${!v}"; fi
+		if [ "${FAMILY:-4}" = 6 ]; then i="[${!v}]"; else i=${!v}; fi
+		case $v in G?) printf -v "${v}B" %s "$i" ;; *) printf -v "${v/IP/IPB}" %s "$i" ;; esac
 	done
-	agent links_up
+	ghosts
+	agent settle
 	for i in 1 2 3; do agent serve "rs$i" "rs$i" 80 8080; done
 	[ -z "${CONNTRACK-}" ] || drop_invalid
 }
@@ -180,11 +185,13 @@ topology() {
 # IPv6: 2001:db8:1::/64 and 2001:db8:2::/64, with the same last numbers. The
 # VIP is deprecated, as keepalived does it: never a source by itself.
 topology_nat() {
-	netns client director lan rs1 rs2 rs3
+	netns client director lan rs1 rs2 rs3 silent
+	UPLINK="client eth0 director eth0" DOWNLINK="silent eth0 director eth1"
+	GC_4=192.168.1.99 GC_6=2001:db8:1::99 GS_4=10.1.1.99 GS_6=2001:db8:2::99
 	CIP_4=192.168.1.254 VIP_4=192.168.1.110 DIP_4=10.1.1.1 RIP1_4=10.1.1.11 RIP2_4=10.1.1.12 RIP3_4=10.1.1.13
 	CIP_6=2001:db8:1::254 VIP_6=2001:db8:1::110 DIP_6=2001:db8:2::1 RIP1_6=2001:db8:2::11 RIP2_6=2001:db8:2::12 RIP3_6=2001:db8:2::13
 	cable client eth0 director eth0
-	bridge director eth1 rs1 eth0 rs2 eth0 rs3 eth0
+	bridge director eth1 rs1 eth0 rs2 eth0 rs3 eth0 silent eth0
 	configure client <<-.
 		addr add $CIP_4/24 dev eth0
 		addr add $CIP_6/64 dev eth0
@@ -224,11 +231,13 @@ topology_nat() {
 #
 # IPv6: 2001:db8:3::/64 and 2001:db8:1::/64, with the same last numbers.
 topology_router() {
-	netns client router director lan rs1 rs2 rs3
+	netns client router director lan rs1 rs2 rs3 silent
+	UPLINK="router eth1 director eth0" DOWNLINK="silent eth0 director eth0"
+	GC_4=172.16.1.99 GC_6=2001:db8:3::99 GS_4=192.168.1.99 GS_6=2001:db8:1::99
 	CIP_4=172.16.1.254 VIP_4=192.168.1.110 DIP_4=192.168.1.1 RIP1_4=192.168.1.11 RIP2_4=192.168.1.12 RIP3_4=192.168.1.13
 	CIP_6=2001:db8:3::254 VIP_6=2001:db8:1::110 DIP_6=2001:db8:1::1 RIP1_6=2001:db8:1::11 RIP2_6=2001:db8:1::12 RIP3_6=2001:db8:1::13
 	cable client eth0 router eth0
-	bridge router eth1 director eth0 rs1 eth0 rs2 eth0 rs3 eth0
+	bridge router eth1 director eth0 rs1 eth0 rs2 eth0 rs3 eth0 silent eth0
 	configure client <<-.
 		addr add $CIP_4/24 dev eth0
 		addr add $CIP_6/64 dev eth0
@@ -296,6 +305,26 @@ topology_tun() {
 	done
 }
 
+ghosts() {
+	local client server gateway=director
+	client=$(agent mac client eth0)
+	server=$(agent mac silent eth0)
+	[ "$UPLINK" = "client eth0 director eth0" ] || gateway=router
+	configure $gateway <<-.
+		neigh add $GC_4 lladdr $client dev eth0
+		neigh add $GC_6 lladdr $client dev eth0
+	.
+	ip -n silent link set eth0 up
+	configure director <<-.
+		neigh add $GS_4 lladdr $server dev ${DOWNLINK##* }
+		neigh add $GS_6 lladdr $server dev ${DOWNLINK##* }
+	.
+}
+# shellcheck disable=SC2086 # words
+from_client() { agent send $UPLINK "$@"; }
+# shellcheck disable=SC2086
+from_server() { agent send $DOWNLINK "$@"; }
+
 # cable NS INTERFACE NS INTERFACE. The ends' numbers must differ, or the kernel
 # takes a second to notice that they are up.
 cable() {
@@ -329,7 +358,12 @@ drop_invalid() {
 	} | n director nft -f -
 }
 
-# variants COMMAND…: runs it for IPv4 and IPv6, without and with drop_invalid.
+# families COMMAND…: runs it for IPv4 and IPv6; variants: and for each without
+# and with drop_invalid.
+families() {
+	for FAMILY in 4 6; do "$@"; done
+	FAMILY=4
+}
 variants() {
 	for FAMILY in 4 6; do
 		for CONNTRACK in '' yes; do
@@ -338,6 +372,11 @@ variants() {
 	done
 	FAMILY=4 CONNTRACK=
 }
+
+# What of a capture came in, or both ways, in an order of its own: two CPUs
+# may swap packets.
+received() { agent captured "$1" "${2:-0}" "${3-}" | grep '^<' | LC_ALL=C sort; }
+packets() { agent captured "$1" "${2:-0}" "${3-}" | LC_ALL=C sort; }
 
 # The kinds of TCP packets in a capture: real stacks join and split theirs as
 # time goes, so their number and sizes mean nothing.
@@ -360,7 +399,7 @@ requests() {
 	observe connections connections
 	observe /proc/net/ip_vs_conn proc_connections
 	for host in client rs2; do
-		observe "$host's UDP" agent captured "$host" 0 " udp "
+		observe "$host's UDP" packets "$host" 0 " udp "
 		observe "$host's TCP" tcp_kinds "$host"
 	done
 }

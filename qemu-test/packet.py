@@ -14,13 +14,10 @@ TCP_FLAGS = "FSRPAUEC"
 PROTOCOLS = {1: "icmp", 6: "tcp", 17: "udp", 58: "icmp6"}
 
 
-def checksum(data, start=0):
-    if len(data) % 2:
-        data += b"\0"
-    total = start + sum(struct.unpack(f"!{len(data) // 2}H", data))
-    while total >> 16:
-        total = (total & 0xFFFF) + (total >> 16)
-    return total ^ 0xFFFF
+def checksum(data):
+    # The ones' complement sum of 16-bit words is the number's rest by 65535.
+    number = int.from_bytes(data + b"\0" * (len(data) % 2), "big")
+    return (number % 0xFFFF or (0xFFFF if number else 0)) ^ 0xFFFF
 
 
 def address(text):
@@ -133,14 +130,15 @@ def fragments(packet, size, ident=77):
 
 
 def _sum(data, src, dst, protocol, length, stored, partial):
+    if isinstance(partial, str):
+        return partial
     if partial:  # left to the device: the field holds the pseudo header's sum
         return "partial" if stored == checksum(pseudo(src, dst, protocol, length)) ^ 0xFFFF else "BADPARTIAL"
-    if len(data) < length:
-        return "cut"
     return "ok" if checksum(pseudo(src, dst, protocol, length) + data[:length]) in (0, 0xFFFF) else "BAD"
 
 
 def _upper(protocol, data, src, dst, partial):
+    """`partial`: True, False, or why there is nothing to check."""
     length = len(data)
     if protocol in (4, 41):
         return f"[{show(data, partial)}]"
@@ -157,7 +155,7 @@ def _upper(protocol, data, src, dst, partial):
         kind, code, csum, rest = struct.unpack("!BBHI", data[:8])
         name = PROTOCOLS[protocol]
         if protocol == 1:
-            right = "ok" if checksum(data) in (0, 0xFFFF) else "BAD"
+            right = partial if isinstance(partial, str) else "ok" if checksum(data) in (0, 0xFFFF) else "BAD"
         else:
             right = _sum(data, src, dst, 58, length, csum, partial)
         if (protocol == 1 and kind in (3, 4, 5, 11, 12)) or (protocol == 58 and kind < 128):
@@ -182,9 +180,11 @@ def show(packet, partial=False):
             head += " ipcsum=BAD"
         if length > len(packet):
             head += f" cut={len(packet)}/{length}"
+            partial = "cut"
         data = packet[ihl:length]
         if fragment & 0x3FFF:
             head += f" frag={(fragment & 0x1FFF) * 8}+{len(data)}" + (" more" if fragment & 0x2000 else "")
+            partial = "fragment"
             if fragment & 0x1FFF:
                 return f"{head} protocol {protocol}"
         return f"{head} {_upper(protocol, data, src, dst, partial)}"
@@ -194,12 +194,14 @@ def show(packet, partial=False):
         head = f"ip6 {socket.inet_ntop(socket.AF_INET6, src)} > {socket.inet_ntop(socket.AF_INET6, dst)} hlim={hops}"
         if length + 40 > len(packet):
             head += f" cut={len(packet)}/{length + 40}"
+            partial = "cut"
         data = packet[40 : 40 + length]
         while protocol in (0, 43, 44, 60) and len(data) >= 8:
             size = 8 if protocol == 44 else 8 + data[1] * 8
             if protocol == 44:
                 offset, = struct.unpack("!H", data[2:4])
                 head += f" frag={offset & ~7}+{len(data) - 8}" + (" more" if offset & 1 else "")
+                partial = "fragment"
                 if offset & ~7:
                     return f"{head} protocol {data[0]}"
             else:

@@ -1,0 +1,47 @@
+# Connections end when their time is over, and take their counts with them;
+# one in use stays.
+expiry() {
+	topology nat
+	vs --set 3 2 3
+	vs -A -t "$VIPB:80" -s rr
+	vs -A -u "$VIPB:80" -s rr
+	for p in t u; do
+		vs -a -$p "$VIPB:80" -r "$RIPB1:80" -m
+		vs -a -$p "$VIPB:80" -r "$RIPB2:80" -m
+	done
+	agent hold client open tcp "$VIP" 80 4 >/dev/null
+	agent hold client used tcp "$VIP" 80 2 >/dev/null
+	agent hold client asked udp "$VIP" 80 1 >/dev/null
+	expect "rs1 rs2 rs1 rs2" get udp "$VIP" 80 4
+	served 11
+	observe "IPv$FAMILY: all" counted
+	in_use() { # asks on until only those asked are left
+		agent use used1 >/dev/null && agent use used2 >/dev/null && agent use asked1 >/dev/null &&
+			[ "$(count)" = 3 ]
+	}
+	wait_for in_use
+	observe "IPv$FAMILY: those in use" listing
+	observe "IPv$FAMILY: those in use" connections
+	gone() { [ "$(count)" = 0 ]; }
+	wait_for gone
+	observe "IPv$FAMILY: none" listing
+	observe "IPv$FAMILY: begun again" agent use asked1
+	observe "IPv$FAMILY: begun again" connections
+}
+count() { nsenter --net=/run/netns/director tail -n +2 /proc/net/ip_vs_conn | wc -l; }
+# Which of those closed are how far is a matter of moments.
+counted() { nsenter --net=/run/netns/director ipvsadm -Ln | awk '$1 == "->" && $5 ~ /^[0-9]/ { print $2, $5 + $6 }'; }
+families expiry
+
+# How long each state may take, by what is left of it.
+FAMILY=4
+topology nat
+vs --set 111 55 77
+for p in t u; do
+	vs -A -$p "$VIPB:80" -s rr
+	vs -a -$p "$VIPB:80" -r "$GSB:80" -m
+done
+agent sequences "$UPLINK" "$DOWNLINK" "$GC" "$VIP" "$GS" 3 "S A FA R" "SA A FA R" >/dev/null
+from_client "ip('$GC', '$VIP', udp(5001, 80))"
+served 100
+observe "timeouts" agent timeouts director 2 10 30 55 60 77 111 120

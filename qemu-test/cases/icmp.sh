@@ -1,0 +1,71 @@
+# ICMP errors find their connection and are translated: a real server's and
+# a router's about requests, a client's and a router's about replies.
+errors() { # OPTION
+	local four=$((FAMILY == 4)) port=80 rs_port=80 rip_seen=$VIP way code rest request reply
+	[ "$1" != -m ] || { rs_port=8080 rip_seen=$GS; }
+	# Types of port unreachable, too big and time exceeded
+	if [ "$four" = 1 ]; then
+		codes=("3, 3" "3, 4" "11, 0" "12, 0" "4, 0" "5, 1")
+		router=${GC%.*}.77 inner=${GS%.*}.77
+	else
+		codes=("1, 4" "2, 0" "3, 0" "4, 1" "1, 0" "127, 0")
+		router=${GC%:*}:77 inner=${GS%:*}:77
+	fi
+	for p in t u; do
+		vs -A -$p "$VIPB:80" -s rr
+		vs -a -$p "$VIPB:80" -r "$GSB:$rs_port" "$1"
+	done
+	agent capture client client eth0
+	agent capture silent silent eth0
+	# A connection of each protocol; its packets as each side knows them
+	from_client "ip('$GC', '$VIP', udp(5000, 80, b'question'))" "ip('$GC', '$VIP', tcp(5001, 80, 'S'))"
+	agent captured silent 2 "$rip_seen" >/dev/null
+
+	for upper in "udp(5000, 80, b'question')" "tcp(5001, 80, 'A', b'some data')"; do
+		to_server=${upper/80/$rs_port}
+		for code in "${codes[@]}"; do
+			rest=1400
+			request="ip('$GC', '$rip_seen', $to_server, ttl=60)"
+			reply="ip('$VIP', '$GC', ${upper/500?, 80/80, ${upper:4:4}}, ttl=60)"
+			# About the request: from the real server, and from a router before it
+			from_server "ip('$GS', '$GC', icmp($code, $request, $rest))" "ip('$inner', '$GC', icmp($code, $request, $rest))"
+			# About the reply: from the client, and from a router before it
+			from_client "ip('$GC', '$VIP', icmp($code, $reply, $rest))" "ip('$router', '$VIP', icmp($code, $reply, $rest))"
+		done
+		# Cut to the least that a router must quote, and less
+		from_client "ip('$GC', '$VIP', icmp(${codes[0]}, $reply[:28]))" "ip('$GC', '$VIP', icmp(${codes[0]}, $reply[:27]))" \
+			"ip('$GC', '$VIP', icmp(${codes[0]}, $reply[:48]))" "ip('$GC', '$VIP', icmp(${codes[0]}, $reply[:20]))" \
+			"ip('$GC', '$VIP', icmp(${codes[0]}, b''))"
+		# About a connection that there is not, and one more inside
+		from_client "ip('$GC', '$VIP', icmp(${codes[0]}, ${reply/500/700}))"
+		from_client "ip('$GC', '$VIP', icmp(${codes[0]}, ip('$VIP', '$GC', icmp(${codes[0]}, $request))))"
+		# With a wrong checksum
+		from_client "ip('$GC', '$VIP', icmp(${codes[0]}, $reply, csum=1))"
+		from_server "ip('$GS', '$GC', icmp(${codes[0]}, $request, csum=1))"
+	done
+	from_client "ip('$GC', '$VIP', udp(5009, 80, b'last'))"
+	agent captured silent 1 "5009 > $rs_port" >/dev/null
+	observe "IPv$FAMILY $1, at the client" received client
+	observe "IPv$FAMILY $1, at the server" received silent
+	served 3
+	observe connections connections
+}
+nat() { topology nat; errors -m; }
+dr() { topology dr; errors -g; }
+tun() { topology tun; errors -i; }
+families nat
+families dr
+families tun
+
+# A real server that has no such port says so by itself.
+closed_port() {
+	topology nat
+	for p in t u; do
+		vs -A -$p "$VIPB:80" -s rr
+		vs -a -$p "$VIPB:80" -r "$RIPB1:9" -m
+	done
+	observe "closed, tcp" get tcp "$VIP" 80
+	observe "closed, udp" get udp "$VIP" 80
+	served 2
+}
+variants closed_port

@@ -1,0 +1,55 @@
+# Real servers on the director itself, and clients on it (LOCAL_OUT).
+local_server() {
+	topology nat
+	agent serve director local 80 8080
+	for p in t u; do
+		vs -A -$p "$VIPB:80" -s rr
+		vs -a -$p "$VIPB:80" -r "$DIPB:8080" -m
+		vs -a -$p "$VIPB:80" -r "$RIPB1:8080" -m
+		vs -A -$p "$VIPB:8080" -s rr
+		vs -a -$p "$VIPB:8080" -r "$DIPB:8080" -g
+	done
+	agent capture client client eth0
+	agent capture rs1 rs1 eth0
+	for proto in tcp udp; do
+		observe "$proto" get $proto "$VIP" 80 4 who
+		observe "$proto" get $proto "$VIP" 8080 2 who
+	done
+	served 12
+	for proto in tcp udp; do
+		observe "from the director, $proto" agent get director $proto "$VIP" 80 4 who 2
+		observe "from the director, $proto" agent get director $proto "$VIP" 8080 2 who 1
+	done
+	served 16
+	agent source "$DIP"
+	for proto in tcp udp; do
+		observe "from the director's inner address, $proto" agent get director $proto "$VIP" 80 4 who 2
+	done
+	observe listing listing
+	observe connections connections
+	observe counts counts -u "$VIPB:80"
+	observe "client's TCP" tcp_kinds client
+	observe "rs1's TCP" tcp_kinds rs1
+	observe "rs1's UDP" packets rs1 0 " udp "
+}
+variants local_server
+
+direct_client() { # OPTION
+	vs -A -t "$VIPB:80" -s rr
+	vs -A -u "$VIPB:80" -s rr
+	for rip in "$RIPB1" "$RIPB2"; do
+		vs -a -t "$VIPB:80" -r "$rip:80" "$1"
+		vs -a -u "$VIPB:80" -r "$rip:80" "$1"
+	done
+	agent source "$DIP"
+	for proto in tcp udp; do
+		observe "from the director by $1, $proto" agent get director $proto "$VIP" 80 4 who 2
+	done
+	served 8
+	observe listing listing
+	observe connections connections
+}
+by_dr() { topology dr; direct_client -g; }
+by_tun() { topology tun; direct_client -i; }
+families by_dr
+families by_tun

@@ -1,0 +1,60 @@
+# Who is chosen: rr, wrr and wlc, with weights, changes of them, connections
+# that stay open, and nobody left.
+FAMILY=4
+topology nat
+PORT=8080
+service() { # SCHEDULER WEIGHT…
+	vs -C
+	vs -A -t "$VIPB:80" -s "$1"
+	vs -a -t "$VIPB:80" -r "$RIPB1:$PORT" -m -w "$2"
+	vs -a -t "$VIPB:80" -r "$RIPB2:$PORT" -m -w "$3"
+	vs -a -t "$VIPB:80" -r "$RIPB3:$PORT" -m -w "$4"
+}
+weigh() { vs -e -t "$VIPB:80" -r "$1:$PORT" -m -w "$2"; }
+
+for weights in "1 1 1" "5 1 0" "0 0 7"; do
+	service rr $weights
+	observe "rr $weights" get tcp "$VIP" 80 7
+done
+served 7
+
+for weights in "1 1 1" "1 2 4" "6 4 2" "0 3 0" "5 0 3"; do
+	service wrr $weights
+	observe "wrr $weights" get tcp "$VIP" 80 14
+done
+weigh "$RIPB2" 2
+observe "wrr, rs2 to 2" get tcp "$VIP" 80 9
+weigh "$RIPB1" 1
+observe "wrr, rs1 to 1" get tcp "$VIP" 80 9
+vs -d -t "$VIPB:80" -r "$RIPB3:$PORT"
+observe "wrr, without rs3" get tcp "$VIP" 80 6
+vs -a -t "$VIPB:80" -r "$RIPB3:$PORT" -m -w 3
+observe "wrr, with rs3" get tcp "$VIP" 80 9
+vs -E -t "$VIPB:80" -s rr
+observe "now rr" get tcp "$VIP" 80 6
+
+# Other ports: dests that come back would bring their connections along.
+for i in 1 2 3; do agent serve rs$i rs$i 81 82 83 84; done
+PORT=80
+for weights in "1 1 1" "1 2 4" "3 0 1"; do
+	PORT=$((PORT + 1))
+	service wlc $weights
+	observe "wlc $weights" agent hold client "${weights// /}-" tcp "$VIP" 80 10
+done
+observe "wlc, open" listing
+inactive() { [ "$(vs -Ln | awk '$1 == "->" { n += $6 } END { print n }')" = "$1" ]; }
+agent close '301-[1-4]'
+wait_for inactive 4
+observe "wlc, four closed" listing
+observe "wlc, four closed" agent hold client more tcp "$VIP" 80 7
+weigh "$RIPB2" 9
+observe "wlc, rs2 to 9" agent hold client most tcp "$VIP" 80 7
+observe "wlc, in the end" listing
+
+PORT=84
+service rr 0 0 0
+observe "nobody, tcp" get tcp "$VIP" 80 1
+vs -A -u "$VIPB:80" -s wlc
+observe "nobody, udp" get udp "$VIP" 80 1
+vs -a -u "$VIPB:80" -r "$RIPB1:80" -m
+observe "somebody, udp" get udp "$VIP" 80 1

@@ -1,0 +1,33 @@
+# The state of a connection after every sequence of packets up to some length:
+# each kind of segment, from both sides under NAT, from the client alone under
+# DR. The states of all are read at once, from -Lnc and the dests' counts.
+states() { # OPTION LENGTH CLIENT'S SERVER'S
+	local many
+	vs -A -t "$VIPB:80" -s rr
+	vs -a -t "$VIPB:80" -r "$GSB:80" "$1"
+	many=$(agent sequences "$UPLINK" "$DOWNLINK" "$GC" "$VIP" "$GS" "$2" "$3" "${4-}")
+	served "$many"
+	observe "IPv$FAMILY $1: $many sequences" agent states director
+	observe "IPv$FAMILY $1: counts" listing
+}
+nat() { topology nat; states -m 3 "S A FA R" "SA A FA R"; }
+dr() { topology dr; states -g 4 "S A FA R SA"; }
+families nat
+FAMILY=4
+dr
+
+# What cannot begin a connection, begins none.
+topology nat
+vs -A -t "$VIPB:80" -s rr
+vs -a -t "$VIPB:80" -r "$GSB:80" -m
+agent capture client client eth0
+agent capture silent silent eth0
+port=5000
+for flags in A SA FA R F P SF SR SFRPAU ""; do
+	from_client "ip('$GC', '$VIP', tcp($((port++)), 80, '$flags', b'data'))"
+done
+from_client "ip('$GC', '$VIP', tcp(5099, 80, 'S'))"
+agent captured silent 1 "5099 > 80" >/dev/null
+observe "first packets, at the server" received silent
+observe "first packets, at the client" received client
+observe "first packets" connections
