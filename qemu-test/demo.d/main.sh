@@ -13,6 +13,7 @@ load_module() {
 	local taint module
 	modprobe ip_vs || wrong "modprobe ip_vs failed"
 	taint=$(</sys/module/ip_vs/taint)
+	# shellcheck disable=SC2153 # The runner sets it.
 	case $MODULE$taint in
 	rust*O*) module="the Rust ip_vs (out-of-tree)" ;;
 	rust*) wrong "the in-tree ip_vs was loaded, not ours" ;;

@@ -289,7 +289,8 @@ check_counters() {
 	[ "$LAB" = router ] || return
 	requests=$(($(forwarded router1) - start_forwarded[0]))
 	replies=$(($(forwarded router2) - start_forwarded[1]))
-	echo "router1 forwarded $requests packets, router2 $replies"
+	note "router1 forwarded $requests packets to the director, router2 $replies from the real servers"
+	tell "note|$family: router1 forwarded $requests packets to the director, router2 $replies from the real servers"
 	must 'packets forwarded by router1 are those counted' "$requests" = "$counted"
 	must 'packets forwarded by router2' "$replies" -ge 50
 }
