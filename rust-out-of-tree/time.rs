@@ -13,5 +13,5 @@ pub(crate) const HZ: usize = bindings::CONFIG_HZ as usize;
 #[inline(always)]
 pub(crate) fn jiffies() -> usize {
     // SAFETY: `jiffies` is a word that the kernel updates whole; reading it is always fine.
-    unsafe { (&raw const bindings::jiffies).read_volatile() as usize }
+    unsafe { (&raw const bindings::jiffies).read_volatile() }
 }

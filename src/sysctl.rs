@@ -19,8 +19,6 @@ pub(crate) struct Sysctl {
     snat_reroute: Atomic<i32>,
     /// Tunnels obey the path MTU.
     pmtu_disc: Atomic<i32>,
-    /// A dest's packet without conn is answered by an ICMP error.
-    nat_icmp_send: Atomic<i32>,
 }
 
 impl Sysctl {
@@ -32,7 +30,6 @@ impl Sysctl {
             sloppy_tcp: Atomic::new(0),
             snat_reroute: Atomic::new(1),
             pmtu_disc: Atomic::new(1),
-            nat_icmp_send: Atomic::new(0),
         }
     }
 
@@ -59,10 +56,5 @@ impl Sysctl {
     #[inline(always)]
     pub(crate) fn pmtu_disc(&self) -> bool {
         self.pmtu_disc.read_once() != 0
-    }
-
-    #[inline(always)]
-    pub(crate) fn nat_icmp_send(&self) -> bool {
-        self.nat_icmp_send.read_once() != 0
     }
 }

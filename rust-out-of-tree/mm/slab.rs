@@ -42,7 +42,7 @@ impl<T: Object> Cache<T> {
         // SAFETY: `name` is a static C string; size and alignment are those of a Rust type.
         let cache = unsafe {
             bindings::oot_kmem_cache_create(
-                name.as_ptr().cast(),
+                name.as_char_ptr(),
                 RcuArc::<T>::SIZE as u32,
                 align_of::<Inner<T>>() as u32,
             )

@@ -98,13 +98,12 @@ pub(crate) fn route6(
     if want_source {
         // SAFETY: Reads a union of plain bytes.
         let unspecified = *unsafe { flow.saddr.in6_u.u6_addr8.as_ref() } == [0; 16];
-        // SAFETY: The route is live and `flow` a local.
-        if unspecified
-            && unsafe {
-                bindings::oot_ip6_get_saddr(net.as_raw(), dst.as_ref().as_raw(), &mut flow)
-            } < 0
-        {
-            return Err(EHOSTUNREACH);
+        if unspecified {
+            let dst = dst.as_ref().as_raw();
+            // SAFETY: The route is live and `flow` a local.
+            if unsafe { bindings::oot_ip6_get_saddr(net.as_raw(), dst, &mut flow) } < 0 {
+                return Err(EHOSTUNREACH);
+            }
         }
         if transform {
             // SAFETY: `xfrm_lookup()` takes over the reference and gives one, or an error.

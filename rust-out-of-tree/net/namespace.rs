@@ -63,11 +63,6 @@ impl Net {
     pub(in crate::oot) fn as_raw(&self) -> *mut bindings::net {
         self.0.get()
     }
-
-    /// Whether it is the first one, which the system booted with.
-    pub(crate) fn is_init(&self) -> bool {
-        core::ptr::eq(self.as_raw(), &raw mut bindings::init_net)
-    }
 }
 
 /// The number under which namespaces keep a [`Pernet`]'s values, and what these share.

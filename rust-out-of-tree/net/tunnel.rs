@@ -34,7 +34,7 @@ pub(crate) fn start(skb: &mut SkBuff, outer: Pf, protocol: u8) -> Result {
         Pf::Inet6 => bindings::SKB_GSO_IPXIP6,
     };
     // SAFETY: The packet is ours to change.
-    to_result(unsafe { bindings::iptunnel_handle_offloads(skb.as_raw(), gso_type as i32) })?;
+    to_result(unsafe { bindings::iptunnel_handle_offloads(skb.as_raw(), gso_type) })?;
     // SAFETY: As above.
     unsafe { bindings::oot_skb_set_inner_headers(skb.as_raw(), protocol) };
     Ok(())

@@ -145,11 +145,6 @@ impl<T: Object> RcuArc<T> {
             _owns: PhantomData,
         }
     }
-
-    /// Whether both are the same object.
-    pub(crate) fn ptr_eq(&self, other: &Self) -> bool {
-        self.ptr == other.ptr
-    }
 }
 
 impl<T: Object> Deref for RcuArc<T> {
@@ -237,11 +232,6 @@ impl<'g, T: Object> RcuRef<'g, T> {
                 Err(now) => old = now,
             }
         }
-    }
-
-    /// Whether both are the same object.
-    pub(crate) fn ptr_eq(self, other: Self) -> bool {
-        core::ptr::eq(self.0, other.0)
     }
 }
 

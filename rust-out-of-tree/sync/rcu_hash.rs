@@ -105,11 +105,6 @@ impl<T: Object> Linked<T> {
         }? E)
     }
 
-    /// Whether it is in its table now.
-    pub(crate) fn is_linked(&self) -> bool {
-        self.state.read_once() != OUT
-    }
-
     /// Takes the entry out of the table that it is in; see [`RcuHash::remove`].
     pub(crate) fn unlink(entry: RcuRef<'_, Self>, guard: &rcu::Guard) -> Option<RcuArc<Self>> {
         // SAFETY: Once set, it is a table that lives until a grace period after it was emptied.
@@ -601,7 +596,7 @@ impl Buckets {
                 if link.index == 0
                     && here.is_after(cursor)
                     && (start..=last).contains(&here.hash)
-                    && least.map_or(true, |least| least.is_after(here))
+                    && least.is_none_or(|least| least.is_after(here))
                 {
                     least = Some(here);
                 }

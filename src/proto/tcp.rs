@@ -2,4 +2,5 @@
 
 //! TCP.
 
+#[allow(dead_code)]
 pub(crate) mod states;

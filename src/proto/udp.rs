@@ -2,4 +2,5 @@
 
 //! UDP.
 
+#[allow(dead_code)]
 pub(crate) mod states;

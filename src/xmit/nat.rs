@@ -153,7 +153,9 @@ pub(crate) fn rewrite(
         Proto::Tcp => size_of::<tcp::Header>(),
         Proto::Udp => size_of::<udp::Header>(),
     };
-    let bytes = skb.writable(packet.transport.checked_add(len as u32)?).ok()?;
+    let bytes = skb
+        .writable(packet.transport.checked_add(len as u32)?)
+        .ok()?;
     let (network, transport) = bytes.split_at_mut_checked(packet.transport as usize)?;
     rewrite_network(packet.family, &change, network)?;
     match conn.proto {
@@ -267,8 +269,13 @@ fn sum_udp(conn: &Conn, packet: &Packet, end: End, skb: &mut Skb) -> Option<()> 
         .add_pseudo(packet.family, saddr, daddr, conn.proto as u8, len)
         .checksum()
         .mangled();
-    let end = packet.transport.checked_add(size_of::<udp::Header>() as u32)?;
-    let bytes = skb.writable(end).ok()?.get_mut(packet.transport as usize..)?;
+    let end = packet
+        .transport
+        .checked_add(size_of::<udp::Header>() as u32)?;
+    let bytes = skb
+        .writable(end)
+        .ok()?
+        .get_mut(packet.transport as usize..)?;
     let (header, _) = udp::Header::mut_from_prefix(bytes).ok()?;
     header.check = check;
     skb.set_ip_summed(IpSummed::Unnecessary);
