@@ -1,6 +1,7 @@
 # SPDX-License-Identifier: GPL-2.0
-"""trace.py DIR: what trace.rs wrote down in DIR/trace, packet by packet and
-function by function, as DIR/trace.json; the calls below the hooks as DIR/*.calls.
+"""trace.py DIR [MODULE.ko]: what trace.rs wrote down in DIR/trace, packet by packet
+and function by function, as DIR/trace.json; the calls below the hooks as DIR/*.calls.
+With a module that has debugging information, inlined functions are told apart.
 
 IPVS's own share is what runs below a netfilter hook of the module, less what
 runs below it once the packet is handed back to the stack (LOCAL_OUT and
@@ -11,10 +12,12 @@ import bisect
 import collections
 import json
 import pathlib
+import re
 import struct
 import subprocess
 import sys
 
+CHECKOUT = str(pathlib.Path(__file__).resolve().parents[2]) + "/"
 LINE = 64
 PAGE = 4096
 
@@ -22,8 +25,10 @@ PREFIXES = {0x26, 0x2E, 0x36, 0x3E, 0x64, 0x65, 0x66, 0x67, 0xF0, 0xF2, 0xF3}
 # Where the module gives the packet back.
 HAND_BACK = {"nf_hook_slow", "ip_output", "ip6_output", "ip_local_out", "ip6_local_out", "dst_output"}
 LOCKS = ("_raw_spin_lock", "_raw_spin_trylock", "_raw_read_lock", "_raw_write_lock", "mutex_lock", "mutex_trylock")
-# What these write is the packet's, or private to a CPU.
-PRIVATE = ("__rcu_read", "pskb_expand_head", "skb_", "__skb_", "kmem_cache_", "kmalloc_", "__kmalloc", "kfree", "__slab", "__pcs_")
+# What these write lies beside what is the packet's; what those write is private
+# to a CPU or a task.
+PACKETS = ("pskb_expand_head", "skb_", "__skb_")
+PRIVATE = ("__rcu_read", "kmem_cache_", "kmalloc_", "__kmalloc", "kfree")
 OUTSIDE, OWN, BACK = range(3)
 
 
@@ -37,23 +42,61 @@ class Symbols:
                     found.append((int(address, 16), name, bool(module) and module[0] == "[ip_vs]"))
         found.sort(key=lambda f: f[0])
         self.starts = [f[0] for f in found]
-        names = demangle([f[1] for f in found])
-        self.functions = [(name, ours) for name, (_, _, ours) in zip(names, found)]
+        self.names = [f[1] for f in found]
+        self.ours = [f[2] for f in found]
+        self.readable = [short(name) for name in demangle(self.names)]
 
     def at(self, address):
-        """The function's (name, is the module's, start)."""
-        i = bisect.bisect_right(self.starts, address) - 1
-        return (*self.functions[i], self.starts[i])
+        """The function's index."""
+        return bisect.bisect_right(self.starts, address) - 1
 
 
 def demangle(names):
     text = subprocess.run(["c++filt", "-i"], input="\n".join(names), capture_output=True, text=True, check=True)
-    return [strip(n) for n in text.stdout.splitlines()]
+    return text.stdout.splitlines()
 
 
-def strip(name):
-    """Rust's names without crate hashes and `<Type as Trait>` noise of core."""
-    return name.split(".llvm.")[0]
+def short(name):
+    """A Rust path without the crate's name and without generic arguments."""
+    name = name.split(".llvm.")[0].replace("ip_vs::", "")
+    while (shorter := re.sub(r"::<[^<>]*>", "", name)) != name:
+        name = shorter
+    return re.sub(r"^<(&mut |&)?([^<>]+?)(<[^<>]*>)?( as [^<>]+(<[^<>]*>)?)?>", r"\2", name)
+
+
+class Inlined:
+    """Which functions of the checkout an instruction of the module stands for,
+    from the outermost to the innermost."""
+
+    def __init__(self, module):
+        self.module = module
+        self.starts = {}
+        table = subprocess.run(["objdump", "-t", module], capture_output=True, text=True, check=True).stdout
+        for line in table.splitlines():
+            fields = line.split()
+            if ".text" in fields and " F " in line:
+                self.starts[fields[-1]] = int(fields[0], 16)
+
+    def resolve(self, insns, symbols):
+        at = {}
+        for insn in insns:
+            i = symbols.at(insn.address)
+            start = self.starts.get(symbols.names[i])
+            if start is not None:
+                at[start + insn.address - symbols.starts[i]] = insn
+        text = subprocess.run(["addr2line", "-a", "-i", "-f", "-C", "-j", ".text", "-e", self.module],
+                              input="\n".join(map(hex, at)), capture_output=True, text=True, check=True).stdout
+        frames, insn = [], None
+        for line in text.splitlines():
+            if line.startswith("0x"):
+                insn, frames, name = at[int(line, 16)], [], None
+            elif name is None:
+                name = line
+            else:
+                if line.startswith(CHECKOUT):
+                    frames.append(short(name))
+                    insn.chain = tuple(reversed(frames))
+                name = None
 
 
 class Insn:
@@ -61,8 +104,10 @@ class Insn:
 
     def __init__(self, address, code, symbols):
         self.address = address
-        self.name, self.ours, start = symbols.at(address)
-        self.entry = address == start
+        at = symbols.at(address)
+        self.name, self.ours = symbols.readable[at], symbols.ours[at]
+        self.chain = (self.name,)
+        self.entry = address == symbols.starts[at]
         i, prefixes = 0, set()
         while i < len(code) and code[i] in PREFIXES:
             prefixes.add(code[i])
@@ -79,8 +124,14 @@ class Insn:
             modrm == 0xAB or modrm == 0xBA and code[i + 2] >> 3 & 7 == 5)
 
 
-def windows(path, symbol_paths):
+def windows(path, symbol_paths, inlined):
     """Yields, of every window, the list of (Insn, reads, writes)."""
+
+    def ready():
+        if inlined:
+            inlined.resolve([i for i in insns.values() if i.ours], symbols)
+        return steps
+
     with open(path, "rb") as file:
         data = file.read()
     steps, insns, code, window = [], {}, {}, -1
@@ -109,17 +160,17 @@ def windows(path, symbol_paths):
             i += 1 + length
         else:  # m
             if window >= 0:
-                yield steps
+                yield ready()
             window += 1
             steps, insns = [], {}
             symbols = Symbols(symbol_paths[window])
     if window >= 0:
-        yield steps
+        yield ready()
 
 
 def phases(steps):
     """Yields (phase, Insn, reads, writes, callers), following calls and returns."""
-    stack = [[0, None, OUTSIDE]]  # where the return address lies, function, phase
+    stack = [[0, None, OUTSIDE, None]]  # where the return address lies, function, phase, last instruction
     for insn, reads, writes in steps:
         top = stack[-1]
         if top[1] != insn.name:
@@ -128,9 +179,10 @@ def phases(steps):
                 top[2] = OWN
             elif top[2] == OWN and insn.name in HAND_BACK:
                 top[2] = BACK
+        top[3] = insn
         yield top[2], insn, reads, writes, stack
         if insn.call and writes:
-            stack.append([writes[-1], None, top[2]])
+            stack.append([writes[-1], None, top[2], None])
         elif insn.ret and reads:
             for depth in range(len(stack) - 1, 0, -1):
                 if stack[depth][0] == reads[-1]:
@@ -146,7 +198,7 @@ def packets_of(steps):
             current = []
             packets.append(current)
         if current is not None:
-            calls = tuple(f[1] for f in stack if f[2] == OWN) if phase == OWN else ()
+            calls = tuple(name for f in stack if f[2] == OWN for name in f[3].chain) if phase == OWN else ()
             current.append((phase, insn, writes, calls))
     # The first ones warm up, the last one runs into the generator's end, and
     # those that an interrupt came into are not like the others.
@@ -165,14 +217,15 @@ def lines_written(packets, percpu_chunks):
     for packet in packets:
         theirs = {w // PAGE for phase, _, writes, _ in packet if phase != OWN for w in writes}
         for _, _, writes, calls in packet:
-            if any(c.startswith(PRIVATE) for c in calls):
+            if writes and any(c.startswith(PACKETS) for c in calls):
                 theirs.update(w // PAGE for w in writes)
         written = collections.defaultdict(set)
-        for phase, insn, writes, _ in packet:
+        for phase, insn, writes, calls in packet:
             for w in writes if phase == OWN else ():
                 if w // PAGE not in stack and w // PAGE not in theirs and \
-                        not any(first <= w < last for first, last in percpu_chunks):
-                    written[w // LINE].add(insn.name)
+                        not any(first <= w < last for first, last in percpu_chunks) and \
+                        not any(c.startswith(PRIVATE) for c in calls):
+                    written[w // LINE].add(insn.chain[-1])
         for line, names in written.items():
             lines[line][0] += 1
             lines[line][1] |= names
@@ -200,9 +253,9 @@ def analyse(packets, percpu_chunks):
         "packets": n,
         "total": round(sum(map(len, packets)) / n, 1),
         "own": round(len(own) / n, 1),
-        "functions": means(insn.name for insn, _ in own),
-        "atomics": means(insn.name for insn, _ in own if insn.atomic),
-        "locks": means(insn.name for insn, _ in own
+        "functions": means(insn.chain[-1] for insn, _ in own),
+        "atomics": means(insn.chain[-1] for insn, _ in own if insn.atomic),
+        "locks": means(insn.chain[-1] for insn, _ in own
                        if insn.atomic and (insn.bit_lock or insn.name.startswith(LOCKS))),
         "lines": lines_written(packets, percpu_chunks),
     }, {path: count / n for path, count in tree.items()}
@@ -222,12 +275,13 @@ def draw(tree):
     return "\n".join(["   below     by", "      it itself", *walk(())]) + "\n"
 
 
-def main(directory):
+def main(directory, module=None):
     rows = [line.split() for line in (directory / "results").read_text().splitlines() if line.startswith("row ")]
     names = [row[1] for row in rows if row[2] != "failed"]
     files = directory / "files"
     result = {}
-    for name, steps in zip(names, windows(directory / "trace", [files / f"{n}.symbols" for n in names])):
+    inlined = module and Inlined(module)
+    for name, steps in zip(names, windows(directory / "trace", [files / f"{n}.symbols" for n in names], inlined)):
         chunks = [[int(a, 16) for a in line.split()[0].split("-")]
                   for line in (files / f"{name}.vmalloc").read_text().splitlines() if "pcpu" in line]
         result[name], tree = analyse(packets_of(steps), chunks)
@@ -236,4 +290,4 @@ def main(directory):
 
 
 if __name__ == "__main__":
-    main(pathlib.Path(sys.argv[1]))
+    main(pathlib.Path(sys.argv[1]), *sys.argv[2:])

@@ -20,6 +20,7 @@ traced() { # METHOD FAMILY PROTO CASE
 	grep pcpu /proc/vmallocinfo >"$OUT/$3$2-$1-$4.vmalloc" || true
 }
 
+sysctl -qw kernel.kptr_restrict=1 # real addresses for root
 lab
 for proto in udp tcp; do
 	for method in dr nat; do

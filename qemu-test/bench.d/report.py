@@ -1,0 +1,224 @@
+# SPDX-License-Identifier: GPL-2.0
+"""report.py DIR: the benchmark's figures in DIR as a table (on stdout and
+table.txt), results.json and packets.svg; exits with 1 if a target is missed."""
+
+import json
+import pathlib
+import sys
+
+MODULES = ("c", "rust")
+# The figures that the targets were set by, of C, with pktgen's packets.
+RECIPE_OWN = {"dr": 2849, "nat": 3131}
+BYTES = 256
+WAYS = {
+    "nic": "packets as a network card delivers them (pktgen with !SHARED)",
+    "pktgen": "packets that pktgen keeps a reference on: the stack clones each, the first writer copies it",
+}
+
+
+def rows(path):
+    """The `row NAME VALUE` lines of a guest; failed ones as None."""
+    found = {}
+    if path.exists():
+        for line in path.read_text().splitlines():
+            if line.startswith("row "):
+                _, name, value = line.split()
+                found[name] = None if value == "failed" else float(value)
+    return found
+
+
+def load(directory):
+    data = {}
+    for module in MODULES:
+        here = directory / module
+        trace = here / "trace" / "trace.json"
+        data[module] = {
+            "packets": {way: rows(here / f"packets-{way}" / "results") for way in WAYS},
+            "memory": rows(here / "memory" / "results"),
+            "trace": json.loads(trace.read_text()) if trace.exists() else {},
+        }
+    return data
+
+
+def number(value, form="{:,.0f}"):
+    return "-" if value is None else form.format(value)
+
+
+def ratio(c, rust):
+    return f"{rust / c:.2f}" if c and rust is not None else "-"
+
+
+def table(title, header, lines):
+    """Columns as wide as they need; the first to the left."""
+    out = ["", title, ""]
+    cells = [header, *lines]
+    widths = [max(len(row[i]) for row in cells) for i in range(len(header))]
+    for row in cells:
+        out.append("  ".join(c.ljust(w) if i == 0 else c.rjust(w) for i, (c, w) in enumerate(zip(row, widths))).rstrip())
+    return out
+
+
+def over(figures, name):
+    """A case over the floor of its protocol and family."""
+    value, floor = figures.get(name), figures.get(name.split("-")[0] + "-floor")
+    return None if value is None or floor is None else value - floor
+
+
+def own(figures, method, kind="udp4"):
+    """IPVS's own share: dropped at output less dropped at input."""
+    last, first = (figures.get(f"{kind}-{method}-drop-{hook}") for hook in ("output", "input"))
+    return None if last is None or first is None else last - first
+
+
+def packets(data, way):
+    c, rust = (data[m]["packets"][way] for m in MODULES)
+    names = [n for n in dict.fromkeys([*c, *rust])]
+    if not names:
+        return []
+    out = table(f"Instructions a packet: {WAYS[way]}", ["case", "C", "Rust", "ratio", "over floor: C", "Rust", "ratio"], [
+        [n, number(c.get(n)), number(rust.get(n)), ratio(c.get(n), rust.get(n)),
+         number(over(c, n)), number(over(rust, n)), ratio(over(c, n), over(rust, n))]
+        for n in names if "-drop-" not in n])
+    hooks = ("prerouting", "input", "output", "postrouting")
+    lines = []
+    for kind in ("udp4", "tcp4", "udp6", "tcp6"):
+        for method in ("dr", "nat"):
+            for module, figures in zip(MODULES, (c, rust)):
+                values = [figures.get(f"{kind}-{method}-drop-{h}") for h in hooks]
+                if any(v is not None for v in values):
+                    lines.append([f"{kind} {method} {module}", number(figures.get(f"{kind}-floor")), *map(number, values),
+                                  number(figures.get(f"{kind}-{method}-established")), number(own(figures, method, kind))])
+    if lines:
+        out += table("An established packet dropped at", ["", "ingress", *hooks, "not at all", "own share"], lines)
+    return out
+
+
+def memory(data):
+    c, rust = (data[m]["memory"] for m in MODULES)
+    if not c and not rust:
+        return []
+    lines = [[n.removeprefix("memory-"), number(c.get(n), "{:,.1f}"), number(rust.get(n), "{:,.1f}"), ratio(c.get(n), rust.get(n))]
+             for n in dict.fromkeys([*c, *rust]) if n.startswith("memory-") and "objects" not in n]
+    out = table("Bytes a connection at 1,000,000", ["", "C", "Rust", "ratio"], lines)
+    lines = []
+    for method in ("dr", "nat"):
+        for size in ("1k", "1m"):
+            name = f"lookup-{method}-{size}"
+            shares = [f[f"{name}-output"] - f[f"{name}-input"] if f.get(f"{name}-output") else None for f in (c, rust)]
+            lines.append([f"{method}, {size}", *map(number, shares), ratio(*shares),
+                          number(c.get(f"{name}-all")), number(rust.get(f"{name}-all"))])
+    out += table("Established packets at random over the connections: own share, whole path",
+                 ["", "C", "Rust", "ratio", "path: C", "Rust"], lines)
+    return out
+
+
+def where(data):
+    c, rust = (data[m]["trace"] for m in MODULES)
+    if not c and not rust:
+        return []
+    lines = []
+    for name in dict.fromkeys([*c, *rust]):
+        values = []
+        for trace in (c.get(name), rust.get(name)):
+            if trace is None:
+                values += [None] * 5
+            else:
+                values += [trace["own"], sum(trace["atomics"].values()), sum(trace["locks"].values()),
+                           trace["lines"]["shared"], trace["lines"]["own"]]
+        lines.append([name, *(number(v, "{:,.0f}" if i % 5 == 0 else "{:.1f}") for i, v in enumerate(values))])
+    columns = ["instructions", "atomics", "locks", "lines: shared", "conn's"]
+    out = table("IPVS's own share of a packet, traced: atomic read-modify-writes, locks taken, and lines written that are "
+                "neither\nthe packet's, the stack's nor per-CPU: those of every packet, and those of the connection "
+                "(C's five columns, ours)", ["", *columns, *columns], lines)
+    for name in ("udp4-dr-established", "udp4-nat-established"):
+        for module, trace in zip(MODULES, (c.get(name), rust.get(name))):
+            if trace:
+                out += table(f"Where the instructions of {name} go, {module}",
+                             ["function", "instructions", "atomics"],
+                             [[f, number(n), number(trace["atomics"].get(f), "{:.1f}")] for f, n in trace["functions"].items() if n >= 1])
+    return out
+
+
+def targets(data):
+    """Yields (text, measured, met); measured is None where it was not."""
+    for way in WAYS:
+        c, rust = (data[m]["packets"][way] for m in MODULES)
+        both = [n for n in rust if "-drop-" not in n and n.split("-")[1] not in ("floor", "limit", "forward")
+                and rust[n] and c.get(n)]
+        above = [f"{n} ({rust[n]:,.0f}, C {c[n]:,.0f})" for n in both if rust[n] > c[n]]
+        failed = [f"{n} failed" for n in rust if rust[n] is None]
+        yield (f"whole path not above C's in any row ({way})",
+               ", ".join(above + failed) or f"{len(both)} rows below" if both or failed else None, not above + failed)
+    for method, recipe in RECIPE_OWN.items():
+        share = own(data["rust"]["packets"]["pktgen"], method)
+        yield (f"own share of an established {method.upper()} packet at most {recipe / 2:,.0f}, half of C's {recipe:,} (pktgen)",
+               number(share) if share else None, share and share <= recipe / 2)
+        share, theirs = (own(data[m]["packets"]["nic"], method) for m in ("rust", "c"))
+        yield (f"own share of an established {method.upper()} packet at most half of C's (nic)",
+               f"{share:,.0f} of {theirs:,.0f}" if share and theirs else None, share and theirs and share <= theirs / 2)
+    figures = data["rust"]["memory"]
+    for method in RECIPE_OWN:
+        size = figures.get(f"memory-{method}-total")
+        yield (f"at most {BYTES} bytes a connection ({method})", number(size, "{:.1f}") if size else None, size and size <= BYTES)
+    for method in RECIPE_OWN:
+        try:
+            few, many = (figures[f"lookup-{method}-{s}-output"] - figures[f"lookup-{method}-{s}-input"] for s in ("1k", "1m"))
+            yield f"lookup at 1,000,000 within 5 % of 1,000 ({method}, own share)", f"{many / few - 1:+.1%}", many <= few * 1.05
+        except KeyError:
+            yield f"lookup at 1,000,000 within 5 % of 1,000 ({method}, own share)", None, False
+
+
+def aims(data):
+    figures = data["rust"]["packets"]["nic"]
+    share, dr, forward = own(figures, "dr"), figures.get("udp4-dr-established"), figures.get("udp4-forward")
+    if share and dr and forward:
+        yield f"own share of DR: {share:,.0f}, aim 800: {'reached' if share <= 800 else 'missed'}"
+        yield f"DR packet {dr:,.0f}, plain forwarding {forward:,.0f}: {'cheaper' if dr < forward else 'not yet cheaper'}"
+
+
+def chart(data, path):
+    import matplotlib
+    matplotlib.use("svg")
+    matplotlib.rcParams["svg.hashsalt"] = "ipvs"
+    from matplotlib import pyplot
+    c, rust = (data[m]["packets"]["nic"] for m in MODULES)
+    names = [n for n in c if "-drop-" not in n and not n.endswith(("-floor", "-limit")) and over(c, n) and over(rust, n)]
+    if not names:
+        return
+    figure, axes = pyplot.subplots(figsize=(9, 1 + 0.3 * len(names)))
+    y = range(len(names))
+    axes.barh([i - 0.2 for i in y], [over(c, n) for n in names], 0.38, label="C IPVS", color="#b0b0b0")
+    axes.barh([i + 0.2 for i in y], [over(rust, n) for n in names], 0.38, label="Rust IPVS", color="#c1440e")
+    axes.set_yticks(list(y), [n.replace("-", " ") for n in names])
+    axes.invert_yaxis()
+    axes.set_xlabel("instructions a packet, over generator and veth pair")
+    axes.spines[["top", "right"]].set_visible(False)
+    axes.legend(frameon=False)
+    figure.tight_layout()
+    figure.savefig(path, metadata={"Date": None})
+
+
+def main(directory):
+    data = load(directory)
+    out = ["C IPVS with conn_tab_bits=20; instructions of the guest, counted by QEMU (-icount; a round of a",
+           "repeated string instruction counts as one)."]
+    for way in WAYS:
+        out += packets(data, way)
+    out += where(data) + memory(data) + [""]
+    judged = [(text, measured, bool(met)) for text, measured, met in targets(data) if measured is not None]
+    for text, measured, met in judged:
+        out.append(f"{'ok    ' if met else 'missed'}  {text}: {measured}")
+    out += [f"aim     {a}" for a in aims(data)]
+    passed = sum(met for _, _, met in judged)
+    out.append(f"{passed} passed, {len(judged) - passed} failed")
+    text = "\n".join(out) + "\n"
+    print(text, end="")
+    (directory / "table.txt").write_text(text)
+    (directory / "results.json").write_text(json.dumps(
+        {**data, "targets": [{"target": t, "measured": m, "met": ok} for t, m, ok in judged]}, indent=1) + "\n")
+    chart(data, directory / "packets.svg")
+    return passed < len(judged)
+
+
+if __name__ == "__main__":
+    sys.exit(main(pathlib.Path(sys.argv[1])))
