@@ -6,6 +6,7 @@
 
 use super::{
     accept_local,
+    nat::sum_options,
     route::{
         self,
         Mode,
@@ -14,16 +15,46 @@ use super::{
     send,
     Context, //
 };
-use crate::oot::net::filter::{
-    HookSkb,
-    Verdict, //
+use crate::{
+    addr::Family,
+    oot::net::{
+        filter::{
+            HookSkb,
+            Verdict, //
+        },
+        skbuff::Skb, //
+    },
+    packet::Packet,
+    wire::ipv4, //
 };
 
 #[inline(always)]
 pub(super) fn transmit<'h>(context: Context<'_>, mut skb: HookSkb<'h>) -> Verdict<'h> {
     match route::to_dest(context, &mut skb, Mode::DIRECT) {
+        Some(Reach::Remote(_)) if has_options(context.packet, &skb) => match sum_header(&mut skb) {
+            Some(()) => send(context, skb),
+            None => skb.free(),
+        },
         Some(Reach::Remote(_)) => send(context, skb),
         Some(Reach::Local) => accept_local(skb),
         None => skb.free(),
     }
+}
+
+/// The length of the packet's own IPv4 header, which `packet` is inside of in an ICMP error.
+#[inline(always)]
+fn header_len(skb: &Skb) -> u32 {
+    skb.read(0)
+        .map_or(0, |first: u8| u32::from(first & 0xf) << 2)
+}
+
+#[inline(always)]
+fn has_options(packet: &Packet, skb: &Skb) -> bool {
+    packet.family == Family::Inet && header_len(skb) > ipv4::MIN_LEN as u32
+}
+
+#[cold]
+fn sum_header(skb: &mut Skb) -> Option<()> {
+    let len = header_len(skb);
+    sum_options(skb.writable(len).ok()?)
 }

@@ -187,6 +187,9 @@ fn rewrite_network(family: Family, change: &Change<'_>, network: &mut [u8]) -> O
             }
             let delta = Delta::NONE.replace_u32(old.v4(), addr.v4());
             header.check = header.check.update(delta);
+            if network.len() > ipv4::MIN_LEN {
+                return sum_options(network);
+            }
         }
         Family::Inet6 => {
             let (header, _) = ipv6::Header::mut_from_prefix(network).ok()?;
@@ -196,6 +199,16 @@ fn rewrite_network(family: Family, change: &Change<'_>, network: &mut [u8]) -> O
             }
         }
     }
+    Some(())
+}
+
+/// The checksum of an IPv4 header with options, into which the stack may have written without
+/// putting the checksum right: route, time stamps (C: `ip_send_check()`).
+#[cold]
+pub(super) fn sum_options(network: &mut [u8]) -> Option<()> {
+    let check = ipv4::checksum(network);
+    let (header, _) = ipv4::Header::mut_from_prefix(network).ok()?;
+    header.check = check;
     Some(())
 }
 
