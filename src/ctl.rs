@@ -282,7 +282,7 @@ impl<'a> Ctl<'a> {
             .put(dest.clone(), service.tally.clone());
     }
 
-    /// What a service's dests have counted for it, but for those forgotten.
+    /// What a service's dests have counted for it, those of before included.
     fn counted(&self, service: &Service, pool: &Pool) -> Counts {
         pool.dests()
             .iter()
@@ -385,8 +385,10 @@ fn scheduler(spec: &ServiceSpec<'_>) -> Result<Option<Kind>> {
 /// A dest that is back from the trash; what it counts from now on is counted for `service`.
 fn returned(removed: Removed, service: &Service) -> RcuArc<Dest> {
     let Removed { dest, tally, .. } = removed;
-    if !Arc::ptr_eq(&tally, &service.tally) {
-        tally.add_gone(dest.counted());
+    if Arc::ptr_eq(&tally, &service.tally) {
+        tally.recovered();
+    } else {
+        tally.forgot(dest.counted());
         dest.join();
     }
     dest

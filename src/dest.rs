@@ -127,6 +127,15 @@ impl Dest {
         }? Error)
     }
 
+    /// What names it.
+    pub(crate) fn id(&self) -> DestId {
+        DestId {
+            family: self.family,
+            addr: self.addr,
+            port: self.port,
+        }
+    }
+
     /// Whether this is the dest called `id`.
     pub(crate) fn is(&self, id: &DestId) -> bool {
         self.family == id.family && self.addr == id.addr && self.port == id.port

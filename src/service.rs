@@ -133,7 +133,7 @@ impl Service {
             timeout: Atomic::new(0),
             netmask: Atomic::new(0),
             pool: RcuArcCell::new(Some(RcuArc::new(pool, GFP_KERNEL)?)),
-            tally: Arc::new(Tally::default(), GFP_KERNEL)?,
+            tally: Arc::new(Tally::new(), GFP_KERNEL)?,
         };
         service.configure(spec);
         RcuArc::new(Linked::new(service), GFP_KERNEL)

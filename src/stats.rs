@@ -21,7 +21,10 @@ use crate::oot::sync::{
 };
 use kernel::{
     prelude::*,
-    sync::atomic::Atomic, //
+    sync::atomic::{
+        Atomic,
+        Relaxed, //
+    },
 };
 
 const CONNS: usize = 0;
@@ -91,6 +94,14 @@ impl Kept {
             inbytes: self.inbytes.0.read_once(),
             outbytes: self.outbytes.0.read_once(),
         }
+    }
+
+    pub(crate) fn add(&self, counts: Counts) {
+        self.conns.0.add(counts.conns, Relaxed);
+        self.inpkts.0.add(counts.inpkts, Relaxed);
+        self.outpkts.0.add(counts.outpkts, Relaxed);
+        self.inbytes.0.add(counts.inbytes, Relaxed);
+        self.outbytes.0.add(counts.outbytes, Relaxed);
     }
 
     pub(crate) fn set(&self, counts: Counts) {
@@ -170,26 +181,57 @@ impl Stats {
     }
 }
 
-/// What a service's dests have counted for it while they were its dests, those that are gone.
-#[derive(Default)]
+/// What a service's dests have counted for it while they were its dests, those that are forgotten.
 pub(crate) struct Tally {
     gone: Kept,
     zero: Kept,
+    /// How many of its dests are in the trash.
+    discarded: Atomic<u32>,
 }
 
 impl Tally {
-    /// Takes over the figures of a dest that goes.
-    pub(crate) fn add_gone(&self, counts: Counts) {
-        self.gone.set(self.gone.get().plus(counts));
+    /// All at 0.
+    pub(crate) fn new() -> Self {
+        Self {
+            gone: Kept::default(),
+            zero: Kept::default(),
+            discarded: Atomic::new(0),
+        }
     }
 
-    /// The figures to show, with `dests` what the dests that are not gone have counted.
-    pub(crate) fn shown(&self, dests: Counts) -> Counts {
-        self.gone.get().plus(dests).since(self.zero.get())
+    /// A dest has gone into the trash.
+    pub(crate) fn discarded(&self) {
+        self.discarded.fetch_add(1, Relaxed);
     }
 
-    /// Has the figures start from 0; `dests` is as for [`Self::shown`].
-    pub(crate) fn zero(&self, dests: Counts) {
-        self.zero.set(self.gone.get().plus(dests));
+    /// A dest has come back from the trash.
+    pub(crate) fn recovered(&self) {
+        self.discarded.fetch_sub(1, Relaxed);
+    }
+
+    /// Takes over the figures of a dest in the trash that goes for good.
+    pub(crate) fn forgot(&self, counts: Counts) {
+        self.gone.add(counts);
+        self.recovered();
+    }
+
+    /// Whether any of its dests are in the trash.
+    pub(crate) fn has_discarded(&self) -> bool {
+        self.discarded.read_once() != 0
+    }
+
+    /// What the dests that are forgotten have counted.
+    pub(crate) fn gone(&self) -> Counts {
+        self.gone.get()
+    }
+
+    /// The figures to show, with `all` what all dests have counted.
+    pub(crate) fn shown(&self, all: Counts) -> Counts {
+        all.since(self.zero.get())
+    }
+
+    /// Has the figures start from 0; `all` is as for [`Self::shown`].
+    pub(crate) fn zero(&self, all: Counts) {
+        self.zero.set(all);
     }
 }

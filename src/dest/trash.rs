@@ -17,6 +17,7 @@ use crate::{
         ServiceId, //
     },
     oot::{
+        hash::HashKey,
         sync::RcuArc,
         time::{
             jiffies,
@@ -70,7 +71,7 @@ impl Removed {
     }
 
     fn forget(&self) {
-        self.tally.add_gone(self.dest.counted());
+        self.tally.forgot(self.dest.counted());
     }
 }
 
@@ -83,10 +84,6 @@ struct Node {
 }
 
 impl Stack {
-    fn is_empty(&self) -> bool {
-        self.0.is_none()
-    }
-
     fn push(&mut self, mut node: KBox<Node>) {
         node.below = self.0.take();
         self.0 = Some(node);
@@ -132,24 +129,68 @@ impl Drop for Stack {
     }
 }
 
+/// Stacks, by a hash of what a dest is called: a service with many dests is often removed to be
+/// added again.
+struct Stacks {
+    stacks: [Stack; 256],
+    len: usize,
+}
+
+impl Stacks {
+    fn new() -> Self {
+        Self {
+            stacks: [const { Stack(None) }; 256],
+            len: 0,
+        }
+    }
+
+    fn of(&mut self, hash: u32) -> Option<&mut Stack> {
+        let [low, ..] = hash.to_le_bytes();
+        self.stacks.get_mut(usize::from(low))
+    }
+
+    fn push(&mut self, hash: u32, node: KBox<Node>) {
+        if let Some(stack) = self.of(hash) {
+            stack.push(node);
+            self.len = self.len.wrapping_add(1);
+        }
+    }
+
+    fn take(&mut self, hash: u32, pred: impl Fn(&Removed) -> bool) -> Option<Removed> {
+        let taken = self.of(hash)?.take(pred)?;
+        self.len = self.len.wrapping_sub(1);
+        Some(taken)
+    }
+
+    /// Forgets those whose time is over.
+    fn expire(&mut self, now: usize) {
+        let mut len: usize = 0;
+        for stack in &mut self.stacks {
+            stack.retain(|removed| {
+                let over = removed.is_over(now);
+                if over {
+                    removed.forget();
+                } else {
+                    len = len.wrapping_add(1);
+                }
+                !over
+            });
+        }
+        self.len = len;
+    }
+}
+
 #[pin_data]
 struct Heap {
     #[pin]
-    removed: Mutex<Stack>,
+    removed: Mutex<Stacks>,
 }
 
 impl Work for Heap {
     fn run(&self) -> Option<usize> {
-        let now = jiffies();
         let mut removed = self.removed.lock();
-        removed.retain(|removed| {
-            let over = removed.is_over(now);
-            if over {
-                removed.forget();
-            }
-            !over
-        });
-        (!removed.is_empty()).then_some(PERIOD / 2)
+        removed.expire(jiffies());
+        (removed.len != 0).then_some(PERIOD / 2)
     }
 }
 
@@ -158,57 +199,76 @@ impl Work for Heap {
 pub(crate) struct Trash {
     #[pin]
     heap: Delayed<Heap>,
+    key: HashKey,
 }
 
 impl Trash {
     pub(crate) fn new() -> impl PinInit<Self> {
         pin_init::pin_init!(Self {
             heap <- Delayed::new(pin_init::pin_init!(Heap {
-                removed <- new_mutex!(Stack(None)),
+                removed <- new_mutex!(Stacks::new()),
             })),
+            key: HashKey::random(),
         })
     }
 
     /// Takes in a dest.
     pub(crate) fn put(&self, dest: RcuArc<Dest>, tally: Arc<Tally>) {
-        let counted = dest.counted();
-        let node = KBox::new(
-            Node {
-                removed: Removed {
-                    dest,
-                    tally: tally.clone(),
-                    idle_start: 0,
-                },
-                below: None,
-            },
-            GFP_KERNEL,
-        );
-        let Ok(node) = node else {
-            tally.add_gone(counted);
+        let hash = self.hash_of(&dest.vip, &dest.id());
+        let removed = Removed {
+            dest,
+            tally,
+            idle_start: 0,
+        };
+        removed.tally.discarded();
+        let Ok(node) = KBox::new_uninit(GFP_KERNEL) else {
+            removed.forget();
             return;
         };
+        let node = node.write(Node {
+            removed,
+            below: None,
+        });
         let mut removed = self.heap.removed.lock();
-        if removed.is_empty() {
+        if removed.len == 0 {
             self.heap.schedule(PERIOD / 2);
         }
-        removed.push(node);
+        removed.push(hash, node);
     }
 
     /// Gives back the dest called `id` of a service called `vip`.
     pub(crate) fn take(&self, vip: &ServiceId, id: &DestId) -> Option<Removed> {
         let is_wanted =
             |removed: &Removed| removed.dest.is(id) && removed.dest.vip.may_return_to(vip);
-        self.heap.removed.lock().take(is_wanted)
+        let hash = self.hash_of(vip, id);
+        self.heap.removed.lock().take(hash, is_wanted)
     }
 
     /// What the dests that have left the service with that tally have counted for it.
     pub(crate) fn counted(&self, tally: &Arc<Tally>) -> Counts {
+        // A dest is forgotten under the lock: it counts once.
         let removed = self.heap.removed.lock();
-        let of_service = removed
+        if !tally.has_discarded() {
+            return tally.gone();
+        }
+        removed
+            .stacks
             .iter()
-            .filter(|removed| Arc::ptr_eq(&removed.tally, tally));
-        of_service.fold(Counts::default(), |sum, removed| {
-            sum.plus(removed.dest.counted())
-        })
+            .flat_map(Stack::iter)
+            .filter(|removed| Arc::ptr_eq(&removed.tally, tally))
+            .fold(tally.gone(), |sum, removed| {
+                sum.plus(removed.dest.counted())
+            })
+    }
+
+    /// A hash that is the same for all dests called `id` that may come back to `vip`.
+    fn hash_of(&self, vip: &ServiceId, id: &DestId) -> u32 {
+        let word = |words: [u32; 4]| self.key.hash4(words);
+        let service = match vip.fwmark {
+            0 => word(vip.addr.words()) ^ u32::from(vip.port.be16()),
+            fwmark => fwmark,
+        };
+        let dest = word(id.addr.words());
+        word([service, dest, id.port.be16().into(), vip.protocol.into()])
     }
 }
