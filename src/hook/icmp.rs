@@ -39,7 +39,8 @@ use crate::{
     wire::{
         icmp,
         icmpv6,
-        ipv4, //
+        ipv4,
+        ipv6, //
     },
     xmit::{
         self,
@@ -105,11 +106,15 @@ impl<'a> Call<'a> {
     fn packet_inside(self, skb: &Skb, start: u32) -> Option<(Packet, Proto)> {
         let inner = Packet::parse(skb, self.family, start)?.inside_icmp();
         let proto = Proto::of(inner.protocol)?;
-        if self.family == Family::Inet {
-            let header: ipv4::Header = skb.read(start)?;
-            if header.version() != 4 || header.len() < ipv4::MIN_LEN {
-                return None;
+        let is_sound = match self.family {
+            Family::Inet => {
+                let header: ipv4::Header = skb.read(start)?;
+                header.version() == 4 && header.len() >= ipv4::MIN_LEN
             }
+            Family::Inet6 => skb.read::<ipv6::Header>(start)?.version() == 6,
+        };
+        if !is_sound {
+            return None;
         }
         (!inner.is_later_fragment).then_some((inner, proto))
     }
