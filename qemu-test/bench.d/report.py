@@ -133,9 +133,11 @@ def where(data):
     for name in ("udp4-dr-established", "udp4-nat-established"):
         for module, trace in zip(MODULES, (c.get(name), rust.get(name))):
             if trace:
-                out += table(f"Where the instructions of {name} go, {module}",
-                             ["function", "instructions", "atomics"],
-                             [[f, number(n), number(trace["atomics"].get(f), "{:.1f}")] for f, n in trace["functions"].items() if n >= 1])
+                few = sum(n for n in trace["functions"].values() if n < 5)
+                out += table(f"Where the {trace['own']:,.0f} instructions of {name} go, {module} "
+                             f"(as calls: {module}/trace/{name}.calls)", ["function", "instructions", "atomics"],
+                             [[f, number(n), number(trace["atomics"].get(f), "{:.1f}")]
+                              for f, n in trace["functions"].items() if n >= 5] + [["all others", number(few), "-"]])
     return out
 
 

@@ -57,11 +57,18 @@ def demangle(names):
 
 
 def short(name):
-    """A Rust path without the crate's name and without generic arguments."""
+    """A Rust path without the crate's name, generic arguments and traits."""
     name = name.split(".llvm.")[0].replace("ip_vs::", "")
-    while (shorter := re.sub(r"::<[^<>]*>", "", name)) != name:
+    if name.startswith("<"):  # <Type as Trait>::function
+        depth = 0
+        for end, letter in enumerate(name):
+            depth += (letter == "<") - (letter == ">")
+            if depth == 0:
+                break
+        name = name[1:end].split(" as ")[0] + name[end + 1:]
+    while (shorter := re.sub(r"(::)?<[^<>]*>", "", name)) != name:
         name = shorter
-    return re.sub(r"^<(&mut |&)?([^<>]+?)(<[^<>]*>)?( as [^<>]+(<[^<>]*>)?)?>", r"\2", name)
+    return name.removeprefix("&mut ").removeprefix("&")
 
 
 class Inlined:
