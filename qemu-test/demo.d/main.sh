@@ -11,7 +11,10 @@ cd "$(dirname "$0")" || exit
 # Only ours is an out-of-tree module.
 load_module() {
 	local taint module
-	modprobe ip_vs || wrong "modprobe ip_vs failed"
+	modprobe ip_vs || {
+		wrong 'modprobe ip_vs failed'
+		return 1
+	}
 	taint=$(</sys/module/ip_vs/taint)
 	# shellcheck disable=SC2153 # The runner sets it.
 	case $MODULE$taint in
@@ -23,12 +26,13 @@ load_module() {
 	module="${module:-unknown ip_vs} on Linux $(uname -r)"
 	tell "module|$module"
 	title "$module"
+	[ -z "$failed" ]
 }
 
 methods=${METHODS:-nat dr tun}
 [ "$LAB" != router ] || methods=dr
 
-load_module
+load_module || exit
 for method in $methods; do
 	"${method}_lab"
 	for family in IPv4 IPv6; do
