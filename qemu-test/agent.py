@@ -40,7 +40,7 @@ SLOW = float(os.environ.get("SLOW", "1"))  # patience, on slower kernels
 PATTERN = bytes(range(256)) * 256
 
 SO_RCVBUFFORCE = 33
-SIOCGIFFLAGS, IFF_UP, IFF_RUNNING = 0x8913, 0x1, 0x40
+SIOCGIFFLAGS, SIOCSIFFLAGS, IFF_UP, IFF_RUNNING = 0x8913, 0x8914, 0x1, 0x40
 IP_PKTINFO, IP_MTU_DISCOVER, IP_RECVERR, IP_MTU = 8, 10, 11, 14
 SOL_PACKET, PACKET_STATISTICS, PACKET_AUXDATA = 263, 6, 8
 ETH_P_ALL = 3
@@ -57,8 +57,9 @@ def family(addr):
 
 
 def settle():
-    """Waits until every interface that is up also runs; and takes the limits
-    off the rate of ICMP errors, or their number is a matter of time."""
+    """Brings every lo up, waits until each interface that is up also runs, and
+    takes the limits off the rate of ICMP errors, or their number is a matter of
+    time."""
     for ns in os.listdir("/run/netns"):
         enter(ns)
         for name in ("ipv4/icmp_ratelimit", "ipv6/icmp/ratelimit"):
@@ -66,6 +67,7 @@ def settle():
                 f.write("0")
         deadline = time.monotonic() + 10 * SLOW
         with socket.socket(socket.AF_INET, socket.SOCK_DGRAM) as sock:
+            fcntl.ioctl(sock, SIOCSIFFLAGS, struct.pack("=16sH14x", b"lo", IFF_UP))
             for _, name in socket.if_nameindex():
                 while True:
                     ifreq = fcntl.ioctl(sock, SIOCGIFFLAGS, struct.pack("16s16x", name.encode()))
@@ -425,15 +427,16 @@ def unload(name):
 captures = {}
 
 
-def capture(ns, name, interface):
-    """Begins to capture on an interface."""
+def capture(ns, name, interface, addr=""):
+    """Begins to capture on an interface; only what is from or to `addr`, if
+    given: beside a load, to read all would take as long as the load lasts."""
     enter(ns)
     sock = socket.socket(socket.AF_PACKET, socket.SOCK_DGRAM, 0)
     sock.setsockopt(socket.SOL_SOCKET, SO_RCVBUFFORCE, 32 << 20)
     sock.setsockopt(SOL_PACKET, PACKET_AUXDATA, 1)
     sock.bind((interface, ETH_P_ALL))
     sock.setblocking(False)
-    captures[name] = (sock, [])
+    captures[name] = (sock, [], socket.inet_pton(family(addr), addr) if addr else b"")
     return ""
 
 
@@ -445,13 +448,13 @@ def interesting(line):
 
 
 def drain(name):
-    sock, seen = captures[name]
+    sock, seen, addr = captures[name]
     while True:
         try:
             data, control, _, where = sock.recvmsg(1 << 17, 64)
         except BlockingIOError:
             break
-        if where[1] not in (0x0800, 0x86DD):
+        if where[1] not in (0x0800, 0x86DD) or addr not in data[8:40]:
             continue
         partial = False
         for level, kind, value in control:
@@ -566,22 +569,28 @@ def timeouts(ns, *known):
     return "\n".join(sorted(out))
 
 
-def reset():
-    """Forgets everything of the case before."""
-    global next_port, source_address
+def end():
+    """Ends loads, captures and connections."""
     for state in loads.values():
         state["stop"] = True
     for state in loads.values():
         for thread in state["threads"]:
             thread.join()
     loads.clear()
-    servers.reset()
     for sock in held.values():
         sock.close()
     held.clear()
-    for sock, _ in captures.values():
+    for sock, _, _ in captures.values():
         sock.close()
     captures.clear()
+    return ""
+
+
+def reset():
+    """Forgets everything of the case before."""
+    global next_port, source_address
+    end()
+    servers.reset()
     next_port, source_address = 40001, ""
     return ""
 
@@ -589,7 +598,7 @@ def reset():
 COMMANDS = {f.__name__: f for f in (
     settle, serve, get, hold, use, close, abort, download, upload, load, tally, answered, unload,
     capture, captured, forget, checksums, largest, mac, send, source,
-    sequences, states, timeouts, reset)}
+    sequences, states, timeouts, end, reset)}
 
 
 def main():

@@ -119,24 +119,27 @@ counts() {
 }
 
 # The traffic that a case is about did go through the module.
-begun() { [ "$(sums | awk 'NR == 1 { print $1 }')" -ge "$1" ]; }
+begun() {
+	local all
+	all=$(cpu_sums)
+	[ "${all%% *}" -ge "$1" ]
+}
 served() { # MINIMUM
 	wait_for begun "$1"
-	say "  served: $(sums | head -n 1)"
 }
 
 # --- machines
 
 # netns NAME…: new ones; those of before go.
 netns() {
-	local ns
+	local ns commands=
 	agent reset
 	for ns in /run/netns/*; do
-		[ ! -e "$ns" ] || ip netns del "${ns##*/}"
+		[ ! -e "$ns" ] || commands+="netns del ${ns##*/}"$'\n'
 	done
 	INDEX=100
-	for ns; do echo "netns add $ns"; done | ip -batch -
-	for ns; do ip -n "$ns" link set lo up; done
+	for ns; do commands+="netns add $ns"$'\n'; done
+	ip -batch - <<<"$commands"
 }
 
 # Configures a machine: lines of `ip` on standard input.
@@ -153,17 +156,25 @@ setting() { # MACHINE NAME=VALUE…
 }
 
 # topology NAME: makes the machines and sets the variables that tell of them
-# for the address family $FAMILY (4, unless said):
+# for the address family $FAMILY (4, unless said; with CONNTRACK=yes, those
+# that are there already go on with that, see drop_invalid):
 #   CIP client, VIP virtual service, DIP director, RIP1 RIP2 RIP3 real servers
 #   GC GS a client and a real server that hear and say nothing by themselves:
 #   packets to them arrive at the machines client and silent
 # and VIPB, RIPB1, GSB…: the same as a user types them beside a port.
 # from_client and from_server send crafted packets to the director.
 topology() {
+	local i v
+	if [ -n "${CONNTRACK-}" ] && [ "$1" = "${TOPOLOGY-}" ]; then
+		say "--- the same with connection tracking"
+		agent end
+		vs -C
+		drop_invalid
+		return
+	fi
 	say "--- topology $1, IPv${FAMILY:-4}${CONNTRACK:+, connection tracking}"
 	TOPOLOGY=$1
 	"topology_$1"
-	local i v
 	for v in CIP VIP DIP RIP1 RIP2 RIP3 GC GS; do
 		i=${v}_${FAMILY:-4}
 		printf -v "$v" %s "${!i}"
@@ -395,7 +406,8 @@ requests() {
 	observe "servers see" get udp "$VIP" 80 3 who
 	served 22
 	observe listing listing
-	observe "UDP counts" counts -u "$VIPB:80"
+	# Dests that come back bring their counts along; the service does not.
+	[ -n "$CONNTRACK" ] || observe "UDP counts" counts -u "$VIPB:80"
 	observe connections connections
 	observe /proc/net/ip_vs_conn proc_connections
 	for host in client rs2; do

@@ -10,7 +10,7 @@ bad() { # OPTION
 		vs -a -$p "$VIPB:8080" -r "$RIPB1:8080" "$1"
 	done
 	agent load client beside tcp "$VIP" 8080 1
-	agent capture client client eth0
+	agent capture client client eth0 "$GC"
 	agent capture silent silent eth0
 	local whole="udp(5000, 80, b'whole packet')" segment="tcp(5001, 80, 'S', b'whole packet')"
 	from_client "ip('$c', '$v', $whole)" "ip('$c', '$v', $segment)"

@@ -36,7 +36,7 @@ families expiry
 # How long each state may take, by what is left of it.
 FAMILY=4
 topology nat
-vs --set 111 55 77
+vs --set 100 45 77
 for p in t u; do
 	vs -A -$p "$VIPB:80" -s rr
 	vs -a -$p "$VIPB:80" -r "$GSB:80" -m
@@ -44,4 +44,4 @@ done
 agent sequences "$UPLINK" "$DOWNLINK" "$GC" "$VIP" "$GS" 3 "S A FA R" "SA A FA R" >/dev/null
 from_client "ip('$GC', '$VIP', udp(5001, 80))"
 served 100
-observe "timeouts" agent timeouts director 2 10 30 55 60 77 111 120
+observe "timeouts" agent timeouts director 2 10 30 45 60 77 100 120

@@ -43,7 +43,13 @@ direct_client() { # OPTION
 	done
 	# The VIP is not an address of its own here: it would take the real
 	# servers' replies for its own packets.
-	if [ "$FAMILY" = 4 ]; then n director ip addr del "$VIP/32" dev eth0; else n director ip addr del "$VIP/128" dev eth0; fi
+	if [ -n "$CONNTRACK" ]; then
+		: # gone already
+	elif [ "$FAMILY" = 4 ]; then
+		n director ip addr del "$VIP/32" dev eth0
+	else
+		n director ip addr del "$VIP/128" dev eth0
+	fi
 	agent source "$DIP"
 	for proto in tcp udp; do
 		observe "from the director by $1, $proto" agent get director $proto "$VIP" 80 4 who 2

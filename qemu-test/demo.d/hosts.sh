@@ -23,9 +23,14 @@ boot() {
 	for h; do read -r _ <&"${from[$h]}"; done
 }
 
-# Ends all hosts, what runs there, and the switches.
+# Takes cables and switches away and ends all hosts and what runs there.
 power_off() {
 	local h fd
+	# Unplugged first: with a host's namespace they would go only some time later.
+	for h in /sys/class/net/*/brif/* /sys/class/net/*/bridge; do
+		h=${h%/bridge}
+		echo "link del ${h##*/}"
+	done | ip -batch -
 	kill -KILL "${pid[@]}"
 	wait "${pid[@]}" 2>/dev/null
 	for h in "${!pid[@]}"; do
@@ -36,10 +41,6 @@ power_off() {
 		rm "$run/$h.to" "$run/$h.from"
 	done
 	pid=() to=() from=()
-	for h in /sys/class/net/*/bridge; do
-		h=${h%/bridge}
-		ip link del "${h##*/}"
-	done
 }
 
 # wire SWITCH HOST:IFACE…: cables, plugged in and up.
