@@ -50,7 +50,7 @@ demo: setup module ## balance real HTTP traffic in a guest and show it
 test: setup module ## run the tests [TEST=name] [MODULE=rust|c] [KERNEL=stock|debug]
 	@qemu-test/test
 
-test-mutants: setup module ## show that seeded errors in the module are caught
+test-mutants: setup ## show that the tests find errors seeded into the module [MUTANT=name]
 	@qemu-test/mutants
 
 test-long: setup module ## soak and stress runs

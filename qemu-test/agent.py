@@ -17,6 +17,7 @@ A real server answers a line (or datagram) according to its first word:
   hash        the SHA-1 of the N bytes that follow a line "hash N"
 """
 
+import ctypes
 import errno
 import fcntl
 import fnmatch
@@ -39,7 +40,7 @@ from packet import *  # the words of `send`
 SLOW = float(os.environ.get("SLOW", "1"))  # patience, on slower kernels
 PATTERN = bytes(range(256)) * 256
 
-SO_RCVBUFFORCE = 33
+SO_ATTACH_FILTER, SO_RCVBUFFORCE = 26, 33
 SIOCGIFFLAGS, SIOCSIFFLAGS, IFF_UP, IFF_RUNNING = 0x8913, 0x8914, 0x1, 0x40
 IP_PKTINFO, IP_MTU_DISCOVER, IP_RECVERR, IP_MTU = 8, 10, 11, 14
 SOL_PACKET, PACKET_STATISTICS, PACKET_AUXDATA = 263, 6, 8
@@ -425,6 +426,7 @@ def unload(name):
 # --- packets
 
 captures = {}
+buffer = bytearray(1 << 17)
 
 
 def capture(ns, name, interface, addr=""):
@@ -434,10 +436,26 @@ def capture(ns, name, interface, addr=""):
     sock = socket.socket(socket.AF_PACKET, socket.SOCK_DGRAM, 0)
     sock.setsockopt(socket.SOL_SOCKET, SO_RCVBUFFORCE, 32 << 20)
     sock.setsockopt(SOL_PACKET, PACKET_AUXDATA, 1)
+    if addr:
+        attach(sock, addr)
     sock.bind((interface, ETH_P_ALL))
     sock.setblocking(False)
-    captures[name] = (sock, [], socket.inet_pton(family(addr), addr) if addr else b"")
+    captures[name] = (sock, [])
     return ""
+
+
+def attach(sock, addr):
+    """A filter (classic BPF) that lets through IP packets from or to `addr`."""
+    words = struct.unpack("!%dI" % (4 if ":" in addr else 1), socket.inet_pton(family(addr), addr))
+    code = []
+    for field in (8, 24) if ":" in addr else (12, 16):
+        for i, word in enumerate(words):
+            code.append((0x20, 0, 0, field + 4 * i))  # ld [field]
+            code.append((0x15, 0, 2 * (len(words) - i) - 1, word))  # jeq
+        code.append((0x06, 0, 0, 1 << 17))  # ret
+    code.append((0x06, 0, 0, 0))
+    program = ctypes.create_string_buffer(b"".join(struct.pack("=HBBI", *line) for line in code))
+    sock.setsockopt(socket.SOL_SOCKET, SO_ATTACH_FILTER, struct.pack("HL", len(code), ctypes.addressof(program)))
 
 
 def interesting(line):
@@ -448,19 +466,19 @@ def interesting(line):
 
 
 def drain(name):
-    sock, seen, addr = captures[name]
+    sock, seen = captures[name]
     while True:
         try:
-            data, control, _, where = sock.recvmsg(1 << 17, 64)
+            size, control, _, where = sock.recvmsg_into([buffer], 64)
         except BlockingIOError:
             break
-        if where[1] not in (0x0800, 0x86DD) or addr not in data[8:40]:
+        if where[1] not in (0x0800, 0x86DD):
             continue
         partial = False
         for level, kind, value in control:
             if level == SOL_PACKET and kind == PACKET_AUXDATA:
                 partial = bool(struct.unpack("=I", value[:4])[0] & CSUM_NOT_READY)
-        line = packet.show(data, partial)
+        line = packet.show(bytes(buffer[:size]), partial)
         if interesting(line):
             seen.append(("> " if where[2] == socket.PACKET_OUTGOING else "< ") + line)
     return seen
@@ -580,7 +598,7 @@ def end():
     for sock in held.values():
         sock.close()
     held.clear()
-    for sock, _, _ in captures.values():
+    for sock, _ in captures.values():
         sock.close()
     captures.clear()
     return ""

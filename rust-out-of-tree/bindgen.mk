@@ -4,7 +4,7 @@
 # flags (rust/Makefile and rust/bindgen_parameters) and our list of items.
 
 ifdef CONFIG_CC_IS_CLANG
-oot_bindgen_c_flags = $(c_flags)
+oot_bindgen_c_flags = $(c_flags) -w
 else
 # gcc's flags that libclang does not know, as rust/Makefile lists them.
 oot_bindgen_skip := $(shell sed -n '/^bindgen_skip_c_flags := /,/[^\\]$$/p' $(srctree)/rust/Makefile | \

@@ -64,9 +64,9 @@ struct IpVs {
     _conns: Arc<ConnCache>,
 }
 
-/// How deep objects that are freed after a grace period hold one another: a service's pool its
-/// dests, a conn its dest, a dest its route.
-const LEVELS: usize = 3;
+/// How deep objects that are freed after a grace period hold one another: a service its pool, that
+/// its dests, a dest its route.
+const LEVELS: usize = 4;
 
 /// The memory of what is freed after a grace period; gone when all of it is.
 struct Memory;
