@@ -2,21 +2,22 @@
 # each kind of segment, from both sides under NAT, from the client alone under
 # DR. The states of all are read at once, from -Lnc and the dests' counts.
 states() { # TOPOLOGY OPTION LENGTH CLIENT'S SERVER'S
-	local many attempt
+	local many all attempt
 	for attempt in 1 2 3; do
 		topology "$1"
 		vs -A -t "$VIPB:80" -s rr
 		vs -a -t "$VIPB:80" -r "$GSB:80" "$2"
 		many=$(agent sequences "$UPLINK" "$DOWNLINK" "$GC" "$VIP" "$GS" "$3" "$4" "${5-}")
 		served "$many"
-		echo "attempt $attempt: counted $(counted) connections of $many sequences"
+		all=$(counted)
+		echo "attempt $attempt: counted $all connections of $many sequences"
 		# C may keep a connection that a SYN replaced for another minute: its timer
 		# fires while the packet holds a reference (expire_later), which depends on
 		# the moment. Ours never does.
-		[ "$MODULE" = c ] && [ "$(counted)" -gt "$many" ] || break
+		[ "$MODULE" = c ] && [ "$all" -gt "$many" ] || break
 	done
 	observe "IPv$FAMILY $2: $many sequences" agent states director
-	expect "$many" counted
+	expect "$many" echo "$all"
 }
 counted() {
 	ip netns exec director ipvsadm -Ln | awk '$1 == "->" && $5 ~ /^[0-9]+$/ { print $5 + $6 }'
