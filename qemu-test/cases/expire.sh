@@ -45,3 +45,17 @@ agent sequences "$UPLINK" "$DOWNLINK" "$GC" "$VIP" "$GS" 3 "S A FA R" "SA A FA R
 from_client "ip('$GC', '$VIP', udp(5001, 80))"
 served 100
 observe "timeouts" agent timeouts director 2 10 30 45 60 77 100 120
+
+# A shorter timeout counts at once, whatever the timer was started for.
+topology nat
+vs --set 100 1 100
+vs -A -t "$VIPB:80" -s rr
+vs -a -t "$VIPB:80" -r "$GSB:80" -m
+state() { [ "$(nsenter --net=/run/netns/director awk 'NR > 1 { print $8 }' /proc/net/ip_vs_conn)" = "$1" ]; }
+from_client "ip('$GC', '$VIP', tcp(5000, 80, 'S'))"
+wait_for state SYN_RECV
+from_client "ip('$GC', '$VIP', tcp(5000, 80, 'A'))"
+wait_for state ESTABLISHED
+from_server "ip('$GS', '$GC', tcp(80, 5000, 'FA'))"
+wait_for gone
+observe "closed" listing

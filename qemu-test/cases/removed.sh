@@ -9,6 +9,7 @@ state() { # LABEL
 	observe "$1: -Ln" listing
 	observe "$1: --stats" listing --stats --exact
 	observe "$1: --thresholds" listing --thresholds
+	observe "$1: of all services" n director awk 'NR == 3' /proc/net/ip_vs_stats
 }
 
 topology nat
@@ -53,6 +54,19 @@ state "other service"
 vs -a -u "$VIPB:80" -r "$RIPB2:80" -m
 expect "rs2" agent use held1
 state "both services"
+vs -C
+
+# One without connections comes back with its counters, too.
+vs --set 0 0 1
+vs -A -u "$VIPB:80" -s rr
+vs -a -u "$VIPB:80" -r "$RIPB3:80" -m
+expect "rs3 rs3" get udp "$VIP" 80 2
+idle() { [ "$(nsenter --net=/run/netns/director ipvsadm -Ln | awk '$2 ~ /^[0-9]/ && $1 == "->" { print $5 + $6 }')" = 0 ]; }
+wait_for idle
+state "idle"
+vs -d -u "$VIPB:80" -r "$RIPB3:80"
+vs -a -u "$VIPB:80" -r "$RIPB3:80" -m
+state "idle, back"
 vs -C
 
 # A dest is left out from its upper threshold to below its lower one.

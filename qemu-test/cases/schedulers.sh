@@ -18,6 +18,17 @@ for weights in "1 1 1" "5 1 0" "0 0 7"; do
 done
 served 7
 
+# The turn goes on where it was when the next is removed, one added, the last
+# one removed.
+service rr 1 1 1
+observe "rr, begun" get tcp "$VIP" 80 1
+vs -d -t "$VIPB:80" -r "$RIPB2:$PORT"
+observe "rr, without rs2" get tcp "$VIP" 80 3
+vs -a -t "$VIPB:80" -r "$RIPB2:$PORT" -m
+observe "rr, with rs2" get tcp "$VIP" 80 4
+vs -d -t "$VIPB:80" -r "$RIPB1:$PORT"
+observe "rr, without rs1" get tcp "$VIP" 80 3
+
 for weights in "1 1 1" "1 2 4" "6 4 2" "0 3 0" "5 0 3"; do
 	service wrr $weights
 	observe "wrr $weights" get tcp "$VIP" 80 14
