@@ -4,7 +4,7 @@
 //!
 //! C version: `struct ip_vs_scheduler` [include/net/ip_vs.h], [net/netfilter/ipvs/ip_vs_sched.c].
 //!
-//! To add a scheduler: its file, its `mod` and `use` line and its name in [`schedulers!`] below.
+//! To add a scheduler: its file, and a line in [`schedulers!`] below.
 //!
 //! # Vocabulary
 //!
@@ -19,15 +19,8 @@
 //! of their choices, except where a scheduler's file says otherwise; and choices made while a
 //! successor is being built may be forgotten by it.
 
-mod rr;
-mod wlc;
-mod wrr;
-
 use crate::addr::{Addr, Family, Port};
 use crate::shim::NoMemory;
-use rr::Rr;
-use wlc::Wlc;
-use wrr::Wrr;
 
 /// What a scheduler sees of a dest.
 ///
@@ -100,9 +93,13 @@ pub(crate) trait Scheduler: Sized {
     fn schedule<D: Candidate>(&self, dests: &[D], flow: &Flow<'_>) -> Option<usize>;
 }
 
-/// Defines [`Kind`] and [`AnyScheduler`], one variant for each scheduler.
+/// Takes in the schedulers' files and defines [`Kind`] and [`AnyScheduler`], with one variant for
+/// each.
 macro_rules! schedulers {
-    ($($name:ident),+ $(,)?) => {
+    ($($file:ident::$name:ident,)+) => {
+        $(mod $file;
+        use $file::$name;)+
+
         /// One of the schedulers.
         #[derive(Clone, Copy, Debug, PartialEq, Eq)]
         pub(crate) enum Kind {
@@ -174,7 +171,11 @@ macro_rules! schedulers {
     };
 }
 
-schedulers! { Rr, Wrr, Wlc }
+schedulers! {
+    rr::Rr,
+    wrr::Wrr,
+    wlc::Wlc,
+}
 
 /// The index of the first dest from index `from` on which `may_take` accepts.
 #[inline]
