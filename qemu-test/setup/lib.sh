@@ -150,5 +150,5 @@ make_root() {
 
 need_mirror() {
 	[ -n "$(mirror)" ] ||
-		die "no Debian mirror in apt's sources; add one to /etc/apt/sources.list, for example: deb http://deb.debian.org/debian ${SUITES%% *} main"
+		die "no Debian mirror in apt's sources; add one to /etc/apt/sources.list: deb URL ${SUITES%% *} main"
 }
