@@ -14,16 +14,9 @@
 //!
 //! Packets find services and dests under RCU. The control plane changes them under its mutex: it
 //! makes the pool's successor and publishes that.
-//!
-//! # Differences from C
-//!
-//! A packet to a port that a process needs no privilege to bind may belong to the data connection
-//! of an FTP service. C asks the sysctl `ip_unprivileged_port_start` for the first of these ports;
-//! here it is 1024, the sysctl's default.
 
 use crate::{
     addr::{
-        Addr,
         Family,
         Port, //
     },
@@ -35,6 +28,10 @@ use crate::{
     dest::Dest,
     oot::{
         hash::HashKey,
+        net::{
+            ip,
+            namespace::Net, //
+        },
         sync::{
             Cursor,
             HeadList,
@@ -71,7 +68,6 @@ use kernel::{
 const IPPROTO_TCP: u8 = 6;
 const FTPPORT: Port = Port::new(21);
 const FTPDATA: Port = Port::new(20);
-const PROT_SOCK: u16 = 1024;
 
 /// What a service publishes to the data path.
 pub(crate) struct Pool {
@@ -301,26 +297,19 @@ impl Table {
         }? Error)
     }
 
-    /// The service that a packet to `vaddr` and `vport` is for (C: `ip_vs_service_find()`).
+    /// The service that a packet is for (C: `ip_vs_service_find()`).
+    ///
+    /// `id` is what the packet says: its protocol, destination and mark. A packet to a port that a
+    /// process needs no privilege to bind may belong to the data connection of an FTP service.
     #[inline]
     pub(crate) fn find<'g>(
         &'g self,
         guard: &'g rcu::Guard,
-        family: Family,
-        fwmark: u32,
-        protocol: u8,
-        vaddr: &Addr,
-        vport: Port,
+        net: &Net,
+        mut id: ServiceId,
     ) -> Option<&'g Service> {
-        let numbers = self.numbers(family);
-        let mut id = ServiceId {
-            family,
-            protocol: protocol.into(),
-            addr: *vaddr,
-            port: vport,
-            fwmark,
-        };
-        if fwmark != 0 {
+        let numbers = self.numbers(id.family);
+        if id.fwmark != 0 {
             if numbers.by_fwmark.read_once() != 0 {
                 if let Some(service) = self.get(guard, &id) {
                     return Some(service);
@@ -334,9 +323,9 @@ impl Table {
         if let Some(service) = self.get(guard, &id) {
             return Some(service);
         }
-        if protocol == IPPROTO_TCP
+        if id.protocol == IPPROTO_TCP.into()
             && numbers.ftp.read_once() != 0
-            && (vport == FTPDATA || vport.host() >= PROT_SOCK)
+            && (id.port == FTPDATA || !ip::requires_privilege(net, id.port.host()))
         {
             id.port = FTPPORT;
             if let Some(service) = self.get(guard, &id) {

@@ -153,6 +153,7 @@ send() {
 	' send "$1" "${TRACE:+$PWD/bench.d/marked}" \
 		< <(printf '%s\n' "count $1" "clone_skb 0" "delay 0" "dst_mac 02:00:00:00:00:01"
 			[ "$WAY" = pktgen ] || echo "flag !SHARED"
+			[ -z "${CHECKSUM-}" ] || echo "flag UDPCSUM"
 			cat)
 	after=$(</sys/class/net/servers/statistics/tx_packets)
 	# The director says a word of its own (MLD) now and then.
@@ -236,6 +237,7 @@ new() {
 # Tables grow in the background: a table at rest costs nothing.
 settle() { sleep 1; }
 
+# With CHECKSUM, the UDP packets have one.
 dropped() { # HOOK METHOD FAMILY PROTO
 	open "${@:2}"
 	drop_at "$1" "$3"

@@ -18,6 +18,7 @@ for family in 4 6; do
 		for method in dr nat; do
 			for hook in prerouting input output postrouting; do
 				measure $p-$method-drop-$hook dropped $hook $method $family $proto
+				[ $proto = tcp ] || CHECKSUM=yes measure ${p}sum-$method-drop-$hook dropped $hook $method $family $proto
 			done
 		done
 	done

@@ -150,6 +150,11 @@ __oot_helper void oot_update_socket_pmtu(struct sk_buff *skb, u32 mtu)
 	skb_dst(skb)->ops->update_pmtu(skb_dst(skb), skb->sk, NULL, mtu, true);
 }
 
+__oot_helper bool oot_inet_port_requires_bind_service(struct net *net, u16 port)
+{
+	return inet_port_requires_bind_service(net, port);
+}
+
 __oot_helper void oot_ip_select_ident(struct net *net, struct sk_buff *skb)
 {
 	ip_select_ident(net, skb, NULL);

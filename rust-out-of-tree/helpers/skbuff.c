@@ -74,6 +74,11 @@ __oot_helper void oot_skb_set_dst_dev(struct sk_buff *skb)
 	skb->dev = skb_dst_dev(skb);
 }
 
+__oot_helper bool oot_skb_has_fullsock(const struct sk_buff *skb)
+{
+	return sk_fullsock(skb->sk);
+}
+
 __oot_helper bool oot_skb_nodefrag(const struct sk_buff *skb)
 {
 	return skb->sk->sk_family == PF_INET && sk_fullsock(skb->sk) &&

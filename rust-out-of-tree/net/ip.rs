@@ -202,10 +202,17 @@ pub(crate) fn update_pmtu4(net: &Net, skb: &mut Skb, mtu: u32) {
 
 /// Tells the socket of a packet of our own the MTU of the way that it really takes.
 pub(crate) fn update_socket_pmtu(skb: &mut Skb, mtu: u32) {
-    if !skb.has_dev() && skb.has_socket() && skb.dst().is_some() {
-        // SAFETY: The packet has a socket and a route.
+    if !skb.has_dev() && skb.has_full_socket() && skb.dst().is_some() {
+        // SAFETY: The packet has a full socket and a route.
         unsafe { bindings::oot_update_socket_pmtu(skb.as_raw(), mtu) };
     }
+}
+
+/// Whether a process needs a privilege to bind `port`, in host byte order: one below the sysctl
+/// `ip_unprivileged_port_start`.
+pub(crate) fn requires_privilege(net: &Net, port: u16) -> bool {
+    // SAFETY: The namespace is live.
+    unsafe { bindings::oot_inet_port_requires_bind_service(net.as_raw(), port) }
 }
 
 /// What kind of address an IPv4 address is for this host: `RTN_UNICAST`, `RTN_LOCAL`, ...

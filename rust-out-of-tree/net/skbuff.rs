@@ -261,6 +261,12 @@ impl Skb {
         !self.fields().sk.is_null()
     }
 
+    /// Whether it belongs to a socket that is neither in `TIME_WAIT` nor a mere request.
+    pub(crate) fn has_full_socket(&self) -> bool {
+        // SAFETY: Reads fields of the packet's socket, which it keeps alive.
+        self.has_socket() && unsafe { bindings::oot_skb_has_fullsock(self.as_raw()) }
+    }
+
     /// Whether it was sent by a raw IPv4 socket that wants its fragments left alone.
     pub(crate) fn is_from_nodefrag_socket(&self) -> bool {
         // SAFETY: Reads fields of the packet's socket, which it keeps alive.

@@ -17,6 +17,7 @@ use crate::{
         ConnRef,
         Params, //
     },
+    ctl::request::ServiceId,
     oot::net::{
         filter::{
             HookSkb,
@@ -88,14 +89,14 @@ impl<'a> Call<'a> {
     }
 
     fn service(self, skb: &Skb, packet: &Packet, ports: &Ports) -> Option<&'a Service> {
-        self.netns.services.find(
-            self.rcu,
-            self.family,
-            skb.mark(),
-            packet.protocol,
-            &packet.daddr,
-            ports.dest,
-        )
+        let id = ServiceId {
+            family: self.family,
+            protocol: packet.protocol.into(),
+            addr: packet.daddr,
+            port: ports.dest,
+            fwmark: skb.mark(),
+        };
+        self.netns.services.find(self.rcu, self.netns.net(), id)
     }
 
     /// Finds a dest and makes a conn to it (C: `ip_vs_schedule()`).
