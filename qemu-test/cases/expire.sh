@@ -31,7 +31,7 @@ expiry() {
 count() { nsenter --net=/run/netns/director tail -n +2 /proc/net/ip_vs_conn | wc -l; }
 # Which of those closed are how far is a matter of moments.
 counted() { nsenter --net=/run/netns/director ipvsadm -Ln | awk '$1 == "->" && $5 ~ /^[0-9]/ { print $2, $5 + $6 }'; }
-families expiry
+in_turn expiry
 
 # How long each state may take, by what is left of it.
 FAMILY=4

@@ -51,6 +51,6 @@ kinds() {
 	[ "$FAMILY" = 4 ] || UNREACHABLE="1, 4"
 	pieces "$@"
 }
-families kinds nat -m
-families kinds dr -g
-families kinds tun -i
+in_turn kinds nat -m
+in_turn kinds dr -g
+in_turn kinds tun -i

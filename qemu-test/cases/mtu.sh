@@ -25,6 +25,6 @@ small() { # OPTION
 nat() { topology nat; small -m; }
 dr() { topology dr; small -g; }
 tun() { topology tun; small -i; }
-families nat
-families dr
-families tun
+in_turn nat
+in_turn dr
+in_turn tun

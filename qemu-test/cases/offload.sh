@@ -1,6 +1,7 @@
 # Large transfers, which must come through whole: as super-packets with
 # checksums left to the devices, and in single packets with checksums made.
 SIZE=1000000
+[ "$KERNEL" != debug ] || SIZE=200000
 each_link() { # COMMAND…, with the machine and the interface after it
 	local ns interface
 	for ns in client rs1; do "$@" $ns eth0; done
@@ -32,6 +33,6 @@ checksums() { for host in client rs1; do echo "$host $(agent checksums $host)"; 
 nat() { topology nat; transfer -m; }
 dr() { topology dr; transfer -g; }
 tun() { topology tun; transfer -i; }
-families nat
-families dr
-families tun
+in_turn nat
+in_turn dr
+in_turn tun

@@ -22,6 +22,6 @@ hops() { # OPTION
 nat() { topology nat; hops -m; }
 dr() { topology dr; hops -g; }
 tun() { topology tun; hops -i; }
-families nat
-families dr
-families tun
+in_turn nat
+in_turn dr
+in_turn tun

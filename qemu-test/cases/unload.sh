@@ -1,6 +1,7 @@
 # Cycles of the module's life: services, traffic, flush, removal with
 # connections alive and packets arriving. Nothing stays behind.
 cycles=20
+[ "$KERNEL" != debug ] || cycles=8
 [ -z "${LONG-}" ] || cycles=200
 topology nat
 modules() { awk '/^ip_vs/ { print $1 }' /proc/modules | sort -r; }
