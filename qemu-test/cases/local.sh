@@ -62,8 +62,8 @@ by_dr() { topology dr; direct_client -g; }
 # What is over still answers, by a socket that is only the beginning of one
 # (TIME_WAIT): KASAN sees who looks behind its end.
 answers_late() {
-	agent capture late rs1 eth0
-	agent capture later rs2 eth0
+	agent capture rs1 late eth0
+	agent capture rs2 later eth0
 	from_client "[ip('$VIP', '$DIP', tcp(80, port, 'FA')) for port in range(40001, 40100)]"
 	late() { [ -n "$(agent captured late 0 tcp; agent captured later 0 tcp)" ]; }
 	wait_for late

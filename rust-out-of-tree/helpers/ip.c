@@ -33,6 +33,11 @@ __oot_helper unsigned int oot_dst_dev_flags(const struct dst_entry *dst)
 	return dst_dev(dst)->flags;
 }
 
+__oot_helper bool oot_dst_is_by(const struct dst_entry *dst, const struct net_device *dev)
+{
+	return dst_dev(dst) == dev;
+}
+
 __oot_helper bool oot_dst_dev_running(const struct dst_entry *dst)
 {
 	return netif_running(dst_dev(dst));
