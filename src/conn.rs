@@ -18,6 +18,7 @@
 //! is treated as if no conn had been found. So each conn's part in the dest's counts is taken back
 //! exactly once, by whoever made it dead.
 
+mod expiry;
 pub(crate) mod table;
 
 use crate::{
@@ -184,8 +185,7 @@ impl Conn {
 
     /// The time until it expires if no packet comes, in jiffies.
     pub(crate) fn expires_in(&self) -> u32 {
-        let idle = now().wrapping_sub(self.last_seen.read_once());
-        self.timeout.read_once().saturating_sub(idle)
+        expiry::left(now(), self.last_seen.read_once(), self.timeout.read_once())
     }
 
     /// Whether a SYN on it means that the client has started anew (C: `is_new_conn_expected()`

@@ -188,13 +188,22 @@ impl<'a> Call<'a> {
             }
         }
         let Some(ports) = packet.ports(&skb, proto) else {
-            return skb.accept();
+            return self.without_ports(skb, &packet);
         };
         match self.netns.conns.find(self.rcu, &packet, &ports) {
             Some((Direction::Output, conn)) => self.response(skb, conn, &packet, &ports),
             Some((_, conn)) if self.may_request(&skb) => self.request(skb, conn, &packet, &ports),
             None if self.may_request(&skb) => self.schedule(skb, &packet, &ports, proto),
             _ => skb.accept(),
+        }
+    }
+
+    /// A packet that ends before its ports: it belongs to no conn and can start none.
+    #[cold]
+    fn without_ports<'h>(self, skb: HookSkb<'h>, packet: &Packet) -> Verdict<'h> {
+        match self.may_request(&skb) && !packet.is_later_fragment {
+            true => skb.drop(),
+            false => skb.accept(),
         }
     }
 

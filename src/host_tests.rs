@@ -9,6 +9,9 @@
 #![allow(dead_code)]
 
 mod addr;
+mod conn {
+    pub(crate) mod expiry;
+}
 mod ctl {
     pub(crate) mod request;
 }

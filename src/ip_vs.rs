@@ -35,6 +35,7 @@ use crate::{
     netns::Netns,
     oot::{
         net::{
+            device,
             genetlink,
             namespace, //
         },
@@ -55,10 +56,11 @@ module! {
     alias: ["net-pf-16-proto-16-family-IPVS"],
 }
 
-/// What the module consists of while it is loaded. Fields are dropped in this order: requests
-/// stop, then the namespaces' directors go, then memory is waited for.
+/// What the module consists of while it is loaded. Fields are dropped in this order: requests and
+/// news of devices stop, then the namespaces' directors go, then memory is waited for.
 struct IpVs {
     _requests: genetlink::Registration,
+    _devices: device::Notifier<Netns>,
     _namespaces: namespace::Registration<Netns>,
     _memory: Memory,
     _conns: Arc<ConnCache>,
@@ -82,10 +84,12 @@ impl kernel::Module for IpVs {
         let conns = Arc::new(ConnCache::new(c"ip_vs_conn")?, GFP_KERNEL)?;
         let memory = Memory;
         let namespaces = namespace::Registration::new(conns.clone())?;
+        let devices = device::Notifier::new()?;
         let requests = ctl::genl::register()?;
         pr_info!("ipvs loaded.\n");
         Ok(Self {
             _requests: requests,
+            _devices: devices,
             _namespaces: namespaces,
             _memory: memory,
             _conns: conns,

@@ -13,11 +13,20 @@ use crate::{
     },
     ctl,
     hook,
-    oot::net::namespace::{
-        Id,
-        Net,
-        PerNet,
-        Pernet, //
+    oot::{
+        net::{
+            device::{
+                Device,
+                Watch, //
+            },
+            namespace::{
+                Id,
+                Net,
+                PerNet,
+                Pernet, //
+            },
+        },
+        sync::Cursor, //
     },
     service,
     stats::Stats,
@@ -25,7 +34,10 @@ use crate::{
 };
 use kernel::{
     prelude::*,
-    sync::ArcBorrow, //
+    sync::{
+        rcu,
+        ArcBorrow, //
+    }, //
 };
 
 /// A namespace's director. Fields are dropped in this order: files and requests first, then what
@@ -65,6 +77,23 @@ impl Pernet for Netns {
     fn pre_exit(this: &PerNet<Self>) {
         ctl::cleanup(this);
         this.conns.flush();
+    }
+}
+
+impl Watch for Netns {
+    /// C: `ip_vs_dst_event()`.
+    fn went_down(this: &PerNet<Self>, device: &Device) {
+        let mut cursor = Cursor::default();
+        loop {
+            let guard = rcu::read_lock();
+            let Some((service, after)) = this.services.next(&guard, cursor) else {
+                return;
+            };
+            cursor = after;
+            for dest in service.pool(&guard).map_or(&[][..], |pool| pool.dests()) {
+                dest.route.forget(device);
+            }
+        }
     }
 }
 

@@ -46,11 +46,19 @@ bad() { # OPTION
 	observe "IPv$FAMILY $1: at the server" received silent
 	observe "IPv$FAMILY $1: at the client" received client 0 "$GC "
 	observe "IPv$FAMILY $1: connections" connections_of 5...
+	# What the director's own stack got to see of it, and did not like
+	observe "IPv$FAMILY $1: errors at the director" errors
 	now=$(agent answered beside)
 	enough() { [ "$(agent answered beside 2>/dev/null)" -ge $((now + 5)) ]; }
 	wait_for enough
 	agent unload beside >/tmp/beside
 	expect rs1 awk '{ print $1 }' /tmp/beside
+}
+errors() {
+	nsenter --net=/run/netns/director sh -c 'cat /proc/net/snmp /proc/net/snmp6' | awk '
+		/^(Udp|Tcp):/ && !($1 in names) { names[$1] = $0; next }
+		/^(Udp|Tcp):/ { split(names[$1], name); for (i = 2; i <= NF; i++) if (name[i] ~ /^In(Err|Csum)/) print $1, name[i], $i }
+		/^Udp6In(Err|Csum)/ { print $1, $2 }'
 }
 connections_of() { connections | grep -E ":$1 "; }
 more_4() {

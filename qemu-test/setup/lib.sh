@@ -76,8 +76,9 @@ step() {
 			say "$name: $what"
 			as_root rm -rf "$cache/$name-"*.tmp
 			mkdir "$dir.tmp"
-			# A child shell, so that `set -e` holds within FUNCTION.
-			(set -e; "$make" "$dir.tmp") >"$cache/$name.log" 2>&1 {lock}>&- &
+			# A child shell, so that `set -e` holds within FUNCTION. It holds the
+			# lock, too: should we be killed, the next run waits for its end.
+			(set -e; "$make" "$dir.tmp") >"$cache/$name.log" 2>&1 &
 			wait $! || failed "$name"
 			mv "$dir.tmp" "$dir"
 			say "$name: done in $((SECONDS - start)) s"

@@ -17,6 +17,7 @@
 #include "ip_vs.c"
 #include "ipv6.c"
 #include "namespace.c"
+#include "netdevice.c"
 #include "netlink.c"
 #include "percpu.c"
 #include "seq_file_net.c"

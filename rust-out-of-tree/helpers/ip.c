@@ -33,6 +33,11 @@ __oot_helper unsigned int oot_dst_dev_flags(const struct dst_entry *dst)
 	return dst_dev(dst)->flags;
 }
 
+__oot_helper bool oot_dst_is_by(const struct dst_entry *dst, const struct net_device *dev)
+{
+	return dst_dev(dst) == dev;
+}
+
 __oot_helper bool oot_dst_dev_running(const struct dst_entry *dst)
 {
 	return netif_running(dst_dev(dst));
@@ -145,9 +150,11 @@ __oot_helper void oot_ip6_inc_hdrerrors(struct net *net, struct sk_buff *skb)
 	IP6_INC_STATS(net, idev, IPSTATS_MIB_INHDRERRORS);
 }
 
+/* Not of TIME_WAIT's and request sockets, which have no more than their beginning. */
 __oot_helper void oot_update_socket_pmtu(struct sk_buff *skb, u32 mtu)
 {
-	skb_dst(skb)->ops->update_pmtu(skb_dst(skb), skb->sk, NULL, mtu, true);
+	if (sk_fullsock(skb->sk))
+		skb_dst(skb)->ops->update_pmtu(skb_dst(skb), skb->sk, NULL, mtu, true);
 }
 
 __oot_helper bool oot_inet_port_requires_bind_service(struct net *net, u16 port)

@@ -11,6 +11,8 @@ use core::{
 
 use crate::oot::bindings;
 
+use super::device::Device;
+
 /// A route, borrowed.
 ///
 /// # Invariants
@@ -69,6 +71,12 @@ impl DstRef<'_> {
             bindings::oot_dst_dev_flags(self.as_raw()) & bindings::net_device_flags_IFF_LOOPBACK
                 != 0
         }
+    }
+
+    /// Whether it leaves by that device.
+    pub(crate) fn is_by(self, device: &Device) -> bool {
+        // SAFETY: Both are live; their addresses are compared.
+        unsafe { bindings::oot_dst_is_by(self.as_raw(), device.as_raw()) }
     }
 
     /// Whether the device that it leaves by is up.

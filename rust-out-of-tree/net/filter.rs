@@ -21,7 +21,13 @@ use kernel::{
     sync::rcu, //
 };
 
-use crate::oot::bindings;
+use crate::oot::{
+    bindings,
+    sync::{
+        RcuBox,
+        RcuCell, //
+    }, //
+};
 
 use super::{
     namespace::{
@@ -214,6 +220,15 @@ unsafe extern "C" fn run<H: Hook>(
     H::run(context, skb, rcu).0
 }
 
+/// The operations of a [`Registration`].
+struct Ops(KVec<bindings::nf_hook_ops>);
+
+// SAFETY: They are only handed to C, on registering and unregistering.
+unsafe impl Send for Ops {}
+
+// SAFETY: As above.
+unsafe impl Sync for Ops {}
+
 /// Hooks of one namespace; dropped, they are gone.
 ///
 /// # Invariants
@@ -221,7 +236,9 @@ unsafe extern "C" fn run<H: Hook>(
 /// `ops` are registered in `net`, which outlives them.
 pub(crate) struct Registration {
     net: NonNull<bindings::net>,
-    ops: KVec<bindings::nf_hook_ops>,
+    /// Who lists the hooks (nfnetlink_hook) reads them under RCU, and may still do so when they
+    /// are unregistered: they are freed a grace period later.
+    ops: RcuCell<Ops>,
 }
 
 // SAFETY: The operations are only handed to C on registering and unregistering.
@@ -247,8 +264,12 @@ impl Registration {
             raw.push(op, GFP_KERNEL)?;
         }
         let net = context.net().as_raw();
-        // SAFETY: The operations are valid and stay in place until they are unregistered.
-        to_result(unsafe { bindings::nf_register_net_hooks(net, raw.as_ptr(), raw.len() as u32) })?;
+        let (ops, len) = (raw.as_ptr(), raw.len() as u32);
+        // Moving it leaves its elements where they are.
+        let raw = RcuCell::new(Some(RcuBox::new(Ops(raw), GFP_KERNEL)?));
+        // SAFETY: The operations are valid and stay in place until a grace period after they are
+        // unregistered, or after this has failed.
+        to_result(unsafe { bindings::nf_register_net_hooks(net, ops, len) })?;
         // INVARIANT: They were just registered.
         Ok(Self {
             net: NonNull::new(net).ok_or(EINVAL)?,
@@ -259,13 +280,14 @@ impl Registration {
 
 impl Drop for Registration {
     fn drop(&mut self) {
-        // SAFETY: They are registered by the type invariant.
-        unsafe {
-            bindings::nf_unregister_net_hooks(
-                self.net.as_ptr(),
-                self.ops.as_ptr(),
-                self.ops.len() as u32,
-            )
+        let guard = rcu::read_lock();
+        let Some(Ops(ops)) = self.ops.get(&guard) else {
+            return;
         };
+        let (ops, len) = (ops.as_ptr(), ops.len() as u32);
+        // They live until the cell is dropped, and unregistering sleeps.
+        drop(guard);
+        // SAFETY: They are registered by the type invariant.
+        unsafe { bindings::nf_unregister_net_hooks(self.net.as_ptr(), ops, len) };
     }
 }

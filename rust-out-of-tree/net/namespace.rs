@@ -251,8 +251,13 @@ impl<T: Pernet> Adapter<T> {
     unsafe extern "C" fn exit(net: *mut bindings::net) {
         // SAFETY: As in `init`.
         let slot = unsafe { Self::slot(net) };
+        // Notifiers of devices find the value with the RTNL held.
+        // SAFETY: We may sleep and do not hold it.
+        unsafe { bindings::rtnl_lock() };
         // SAFETY: The slot is a word of ours.
         let value = unsafe { slot.replace(core::ptr::null_mut()) };
+        // SAFETY: It was just taken.
+        unsafe { bindings::rtnl_unlock() };
         if !value.is_null() {
             // SAFETY: `init` put it there by `KBox::into_raw`; it is dropped in place.
             drop(unsafe { Pin::new_unchecked(KBox::from_raw(value)) });

@@ -332,6 +332,8 @@ impl Cursor {
 pub(crate) struct RcuHash<T: Object> {
     current: Atomic<*mut Buckets>,
     len: Atomic<i32>,
+    /// Whether there has been an entry.
+    used: Atomic<u32>,
     #[pin]
     resize: Opaque<bindings::work_struct>,
     _owns: PhantomData<RcuArc<Linked<T>>>,
@@ -349,6 +351,7 @@ impl<T: Object> RcuHash<T> {
         kernel::try_pin_init!(Self {
             current: Atomic::new(KBox::into_raw(Buckets::new(MIN_BITS)?)),
             len: Atomic::new(0),
+            used: Atomic::new(0),
             resize <- Opaque::ffi_init(|work| {
                 // SAFETY: `work` is valid for writes and pinned; the callback fits it.
                 unsafe { bindings::oot_init_work(work, Some(resize::<T>)) }
@@ -419,6 +422,9 @@ impl<T: Object> RcuHash<T> {
         let state = if second.is_some() { IN_TWO } else { IN_ONE };
         if entry.state.cmpxchg(OUT, state, Full).is_err() {
             return None;
+        }
+        if self.used.read_once() == 0 {
+            self.used.write_once(1);
         }
         entry
             .table
@@ -509,15 +515,12 @@ impl<T: Object> RcuHash<T> {
         }
     }
 
-    /// Removes all entries; false if there was none.
-    fn clear(&self) -> bool {
-        let mut any = false;
+    /// Removes all entries.
+    fn clear(&self) {
         let guard = rcu::read_lock();
         while let Some((entry, _)) = self.next(&guard, Cursor::default()) {
-            any = true;
             drop(self.remove(&guard, entry));
         }
-        any
     }
 
     fn schedule_resize(&self) {
@@ -637,8 +640,10 @@ impl<T: Object> PinnedDrop for RcuHash<T> {
     fn drop(self: Pin<&mut Self>) {
         // SAFETY: The work was initialised with the table.
         unsafe { bindings::cancel_work_sync(self.resize.get()) };
-        if self.clear() {
-            // Who found an entry before it was removed may still be about to remove it.
+        self.clear();
+        if self.used.read_once() != 0 {
+            // Who found an entry before it was removed may still be about to remove it, and who
+            // has just removed the last one, such as its timer, still be at it.
             rcu::synchronize_rcu();
         }
         // The removals may have asked for a resize again.

@@ -14,6 +14,7 @@ use crate::{
     dest::Dest,
     oot::{
         net::{
+            device::Device,
             dst::{
                 Dst,
                 DstRef, //
@@ -127,6 +128,19 @@ impl DestRoute {
         let _bh = bh::Disabled::new();
         let _lock = self.lock.lock();
         drop(self.cached.replace(None));
+    }
+
+    /// Forgets the route if it is by that device, which goes down (C: `ip_vs_forget_dev()`).
+    pub(crate) fn forget(&self, device: &Device) {
+        let _bh = bh::Disabled::new();
+        let _lock = self.lock.lock();
+        let is_by = self
+            .cached
+            .get(&rcu::read_lock())
+            .is_some_and(|cached| cached.dst.as_ref().is_by(device));
+        if is_by {
+            drop(self.cached.replace(None));
+        }
     }
 
     /// The path MTU of the route that is kept, if one is.
