@@ -9,6 +9,7 @@ import struct
 NLM_F_REQUEST, NLM_F_ACK, NLM_F_DUMP = 1, 4, 0x300
 NLMSG_ERROR, NLMSG_DONE, GENL_ID_CTRL = 2, 3, 16
 NETLINK_GENERIC, NESTED = 16, 0x8000
+V4, V6 = socket.AF_INET, socket.AF_INET6
 
 # Numbers of include/uapi/linux/ip_vs.h, by name.
 COMMANDS = ("UNSPEC NEW_SERVICE SET_SERVICE DEL_SERVICE GET_SERVICE NEW_DEST SET_DEST DEL_DEST GET_DEST "
@@ -43,6 +44,46 @@ def svc(**fields):
 
 def dest(**fields):
     return [attr(DEST.index(k), v) for k, v in fields.items() if v is not None]
+
+
+def pton(text):
+    return socket.inet_pton(V6 if ":" in text else V4, text)
+
+
+def flags(value=0, mask=0xFFFFFFFF):
+    return struct.pack("=II", value, mask)
+
+
+def ident(addr="192.168.1.110", port=80, protocol=6, **more):
+    """The attributes that name a service."""
+    fields = dict(AF=u16(V6 if ":" in addr else V4), PROTOCOL=u16(protocol), ADDR=pton(addr), PORT=be16(port))
+    fields.update(more)
+    return fields
+
+
+def whole(addr="192.168.1.110", port=80, protocol=6, **more):
+    fields = ident(addr, port, protocol, SCHED_NAME=string("rr"), FLAGS=flags(), TIMEOUT=u32(0),
+                   NETMASK=u32(128 if ":" in addr else 0xFFFFFFFF))
+    fields.update(more)
+    return fields
+
+
+def server(addr="10.1.1.11", port=80, **more):
+    fields = dict(ADDR=pton(addr), PORT=be16(port), FWD_METHOD=u32(0), WEIGHT=u32(1), U_THRESH=u32(0), L_THRESH=u32(0))
+    fields.update(more)
+    return fields
+
+
+def service(**fields):
+    return attr(1, svc(**fields))
+
+
+def real(**fields):
+    return attr(2, dest(**fields))
+
+
+def command(name):
+    return COMMANDS.index(name)
 
 
 def attributes(data):

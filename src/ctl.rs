@@ -256,9 +256,13 @@ impl<'a> Ctl<'a> {
         spec.check()?;
         let pool = service.current()?;
         let (_, dest) = pool.find(&id).ok_or(ENOENT)?;
+        let before = dest.spec();
         dest.configure(spec);
         dest.route.reset();
-        service.edited(&pool)
+        // The scheduler's successor is made of the dests as they are now.
+        service
+            .edited(&pool)
+            .inspect_err(|_| dest.configure(&before))
     }
 
     /// C: `ip_vs_del_dest()`.

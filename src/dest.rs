@@ -286,6 +286,17 @@ impl Dest {
         }
     }
 
+    /// What it was last made to be.
+    pub(crate) fn spec(&self) -> DestSpec {
+        DestSpec {
+            conn_flags: self.conn_flags(),
+            weight: self.weight(),
+            u_threshold: self.u_threshold(),
+            l_threshold: self.l_threshold(),
+            tunnel: self.tunnel(),
+        }
+    }
+
     /// It has left its service's list.
     pub(crate) fn unlinked(&self) {
         self.available.write_once(0);
