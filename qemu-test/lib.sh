@@ -164,7 +164,7 @@ setting() { # MACHINE NAME=VALUE…
 # and VIPB, RIPB1, GSB…: the same as a user types them beside a port.
 # from_client and from_server send crafted packets to the director.
 topology() {
-	local i v
+	local i
 	if [ -n "${CONNTRACK-}" ] && [ "$1" = "${TOPOLOGY-}" ]; then
 		say "--- the same with connection tracking"
 		agent end
@@ -175,16 +175,23 @@ topology() {
 	say "--- topology $1, IPv${FAMILY:-4}${CONNTRACK:+, connection tracking}"
 	TOPOLOGY=$1
 	"topology_$1"
+	addresses
+	ghosts
+	agent settle
+	for i in 1 2 3; do agent serve "rs$i" "rs$i" 80 8080; done
+	[ -z "${CONNTRACK-}" ] || drop_invalid
+}
+
+# The variables, for the machines that are there; by itself, after a change of
+# FAMILY.
+addresses() {
+	local i v
 	for v in CIP VIP DIP RIP1 RIP2 RIP3 GC GS; do
 		i=${v}_${FAMILY:-4}
 		printf -v "$v" %s "${!i}"
 		if [ "${FAMILY:-4}" = 6 ]; then i="[${!v}]"; else i=${!v}; fi
 		case $v in G?) printf -v "${v}B" %s "$i" ;; *) printf -v "${v/IP/IPB}" %s "$i" ;; esac
 	done
-	ghosts
-	agent settle
-	for i in 1 2 3; do agent serve "rs$i" "rs$i" 80 8080; done
-	[ -z "${CONNTRACK-}" ] || drop_invalid
 }
 
 # NAT as the LVS manuals draw it: the director is the real servers' gateway.

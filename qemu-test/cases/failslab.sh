@@ -113,13 +113,16 @@ counts_agree() { # of the dest with that of the connections
 	of_dest=$(nsenter --net=/run/netns/director ipvsadm -Ln | awk '$1 == "->" && $5 ~ /^[0-9]/ { print $5 + $6 }')
 	[ "$of_dest" = "$(clients | wc -l)" ] && echo yes || echo "dest $of_dest, connections $(clients | wc -l)"
 }
-walks() { # TOPOLOGY OPTION
-	topology "$1"
-	for p in u t; do walk "$2"; done
+# On the same machines for both families: they take this kernel a minute.
+walks() { # OPTION
+	addresses
+	for p in u t; do walk "$1"; done
 }
-families walks nat -m
-families walks dr -g
-walks tun -i
+agent end
+vs -C
+families walks -m
+topology dr
+families walks -g
 
 # --- no connection can be made; those there are go on
 
@@ -131,7 +134,9 @@ only_connections() {
 	knob interval 1
 }
 full() {
-	topology nat
+	addresses
+	agent end
+	vs -C
 	for p in t u; do
 		vs -A -$p "$VIPB:80" -s rr
 		vs -a -$p "$VIPB:80" -r "$RIPB1:80" -m
@@ -148,7 +153,7 @@ full() {
 			observe "IPv$FAMILY $p: one there is" agent use ${p:0:1}$i
 		done
 	done
-	observe "IPv$FAMILY: connections" connections
+	observe "IPv$FAMILY: connections" connections_here
 	disarm
 	# A SYN that is lost is sent again.
 	knob times 1
@@ -159,18 +164,21 @@ full() {
 	for p in tcp udp; do expect yes one_of_both $p 4; done
 	served 8
 }
+connections_here() { connections | grep -F "$VIP"; }
 one_of_both() { # PROTO COUNT
 	local answers
 	answers=$(get "$1" "$VIP" 80 "$2")
 	say "$answers"
 	[ -z "$(tr ' ' '\n' <<<"$answers" | grep -v '^rs[12]$')" ] && echo yes
 }
+topology nat
 families full
+agent end
+vs -C
 
 # --- anything may fail at any time
 
 within_module
-topology nat
 for family in 4 6; do
 	address=VIP_$family server=RIP1_$family
 	address=${!address} server=${!server}
