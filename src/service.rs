@@ -49,6 +49,7 @@ use crate::{
         time::HZ, //
     },
     sched::{
+        self,
         AnyScheduler,
         Change,
         Flow,
@@ -234,7 +235,12 @@ impl Service {
 
     fn publish(&self, dests: HeadList<RcuArc<Dest>>, sched: Option<AnyScheduler>) -> Result {
         let pool = RcuArc::new(Pool { dests, sched }, GFP_KERNEL)?;
-        drop(self.pool.replace(Some(pool)));
+        drop(self.pool.replace(Some(pool.clone())));
+        // Now that nothing can fail any more.
+        match &pool.sched {
+            Some(sched) => sched.settle(pool.dests()),
+            None => sched::unsettle(pool.dests()),
+        }
         Ok(())
     }
 }

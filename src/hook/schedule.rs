@@ -173,7 +173,13 @@ impl<'a> Call<'a> {
         let _ = service;
         conn.dest.stats.count_conn();
         self.netns.stats.count_conn();
-        Conn::touch(conn, &self.netns.timeouts, Direction::Input, ports);
+        Conn::touch(
+            conn,
+            self.rcu,
+            &self.netns.timeouts,
+            Direction::Input,
+            ports,
+        );
         Table::started(conn);
         self.count_in(conn, &skb);
         self.transmit(skb, conn, packet, ports)

@@ -195,6 +195,9 @@ mod tests {
             fn port(&self) -> crate::addr::Port {
                 crate::addr::Port::ZERO
             }
+            fn place(&self) -> &super::super::Place {
+                unreachable!()
+            }
         }
         let rr = Rr::new::<Up>(&[]).unwrap();
         let dests = [Up, Up, Up, Up, Up];
