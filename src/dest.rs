@@ -75,6 +75,7 @@ pub(crate) struct Dest {
 
     conn_flags: Atomic<u32>,
     weight: Atomic<i32>,
+    last_weight: Atomic<i32>,
     available: Atomic<u32>,
     tunnel: Atomic<u64>,
 
@@ -119,6 +120,7 @@ impl Dest {
             vip,
             conn_flags: Atomic::new(0),
             weight: Atomic::new(0),
+            last_weight: Atomic::new(0),
             available: Atomic::new(0),
             tunnel: Atomic::new(0),
             active: Atomic::new(0),
@@ -294,6 +296,10 @@ impl Dest {
 impl Dest {
     /// Makes it as `spec` says, and available (C: `__ip_vs_update_dest()`).
     pub(crate) fn configure(&self, spec: &DestSpec) {
+        // A dest that is not available is about to join the list.
+        if spec.weight != 0 || !self.is_available() {
+            self.last_weight.write_once(spec.weight);
+        }
         self.weight.write_once(spec.weight);
         self.tunnel.write_once(spec.tunnel.to_word());
         self.conn_flags.write_once(spec.flags_of_conns());
@@ -332,6 +338,11 @@ impl<T: Deref<Target = Dest>> Candidate for T {
     #[inline]
     fn weight(&self) -> i32 {
         Dest::weight(self)
+    }
+
+    #[inline]
+    fn last_weight(&self) -> i32 {
+        self.last_weight.read_once()
     }
 
     #[inline]

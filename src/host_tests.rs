@@ -12,6 +12,7 @@ mod addr;
 mod ctl {
     pub(crate) mod request;
 }
+mod hash;
 mod proto {
     pub(crate) mod direction;
     pub(crate) mod tcp {

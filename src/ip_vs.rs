@@ -12,6 +12,7 @@ mod addr;
 mod conn;
 mod ctl;
 mod dest;
+mod hash;
 mod hook;
 mod netns;
 #[allow(unsafe_code)]

@@ -19,6 +19,7 @@
 //! of their choices, except where a scheduler's file says otherwise; and choices made while a
 //! successor is being built may be forgotten by it.
 
+mod dh;
 mod fo;
 mod key;
 mod lc;
@@ -36,6 +37,7 @@ mod wrr;
 use crate::addr::{Addr, Family, Port};
 use crate::shim::NoMemory;
 use core::num::NonZeroU32;
+use dh::Dh;
 use fo::Fo;
 use key::Key;
 use lc::Lc;
@@ -54,6 +56,10 @@ pub(crate) use place::Place;
 pub(crate) trait Candidate {
     /// The weight, 0 or more.
     fn weight(&self) -> i32;
+
+    /// The weight it had when it was last above 0 in this service, or 0 if it never was (C:
+    /// `last_weight`).
+    fn last_weight(&self) -> i32;
 
     /// Whether the dest has reached its upper threshold and not yet fallen below the lower one
     /// (C: `IP_VS_DEST_F_OVERLOAD`).
@@ -127,15 +133,24 @@ impl Figures {
 }
 
 /// What a scheduler may know of the packet that starts a conn.
+///
+/// A fragment without ports starts none.
 pub(crate) struct Flow<'a> {
     /// The family of both addresses.
     pub(crate) family: Family,
+    /// The client's address as the packet has it, not masked as a template's.
     pub(crate) caddr: &'a Addr,
-    /// The client's port, 0 if the protocol has none.
+    /// The client's port, 0 unless the protocol is TCP, UDP or SCTP.
     pub(crate) cport: Port,
     pub(crate) vaddr: &'a Addr,
-    /// The virtual port, 0 if the protocol has none.
+    /// The virtual port, 0 unless the protocol is TCP, UDP or SCTP.
     pub(crate) vport: Port,
+    /// Whether the packet goes from the virtual address to the client: it is one inside an ICMP
+    /// error (C: `IP_VS_HDR_INVERSE`).
+    pub(crate) is_inverse: bool,
+    /// The service's flags, `IP_VS_SVC_F_*`. They come with each packet, since an edit changes them
+    /// without a word to the scheduler.
+    pub(crate) flags: u32,
 }
 
 /// What has happened to a service's dests since its scheduler's state was built.
@@ -149,6 +164,34 @@ pub(crate) enum Change {
     Edited,
 }
 
+/// What a service fixes for its scheduler as long as it has it.
+#[derive(Clone, Copy)]
+pub(crate) struct Setup {
+    /// The service's family; its dests may be of another.
+    pub(crate) family: Family,
+}
+
+impl Setup {
+    /// C's settings, for a service of that family.
+    pub(crate) const fn of(family: Family) -> Self {
+        Self { family }
+    }
+}
+
+/// Why a service cannot take up a scheduler.
+#[derive(Clone, Copy, Debug, PartialEq, Eq)]
+pub(crate) enum InitError {
+    NoMemory,
+    /// It has more dests than the scheduler can choose from (C: `-EINVAL`).
+    TooManyDests,
+}
+
+impl From<NoMemory> for InitError {
+    fn from(_: NoMemory) -> Self {
+        Self::NoMemory
+    }
+}
+
 /// A way to choose a dest; the type's values are its state for one service.
 ///
 /// `dests` is always the slice of the service's dests in the order of C's list, newest first.
@@ -157,7 +200,7 @@ pub(crate) trait Scheduler: Sized {
     const NAME: &'static str;
 
     /// The state of a service which takes up this scheduler (C: `init_service`).
-    fn new<D: Candidate>(dests: &[D]) -> Result<Self, NoMemory>;
+    fn new<D: Candidate>(setup: &Setup, dests: &[D]) -> Result<Self, InitError>;
 
     /// The state that succeeds this one after one `change` led to `dests` (C: `add_dest`,
     /// `del_dest`, `upd_dest`).
@@ -232,9 +275,13 @@ macro_rules! schedulers {
 
         impl AnyScheduler {
             /// The state of a service which takes up the scheduler `kind`.
-            pub(crate) fn new<D: Candidate>(kind: Kind, dests: &[D]) -> Result<Self, NoMemory> {
+            pub(crate) fn new<D: Candidate>(
+                kind: Kind,
+                setup: &Setup,
+                dests: &[D],
+            ) -> Result<Self, InitError> {
                 match kind {
-                    $(Kind::$name => <$name as Scheduler>::new(dests).map(Self::$name),)+
+                    $(Kind::$name => <$name as Scheduler>::new(setup, dests).map(Self::$name),)+
                 }
             }
 
@@ -280,7 +327,7 @@ macro_rules! schedulers {
     };
 }
 
-schedulers! { Rr, Wrr, Lc, Wlc, Sed, Nq, Fo, Ovf }
+schedulers! { Rr, Wrr, Lc, Wlc, Sed, Nq, Dh, Fo, Ovf }
 
 /// The index of the first dest from index `from` on which `may_take` accepts.
 #[inline]

@@ -53,7 +53,9 @@ use crate::{
         AnyScheduler,
         Change,
         Flow,
-        Kind, //
+        InitError,
+        Kind,
+        Setup, //
     },
     stats::Tally, //
 };
@@ -102,6 +104,15 @@ impl Pool {
     }
 }
 
+impl From<InitError> for Error {
+    fn from(error: InitError) -> Self {
+        match error {
+            InitError::NoMemory => ENOMEM,
+            InitError::TooManyDests => EINVAL,
+        }
+    }
+}
+
 /// A virtual address, or fwmark.
 pub(crate) struct Service {
     pub(crate) id: ServiceId,
@@ -125,7 +136,7 @@ impl Service {
         let pool = Pool {
             dests: HeadList::new(),
             sched: kind
-                .map(|kind| AnyScheduler::new::<RcuArc<Dest>>(kind, &[]))
+                .map(|kind| AnyScheduler::new::<RcuArc<Dest>>(kind, &Setup::of(id.family), &[]))
                 .transpose()?,
         };
         let service = Self {
@@ -199,7 +210,7 @@ impl Service {
             return Ok(());
         }
         let sched = kind
-            .map(|kind| AnyScheduler::new(kind, pool.dests()))
+            .map(|kind| AnyScheduler::new(kind, &Setup::of(self.id.family), pool.dests()))
             .transpose()?;
         self.publish(pool.dests.clone(), sched)
     }

@@ -120,6 +120,8 @@ impl<'a> Call<'a> {
             cport: ports.source,
             vaddr: &packet.daddr,
             vport: ports.dest,
+            is_inverse: false,
+            flags: service.flags(),
         };
         let Some(dest) = service.schedule(self.rcu, &flow) else {
             return Outcome::NoDest;

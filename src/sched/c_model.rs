@@ -104,7 +104,7 @@ fn choice(kind: Kind, dests: &[Dest]) -> Option<usize> {
         Kind::Nq => nq(dests),
         Kind::Fo => fo(dests),
         Kind::Ovf => ovf(dests),
-        Kind::Rr | Kind::Wrr => unreachable!(),
+        _ => unreachable!("{kind:?} does not walk the list"),
     }
 }
 

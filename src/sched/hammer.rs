@@ -39,6 +39,9 @@ impl Candidate for Dest {
     fn weight(&self) -> i32 {
         self.weight.load(SeqCst)
     }
+    fn last_weight(&self) -> i32 {
+        self.weight()
+    }
     fn is_overloaded(&self) -> bool {
         self.overloaded.load(SeqCst)
     }

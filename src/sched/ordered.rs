@@ -14,8 +14,10 @@ use super::{
     Change,
     Figures,
     Flow,
+    InitError,
     Kind,
-    Scheduler, //
+    Scheduler,
+    Setup, //
 };
 use crate::shim::{
     share,
@@ -48,8 +50,8 @@ pub(crate) struct Ordered<P> {
 impl<P: Preference> Scheduler for Ordered<P> {
     const NAME: &'static str = P::NAME;
 
-    fn new<D: Candidate>(dests: &[D]) -> Result<Self, NoMemory> {
-        Self::of(share(Order::new(P::KIND, dests)?)?, Slots::new(dests.len()))
+    fn new<D: Candidate>(_setup: &Setup, dests: &[D]) -> Result<Self, InitError> {
+        Ok(Self::anew(dests)?)
     }
 
     fn rebuild<D: Candidate>(&self, dests: &[D], change: Change) -> Result<Self, NoMemory> {
@@ -59,7 +61,7 @@ impl<P: Preference> Scheduler for Ordered<P> {
             Change::Edited => self.slots.same(),
         }?;
         if slots.len() > self.order.room() || slots.is_sparse() {
-            return Self::new(dests);
+            return Self::anew(dests);
         }
         Self::of(self.order.clone(), Ok(slots))
     }
@@ -93,7 +95,11 @@ impl<P: Preference> Scheduler for Ordered<P> {
     }
 }
 
-impl<P> Ordered<P> {
+impl<P: Preference> Ordered<P> {
+    fn anew<D: Candidate>(dests: &[D]) -> Result<Self, NoMemory> {
+        Self::of(share(Order::new(P::KIND, dests)?)?, Slots::new(dests.len()))
+    }
+
     fn of(order: Shared<Order>, slots: Result<Slots, NoMemory>) -> Result<Self, NoMemory> {
         Ok(Self {
             order,

@@ -11,6 +11,7 @@ use std::rc::Rc;
 pub(super) struct Dest {
     pub(super) name: u8,
     pub(super) weight: Cell<i32>,
+    pub(super) last_weight: Cell<i32>,
     pub(super) overloaded: Cell<bool>,
     pub(super) active: Cell<i32>,
     pub(super) inactive: Cell<i32>,
@@ -20,6 +21,9 @@ pub(super) struct Dest {
 impl Candidate for Dest {
     fn weight(&self) -> i32 {
         self.weight.get()
+    }
+    fn last_weight(&self) -> i32 {
+        self.last_weight.get()
     }
     fn is_overloaded(&self) -> bool {
         self.overloaded.get()
@@ -46,6 +50,7 @@ impl Dest {
         Self {
             name,
             weight: Cell::new(weight),
+            last_weight: Cell::new(weight),
             overloaded: Cell::new(false),
             active: Cell::new(0),
             inactive: Cell::new(0),
@@ -68,7 +73,7 @@ pub(super) struct Service {
 
 impl Service {
     pub(super) fn new(kind: Kind, dests: Vec<Dest>) -> Self {
-        let state = AnyScheduler::new(kind, &dests).unwrap();
+        let state = AnyScheduler::new(kind, &SETUP, &dests).unwrap();
         state.settle(&dests);
         Self { dests, state }
     }
@@ -88,6 +93,9 @@ impl Service {
     pub(super) fn weigh(&mut self, index: usize, weight: i32) {
         let dest = &self.dests[index];
         dest.set(&dest.weight, weight);
+        if weight != 0 {
+            dest.last_weight.set(weight);
+        }
         self.publish(Change::Edited);
     }
 
@@ -123,7 +131,7 @@ impl Service {
 pub(super) fn dests(weights: &[i32]) -> Vec<Dest> {
     weights
         .iter()
-        .zip(0..)
+        .zip((0..=u8::MAX).cycle())
         .map(|(weight, name)| Dest::new(name, *weight))
         .collect()
 }
@@ -134,7 +142,11 @@ pub(super) const FLOW: Flow<'static> = Flow {
     cport: Port::ZERO,
     vaddr: &Addr::ANY,
     vport: Port::ZERO,
+    is_inverse: false,
+    flags: 0,
 };
+
+pub(super) const SETUP: Setup = Setup::of(Family::Inet);
 
 /// The names of the dests that `count` new conns go to, 255 for none.
 pub(super) fn run<S: Scheduler>(state: &S, dests: &[Dest], count: usize) -> Vec<u8> {
@@ -157,24 +169,25 @@ impl Random {
     }
 }
 
-const ALL: [Kind; 8] = [
+const ALL: [Kind; 9] = [
     Kind::Rr,
     Kind::Wrr,
     Kind::Lc,
     Kind::Wlc,
     Kind::Sed,
     Kind::Nq,
+    Kind::Dh,
     Kind::Fo,
     Kind::Ovf,
 ];
 
 #[test]
 fn names() {
-    let names = ["rr", "wrr", "lc", "wlc", "sed", "nq", "fo", "ovf"];
+    let names = ["rr", "wrr", "lc", "wlc", "sed", "nq", "dh", "fo", "ovf"];
     for (kind, name) in ALL.into_iter().zip(names) {
         assert_eq!(kind.name(), name);
         assert_eq!(Kind::by_name(name.as_bytes()), Some(kind));
-        let state = AnyScheduler::new::<Dest>(kind, &[]).unwrap();
+        let state = AnyScheduler::new::<Dest>(kind, &SETUP, &[]).unwrap();
         assert_eq!(state.kind(), kind);
     }
     for name in ["", "r", "rrr", "RR", "none", "wrr\0"] {
@@ -203,6 +216,8 @@ fn every_scheduler_takes_only_available_dests() {
             }
             match service.schedule() {
                 Some(index) => assert!(service.dests[index].is_available(), "{kind:?}"),
+                // The schedulers that hash do not look for another dest.
+                None if kind == Kind::Dh => (),
                 None => assert!(!service.dests.iter().any(Dest::is_available), "{kind:?}"),
             }
         }
