@@ -30,12 +30,14 @@ mod ovf;
 mod place;
 mod rr;
 mod sed;
+mod sh;
 mod slots;
 mod wlc;
 mod wrr;
 
 use crate::addr::{Addr, Family, Port};
 use crate::shim::NoMemory;
+use crate::uapi::{IP_VS_SVC_F_SCHED1, IP_VS_SVC_F_SCHED2};
 use core::num::NonZeroU32;
 use dh::Dh;
 use fo::Fo;
@@ -45,6 +47,7 @@ use nq::Nq;
 use ovf::Ovf;
 use rr::Rr;
 use sed::Sed;
+use sh::Sh;
 use wlc::Wlc;
 use wrr::Wrr;
 
@@ -151,6 +154,18 @@ pub(crate) struct Flow<'a> {
     /// The service's flags, `IP_VS_SVC_F_*`. They come with each packet, since an edit changes them
     /// without a word to the scheduler.
     pub(crate) flags: u32,
+}
+
+impl Flow<'_> {
+    /// What sh and mh hash: the client's address and, if the service's flags say so, its port.
+    #[inline]
+    fn client(&self) -> u32 {
+        let port = match self.flags & IP_VS_SVC_F_SCHED2 {
+            0 => 0,
+            _ => self.cport.host(),
+        };
+        self.caddr.fold(self.family).wrapping_add(u32::from(port))
+    }
 }
 
 /// What has happened to a service's dests since its scheduler's state was built.
@@ -327,13 +342,37 @@ macro_rules! schedulers {
     };
 }
 
-schedulers! { Rr, Wrr, Lc, Wlc, Sed, Nq, Dh, Fo, Ovf }
+schedulers! { Rr, Wrr, Lc, Wlc, Sed, Nq, Dh, Sh, Fo, Ovf }
 
 /// The index of the first dest from index `from` on which `may_take` accepts.
 #[inline]
 fn find<D>(dests: &[D], from: usize, may_take: impl Fn(&D) -> bool) -> Option<usize> {
     let index = dests.get(from..)?.iter().position(may_take)?;
     Some(from.wrapping_add(index))
+}
+
+/// The dest a client's hash leads to, at index `home`, if it is available. If not, and the service's
+/// flags say so, the first available one at the indices `others`. `None` ends the search: a slot
+/// of the table that no dest owns.
+#[inline]
+fn home_or_fallback<D: Candidate>(
+    dests: &[D],
+    flow: &Flow<'_>,
+    home: Option<usize>,
+    mut others: impl Iterator<Item = Option<usize>>,
+) -> Option<usize> {
+    let is_available = |index: usize| dests.get(index).is_some_and(D::is_available);
+    let home = home?;
+    if is_available(home) {
+        return Some(home);
+    }
+    // A long search for what there is not can be spared; C makes it for each packet.
+    if flow.flags & IP_VS_SVC_F_SCHED1 == 0 || !dests.iter().any(D::is_available) {
+        return None;
+    }
+    others
+        .find(|index| index.is_none_or(is_available))
+        .flatten()
 }
 
 #[cfg(test)]

@@ -169,7 +169,7 @@ impl Random {
     }
 }
 
-const ALL: [Kind; 9] = [
+const ALL: [Kind; 10] = [
     Kind::Rr,
     Kind::Wrr,
     Kind::Lc,
@@ -177,13 +177,16 @@ const ALL: [Kind; 9] = [
     Kind::Sed,
     Kind::Nq,
     Kind::Dh,
+    Kind::Sh,
     Kind::Fo,
     Kind::Ovf,
 ];
 
 #[test]
 fn names() {
-    let names = ["rr", "wrr", "lc", "wlc", "sed", "nq", "dh", "fo", "ovf"];
+    let names = [
+        "rr", "wrr", "lc", "wlc", "sed", "nq", "dh", "sh", "fo", "ovf",
+    ];
     for (kind, name) in ALL.into_iter().zip(names) {
         assert_eq!(kind.name(), name);
         assert_eq!(Kind::by_name(name.as_bytes()), Some(kind));
@@ -217,7 +220,7 @@ fn every_scheduler_takes_only_available_dests() {
             match service.schedule() {
                 Some(index) => assert!(service.dests[index].is_available(), "{kind:?}"),
                 // The schedulers that hash do not look for another dest.
-                None if kind == Kind::Dh => (),
+                None if matches!(kind, Kind::Dh | Kind::Sh) => (),
                 None => assert!(!service.dests.iter().any(Dest::is_available), "{kind:?}"),
             }
         }

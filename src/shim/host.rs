@@ -106,7 +106,7 @@ impl Word {
 pub(crate) struct Table<T>(Vec<T>);
 
 impl<T> Table<T> {
-    pub(crate) fn new(len: usize, make: impl Fn(usize) -> T) -> Result<Self, NoMemory> {
+    pub(crate) fn new(len: usize, make: impl FnMut(usize) -> T) -> Result<Self, NoMemory> {
         Ok(Self((0..len).map(make).collect()))
     }
 }

@@ -86,7 +86,7 @@ pub(crate) struct Table<T>(KVVec<T>);
 
 impl<T> Table<T> {
     /// The elements 0 to `len`, each made by `make`.
-    pub(crate) fn new(len: usize, make: impl Fn(usize) -> T) -> Result<Self, NoMemory> {
+    pub(crate) fn new(len: usize, mut make: impl FnMut(usize) -> T) -> Result<Self, NoMemory> {
         let mut table = KVVec::with_capacity(len, GFP_KERNEL).map_err(|_| NoMemory)?;
         for index in 0..len {
             table
