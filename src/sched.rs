@@ -23,6 +23,7 @@ mod dh;
 mod fo;
 mod key;
 mod lc;
+pub(crate) mod mh;
 mod nq;
 mod order;
 mod ordered;
@@ -43,6 +44,7 @@ use dh::Dh;
 use fo::Fo;
 use key::Key;
 use lc::Lc;
+use mh::Mh;
 use nq::Nq;
 use ovf::Ovf;
 use rr::Rr;
@@ -184,13 +186,8 @@ pub(crate) enum Change {
 pub(crate) struct Setup {
     /// The service's family; its dests may be of another.
     pub(crate) family: Family,
-}
-
-impl Setup {
-    /// C's settings, for a service of that family.
-    pub(crate) const fn of(family: Family) -> Self {
-        Self { family }
-    }
+    /// What the module's parameters say.
+    pub(crate) mh: mh::Settings,
 }
 
 /// Why a service cannot take up a scheduler.
@@ -342,7 +339,7 @@ macro_rules! schedulers {
     };
 }
 
-schedulers! { Rr, Wrr, Lc, Wlc, Sed, Nq, Dh, Sh, Fo, Ovf }
+schedulers! { Rr, Wrr, Lc, Wlc, Sed, Nq, Dh, Sh, Mh, Fo, Ovf }
 
 /// The index of the first dest from index `from` on which `may_take` accepts.
 #[inline]

@@ -50,6 +50,7 @@ use crate::{
     },
     sched::{
         self,
+        mh,
         AnyScheduler,
         Change,
         Flow,
@@ -113,6 +114,14 @@ impl From<InitError> for Error {
     }
 }
 
+/// What a service so called fixes for its scheduler.
+fn setup(id: &ServiceId) -> Setup {
+    Setup {
+        family: id.family,
+        mh: crate::mh_settings().unwrap_or(mh::Settings::DEFAULT),
+    }
+}
+
 /// A virtual address, or fwmark.
 pub(crate) struct Service {
     pub(crate) id: ServiceId,
@@ -136,7 +145,7 @@ impl Service {
         let pool = Pool {
             dests: HeadList::new(),
             sched: kind
-                .map(|kind| AnyScheduler::new::<RcuArc<Dest>>(kind, &Setup::of(id.family), &[]))
+                .map(|kind| AnyScheduler::new::<RcuArc<Dest>>(kind, &setup(&id), &[]))
                 .transpose()?,
         };
         let service = Self {
@@ -210,7 +219,7 @@ impl Service {
             return Ok(());
         }
         let sched = kind
-            .map(|kind| AnyScheduler::new(kind, &Setup::of(self.id.family), pool.dests()))
+            .map(|kind| AnyScheduler::new(kind, &setup(&self.id), pool.dests()))
             .transpose()?;
         self.publish(pool.dests.clone(), sched)
     }

@@ -146,7 +146,10 @@ pub(super) const FLOW: Flow<'static> = Flow {
     flags: 0,
 };
 
-pub(super) const SETUP: Setup = Setup::of(Family::Inet);
+pub(super) const SETUP: Setup = Setup {
+    family: Family::Inet,
+    mh: mh::Settings::DEFAULT,
+};
 
 /// The names of the dests that `count` new conns go to, 255 for none.
 pub(super) fn run<S: Scheduler>(state: &S, dests: &[Dest], count: usize) -> Vec<u8> {
@@ -169,7 +172,7 @@ impl Random {
     }
 }
 
-const ALL: [Kind; 10] = [
+const ALL: [Kind; 11] = [
     Kind::Rr,
     Kind::Wrr,
     Kind::Lc,
@@ -178,6 +181,7 @@ const ALL: [Kind; 10] = [
     Kind::Nq,
     Kind::Dh,
     Kind::Sh,
+    Kind::Mh,
     Kind::Fo,
     Kind::Ovf,
 ];
@@ -185,7 +189,7 @@ const ALL: [Kind; 10] = [
 #[test]
 fn names() {
     let names = [
-        "rr", "wrr", "lc", "wlc", "sed", "nq", "dh", "sh", "fo", "ovf",
+        "rr", "wrr", "lc", "wlc", "sed", "nq", "dh", "sh", "mh", "fo", "ovf",
     ];
     for (kind, name) in ALL.into_iter().zip(names) {
         assert_eq!(kind.name(), name);
@@ -220,7 +224,7 @@ fn every_scheduler_takes_only_available_dests() {
             match service.schedule() {
                 Some(index) => assert!(service.dests[index].is_available(), "{kind:?}"),
                 // The schedulers that hash do not look for another dest.
-                None if matches!(kind, Kind::Dh | Kind::Sh) => (),
+                None if matches!(kind, Kind::Dh | Kind::Sh | Kind::Mh) => (),
                 None => assert!(!service.dests.iter().any(Dest::is_available), "{kind:?}"),
             }
         }

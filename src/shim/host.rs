@@ -5,7 +5,10 @@
 
 use super::NoMemory;
 use core::{
-    ops::Deref,
+    ops::{
+        Deref,
+        DerefMut, //
+    },
     sync::atomic::{
         AtomicU64,
         Ordering, //
@@ -117,5 +120,12 @@ impl<T> Deref for Table<T> {
     #[inline]
     fn deref(&self) -> &[T] {
         &self.0
+    }
+}
+
+impl<T> DerefMut for Table<T> {
+    #[inline]
+    fn deref_mut(&mut self) -> &mut [T] {
+        &mut self.0
     }
 }

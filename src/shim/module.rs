@@ -8,7 +8,10 @@ use crate::oot::sync::{
     Once,
     RcuArc, //
 };
-use core::ops::Deref;
+use core::ops::{
+    Deref,
+    DerefMut, //
+};
 use kernel::{
     alloc::KVVec,
     prelude::*,
@@ -103,5 +106,12 @@ impl<T> Deref for Table<T> {
     #[inline(always)]
     fn deref(&self) -> &[T] {
         &self.0
+    }
+}
+
+impl<T> DerefMut for Table<T> {
+    #[inline(always)]
+    fn deref_mut(&mut self) -> &mut [T] {
+        &mut self.0
     }
 }
