@@ -23,6 +23,7 @@ mod dh;
 mod fo;
 mod key;
 mod lc;
+mod members;
 pub(crate) mod mh;
 mod nq;
 mod order;
@@ -33,6 +34,8 @@ mod rr;
 mod sed;
 mod sh;
 mod slots;
+mod sums;
+mod twos;
 mod wlc;
 mod wrr;
 
@@ -50,6 +53,7 @@ use ovf::Ovf;
 use rr::Rr;
 use sed::Sed;
 use sh::Sh;
+use twos::Twos;
 use wlc::Wlc;
 use wrr::Wrr;
 
@@ -111,6 +115,14 @@ pub(crate) struct Figures {
 }
 
 impl Figures {
+    /// Those of a dest that is not there.
+    const NONE: Self = Self {
+        weight: 0,
+        is_overloaded: false,
+        active: 0,
+        total: 0,
+    };
+
     /// The weight, if a new conn may go there.
     #[inline]
     fn available_weight(&self) -> Option<NonZeroU32> {
@@ -234,6 +246,13 @@ pub(crate) trait Scheduler: Sized {
     fn key(_figures: &Figures) -> Key {
         Key::NEVER
     }
+
+    /// What a dest with such figures adds to the [`sums::Sums`] of the scheduler's order, if it
+    /// asks for them.
+    #[inline]
+    fn part(_figures: &Figures) -> Option<u64> {
+        None
+    }
 }
 
 /// Nobody wants to know of changes of the dests' figures any more.
@@ -276,6 +295,14 @@ macro_rules! schedulers {
             fn key(self, figures: &Figures) -> Key {
                 match self {
                     $(Self::$name => <$name as Scheduler>::key(figures),)+
+                }
+            }
+
+            /// What a dest with such figures adds to this scheduler's sums, if it asks for them.
+            #[inline]
+            fn part(self, figures: &Figures) -> Option<u64> {
+                match self {
+                    $(Self::$name => <$name as Scheduler>::part(figures),)+
                 }
             }
         }
@@ -339,7 +366,7 @@ macro_rules! schedulers {
     };
 }
 
-schedulers! { Rr, Wrr, Lc, Wlc, Sed, Nq, Dh, Sh, Mh, Fo, Ovf }
+schedulers! { Rr, Wrr, Lc, Wlc, Sed, Nq, Dh, Sh, Mh, Fo, Ovf, Twos }
 
 /// The index of the first dest from index `from` on which `may_take` accepts.
 #[inline]

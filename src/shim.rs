@@ -26,6 +26,7 @@ pub(crate) use host::hold_up;
 
 pub(crate) use world::{
     fence,
+    random_below,
     read_lock,
     share,
     Guard,

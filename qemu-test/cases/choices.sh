@@ -8,8 +8,8 @@ topology nat
 modprobe dummy
 configure director <<-.
 	link add servers type dummy
-	addr add 10.128.0.1/9 dev servers
-	addr add 2001:db8:99::/64 dev servers
+	addr add 10.255.255.254/9 dev servers
+	addr add 2001:db8:99:0:ffff::1/64 dev servers
 	link set servers up
 	route add 10.98.0.0/16 dev servers
 	route add 2001:db8:98::/64 dev servers
@@ -17,11 +17,13 @@ configure director <<-.
 	route add local 2001:db8:77::/64 dev lo
 .
 n director nft -f - <<-.
-	table inet mark { chain before {
-		type filter hook prerouting priority mangle
-		ip daddr 10.77.0.0/16 meta mark set 7
-		ip6 daddr 2001:db8:77::/64 meta mark set 7
-	} }
+	table inet marks {
+		chain before {
+			type filter hook prerouting priority mangle;
+			ip daddr 10.77.0.0/16 meta mark set 7
+			ip6 daddr 2001:db8:77::/64 meta mark set 7
+		}
+	}
 .
 say "seed $SEED"
 for scheduler in ${SCHEDULERS:-rr wrr lc wlc sed nq dh sh mh fo ovf}; do

@@ -141,7 +141,14 @@ fn dests_come_and_go(order: &Shared<Order>, dests: &[Dest], seed: u64, steps: us
 #[test]
 fn settles() {
     const STEPS: usize = 200;
-    let kinds = [Kind::Wlc, Kind::Lc, Kind::Sed, Kind::Nq, Kind::Ovf];
+    let kinds = [
+        Kind::Wlc,
+        Kind::Lc,
+        Kind::Sed,
+        Kind::Nq,
+        Kind::Ovf,
+        Kind::Twos,
+    ];
     // Small orders: all CPUs meet in few nodes.
     let sizes = [1, 2, 3, 5, 17, 70];
     for round in 0..400 {

@@ -62,15 +62,16 @@
 //! To write a node costs some 55 instructions, of which the children take 32. Finding the first
 //! dest takes two reads. A slot takes 16 bytes of leaf and 2.7 to 8 of nodes.
 //!
-//! # Later
+//! # Sums
 //!
-//! A node has room for a bit beside the slot, for lblc's question whether any dest has spare
-//! capacity: it would be or-ed from the children where their winner is found. A tree of sums of
-//! weights, for twos, is the same walk with another word in the nodes.
+//! For schedulers that ask for it, the dests' parts of some sum are kept up to date in the same
+//! way, in a tree of their own: see [`sums`](super::sums).
 
 use super::{
     key::Key,
+    sums::Sums,
     Candidate,
+    Figures,
     Kind, //
 };
 use crate::shim::{
@@ -98,6 +99,7 @@ pub(crate) struct Order {
     nodes: Table<Word>,
     /// A power of 4, and no less than the number of leaves.
     base: usize,
+    sums: Option<Sums>,
 }
 
 impl Share for Order {}
@@ -143,6 +145,18 @@ const fn successor(word: u64, winner: u32) -> u64 {
     (word >> 32).wrapping_add(1) << 32 | winner as u64
 }
 
+/// The key of a dest with these figures, or of a slot without one.
+#[inline]
+fn key(kind: Kind, figures: Option<Figures>) -> Key {
+    figures.map_or(Key::NEVER, |figures| kind.key(&figures))
+}
+
+/// The part of a dest with these figures, or of a slot without one.
+#[inline]
+fn part(kind: Kind, figures: Option<Figures>) -> u64 {
+    figures.and_then(|figures| kind.part(&figures)).unwrap_or(0)
+}
+
 /// The winners that a node named before and after it was refreshed.
 struct Refreshed {
     before: u32,
@@ -169,11 +183,15 @@ impl Order {
         while base < room {
             base = base.wrapping_mul(CHILDREN);
         }
-        let leaves = Table::new(room, |slot| {
+        let figures = |slot: usize| {
             let index = dests.len().checked_sub(slot.wrapping_add(1));
-            let dest = index.and_then(|index| dests.get(index));
-            Leaf::new(dest.map_or(Key::NEVER, |dest| kind.key(&dest.figures())))
-        })?;
+            index.and_then(|index| dests.get(index)).map(D::figures)
+        };
+        let leaves = Table::new(room, |slot| Leaf::new(key(kind, figures(slot))))?;
+        let sums = match kind.part(&Figures::NONE) {
+            Some(_) => Some(Sums::new(room, |slot| part(kind, figures(slot)))?),
+            None => None,
+        };
         // The last level is as short as the leaves are few, but ends with whole families.
         let last = match room / CHILDREN {
             1 => 1,
@@ -187,11 +205,23 @@ impl Order {
             leaves,
             nodes,
             base,
+            sums,
         };
         for node in (1..order.nodes.len()).rev() {
             order.refresh(node);
         }
         Ok(order)
+    }
+
+    /// Whose order it is.
+    pub(super) fn kind(&self) -> Kind {
+        self.kind
+    }
+
+    /// The sums that its scheduler asks for.
+    #[inline]
+    pub(super) fn sums(&self) -> Option<&Sums> {
+        self.sums.as_ref()
     }
 
     /// How many slots there are.
@@ -216,22 +246,39 @@ impl Order {
             let is_here = dest.place().is(self, slot, guard);
             is_here.then(|| dest.figures())
         };
+        if let Some(sums) = &self.sums {
+            self.update_part(sums, slot, look);
+        }
         let mut seen = look();
-        let mut key = seen.map_or(Key::NEVER, |figures| self.kind.key(&figures));
-        if leaf.get() == key {
+        if leaf.get() == key(self.kind, seen) {
             return;
         }
         loop {
-            leaf.set(key);
+            leaf.set(key(self.kind, seen));
             fence();
             let now = look();
             if now == seen {
                 break;
             }
             seen = now;
-            key = seen.map_or(Key::NEVER, |figures| self.kind.key(&figures));
         }
         self.refresh_above(slot);
+    }
+
+    /// As with the leaves: whoever stored the part of other figures looks again, and stores anew.
+    fn update_part(&self, sums: &Sums, slot: u32, look: impl Fn() -> Option<Figures>) {
+        let mut seen = look();
+        if sums.part(slot as usize) == part(self.kind, seen) {
+            return;
+        }
+        loop {
+            sums.set(slot as usize, part(self.kind, seen));
+            let now = look();
+            if now == seen {
+                return;
+            }
+            seen = now;
+        }
     }
 
     /// Refreshes the nodes above a leaf that has changed; see "Nodes that can be left alone".
@@ -304,5 +351,17 @@ impl Order {
             let key = self.kind.key(&dest.figures());
             all && leaf.get() == if is_in { key } else { Key::NEVER }
         }) && (1..self.nodes.len()).all(is_winner)
+            && self.are_sums_settled(dests)
+    }
+
+    fn are_sums_settled<D: Candidate>(&self, dests: &[D]) -> bool {
+        let Some(sums) = &self.sums else {
+            return true;
+        };
+        let is_right = |(dest, slot): (&D, usize)| {
+            let figures = dest.place().is_in(self).then(|| dest.figures());
+            sums.part(slot) == part(self.kind, figures)
+        };
+        sums.is_settled() && dests.iter().rev().zip(0..).all(is_right)
     }
 }

@@ -2,14 +2,12 @@
 
 //! Schedulers that take the first dest in some order of preference.
 //!
-//! C walks the list and keeps the dest that is strictly better than those before it. Here the
-//! [`Order`] knows that dest; one is shared by all pools that a service publishes while it keeps
-//! its scheduler, until its slots are used up or too many of them empty.
+//! C walks the list and keeps the dest that is strictly better than those before it. Here an
+//! [`Order`](super::order) knows that dest.
 
 use super::{
     key::Key,
-    order::Order,
-    slots::Slots,
+    members::Members,
     Candidate,
     Change,
     Figures,
@@ -19,11 +17,7 @@ use super::{
     Scheduler,
     Setup, //
 };
-use crate::shim::{
-    share,
-    NoMemory,
-    Shared, //
-};
+use crate::shim::NoMemory;
 use core::{
     marker::PhantomData,
     num::NonZeroU32, //
@@ -42,8 +36,7 @@ pub(crate) trait Preference {
 
 /// The state of a scheduler which takes the first dest by the preference `P`.
 pub(crate) struct Ordered<P> {
-    order: Shared<Order>,
-    slots: Slots,
+    members: Members,
     _preference: PhantomData<P>,
 }
 
@@ -51,38 +44,23 @@ impl<P: Preference> Scheduler for Ordered<P> {
     const NAME: &'static str = P::NAME;
 
     fn new<D: Candidate>(_setup: &Setup, dests: &[D]) -> Result<Self, InitError> {
-        Ok(Self::anew(dests)?)
+        Ok(Self::of(Members::new(P::KIND, dests)?))
     }
 
     fn rebuild<D: Candidate>(&self, dests: &[D], change: Change) -> Result<Self, NoMemory> {
-        let slots = match change {
-            Change::Added => self.slots.with(),
-            Change::Removed(index) => self.slots.without(index),
-            Change::Edited => self.slots.same(),
-        }?;
-        if slots.len() > self.order.room() || slots.is_sparse() {
-            return Self::anew(dests);
-        }
-        Self::of(self.order.clone(), Ok(slots))
+        Ok(Self::of(self.members.after(dests, change)?))
     }
 
     fn settle<D: Candidate>(&self, dests: &[D]) {
-        for (index, dest) in (0..dests.len()).zip(dests) {
-            // A dest that is in the order already has joined it with all that are older.
-            if dest.place().is_in(&self.order) {
-                return;
-            }
-            if let Some(slot) = self.slots.slot(index) {
-                dest.place().join(dest, &self.order, slot);
-            }
-        }
+        self.members.settle(dests);
     }
 
     #[inline]
     fn schedule<D: Candidate>(&self, dests: &[D], _flow: &Flow<'_>) -> Option<usize> {
-        self.order
+        self.members
+            .order
             .first()
-            .and_then(|slot| self.slots.index(slot))
+            .and_then(|slot| self.members.index(slot))
             .or_else(|| search::<P, D>(dests))
     }
 
@@ -95,17 +73,12 @@ impl<P: Preference> Scheduler for Ordered<P> {
     }
 }
 
-impl<P: Preference> Ordered<P> {
-    fn anew<D: Candidate>(dests: &[D]) -> Result<Self, NoMemory> {
-        Self::of(share(Order::new(P::KIND, dests)?)?, Slots::new(dests.len()))
-    }
-
-    fn of(order: Shared<Order>, slots: Result<Slots, NoMemory>) -> Result<Self, NoMemory> {
-        Ok(Self {
-            order,
-            slots: slots?,
+impl<P> Ordered<P> {
+    fn of(members: Members) -> Self {
+        Self {
+            members,
             _preference: PhantomData,
-        })
+        }
     }
 }
 

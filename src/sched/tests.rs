@@ -172,7 +172,7 @@ impl Random {
     }
 }
 
-const ALL: [Kind; 11] = [
+const ALL: [Kind; 12] = [
     Kind::Rr,
     Kind::Wrr,
     Kind::Lc,
@@ -184,6 +184,7 @@ const ALL: [Kind; 11] = [
     Kind::Mh,
     Kind::Fo,
     Kind::Ovf,
+    Kind::Twos,
 ];
 
 #[test]

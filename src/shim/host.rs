@@ -56,8 +56,17 @@ pub(crate) fn fence() {
 }
 
 thread_local! {
+    /// Where this thread's random numbers stand: each test gets the same.
+    static RANDOM: Cell<u64> = const { Cell::new(1) };
     /// The accesses until this thread is next held up, and a source of random numbers; 0 for never.
     static HELD_UP: Cell<(u32, u32)> = const { Cell::new((0, 0)) };
+}
+
+pub(crate) fn random_below(limit: u64) -> u64 {
+    let seed = RANDOM.get().wrapping_mul(6_364_136_223_846_793_005);
+    let seed = seed.wrapping_add(1_442_695_040_888_963_407);
+    RANDOM.set(seed);
+    (u128::from(seed) * u128::from(limit) >> 64) as u64
 }
 
 /// From now on this thread is held up now and then before it accesses a [`Word`], so that others
@@ -103,6 +112,18 @@ impl Word {
         perhaps_hold_up();
         let order = Ordering::SeqCst;
         self.0.compare_exchange(from, to, order, order).is_ok()
+    }
+
+    #[inline]
+    pub(crate) fn swap(&self, to: u64) -> u64 {
+        perhaps_hold_up();
+        self.0.swap(to, Ordering::SeqCst)
+    }
+
+    #[inline]
+    pub(crate) fn add(&self, value: u64) {
+        perhaps_hold_up();
+        self.0.fetch_add(value, Ordering::SeqCst);
     }
 }
 

@@ -4,9 +4,12 @@
 //! same on the host.
 
 use super::NoMemory;
-use crate::oot::sync::{
-    Once,
-    RcuArc, //
+use crate::oot::{
+    hash::random_u64,
+    sync::{
+        Once,
+        RcuArc, //
+    }, //
 };
 use core::ops::{
     Deref,
@@ -49,6 +52,13 @@ pub(crate) fn fence() {
     smp_mb(Full);
 }
 
+/// A number below `limit` by chance; one below 2^32 is off what it should be by 2^-32 at most.
+#[inline]
+pub(crate) fn random_below(limit: u64) -> u64 {
+    let product = u128::from(random_u64()).wrapping_mul(limit.into());
+    (product >> 64) as u64
+}
+
 /// A word that CPUs read and write at will.
 pub(crate) struct Word(Atomic<u64>);
 
@@ -81,6 +91,18 @@ impl Word {
     #[inline(always)]
     pub(crate) fn exchange(&self, from: u64, to: u64) -> bool {
         self.0.cmpxchg(from, to, Full).is_ok()
+    }
+
+    /// Writes `to` and says what the word was, fully ordered.
+    #[inline]
+    pub(crate) fn swap(&self, to: u64) -> u64 {
+        self.0.xchg(to, Full)
+    }
+
+    /// Adds to the word, around the end, fully ordered.
+    #[inline]
+    pub(crate) fn add(&self, value: u64) {
+        self.0.fetch_add(value, Full);
     }
 }
 
