@@ -34,6 +34,7 @@ import threading
 import time
 import traceback
 
+import choices as chooser
 import packet
 from packet import *  # the words of `send`
 
@@ -566,6 +567,13 @@ def sequences(uplink, downlink, client, vip, server, length, client_flags, serve
 described = {}
 
 
+def choices(uplink, name, size, vip, seed, count):
+    """A random history of a service by the scheduler `name` of some `size`
+    dests, with that many connections; a line for each batch of them: the
+    numbers of the dests chosen. See choices.py."""
+    return chooser.history(enter, hardware, uplink, name, int(size), vip, seed, int(count))
+
+
 def connection_lines(ns):
     enter(ns)
     with open("/proc/thread-self/net/ip_vs_conn") as f:
@@ -616,7 +624,7 @@ def reset():
 COMMANDS = {f.__name__: f for f in (
     settle, serve, get, hold, use, close, abort, download, upload, load, tally, answered, unload,
     capture, captured, forget, checksums, largest, mac, send, source,
-    sequences, states, timeouts, end, reset)}
+    choices, sequences, states, timeouts, end, reset)}
 
 
 def main():

@@ -34,3 +34,10 @@ impl HashKey {
         unsafe { bindings::oot_hsiphash(words.as_ptr().cast(), len, &self.0) }
     }
 }
+
+/// A random number, of as good a quality as there is.
+#[inline]
+pub(crate) fn random_u64() -> u64 {
+    // SAFETY: May be called in any context.
+    unsafe { bindings::get_random_u64() }
+}

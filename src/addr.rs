@@ -135,6 +135,17 @@ impl Addr {
         ]
     }
 
+    /// The address folded to one number: all of the IPv4 address, or the four words of the IPv6
+    /// address combined by exclusive or (C: `addr_fold`, after `ntohl()`).
+    #[inline]
+    pub(crate) const fn fold(&self, family: Family) -> u32 {
+        let [a, b, c, d] = self.words();
+        match family {
+            Family::Inet => u32::from_be(a),
+            Family::Inet6 => u32::from_be(a ^ b ^ c ^ d),
+        }
+    }
+
     /// Whether this is `0.0.0.0`, or `::`.
     #[inline]
     pub(crate) fn is_any(&self) -> bool {
@@ -363,6 +374,18 @@ mod tests {
             assert_eq!(addr.masked_v6(129), addr);
             assert_eq!(addr.masked_v6(u32::MAX), addr);
         }
+    }
+
+    #[test]
+    fn folds() {
+        let v4 = Addr::from_v4([192, 0, 2, 1]);
+        assert_eq!(v4.fold(Family::Inet), 0xc000_0201);
+        assert_eq!(v4.fold(Family::Inet6), 0xc000_0201);
+        assert_eq!(V6.fold(Family::Inet), 0x2001_0db8);
+        assert_eq!(
+            V6.fold(Family::Inet6),
+            0x2001_0db8 ^ 0xffff_ffff ^ 0xabcd_ef01
+        );
     }
 
     #[test]

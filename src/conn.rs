@@ -199,6 +199,7 @@ impl Conn {
     #[inline(always)]
     pub(crate) fn touch(
         this: ConnRef<'_>,
+        guard: &rcu::Guard,
         timeouts: &Timeouts,
         direction: Direction,
         ports: &Ports,
@@ -208,7 +209,9 @@ impl Conn {
             this.last_seen.write_once(now);
         }
         match (this.proto, ports.flags) {
-            (Proto::Tcp, Some(flags)) => Self::step(this, timeouts, direction, Event::of(flags)),
+            (Proto::Tcp, Some(flags)) => {
+                Self::step(this, guard, timeouts, direction, Event::of(flags))
+            }
             (Proto::Udp, _) => {
                 this.set_timeout(timeouts.udp());
                 this.word.read_once() & DEAD == 0
@@ -220,7 +223,13 @@ impl Conn {
 
     /// The TCP state machine (C: `set_tcp_state()`). Writes only what changes.
     #[inline(always)]
-    fn step(this: ConnRef<'_>, timeouts: &Timeouts, direction: Direction, event: Event) -> bool {
+    fn step(
+        this: ConnRef<'_>,
+        guard: &rcu::Guard,
+        timeouts: &Timeouts,
+        direction: Direction,
+        event: Event,
+    ) -> bool {
         let mut old = this.word.read_once();
         loop {
             if old & DEAD != 0 {
@@ -233,7 +242,7 @@ impl Conn {
             }
             match this.word.cmpxchg(old, new, Relaxed) {
                 Ok(_) => {
-                    Self::stepped(this, timeouts.tcp(state), old, new);
+                    Self::stepped(this, guard, timeouts.tcp(state), old, new);
                     return true;
                 }
                 Err(now) => old = now,
@@ -243,10 +252,10 @@ impl Conn {
 
     /// The word has changed from `old` to `new`: so do the dest's counts and the timer.
     #[cold]
-    fn stepped(this: ConnRef<'_>, timeout: u32, old: u32, new: u32) {
+    fn stepped(this: ConnRef<'_>, guard: &rcu::Guard, timeout: u32, old: u32, new: u32) {
         match (old & INACTIVE, new & INACTIVE) {
-            (0, INACTIVE) => this.dest.conn_deactivated(),
-            (INACTIVE, 0) => this.dest.conn_activated(),
+            (0, INACTIVE) => this.dest.conn_deactivated(guard),
+            (INACTIVE, 0) => this.dest.conn_activated(guard),
             _ => (),
         }
         // A shorter timeout must not wait for the timer of the longer one.
@@ -291,7 +300,7 @@ impl Conn {
         if word & INACTIVE != 0 {
             flags |= IP_VS_CONN_F_INACTIVE;
         }
-        this.dest.conn_unbound(flags);
+        this.dest.conn_unbound(guard, flags);
         drop(Linked::unlink(this, guard));
     }
 }

@@ -13,7 +13,8 @@
 //! # Locking
 //!
 //! The control plane changes a dest under its mutex, field by field; the data path reads single
-//! fields. `overload` guards the one decision that depends on several of them.
+//! fields. `overload` guards the one decision that depends on several of them. What schedulers go
+//! by is changed by fully ordered operations and reported to the dest's `place` after that.
 
 pub(crate) mod trash;
 
@@ -32,10 +33,12 @@ use crate::{
     oot::sync::{
         bh,
         Object,
-        Once,
-        RcuArc, //
+        Once, //
     },
-    sched::Candidate,
+    sched::{
+        Candidate,
+        Place, //
+    },
     stats::{
         Counts,
         Kept,
@@ -44,14 +47,18 @@ use crate::{
     uapi::*,
     xmit::route::DestRoute, //
 };
+use core::ops::Deref;
 use kernel::{
     new_spinlock,
     prelude::*,
     sync::{
         atomic::{
             Atomic,
+            Full,
             Relaxed, //
         },
+        barrier::smp_mb,
+        rcu,
         SpinLock, //
     },
 };
@@ -68,6 +75,7 @@ pub(crate) struct Dest {
 
     conn_flags: Atomic<u32>,
     weight: Atomic<i32>,
+    last_weight: Atomic<i32>,
     available: Atomic<u32>,
     tunnel: Atomic<u64>,
 
@@ -80,6 +88,7 @@ pub(crate) struct Dest {
     overloaded: Atomic<u32>,
     #[pin]
     overload: SpinLock<()>,
+    place: Place,
 
     pub(crate) stats: Stats,
     /// The raw counters when it joined its service.
@@ -111,6 +120,7 @@ impl Dest {
             vip,
             conn_flags: Atomic::new(0),
             weight: Atomic::new(0),
+            last_weight: Atomic::new(0),
             available: Atomic::new(0),
             tunnel: Atomic::new(0),
             active: Atomic::new(0),
@@ -121,6 +131,7 @@ impl Dest {
             l_threshold_val: Atomic::new(0),
             overloaded: Atomic::new(0),
             overload <- new_spinlock!(()),
+            place: Place::new(),
             stats: Stats::new()?,
             joined: Kept::default(),
             route <- DestRoute::new(),
@@ -204,7 +215,7 @@ impl Dest {
 impl Dest {
     /// Counts a conn with these flags that leads here (C: `ip_vs_bind_dest()`).
     #[inline]
-    pub(crate) fn conn_bound(&self, flags: u32) {
+    pub(crate) fn conn_bound(&self, guard: &rcu::Guard, flags: u32) {
         if flags & IP_VS_CONN_F_TEMPLATE != 0 {
             self.persist.add(1, Relaxed);
             return;
@@ -212,15 +223,16 @@ impl Dest {
         if flags & IP_VS_CONN_F_INACTIVE == 0 {
             self.active.add(1, Relaxed);
         }
-        let total = self.total.fetch_add(1, Relaxed).wrapping_add(1);
+        let total = self.total.fetch_add(1, Full).wrapping_add(1);
         if total as u32 == self.u_threshold.read_once() {
             self.update_overload(Load::Rose);
         }
+        self.changed(guard);
     }
 
     /// Counts a conn with these flags no longer (C: `ip_vs_unbind_dest()`).
     #[inline]
-    pub(crate) fn conn_unbound(&self, flags: u32) {
+    pub(crate) fn conn_unbound(&self, guard: &rcu::Guard, flags: u32) {
         if flags & IP_VS_CONN_F_TEMPLATE != 0 {
             self.persist.fetch_sub(1, Relaxed);
             return;
@@ -228,22 +240,31 @@ impl Dest {
         if flags & IP_VS_CONN_F_INACTIVE == 0 {
             self.active.fetch_sub(1, Relaxed);
         }
-        let total = self.total.fetch_sub(1, Relaxed);
+        let total = self.total.fetch_sub(1, Full);
         if total as u32 == self.l_threshold_val.read_once() {
             self.update_overload(Load::Fell);
         }
+        self.changed(guard);
     }
 
     /// A conn of this dest has become active.
     #[inline]
-    pub(crate) fn conn_activated(&self) {
-        self.active.add(1, Relaxed);
+    pub(crate) fn conn_activated(&self, guard: &rcu::Guard) {
+        self.active.fetch_add(1, Full);
+        self.changed(guard);
     }
 
     /// A conn of this dest has become inactive.
     #[inline]
-    pub(crate) fn conn_deactivated(&self) {
-        self.active.fetch_sub(1, Relaxed);
+    pub(crate) fn conn_deactivated(&self, guard: &rcu::Guard) {
+        self.active.fetch_sub(1, Full);
+        self.changed(guard);
+    }
+
+    /// What schedulers go by has changed.
+    #[inline]
+    fn changed(&self, guard: &rcu::Guard) {
+        self.place.changed(&self, guard);
     }
 
     /// C: `ip_vs_dest_update_overload()`.
@@ -267,6 +288,7 @@ impl Dest {
         } else if total < i64::from(clear_below) {
             self.overloaded.write_once(0);
         }
+        smp_mb(Full);
     }
 }
 
@@ -274,6 +296,10 @@ impl Dest {
 impl Dest {
     /// Makes it as `spec` says, and available (C: `__ip_vs_update_dest()`).
     pub(crate) fn configure(&self, spec: &DestSpec) {
+        // A dest that is not available is about to join the list.
+        if spec.weight != 0 || !self.is_available() {
+            self.last_weight.write_once(spec.weight);
+        }
         self.weight.write_once(spec.weight);
         self.tunnel.write_once(spec.tunnel.to_word());
         self.conn_flags.write_once(spec.flags_of_conns());
@@ -284,6 +310,8 @@ impl Dest {
             self.l_threshold_val.write_once(spec.l_threshold_val());
             self.update_overload(Load::Edited);
         }
+        smp_mb(Full);
+        self.changed(&rcu::read_lock());
     }
 
     /// What it was last made to be.
@@ -300,6 +328,7 @@ impl Dest {
     /// It has left its service's list.
     pub(crate) fn unlinked(&self) {
         self.available.write_once(0);
+        self.place.leave(&self);
         self.route.reset();
     }
 
@@ -315,10 +344,16 @@ impl Dest {
     }
 }
 
-impl Candidate for RcuArc<Dest> {
+/// For whoever refers to a dest.
+impl<T: Deref<Target = Dest>> Candidate for T {
     #[inline]
     fn weight(&self) -> i32 {
         Dest::weight(self)
+    }
+
+    #[inline]
+    fn last_weight(&self) -> i32 {
+        self.last_weight.read_once()
     }
 
     #[inline]
@@ -344,5 +379,10 @@ impl Candidate for RcuArc<Dest> {
     #[inline]
     fn port(&self) -> Port {
         self.port
+    }
+
+    #[inline]
+    fn place(&self) -> &Place {
+        &self.place
     }
 }

@@ -252,7 +252,13 @@ impl<'a> Call<'a> {
             Conn::kill(conn, self.rcu);
             return self.schedule(skb, packet, ports, conn.proto);
         }
-        if !Conn::touch(conn, &self.netns.timeouts, Direction::Input, ports) {
+        if !Conn::touch(
+            conn,
+            self.rcu,
+            &self.netns.timeouts,
+            Direction::Input,
+            ports,
+        ) {
             return self.schedule(skb, packet, ports, conn.proto);
         }
         self.count_in(conn, &skb);

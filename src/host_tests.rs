@@ -15,6 +15,7 @@ mod conn {
 mod ctl {
     pub(crate) mod request;
 }
+mod hash;
 mod proto {
     pub(crate) mod direction;
     pub(crate) mod tcp {

@@ -12,6 +12,7 @@ mod addr;
 mod conn;
 mod ctl;
 mod dest;
+mod hash;
 mod hook;
 mod netns;
 #[allow(unsafe_code)]
@@ -41,6 +42,7 @@ use crate::{
         },
         sync::rcu_arc, //
     },
+    sched::mh, //
 };
 use kernel::{
     prelude::*,
@@ -54,6 +56,22 @@ module! {
     description: "IP Virtual Server",
     license: "GPL",
     alias: ["net-pf-16-proto-16-family-IPVS"],
+    params: {
+        mh_tab_size: u32 {
+            default: 4093,
+            description: "Buckets of the scheduler mh: 251, 509, 1021, 2039, 4093, 8191, 16381, 32749, 65521 or 131071",
+        },
+        mh_exact: bool {
+            default: false,
+            description: "Whether mh keeps to the weights exactly where C rounds them",
+        },
+    },
+}
+
+/// What the parameters say about mh, unless there are no tables of that size.
+fn mh_settings() -> Option<mh::Settings> {
+    let size = module_parameters::mh_tab_size.value();
+    mh::Settings::new(size, module_parameters::mh_exact.value())
 }
 
 /// What the module consists of while it is loaded. Fields are dropped in this order: requests and
@@ -81,6 +99,10 @@ impl Drop for Memory {
 
 impl kernel::Module for IpVs {
     fn init(_module: &'static ThisModule) -> Result<Self> {
+        if mh_settings().is_none() {
+            pr_err!("mh_tab_size is not one of the sizes\n");
+            return Err(EINVAL);
+        }
         let conns = Arc::new(ConnCache::new(c"ip_vs_conn")?, GFP_KERNEL)?;
         let memory = Memory;
         let namespaces = namespace::Registration::new(conns.clone())?;

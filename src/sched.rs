@@ -19,8 +19,21 @@
 //! of their choices, except where a scheduler's file says otherwise; and choices made while a
 //! successor is being built may be forgotten by it.
 
+mod key;
+mod members;
+mod order;
+mod ordered;
+mod place;
+mod slots;
+mod sums;
+
 use crate::addr::{Addr, Family, Port};
 use crate::shim::NoMemory;
+use crate::uapi::{IP_VS_SVC_F_SCHED1, IP_VS_SVC_F_SCHED2};
+use core::num::NonZeroU32;
+use key::Key;
+
+pub(crate) use place::Place;
 
 /// What a scheduler sees of a dest.
 ///
@@ -28,6 +41,10 @@ use crate::shim::NoMemory;
 pub(crate) trait Candidate {
     /// The weight, 0 or more.
     fn weight(&self) -> i32;
+
+    /// The weight it had when it was last above 0 in this service, or 0 if it never was (C:
+    /// `last_weight`).
+    fn last_weight(&self) -> i32;
 
     /// Whether the dest has reached its upper threshold and not yet fallen below the lower one
     /// (C: `IP_VS_DEST_F_OVERLOAD`).
@@ -43,6 +60,20 @@ pub(crate) trait Candidate {
 
     fn port(&self) -> Port;
 
+    /// Where it reports that its figures have changed.
+    fn place(&self) -> &Place;
+
+    /// What most schedulers go by, read one by one.
+    #[inline]
+    fn figures(&self) -> Figures {
+        Figures {
+            weight: self.weight(),
+            is_overloaded: self.is_overloaded(),
+            active: self.active_conns(),
+            total: self.total_conns(),
+        }
+    }
+
     /// Whether a new conn may go there, as far as most schedulers are concerned.
     #[inline]
     fn is_available(&self) -> bool {
@@ -50,16 +81,81 @@ pub(crate) trait Candidate {
     }
 }
 
+/// A dest's figures.
+#[derive(Clone, Copy, Debug, PartialEq, Eq)]
+pub(crate) struct Figures {
+    weight: i32,
+    is_overloaded: bool,
+    active: i32,
+    total: i32,
+}
+
+impl Figures {
+    /// Those of a dest that is not there.
+    const NONE: Self = Self {
+        weight: 0,
+        is_overloaded: false,
+        active: 0,
+        total: 0,
+    };
+
+    /// The weight, if a new conn may go there.
+    #[inline]
+    fn available_weight(&self) -> Option<NonZeroU32> {
+        match self.is_overloaded {
+            true => None,
+            false => NonZeroU32::new(self.weight.max(0).unsigned_abs()),
+        }
+    }
+
+    /// The number of active conns.
+    #[inline]
+    fn active_conns(&self) -> u64 {
+        // A count read while it falls may be below 0 for a moment.
+        self.active.max(0).unsigned_abs().into()
+    }
+
+    /// How much of the dest its conns take: an active one 257 times as much as an inactive one.
+    ///
+    /// C: `ip_vs_dest_conn_overhead()`; there more than 2^23 active conns overflow.
+    #[inline]
+    fn conn_overhead(&self) -> u64 {
+        let total = u64::from(self.total.max(0).unsigned_abs());
+        (self.active_conns() << 8).wrapping_add(total)
+    }
+}
+
 /// What a scheduler may know of the packet that starts a conn.
+///
+/// A fragment without ports starts none.
 pub(crate) struct Flow<'a> {
     /// The family of both addresses.
     pub(crate) family: Family,
+    /// The client's address as the packet has it, not masked as a template's.
     pub(crate) caddr: &'a Addr,
-    /// The client's port, 0 if the protocol has none.
+    /// The client's port, 0 unless the protocol is TCP, UDP or SCTP.
     pub(crate) cport: Port,
     pub(crate) vaddr: &'a Addr,
-    /// The virtual port, 0 if the protocol has none.
+    /// The virtual port, 0 unless the protocol is TCP, UDP or SCTP.
     pub(crate) vport: Port,
+    /// Whether the packet goes from the virtual address to the client: it is one inside an ICMP
+    /// error (C: `IP_VS_HDR_INVERSE`).
+    pub(crate) is_inverse: bool,
+    /// The service's flags, `IP_VS_SVC_F_*`. They come with each packet, since an edit changes them
+    /// without a word to the scheduler.
+    pub(crate) flags: u32,
+}
+
+impl Flow<'_> {
+    /// What sh and mh hash: the client's address and, if the service's flags say so, its port.
+    #[inline]
+    fn client(&self) -> u32 {
+        let port = match self.flags & IP_VS_SVC_F_SCHED2 {
+            0 => 0,
+            _ => self.cport.host(),
+        };
+        self.caddr.fold(self.family).wrapping_add(u32::from(port))
+    }
 }
 
 /// What has happened to a service's dests since its scheduler's state was built.
@@ -73,6 +169,29 @@ pub(crate) enum Change {
     Edited,
 }
 
+/// What a service fixes for its scheduler as long as it has it.
+#[derive(Clone, Copy)]
+pub(crate) struct Setup {
+    /// The service's family; its dests may be of another.
+    pub(crate) family: Family,
+    /// What the module's parameters say.
+    pub(crate) mh: mh::Settings,
+}
+
+/// Why a service cannot take up a scheduler.
+#[derive(Clone, Copy, Debug, PartialEq, Eq)]
+pub(crate) enum InitError {
+    NoMemory,
+    /// It has more dests than the scheduler can choose from (C: `-EINVAL`).
+    TooManyDests,
+}
+
+impl From<NoMemory> for InitError {
+    fn from(_: NoMemory) -> Self {
+        Self::NoMemory
+    }
+}
+
 /// A way to choose a dest; the type's values are its state for one service.
 ///
 /// `dests` is always the slice of the service's dests in the order of C's list, newest first.
@@ -81,7 +200,7 @@ pub(crate) trait Scheduler: Sized {
     const NAME: &'static str;
 
     /// The state of a service which takes up this scheduler (C: `init_service`).
-    fn new<D: Candidate>(dests: &[D]) -> Result<Self, NoMemory>;
+    fn new<D: Candidate>(setup: &Setup, dests: &[D]) -> Result<Self, InitError>;
 
     /// The state that succeeds this one after one `change` led to `dests` (C: `add_dest`,
     /// `del_dest`, `upd_dest`).
@@ -91,13 +210,42 @@ pub(crate) trait Scheduler: Sized {
 
     /// The index of the dest to take, or `None` if none can be.
     fn schedule<D: Candidate>(&self, dests: &[D], flow: &Flow<'_>) -> Option<usize>;
+
+    /// This state and `dests` have been published: tells the dests where to report changes of
+    /// their figures, if the scheduler wants to know of them.
+    fn settle<D: Candidate>(&self, dests: &[D]) {
+        unsettle(dests);
+    }
+
+    /// How soon a dest with such figures is taken, if the scheduler keeps an [`order::Order`].
+    #[inline]
+    fn key(_figures: &Figures) -> Key {
+        Key::NEVER
+    }
+
+    /// What a dest with such figures adds to the [`sums::Sums`] of the scheduler's order, if it
+    /// asks for them.
+    #[inline]
+    fn part(_figures: &Figures) -> Option<u64> {
+        None
+    }
+}
+
+/// Nobody wants to know of changes of the dests' figures any more.
+pub(crate) fn unsettle<D: Candidate>(dests: &[D]) {
+    for dest in dests {
+        // All that are older are as this one is.
+        if !dest.place().leave(dest) {
+            return;
+        }
+    }
 }
 
 /// Takes in the schedulers' files and defines [`Kind`] and [`AnyScheduler`], with one variant for
 /// each.
 macro_rules! schedulers {
     ($($file:ident::$name:ident,)+) => {
-        $(mod $file;
+        $(pub(crate) mod $file;
         use $file::$name;)+
 
         /// One of the schedulers.
@@ -121,6 +269,22 @@ macro_rules! schedulers {
                     $(Self::$name => <$name as Scheduler>::NAME,)+
                 }
             }
+
+            /// How soon this scheduler takes a dest with such figures, if it keeps an order.
+            #[inline]
+            fn key(self, figures: &Figures) -> Key {
+                match self {
+                    $(Self::$name => <$name as Scheduler>::key(figures),)+
+                }
+            }
+
+            /// What a dest with such figures adds to this scheduler's sums, if it asks for them.
+            #[inline]
+            fn part(self, figures: &Figures) -> Option<u64> {
+                match self {
+                    $(Self::$name => <$name as Scheduler>::part(figures),)+
+                }
+            }
         }
 
         /// The state of a service's scheduler, whichever it is. See [`Scheduler`].
@@ -130,9 +294,13 @@ macro_rules! schedulers {
 
         impl AnyScheduler {
             /// The state of a service which takes up the scheduler `kind`.
-            pub(crate) fn new<D: Candidate>(kind: Kind, dests: &[D]) -> Result<Self, NoMemory> {
+            pub(crate) fn new<D: Candidate>(
+                kind: Kind,
+                setup: &Setup,
+                dests: &[D],
+            ) -> Result<Self, InitError> {
                 match kind {
-                    $(Kind::$name => <$name as Scheduler>::new(dests).map(Self::$name),)+
+                    $(Kind::$name => <$name as Scheduler>::new(setup, dests).map(Self::$name),)+
                 }
             }
 
@@ -167,6 +335,13 @@ macro_rules! schedulers {
                     $(Self::$name(state) => Scheduler::schedule(state, dests, flow),)+
                 }
             }
+
+            /// This state and `dests` have been published.
+            pub(crate) fn settle<D: Candidate>(&self, dests: &[D]) {
+                match self {
+                    $(Self::$name(state) => Scheduler::settle(state, dests),)+
+                }
+            }
         }
     };
 }
@@ -174,7 +349,16 @@ macro_rules! schedulers {
 schedulers! {
     rr::Rr,
     wrr::Wrr,
+    lc::Lc,
     wlc::Wlc,
+    sed::Sed,
+    nq::Nq,
+    dh::Dh,
+    sh::Sh,
+    mh::Mh,
+    fo::Fo,
+    ovf::Ovf,
+    twos::Twos,
 }
 
 /// The index of the first dest from index `from` on which `may_take` accepts.
@@ -184,220 +368,34 @@ fn find<D>(dests: &[D], from: usize, may_take: impl Fn(&D) -> bool) -> Option<us
     Some(from.wrapping_add(index))
 }
 
-/// The available dest with the least `cost` for its weight; of several, the first.
+/// The dest a client's hash leads to, at index `home`, if it is available. If not, and the service's
+/// flags say so, the first available one at the indices `others`. `None` ends the search: a slot
+/// of the table that no dest owns.
 #[inline]
-fn least_loaded<D: Candidate>(dests: &[D], cost: impl Fn(&D) -> u64) -> Option<usize> {
-    let mut least: Option<(usize, Load)> = None;
-    // `enumerate()` would check its count for overflow.
-    for (index, dest) in (0..dests.len()).zip(dests) {
-        if !dest.is_available() {
-            continue;
-        }
-        let load = Load {
-            cost: cost(dest),
-            weight: dest.weight().unsigned_abs(),
-        };
-        match &least {
-            Some((_, other)) if !load.is_below(other) => {}
-            _ => least = Some((index, load)),
-        }
+fn home_or_fallback<D: Candidate>(
+    dests: &[D],
+    flow: &Flow<'_>,
+    home: Option<usize>,
+    mut others: impl Iterator<Item = Option<usize>>,
+) -> Option<usize> {
+    let is_available = |index: usize| dests.get(index).is_some_and(D::is_available);
+    let home = home?;
+    if is_available(home) {
+        return Some(home);
     }
-    least.map(|(index, _)| index)
-}
-
-/// A cost for a weight, compared as the exact fraction.
-struct Load {
-    cost: u64,
-    weight: u32,
-}
-
-impl Load {
-    #[inline]
-    fn is_below(&self, other: &Self) -> bool {
-        // 64 bits by 32 bits cannot overflow 128.
-        let scale = |cost: u64, weight: u32| u128::from(cost).wrapping_mul(u128::from(weight));
-        scale(self.cost, other.weight) < scale(other.cost, self.weight)
+    // A long search for what there is not can be spared; C makes it for each packet.
+    if flow.flags & IP_VS_SVC_F_SCHED1 == 0 || !dests.iter().any(D::is_available) {
+        return None;
     }
-}
-
-/// How much of a dest its conns take: an active one 257 times as much as an inactive one.
-///
-/// C: `ip_vs_dest_conn_overhead()`; there more than 2^23 active conns overflow.
-#[inline]
-fn conn_overhead<D: Candidate>(dest: &D) -> u64 {
-    // A count read while it falls may be below 0 for a moment.
-    let count = |conns: i32| u64::from(conns.max(0).unsigned_abs());
-    (count(dest.active_conns()) << 8).wrapping_add(count(dest.total_conns()))
+    others
+        .find(|index| index.is_none_or(is_available))
+        .flatten()
 }
 
 #[cfg(test)]
-mod tests {
-    use super::*;
-    use core::cell::Cell;
+mod c_model;
+#[cfg(test)]
+mod hammer;
 
-    /// A dest whose figures the tests set.
-    #[derive(Clone)]
-    pub(super) struct Dest {
-        pub(super) name: u8,
-        pub(super) weight: Cell<i32>,
-        pub(super) overloaded: Cell<bool>,
-        pub(super) active: Cell<i32>,
-        pub(super) inactive: Cell<i32>,
-    }
-
-    impl Candidate for Dest {
-        fn weight(&self) -> i32 {
-            self.weight.get()
-        }
-        fn is_overloaded(&self) -> bool {
-            self.overloaded.get()
-        }
-        fn active_conns(&self) -> i32 {
-            self.active.get()
-        }
-        fn total_conns(&self) -> i32 {
-            self.active.get() + self.inactive.get()
-        }
-        fn addr(&self) -> Addr {
-            Addr::from_v4([10, 0, 0, self.name])
-        }
-        fn port(&self) -> Port {
-            Port::new(80)
-        }
-    }
-
-    impl Dest {
-        pub(super) fn new(name: u8, weight: i32) -> Self {
-            Self {
-                name,
-                weight: Cell::new(weight),
-                overloaded: Cell::new(false),
-                active: Cell::new(0),
-                inactive: Cell::new(0),
-            }
-        }
-    }
-
-    /// Dests named 0, 1, .. with these weights.
-    pub(super) fn dests(weights: &[i32]) -> Vec<Dest> {
-        weights
-            .iter()
-            .zip(0..)
-            .map(|(weight, name)| Dest::new(name, *weight))
-            .collect()
-    }
-
-    pub(super) const FLOW: Flow<'static> = Flow {
-        family: Family::Inet,
-        caddr: &Addr::ANY,
-        cport: Port::ZERO,
-        vaddr: &Addr::ANY,
-        vport: Port::ZERO,
-    };
-
-    /// The names of the dests that `count` new conns go to, 255 for none.
-    pub(super) fn run<S: Scheduler>(state: &S, dests: &[Dest], count: usize) -> Vec<u8> {
-        let name = |index: usize| dests[index].name;
-        (0..count)
-            .map(|_| state.schedule(dests, &FLOW).map_or(255, name))
-            .collect()
-    }
-
-    /// Numbers that look random and are always the same.
-    pub(super) struct Random(pub(super) u64);
-
-    impl Random {
-        pub(super) fn below(&mut self, limit: u64) -> u64 {
-            self.0 = self
-                .0
-                .wrapping_mul(6364136223846793005)
-                .wrapping_add(1442695040888963407);
-            (self.0 >> 33) % limit
-        }
-    }
-
-    #[test]
-    fn names() {
-        let all = [(Kind::Rr, "rr"), (Kind::Wrr, "wrr"), (Kind::Wlc, "wlc")];
-        for (kind, name) in all {
-            assert_eq!(kind.name(), name);
-            assert_eq!(Kind::by_name(name.as_bytes()), Some(kind));
-            let state = AnyScheduler::new::<Dest>(kind, &[]).unwrap();
-            assert_eq!(state.kind(), kind);
-        }
-        for name in ["", "r", "rrr", "RR", "none", "wrr\0"] {
-            assert_eq!(Kind::by_name(name.as_bytes()), None, "{name:?}");
-        }
-    }
-
-    /// Laws of every scheduler, through every change.
-    #[test]
-    fn every_scheduler_takes_only_available_dests() {
-        for kind in [Kind::Rr, Kind::Wrr, Kind::Wlc] {
-            let mut random = Random(kind as u64 + 1);
-            let mut dests: Vec<Dest> = Vec::new();
-            let mut state = AnyScheduler::new(kind, &dests).unwrap();
-            for step in 0..20_000 {
-                let change = match random.below(8) {
-                    0 if dests.len() < 9 => {
-                        dests.insert(0, Dest::new(step as u8, random.below(5) as i32));
-                        Some(Change::Added)
-                    }
-                    1 if !dests.is_empty() => {
-                        let index = random.below(dests.len() as u64) as usize;
-                        dests.remove(index);
-                        Some(Change::Removed(index))
-                    }
-                    2 if !dests.is_empty() => {
-                        let index = random.below(dests.len() as u64) as usize;
-                        dests[index].weight.set(random.below(5) as i32);
-                        Some(Change::Edited)
-                    }
-                    3 if !dests.is_empty() => {
-                        let index = random.below(dests.len() as u64) as usize;
-                        dests[index].overloaded.set(random.below(2) == 0);
-                        None
-                    }
-                    _ => None,
-                };
-                if let Some(change) = change {
-                    state = state.rebuild(&dests, change).unwrap();
-                }
-                match state.schedule(&dests, &FLOW) {
-                    Some(index) => assert!(dests[index].is_available(), "{kind:?}"),
-                    None => assert!(!dests.iter().any(Dest::is_available), "{kind:?}"),
-                }
-            }
-        }
-    }
-
-    #[test]
-    fn loads_compare_as_fractions() {
-        let load = |cost, weight| Load { cost, weight };
-        let max = load(u64::MAX, u32::MAX);
-        assert!(load(1, 2).is_below(&load(2, 3)));
-        assert!(!load(2, 4).is_below(&load(1, 2)));
-        assert!(!load(1, 2).is_below(&load(2, 4)));
-        assert!(load(u64::MAX - 1, u32::MAX).is_below(&max));
-        assert!(max.is_below(&load(u64::MAX, 1)));
-        assert!(load(0, 1).is_below(&max));
-    }
-
-    #[test]
-    fn overhead_of_conns() {
-        let dest = Dest::new(0, 1);
-        let cases = [
-            (0, 0, 0),
-            (1, 0, 257),
-            (0, 1, 1),
-            (3, 5, 776),
-            (i32::MAX, 0, ((1u64 << 31) - 1) * 257),
-            (-1, 0, 0),
-        ];
-        for (active, inactive, overhead) in cases {
-            dest.active.set(active);
-            dest.inactive.set(inactive);
-            assert_eq!(conn_overhead(&dest), overhead);
-        }
-    }
-}
+#[cfg(test)]
+mod tests;

@@ -46,10 +46,14 @@ use crate::{
         time::HZ, //
     },
     sched::{
+        self,
+        mh,
         AnyScheduler,
         Change,
         Flow,
-        Kind, //
+        InitError,
+        Kind,
+        Setup, //
     },
     stats::Tally, //
 };
@@ -97,6 +101,23 @@ impl Pool {
     }
 }
 
+impl From<InitError> for Error {
+    fn from(error: InitError) -> Self {
+        match error {
+            InitError::NoMemory => ENOMEM,
+            InitError::TooManyDests => EINVAL,
+        }
+    }
+}
+
+/// What a service so called fixes for its scheduler.
+fn setup(id: &ServiceId) -> Setup {
+    Setup {
+        family: id.family,
+        mh: crate::mh_settings().unwrap_or(mh::Settings::DEFAULT),
+    }
+}
+
 /// A virtual address, or fwmark.
 pub(crate) struct Service {
     pub(crate) id: ServiceId,
@@ -120,7 +141,7 @@ impl Service {
         let pool = Pool {
             dests: HeadList::new(),
             sched: kind
-                .map(|kind| AnyScheduler::new::<RcuArc<Dest>>(kind, &[]))
+                .map(|kind| AnyScheduler::new::<RcuArc<Dest>>(kind, &setup(&id), &[]))
                 .transpose()?,
         };
         let service = Self {
@@ -194,7 +215,7 @@ impl Service {
             return Ok(());
         }
         let sched = kind
-            .map(|kind| AnyScheduler::new(kind, pool.dests()))
+            .map(|kind| AnyScheduler::new(kind, &setup(&self.id), pool.dests()))
             .transpose()?;
         self.publish(pool.dests.clone(), sched)
     }
@@ -230,7 +251,12 @@ impl Service {
 
     fn publish(&self, dests: HeadList<RcuArc<Dest>>, sched: Option<AnyScheduler>) -> Result {
         let pool = RcuArc::new(Pool { dests, sched }, GFP_KERNEL)?;
-        drop(self.pool.replace(Some(pool)));
+        drop(self.pool.replace(Some(pool.clone())));
+        // Now that nothing can fail any more.
+        match &pool.sched {
+            Some(sched) => sched.settle(pool.dests()),
+            None => sched::unsettle(pool.dests()),
+        }
         Ok(())
     }
 }

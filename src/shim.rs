@@ -5,11 +5,37 @@
 //! A pure file imports `core`, `zerocopy`, other pure files and this one, nothing else; so
 //! `qemu-test/check` compiles and tests it without a kernel.
 
+#[cfg(test)]
+mod host;
+#[cfg(not(test))]
+mod module;
+
 #[cfg(not(test))]
 use kernel::sync::atomic::{Atomic, Relaxed};
 
 #[cfg(test)]
 use core::sync::atomic::{AtomicU64, Ordering};
+
+#[cfg(test)]
+use host as world;
+#[cfg(not(test))]
+use module as world;
+
+#[cfg(test)]
+pub(crate) use host::hold_up;
+
+pub(crate) use world::{
+    fence,
+    random_below,
+    read_lock,
+    share,
+    Guard,
+    Share,
+    Shared,
+    SharedCell,
+    Table,
+    Word, //
+};
 
 /// The trait a type implements to be printed by `pr_info!`, `seq_print!` or, on the host,
 /// `format!`.

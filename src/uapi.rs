@@ -15,6 +15,11 @@ pub(crate) const IP_VS_SVC_F_PERSISTENT: u32 = 0x0001;
 pub(crate) const IP_VS_SVC_F_HASHED: u32 = 0x0002;
 /// Each packet is scheduled.
 pub(crate) const IP_VS_SVC_F_ONEPACKET: u32 = 0x0004;
+/// The first flag whose meaning is the scheduler's: sh and mh fall back to another dest if that
+/// of the client is not available.
+pub(crate) const IP_VS_SVC_F_SCHED1: u32 = 0x0008;
+/// The second such flag: for sh and mh the client's port counts, not its address alone.
+pub(crate) const IP_VS_SVC_F_SCHED2: u32 = 0x0010;
 
 // Flags of a conn, the first of which are those of a dest.
 

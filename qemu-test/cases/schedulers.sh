@@ -44,6 +44,13 @@ observe "wrr, with rs3" get tcp "$VIP" 80 9
 vs -E -t "$VIPB:80" -s rr
 observe "now rr" get tcp "$VIP" 80 6
 
+# Without a scheduler nobody is chosen.
+vs -E -t "$VIPB:80" -s none
+observe "now none" get tcp "$VIP" 80 1
+observe "now none" listing
+vs -E -t "$VIPB:80" -s wrr
+observe "wrr again" get tcp "$VIP" 80 6
+
 # Other ports: dests that come back would bring their connections along.
 for i in 1 2 3; do agent serve rs$i rs$i 81 82 83 84; done
 PORT=80

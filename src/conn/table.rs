@@ -150,7 +150,7 @@ impl Table {
             Forward::Masq => Some(hash((&entry.daddr, entry.dport))),
             _ => None,
         };
-        dest.conn_bound(flags);
+        dest.conn_bound(guard, flags);
         self.hash.insert(guard, entry, first, second)
     }
 

@@ -53,7 +53,13 @@ impl<'a> Call<'a> {
             }
         }
         self.count_out(conn, &skb);
-        Conn::touch(conn, &self.netns.timeouts, Direction::Output, ports);
+        Conn::touch(
+            conn,
+            self.rcu,
+            &self.netns.timeouts,
+            Direction::Output,
+            ports,
+        );
         skb.set_ipvs_property();
         skb.notrack();
         skb.accept()

@@ -121,6 +121,8 @@ impl<'a> Call<'a> {
             cport: ports.source,
             vaddr: &packet.daddr,
             vport: ports.dest,
+            is_inverse: false,
+            flags: service.flags(),
         };
         let Some(dest) = service.schedule(self.rcu, &flow) else {
             return Outcome::NoDest;
@@ -174,7 +176,13 @@ impl<'a> Call<'a> {
         let _ = service;
         conn.dest.stats.count_conn();
         self.netns.stats.count_conn();
-        Conn::touch(conn, &self.netns.timeouts, Direction::Input, ports);
+        Conn::touch(
+            conn,
+            self.rcu,
+            &self.netns.timeouts,
+            Direction::Input,
+            ports,
+        );
         Table::started(conn);
         self.count_in(conn, &skb);
         self.transmit(skb, conn, packet, ports)

@@ -14,7 +14,9 @@ use super::{
     Candidate,
     Change,
     Flow,
-    Scheduler, //
+    InitError,
+    Scheduler,
+    Setup, //
 };
 use crate::shim::{
     Cursor,
@@ -32,7 +34,7 @@ pub(crate) struct Rr {
 impl Scheduler for Rr {
     const NAME: &'static str = "rr";
 
-    fn new<D: Candidate>(_dests: &[D]) -> Result<Self, NoMemory> {
+    fn new<D: Candidate>(_setup: &Setup, _dests: &[D]) -> Result<Self, InitError> {
         Ok(Self {
             next: Cursor::new(0),
         })
@@ -82,14 +84,14 @@ mod tests {
     #[test]
     fn takes_turns() {
         let dests = dests(&[1, 1, 1]);
-        let rr = Rr::new(&dests).unwrap();
+        let rr = Rr::new(&SETUP, &dests).unwrap();
         assert_eq!(run(&rr, &dests, 7), [0, 1, 2, 0, 1, 2, 0]);
     }
 
     #[test]
     fn weight_only_says_whether() {
         let dests = dests(&[100, 0, 1]);
-        let rr = Rr::new(&dests).unwrap();
+        let rr = Rr::new(&SETUP, &dests).unwrap();
         assert_eq!(run(&rr, &dests, 4), [0, 2, 0, 2]);
         dests[2].overloaded.set(true);
         assert_eq!(run(&rr, &dests, 2), [0, 0]);
@@ -101,7 +103,7 @@ mod tests {
 
     #[test]
     fn none_and_one() {
-        let rr = Rr::new::<Dest>(&[]).unwrap();
+        let rr = Rr::new::<Dest>(&SETUP, &[]).unwrap();
         assert_eq!(run(&rr, &[], 2), [255, 255]);
         let one = dests(&[1]);
         assert_eq!(run(&rr, &one, 3), [0, 0, 0]);
@@ -126,7 +128,7 @@ mod tests {
         ];
         for (taken, change, want) in cases {
             let mut dests = dests(&[1; 4]);
-            let rr = Rr::new(&dests).unwrap();
+            let rr = Rr::new(&SETUP, &dests).unwrap();
             run(&rr, &dests, taken);
             match change {
                 Change::Added => dests.insert(0, Dest::new(9, 1)),
@@ -143,7 +145,7 @@ mod tests {
     fn follows_the_mark_of_c() {
         let mut random = Random(7);
         let mut dests: Vec<Dest> = Vec::new();
-        let mut rr = Rr::new(&dests).unwrap();
+        let mut rr = Rr::new(&SETUP, &dests).unwrap();
         let mut mark: Option<u8> = None;
         for name in (0..200u8).cycle().take(20_000) {
             let place = mark.map(|mark| dests.iter().position(|d| d.name == mark).unwrap());
@@ -180,6 +182,9 @@ mod tests {
             fn weight(&self) -> i32 {
                 1
             }
+            fn last_weight(&self) -> i32 {
+                1
+            }
             fn is_overloaded(&self) -> bool {
                 false
             }
@@ -195,8 +200,11 @@ mod tests {
             fn port(&self) -> crate::addr::Port {
                 crate::addr::Port::ZERO
             }
+            fn place(&self) -> &super::super::Place {
+                unreachable!()
+            }
         }
-        let rr = Rr::new::<Up>(&[]).unwrap();
+        let rr = Rr::new::<Up>(&SETUP, &[]).unwrap();
         let dests = [Up, Up, Up, Up, Up];
         let count = || {
             let mut taken = [0i64; 5];

@@ -19,7 +19,9 @@ use super::{
     Candidate,
     Change,
     Flow,
-    Scheduler, //
+    InitError,
+    Scheduler,
+    Setup, //
 };
 use crate::shim::{
     Cursor,
@@ -139,7 +141,7 @@ fn at_least<D: Candidate>(level: u32) -> impl Fn(&D) -> bool {
 impl Scheduler for Wrr {
     const NAME: &'static str = "wrr";
 
-    fn new<D: Candidate>(dests: &[D]) -> Result<Self, NoMemory> {
+    fn new<D: Candidate>(_setup: &Setup, dests: &[D]) -> Result<Self, InitError> {
         let weights = Weights::of(dests);
         Ok(Self::at(weights, weights.top()))
     }
@@ -242,7 +244,7 @@ mod tests {
         ];
         for (weights, want) in cases {
             let dests = dests(weights);
-            let wrr = Wrr::new(&dests).unwrap();
+            let wrr = Wrr::new(&SETUP, &dests).unwrap();
             assert_eq!(run(&wrr, &dests, want.len()), want, "{weights:?}");
         }
     }
@@ -251,7 +253,7 @@ mod tests {
     fn a_round_takes_each_by_its_weight() {
         let weights = [7, 0, 3, 12, 1, 5];
         let dests = dests(&weights);
-        let wrr = Wrr::new(&dests).unwrap();
+        let wrr = Wrr::new(&SETUP, &dests).unwrap();
         for _ in 0..3 {
             let mut taken = [0; 6];
             for name in run(&wrr, &dests, weights.iter().sum::<i32>() as usize) {
@@ -264,7 +266,7 @@ mod tests {
     #[test]
     fn the_heaviest_is_overloaded() {
         let dests = dests(&[i32::MAX, 1, 2]);
-        let wrr = Wrr::new(&dests).unwrap();
+        let wrr = Wrr::new(&SETUP, &dests).unwrap();
         dests[0].overloaded.set(true);
         assert_eq!(run(&wrr, &dests, 6), [2, 1, 2, 2, 1, 2]);
         dests[0].overloaded.set(false);
@@ -360,7 +362,7 @@ mod tests {
             let mut random = Random(seed);
             let scale = 1 + random.below(4) as i32;
             let mut dests: Vec<Dest> = Vec::new();
-            let mut wrr = Wrr::new(&dests).unwrap();
+            let mut wrr = Wrr::new(&SETUP, &dests).unwrap();
             let mut walk = Walk::new(&dests);
             for step in 0..4000 {
                 let len = dests.len() as u64;

@@ -1,0 +1,234 @@
+"""Random histories of one service, and who is chosen for each connection.
+
+The director's real servers lie behind a device that swallows everything, so
+their choice is seen in what passes it: by NAT the destination is the chosen
+dest. Each batch of packets ends with one that is merely forwarded; when it
+comes by, all before it have been dealt with.
+
+Everything follows from the seed: a history is the same under both modules.
+"""
+
+import random
+import socket
+import struct
+
+from genl import COMMANDS, Family, attr, be16, dest, string, svc, u16, u32
+from packet import address, ip, tcp, udp
+
+SO_RCVBUFFORCE, ETH_P_ALL = 33, 3
+BY_MARK = ("dh", "lblc", "lblcr")  # go by destination: one service for many addresses
+FLAGS = {"sh": (0, 8, 16, 24), "mh": (0, 8, 16, 24)}
+WEIGHTS = (0, 1, 1, 1, 2, 3, 3, 5, 10, 100)
+LARGE = (1000, 65535, 0x7FFFFFFF)
+PORT = 80
+
+# Dests are numbered through all histories of a boot: none brings along the
+# connections that it had in another.
+next_dest = 1
+
+
+class Wire:
+    """The way into the director, and the view of what leaves it."""
+
+    def __init__(self, enter, hardware, uplink, family):
+        client, interface, director, to_interface = uplink.split()
+        there, here = hardware(director, to_interface), hardware(client, interface)
+        self.is_v6 = family == 6
+        self.head = there + here + struct.pack("!H", 0x86DD if self.is_v6 else 0x0800)
+        self.size = 16 if self.is_v6 else 4
+        self.src, self.ports = (8, 40) if self.is_v6 else (12, 20)
+        enter(director)
+        self.view = socket.socket(socket.AF_PACKET, socket.SOCK_DGRAM, 0)
+        self.view.setsockopt(socket.SOL_SOCKET, SO_RCVBUFFORCE, 1 << 24)
+        self.view.bind(("servers", ETH_P_ALL))
+        self.view.settimeout(20)
+        enter(client)
+        self.sender = socket.socket(socket.AF_PACKET, socket.SOCK_RAW, 0)
+        self.sender.bind((interface, 0))
+        enter(director)
+        self.templates = {flags: self.packet("10.0.0.1", "10.0.0.2", tcp(0, PORT, flags)) for flags in ("S", "A", "FA", "R")}
+        elsewhere = "2001:db8:98::1" if self.is_v6 else "10.98.0.1"
+        self.canary = bytes(self.packet("", elsewhere, udp(9, 9)))
+        self.mark = address(elsewhere)
+
+    def packet(self, src, dst, upper):
+        any_addr = "2001:db8:1::99" if self.is_v6 else "192.168.1.99"
+        src, dst = (text if (":" in text) == self.is_v6 and text else any_addr for text in (src, dst))
+        return bytearray(self.head + ip(src, dst, upper))
+
+    def send(self, flags, src, sport, dst):
+        """The checksum of TCP is nobody's concern here; that of IPv4 is."""
+        data = self.templates[flags]
+        at = 14 + self.src
+        data[at : at + self.size] = src
+        data[at + self.size : at + 2 * self.size] = dst
+        struct.pack_into("!H", data, 14 + self.ports, sport)
+        if not self.is_v6:
+            data[24:26] = b"\0\0"
+            total = int.from_bytes(data[14:34], "big") % 0xFFFF
+            struct.pack_into("!H", data, 24, total ^ 0xFFFF)
+        self.sender.send(data)
+
+    def seen(self):
+        """Sends the canary; returns {(source, port): destination}."""
+        self.sender.send(self.canary)
+        seen = {}
+        while True:
+            data = self.view.recv(64)
+            src = data[self.src : self.src + self.size]
+            dst = data[self.src + self.size : self.src + 2 * self.size]
+            if dst == self.mark:
+                return seen
+            if len(src) == self.size:
+                seen[src, data[self.ports : self.ports + 2]] = dst
+
+    def close(self):
+        self.view.close()
+        self.sender.close()
+
+
+class History:
+    def __init__(self, wire, name, size, seed, vip):
+        self.wire, self.name, self.size, self.vip = wire, name, size, address(vip)
+        self.random = random.Random(f"{name} {size} {seed} {len(self.vip)}")
+        self.ipvs = Family()
+        self.af = u16(socket.AF_INET6 if wire.is_v6 else socket.AF_INET)
+        self.dests, self.removed = [], []  # numbers
+        self.open, self.established = [], []
+        self.conns = 0
+        self.lines = []
+        self.service("NEW", name)
+        for _ in range(size):
+            self.add()
+
+    # --- control
+
+    def ident(self):
+        if self.name in BY_MARK:
+            return dict(AF=self.af, FWMARK=u32(7))
+        return dict(AF=self.af, PROTOCOL=u16(6), ADDR=self.vip, PORT=be16(PORT))
+
+    def service(self, verb, scheduler):
+        flags = self.random.choice(FLAGS.get(scheduler, (0,)))
+        mask = u32(128 if self.wire.is_v6 else 0xFFFFFFFF)
+        spec = dict(SCHED_NAME=string(scheduler), FLAGS=struct.pack("=II", flags, 0xFFFFFFFF), TIMEOUT=u32(0), NETMASK=mask)
+        self.command(f"{verb}_SERVICE", attr(1, svc(**self.ident(), **spec)))
+
+    def command(self, name, *attrs):
+        self.ipvs.call(COMMANDS.index(name), b"".join(attrs))
+
+    def dest_command(self, verb, number, **fields):
+        spec = dict(ADDR=self.addr(number), PORT=be16(PORT), ADDR_FAMILY=self.af, **fields)
+        self.command(f"{verb}_DEST", attr(1, svc(**self.ident())), attr(2, dest(**spec)))
+
+    def addr(self, number):
+        if self.wire.is_v6:
+            return address("2001:db8:99::") [:12] + struct.pack("!I", number)
+        return struct.pack("!I", 10 << 24 | 128 << 16 | number)
+
+    def number(self, addr):
+        return int.from_bytes(addr[-3:], "big") & 0x7FFFFF
+
+    def spec(self):
+        pick = self.random
+        large = self.name != "wrr" and pick.random() < 0.05
+        weight = pick.choice(LARGE if large else WEIGHTS)
+        upper, lower = (pick.randrange(1, 30), 0) if pick.random() < 0.1 else (0, 0)
+        if upper:
+            lower = pick.randrange(0, upper)
+        return dict(FWD_METHOD=u32(0), WEIGHT=u32(weight), U_THRESH=u32(upper), L_THRESH=u32(lower))
+
+    def add(self):
+        global next_dest
+        if self.removed and self.random.random() < 0.5:
+            number = self.removed.pop(self.random.randrange(len(self.removed)))
+        else:
+            number, next_dest = next_dest, next_dest + 1
+        self.dest_command("NEW", number, **self.spec())
+        self.dests.append(number)
+
+    def remove(self):
+        number = self.dests.pop(self.random.randrange(len(self.dests)))
+        self.dest_command("DEL", number)
+        self.removed.append(number)
+
+    def edit(self):
+        self.dest_command("SET", self.random.choice(self.dests), **self.spec())
+
+    def swap(self):
+        """To another scheduler and back: its state begins anew."""
+        self.service("SET", "wlc" if self.name == "rr" else "rr")
+        self.service("SET", self.name)
+
+    # --- traffic
+
+    def client(self):
+        low = self.random.randrange(1 << 20)
+        if self.wire.is_v6:
+            return address("2001:db8:3::")[:12] + struct.pack("!I", low)
+        return struct.pack("!I", 172 << 24 | 16 << 16 | low)
+
+    def target(self):
+        if self.name not in BY_MARK:
+            return self.vip
+        # Mostly addresses that have been seen before.
+        low = self.random.randrange(3 * self.size + 20 if self.random.random() < 0.8 else 60000)
+        if self.wire.is_v6:
+            return address("2001:db8:77::")[:12] + struct.pack("!I", low)
+        return struct.pack("!I", 10 << 24 | 77 << 16 | low)
+
+    def choose(self, count):
+        flows = []
+        for _ in range(count):
+            flow = self.client(), 1024 + self.conns % 60000, self.target()
+            self.conns += 1
+            flows.append(flow)
+            self.wire.send("S", *flow)
+        seen = self.wire.seen()
+        chosen = [seen.get((src, struct.pack("!H", port))) for src, port, _ in flows]
+        self.open += [flow for flow, addr in zip(flows, chosen) if addr]
+        self.lines.append(" ".join("-" if addr is None else str(self.number(addr) - self.first) for addr in chosen))
+
+    def move(self, flows, flags, count, to=None):
+        for _ in range(min(count, len(flows))):
+            flow = flows.pop(self.random.randrange(len(flows)))
+            self.wire.send(flags, *flow)
+            if to is not None:
+                to.append(flow)
+        self.wire.seen()
+
+    def run(self, count):
+        while self.conns < count:
+            what = self.random.random()
+            if what < 0.55:
+                self.choose(min(self.random.randrange(1, 30), count - self.conns))
+            elif what < 0.70:
+                self.move(self.open, "A", self.random.randrange(30), self.established)
+            elif what < 0.80:
+                self.move(self.established, self.random.choice(("FA", "R")), self.random.randrange(30))
+            elif what < 0.90:
+                if self.dests:
+                    self.edit()
+            elif what < 0.945:
+                if self.dests and (self.size > 2 or self.random.random() < 0.3):
+                    self.remove()
+            elif what < 0.99:
+                if len(self.dests) < 2 * self.size:
+                    self.add()
+            else:
+                self.swap()
+            if not self.dests:
+                self.add()
+
+
+def history(enter, hardware, uplink, name, size, vip, seed, count):
+    wire = Wire(enter, hardware, uplink, 6 if ":" in vip else 4)
+    first = next_dest
+    try:
+        History.first = first
+        one = History(wire, name, size, seed, vip)
+        one.run(count)
+        one.command("FLUSH")
+    finally:
+        wire.close()
+    return "\n".join(one.lines)

@@ -1,0 +1,170 @@
+// SPDX-License-Identifier: GPL-2.0
+
+//! Destination hashing: the dest that belongs to the packet's destination address.
+//!
+//! It is for services that stand for many addresses, by fwmark, as before a farm of caches. A dest
+//! which is not available is not replaced: its addresses get none.
+//!
+//! C version: [net/netfilter/ipvs/ip_vs_dh.c].
+//!
+//! # Differences from C
+//!
+//! C writes down which dest each of its 256 buckets belongs to. They go by turns, so here that is
+//! computed: there is nothing to build.
+
+use super::{
+    Candidate,
+    Change,
+    Flow,
+    InitError,
+    Scheduler,
+    Setup, //
+};
+use crate::{
+    hash::hash_32,
+    shim::NoMemory, //
+};
+
+/// There are 2^8 buckets (C: `IP_VS_DH_TAB_BITS`): of more dests the last ones get none.
+const BUCKET_BITS: u32 = 8;
+
+/// Destination hashing has no state: the number of dests says whose a bucket is.
+pub(crate) struct Dh;
+
+impl Scheduler for Dh {
+    const NAME: &'static str = "dh";
+
+    fn new<D: Candidate>(_setup: &Setup, _dests: &[D]) -> Result<Self, InitError> {
+        Ok(Self)
+    }
+
+    fn rebuild<D: Candidate>(&self, _dests: &[D], _change: Change) -> Result<Self, NoMemory> {
+        Ok(Self)
+    }
+
+    #[inline]
+    fn schedule<D: Candidate>(&self, dests: &[D], flow: &Flow<'_>) -> Option<usize> {
+        // C takes the header's word for it, even of the header inside an ICMP error.
+        let daddr = if flow.is_inverse {
+            flow.caddr
+        } else {
+            flow.vaddr
+        };
+        let bucket = hash_32(daddr.fold(flow.family), BUCKET_BITS);
+        let index = bucket.checked_rem(dests.len() as u32)? as usize;
+        dests.get(index)?.is_available().then_some(index)
+    }
+}
+
+#[cfg(test)]
+mod tests {
+    use super::super::tests::*;
+    use super::*;
+    use crate::addr::{Addr, Family};
+
+    /// The dest for packets to 10.0.`host`.
+    fn to(dests: &[Dest], host: [u8; 2]) -> Option<usize> {
+        let [c, d] = host;
+        let flow = Flow {
+            vaddr: &Addr::from_v4([10, 0, c, d]),
+            ..FLOW
+        };
+        Dh.schedule(dests, &flow)
+    }
+
+    fn hosts() -> impl Iterator<Item = [u8; 2]> {
+        (0..=u16::MAX).map(u16::to_be_bytes)
+    }
+
+    #[test]
+    fn an_address_belongs_to_one_dest_whatever_the_client() {
+        let dests = dests(&[1; 7]);
+        for (host, client) in hosts().zip((0..=255).cycle()).take(1000) {
+            let flow = Flow {
+                caddr: &Addr::from_v4([client, 1, 2, 3]),
+                vaddr: &Addr::from_v4([10, 0, host[0], host[1]]),
+                ..FLOW
+            };
+            assert_eq!(Dh.schedule(&dests, &flow), to(&dests, host));
+        }
+    }
+
+    #[test]
+    fn weights_do_not_matter_above_0() {
+        let (even, uneven) = (dests(&[1; 4]), dests(&[1, 2, 100, i32::MAX]));
+        for host in hosts() {
+            assert_eq!(to(&even, host), to(&uneven, host));
+        }
+    }
+
+    #[test]
+    fn a_dest_that_is_not_available_is_not_replaced() {
+        let changed = dests(&[1; 4]);
+        changed[1].weight.set(0);
+        changed[2].overloaded.set(true);
+        for host in hosts() {
+            let want = to(&dests(&[1; 4]), host).filter(|i| ![1, 2].contains(i));
+            assert_eq!(to(&changed, host), want);
+        }
+    }
+
+    #[test]
+    fn shares_are_even_to_one_bucket() {
+        for count in [1, 2, 3, 7, 255, 256] {
+            let dests = dests(&vec![1; count]);
+            let mut taken = vec![0; count];
+            for host in hosts() {
+                taken[to(&dests, host).unwrap()] += 1;
+            }
+            // Consecutive addresses spread over the buckets almost evenly.
+            let (bucket, buckets) = (65536.0 / 256.0, 256 / count);
+            for taken in taken {
+                let taken = f64::from(taken) / bucket;
+                assert!(taken > buckets as f64 * 0.9 && taken < (buckets + 1) as f64 * 1.1);
+            }
+        }
+    }
+
+    #[test]
+    fn none_and_too_many() {
+        assert_eq!(to(&[], [0, 1]), None);
+        let dests = dests(&[1; 300]);
+        let last = hosts().filter_map(|host| to(&dests, host)).max();
+        assert_eq!(last, Some(255));
+    }
+
+    #[test]
+    fn inside_an_icmp_error_it_is_the_clients_address() {
+        let dests = dests(&[1; 256]);
+        let (there, here) = (Addr::from_v4([192, 0, 2, 1]), Addr::from_v4([10, 0, 0, 1]));
+        let flow = |caddr, vaddr, is_inverse| Flow {
+            caddr,
+            vaddr,
+            is_inverse,
+            ..FLOW
+        };
+        let request = Dh.schedule(&dests, &flow(&there, &here, false));
+        let error = Dh.schedule(&dests, &flow(&there, &here, true));
+        assert_ne!(request, error);
+        assert_eq!(error, Dh.schedule(&dests, &flow(&here, &there, false)));
+    }
+
+    #[test]
+    fn words_of_an_ipv6_address_cancel_out() {
+        let dests = dests(&[1; 256]);
+        let to = |bytes| {
+            let flow = Flow {
+                family: Family::Inet6,
+                vaddr: &Addr::from_v6(bytes),
+                ..FLOW
+            };
+            Dh.schedule(&dests, &flow)
+        };
+        let (mut one, mut other) = ([7; 16], [7; 16]);
+        assert_eq!(to(one), Some(0));
+        one[3] = 9;
+        other[15] = 9;
+        assert_eq!(to(one), to(other));
+        assert_ne!(to(one), Some(0));
+    }
+}

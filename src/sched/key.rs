@@ -1,0 +1,114 @@
+// SPDX-License-Identifier: GPL-2.0
+
+//! By what dests are compared.
+//!
+//! C compares two fractions, overhead by weight, by multiplying crosswise: a number that stands
+//! for one of them alone is what an [`Order`](super::order::Order) needs.
+
+use core::num::NonZeroU32;
+
+/// How soon a dest is taken: the least first.
+#[derive(Clone, Copy, Debug, PartialEq, Eq, PartialOrd, Ord)]
+pub(crate) struct Key {
+    pub(super) high: u64,
+    pub(super) low: u64,
+}
+
+impl Key {
+    /// Before all others.
+    pub(super) const FIRST: Self = Self { high: 0, low: 0 };
+    /// After all others: not taken at all.
+    pub(super) const NEVER: Self = Self {
+        high: u64::MAX,
+        low: u64::MAX,
+    };
+
+    /// The less `value`, the sooner.
+    #[inline]
+    pub(super) const fn least(value: u64) -> Self {
+        Self {
+            high: value,
+            low: 0,
+        }
+    }
+
+    /// The more `value`, the sooner.
+    #[inline]
+    pub(super) fn most(value: NonZeroU32) -> Self {
+        Self::least(u64::from(u32::MAX.wrapping_sub(value.get())))
+    }
+
+    /// The less of `cost` there is for a unit of `weight`, the sooner; exact for a cost below 2^40
+    /// and a weight below 2^31.
+    ///
+    /// The key is the quotient with 64 bits of fraction, 24 of them in the first word. Two
+    /// different fractions with such denominators lie more than 2^-62 apart, so their keys differ
+    /// as well.
+    #[inline]
+    pub(super) fn ratio(cost: u64, weight: NonZeroU32) -> Self {
+        let weight = core::num::NonZeroU64::from(weight);
+        let (whole, rest) = (cost / weight, (cost % weight) << 32);
+        let (high, rest) = (rest / weight, (rest % weight) << 32);
+        let low = rest / weight;
+        Self {
+            high: whole << 24 | high >> 8,
+            low: high << 56 | low << 24,
+        }
+    }
+}
+
+#[cfg(test)]
+mod tests {
+    use super::super::tests::Random;
+    use super::*;
+
+    fn ratio((cost, weight): (u64, u32)) -> Key {
+        Key::ratio(cost, NonZeroU32::new(weight).unwrap())
+    }
+
+    #[test]
+    fn ratios_compare_as_fractions() {
+        const COST: u64 = (1 << 40) - 1;
+        const WEIGHT: u32 = (1 << 31) - 1;
+        let mut random = Random(3);
+        // Of any magnitude.
+        let any = |random: &mut Random| random.below(1 << 31) >> random.below(31);
+        let cost = |random: &mut Random| match random.below(4) {
+            0 => COST - random.below(3),
+            1 => any(random) << 9,
+            _ => any(random),
+        };
+        let weight = |random: &mut Random| match random.below(4) {
+            0 => WEIGHT - random.below(3) as u32,
+            _ => any(random).max(1) as u32,
+        };
+        for _ in 0..200_000 {
+            let a = (cost(&mut random), weight(&mut random));
+            let b = match random.below(3) {
+                // The closest neighbours, and the same fraction in other words.
+                0 => (a.0, (a.1 - 1).max(1)),
+                1 if a.0 * 2 <= COST && a.1 * 2 <= WEIGHT => (a.0 * 2, a.1 * 2),
+                _ => (cost(&mut random), weight(&mut random)),
+            };
+            let crosswise = |a: u64, b: u32| u128::from(a) * u128::from(b);
+            let want = crosswise(a.0, b.1).cmp(&crosswise(b.0, a.1));
+            assert_eq!(ratio(a).cmp(&ratio(b)), want, "{a:?} {b:?}");
+            assert!(ratio(a) < Key::NEVER);
+        }
+        // Two fractions as close as they can be.
+        let (a, b) = ((1 << 30, WEIGHT), ((1 << 30) - 1, WEIGHT - 2));
+        assert!(ratio(a) != ratio(b));
+        assert!(Key::FIRST < ratio((1, WEIGHT)));
+        assert_eq!(ratio((0, 1)), ratio((0, WEIGHT)));
+    }
+
+    #[test]
+    fn least_and_most() {
+        let most = |value| Key::most(NonZeroU32::new(value).unwrap());
+        assert!(Key::least(1) < Key::least(2));
+        assert!(most(2) < most(1));
+        assert!(most(i32::MAX as u32) < most(1));
+        assert!(most(1) < Key::NEVER);
+        assert!(Key::least(u64::MAX) < Key::NEVER);
+    }
+}

@@ -1,0 +1,74 @@
+// SPDX-License-Identifier: GPL-2.0
+
+//! The dests of a pool as members of an [`Order`], for schedulers that keep one.
+//!
+//! One order is shared by all pools that a service publishes while it keeps its scheduler, until
+//! its slots are used up or too many of them empty.
+
+use super::{
+    order::Order,
+    slots::Slots,
+    Candidate,
+    Change,
+    Kind, //
+};
+use crate::shim::{
+    share,
+    NoMemory,
+    Shared, //
+};
+
+/// An order, and which of its slots belong to the dests of one pool.
+pub(super) struct Members {
+    pub(super) order: Shared<Order>,
+    slots: Slots,
+}
+
+impl Members {
+    /// Members of a new order.
+    pub(super) fn new<D: Candidate>(kind: Kind, dests: &[D]) -> Result<Self, NoMemory> {
+        Ok(Self {
+            order: share(Order::new(kind, dests)?)?,
+            slots: Slots::new(dests.len())?,
+        })
+    }
+
+    /// The members after one `change` led to `dests`.
+    pub(super) fn after<D: Candidate>(
+        &self,
+        dests: &[D],
+        change: Change,
+    ) -> Result<Self, NoMemory> {
+        let slots = match change {
+            Change::Added => self.slots.with(),
+            Change::Removed(index) => self.slots.without(index),
+            Change::Edited => self.slots.same(),
+        }?;
+        if slots.len() > self.order.room() || slots.is_sparse() {
+            return Self::new(self.order.kind(), dests);
+        }
+        Ok(Self {
+            order: self.order.clone(),
+            slots,
+        })
+    }
+
+    /// Has the dests report changes of their figures to the order.
+    pub(super) fn settle<D: Candidate>(&self, dests: &[D]) {
+        for (index, dest) in (0..dests.len()).zip(dests) {
+            // A dest that is in the order already has joined it with all that are older.
+            if dest.place().is_in(&self.order) {
+                return;
+            }
+            if let Some(slot) = self.slots.slot(index) {
+                dest.place().join(dest, &self.order, slot);
+            }
+        }
+    }
+
+    /// The index of the dest with that slot, if the pool has it.
+    #[inline]
+    pub(super) fn index(&self, slot: u32) -> Option<usize> {
+        self.slots.index(slot)
+    }
+}

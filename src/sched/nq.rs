@@ -1,0 +1,52 @@
+// SPDX-License-Identifier: GPL-2.0
+
+//! Never queue: the first available dest without active conns, whatever its weight; otherwise the
+//! one that sed takes.
+//!
+//! C version: [net/netfilter/ipvs/ip_vs_nq.c].
+
+use super::{
+    key::Key,
+    ordered::{
+        Ordered,
+        Preference, //
+    },
+    Figures,
+    Kind, //
+};
+use core::num::NonZeroU32;
+
+pub(crate) type Nq = Ordered<NeverQueue>;
+
+pub(crate) struct NeverQueue;
+
+impl Preference for NeverQueue {
+    const KIND: Kind = Kind::Nq;
+    const NAME: &'static str = "nq";
+
+    #[inline]
+    fn key(figures: &Figures, weight: NonZeroU32) -> Key {
+        match figures.active_conns() {
+            0 => Key::FIRST,
+            active => Key::ratio(active.saturating_add(1), weight),
+        }
+    }
+}
+
+#[cfg(test)]
+mod tests {
+    use super::{
+        super::tests::*,
+        Kind, //
+    };
+
+    /// Nobody waits while a dest is idle, however light; after that it is sed.
+    #[test]
+    fn idle_dests_first() {
+        let service = Service::new(Kind::Nq, dests(&[1, 3, 0]));
+        assert_eq!(service.fill(8), [0, 1, 1, 1, 1, 1, 0, 1]);
+        let dest = &service.dests[0];
+        dest.set(&dest.active, 0);
+        assert_eq!(service.fill(2), [0, 0]);
+    }
+}

@@ -1,0 +1,97 @@
+// SPDX-License-Identifier: GPL-2.0
+
+//! Schedulers that take the first dest in some order of preference.
+//!
+//! C walks the list and keeps the dest that is strictly better than those before it. Here an
+//! [`Order`](super::order) knows that dest.
+
+use super::{
+    key::Key,
+    members::Members,
+    Candidate,
+    Change,
+    Figures,
+    Flow,
+    InitError,
+    Kind,
+    Scheduler,
+    Setup, //
+};
+use crate::shim::NoMemory;
+use core::{
+    marker::PhantomData,
+    num::NonZeroU32, //
+};
+
+/// What a dest is taken for.
+pub(crate) trait Preference {
+    const KIND: Kind;
+
+    /// The name, as in `ipvsadm -s`.
+    const NAME: &'static str;
+
+    /// How soon an available dest is taken, which has that weight.
+    fn key(figures: &Figures, weight: NonZeroU32) -> Key;
+}
+
+/// The state of a scheduler which takes the first dest by the preference `P`.
+pub(crate) struct Ordered<P> {
+    members: Members,
+    _preference: PhantomData<P>,
+}
+
+impl<P: Preference> Scheduler for Ordered<P> {
+    const NAME: &'static str = P::NAME;
+
+    fn new<D: Candidate>(_setup: &Setup, dests: &[D]) -> Result<Self, InitError> {
+        Ok(Self::of(Members::new(P::KIND, dests)?))
+    }
+
+    fn rebuild<D: Candidate>(&self, dests: &[D], change: Change) -> Result<Self, NoMemory> {
+        Ok(Self::of(self.members.after(dests, change)?))
+    }
+
+    fn settle<D: Candidate>(&self, dests: &[D]) {
+        self.members.settle(dests);
+    }
+
+    #[inline]
+    fn schedule<D: Candidate>(&self, dests: &[D], _flow: &Flow<'_>) -> Option<usize> {
+        self.members
+            .order
+            .first()
+            .and_then(|slot| self.members.index(slot))
+            .or_else(|| search::<P, D>(dests))
+    }
+
+    #[inline]
+    fn key(figures: &Figures) -> Key {
+        match figures.available_weight() {
+            Some(weight) => P::key(figures, weight),
+            None => Key::NEVER,
+        }
+    }
+}
+
+impl<P> Ordered<P> {
+    fn of(members: Members) -> Self {
+        Self {
+            members,
+            _preference: PhantomData,
+        }
+    }
+}
+
+/// As C does it: for when the order names nobody, or a dest that this pool does not have. Both may
+/// be so for a moment while dests come and go.
+#[cold]
+fn search<P: Preference, D: Candidate>(dests: &[D]) -> Option<usize> {
+    let mut least = (None, Key::NEVER);
+    for (index, dest) in (0..dests.len()).zip(dests) {
+        let key = Ordered::<P>::key(&dest.figures());
+        if key < least.1 {
+            least = (Some(index), key);
+        }
+    }
+    least.0
+}

@@ -1,0 +1,52 @@
+// SPDX-License-Identifier: GPL-2.0
+
+//! Overflow: the dest with the highest weight of those that are available and have no more active
+//! conns than their weight says.
+//!
+//! C version: [net/netfilter/ipvs/ip_vs_ovf.c].
+
+use super::{
+    key::Key,
+    ordered::{
+        Ordered,
+        Preference, //
+    },
+    Figures,
+    Kind, //
+};
+use core::num::NonZeroU32;
+
+pub(crate) type Ovf = Ordered<Overflow>;
+
+pub(crate) struct Overflow;
+
+impl Preference for Overflow {
+    const KIND: Kind = Kind::Ovf;
+    const NAME: &'static str = "ovf";
+
+    #[inline]
+    fn key(figures: &Figures, weight: NonZeroU32) -> Key {
+        if figures.active_conns() > weight.get().into() {
+            return Key::NEVER;
+        }
+        Key::most(weight)
+    }
+}
+
+#[cfg(test)]
+mod tests {
+    use super::{
+        super::tests::*,
+        Kind, //
+    };
+
+    /// The heaviest dest takes one active conn more than its weight, then the next one does.
+    #[test]
+    fn conns_flow_over() {
+        let service = Service::new(Kind::Ovf, dests(&[1, 2, 0]));
+        assert_eq!(service.fill(7), [1, 1, 1, 0, 0, 255, 255]);
+        let dest = &service.dests[1];
+        dest.set(&dest.active, 2);
+        assert_eq!(service.fill(2), [1, 255]);
+    }
+}

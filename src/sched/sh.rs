@@ -1,0 +1,177 @@
+// SPDX-License-Identifier: GPL-2.0
+
+//! Source hashing: the dest that belongs to the client's address, and perhaps port.
+//!
+//! The dests share 256 *buckets*: from the head of the list on each owns as many in a row as its
+//! weight says, again and again until all have an owner. A client's bucket is a hash of its
+//! address; with the flag sh-port, of its port as well.
+//!
+//! If the bucket's dest is not available the client gets none; with the flag sh-fallback it gets
+//! the first available owner of the buckets from another place on, which the hash determines too.
+//!
+//! C version: [net/netfilter/ipvs/ip_vs_sh.c].
+
+use super::{
+    home_or_fallback,
+    Candidate,
+    Change,
+    Flow,
+    InitError,
+    Scheduler,
+    Setup, //
+};
+use crate::{
+    hash::hash_32,
+    shim::{
+        NoMemory,
+        Table, //
+    }, //
+};
+
+/// C: `IP_VS_SH_TAB_BITS`.
+const BUCKET_BITS: u32 = 8;
+const BUCKETS: u32 = 1 << BUCKET_BITS;
+
+/// The state of source hashing.
+pub(crate) struct Sh {
+    /// The index of each bucket's owner: a byte will do, for each owner has a bucket. Empty if
+    /// there are no dests.
+    owners: Table<u8>,
+}
+
+impl Scheduler for Sh {
+    const NAME: &'static str = "sh";
+
+    fn new<D: Candidate>(_setup: &Setup, dests: &[D]) -> Result<Self, InitError> {
+        Ok(Self::of(dests)?)
+    }
+
+    fn rebuild<D: Candidate>(&self, dests: &[D], _change: Change) -> Result<Self, NoMemory> {
+        Self::of(dests)
+    }
+
+    #[inline]
+    fn schedule<D: Candidate>(&self, dests: &[D], flow: &Flow<'_>) -> Option<usize> {
+        let home = hash_32(flow.client(), BUCKET_BITS);
+        // C adds the offset to the hash twice: the walk starts at twice the home bucket.
+        let start = home.wrapping_add(home);
+        let others = (0..BUCKETS).map(|offset| self.owner(start.wrapping_add(offset)));
+        home_or_fallback(dests, flow, self.owner(home), others)
+    }
+}
+
+impl Sh {
+    /// The buckets' owners by the weights of `dests` (C: `ip_vs_sh_reassign()`).
+    fn of<D: Candidate>(dests: &[D]) -> Result<Self, NoMemory> {
+        let buckets = if dests.is_empty() { 0 } else { BUCKETS };
+        // A dest without weight owns a bucket as well, which leads nowhere.
+        let turn = |(index, dest): (u8, &D)| {
+            let weight = dest.weight().max(1).unsigned_abs();
+            core::iter::repeat_n(index, weight as usize)
+        };
+        let mut turns = (0..=u8::MAX).zip(dests).cycle().flat_map(turn);
+        let owners = Table::new(buckets as usize, |_| turns.next().unwrap_or(0))?;
+        Ok(Self { owners })
+    }
+
+    /// The index of the dest that owns a bucket, whose number counts on after the last.
+    #[inline]
+    fn owner(&self, bucket: u32) -> Option<usize> {
+        let owner = self.owners.get((bucket % BUCKETS) as usize)?;
+        Some(usize::from(*owner))
+    }
+}
+
+#[cfg(test)]
+mod tests {
+    use super::super::tests::*;
+    use super::*;
+    use crate::{
+        addr::{Addr, Port},
+        uapi::*, //
+    };
+
+    /// The runs of buckets: (owner, how many).
+    fn runs(weights: &[i32]) -> Vec<(u8, usize)> {
+        let sh = Sh::new(&SETUP, &dests(weights)).unwrap();
+        let runs = sh.owners.chunk_by(|a, b| a == b);
+        runs.map(|run| (run[0], run.len())).collect()
+    }
+
+    #[test]
+    fn buckets_go_by_weight_from_the_head_of_the_list() {
+        assert_eq!(runs(&[]), []);
+        assert_eq!(runs(&[5]), [(0, 256)]);
+        assert_eq!(runs(&[100, 100]), [(0, 100), (1, 100), (0, 56)]);
+        assert_eq!(runs(&[1000, 1]), [(0, 256)]);
+        let want = [(0, 3), (1, 1), (2, 1), (0, 3), (1, 1)];
+        assert_eq!(runs(&[3, 0, 1])[..5], want);
+        let many = runs(&[1; 300]);
+        assert_eq!(many.len(), 256);
+        assert_eq!(many.last(), Some(&(255, 1)));
+    }
+
+    /// The choice for the client 10.0.x.y port z.
+    fn choice(sh: &Sh, dests: &[Dest], flags: u32, client: u32) -> Option<usize> {
+        let [_, c, d, port] = client.to_be_bytes();
+        let flow = Flow {
+            caddr: &Addr::from_v4([10, 0, c, d]),
+            cport: Port::new(u16::from(port)),
+            flags,
+            ..FLOW
+        };
+        sh.schedule(dests, &flow)
+    }
+
+    #[test]
+    fn a_client_stays_with_its_dest() {
+        let dests = dests(&[1, 2, 3]);
+        let sh = Sh::new(&SETUP, &dests).unwrap();
+        for client in (0..100_000).step_by(256) {
+            let one = choice(&sh, &dests, 0, client);
+            let ports = |flags| (0..256).map(move |port| (flags, port));
+            for (flags, port) in ports(0).chain(ports(IP_VS_SVC_F_SCHED1)) {
+                assert_eq!(choice(&sh, &dests, flags, client | port), one);
+            }
+            let port = |port| choice(&sh, &dests, IP_VS_SVC_F_SCHED2, client | port);
+            assert!((0..256).any(|p| port(p) != one));
+        }
+    }
+
+    #[test]
+    fn only_clients_of_a_dest_that_is_not_available_move() {
+        let dests = dests(&[1; 5]);
+        let sh = Sh::new(&SETUP, &dests).unwrap();
+        let before: Vec<_> = (0..50_000)
+            .map(|c| choice(&sh, &dests, 0, c << 8))
+            .collect();
+        dests[3].overloaded.set(true);
+        let mut moved_to = [0; 5];
+        for (client, before) in (0..50_000).map(|c| c << 8).zip(before) {
+            let alone = choice(&sh, &dests, 0, client);
+            let fallback = choice(&sh, &dests, IP_VS_SVC_F_SCHED1, client);
+            if before == Some(3) {
+                assert_eq!(alone, None);
+                moved_to[fallback.unwrap()] += 1;
+            } else {
+                assert_eq!((alone, fallback), (before, before));
+            }
+        }
+        // To more than one, though not evenly: the next owner takes most of them.
+        assert_eq!(moved_to[3], 0);
+        assert!(moved_to.iter().filter(|moved| **moved > 0).count() > 1);
+    }
+
+    #[test]
+    fn the_last_dest_that_is_available_is_found() {
+        let dests = dests(&[1; 256]);
+        let sh = Sh::new(&SETUP, &dests).unwrap();
+        dests.iter().for_each(|dest| dest.overloaded.set(true));
+        assert_eq!(choice(&sh, &dests, IP_VS_SVC_F_SCHED1, 0), None);
+        dests[77].overloaded.set(false);
+        for client in 0..1000 {
+            let found = choice(&sh, &dests, IP_VS_SVC_F_SCHED1, client << 8);
+            assert_eq!(found, Some(77));
+        }
+    }
+}

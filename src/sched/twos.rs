@@ -1,0 +1,196 @@
+// SPDX-License-Identifier: GPL-2.0
+
+//! The power of two choices: of two available dests drawn at random, by weight, the one with the
+//! less conns for its weight.
+//!
+//! Mitzenmacher, "The Power of Two Choices in Randomized Load Balancing" (2001). As in C, a draw is
+//! one of 0 to the sum of all weights, both included: the first dest in the list gets one chance
+//! more than its weight.
+//!
+//! C version: [net/netfilter/ipvs/ip_vs_twos.c].
+//!
+//! # Costs
+//!
+//! C walks the list twice. Here [`Sums`](super::sums) of the available dests' weights lead to those
+//! drawn, by log2(n) reads each. Nothing is written unless a weight changes, or a dest becomes
+//! overloaded or ceases to be.
+//!
+//! # Differences from C
+//!
+//! C's sum and products overflow from 2^31 on.
+
+use super::{
+    find,
+    members::Members,
+    Candidate,
+    Change,
+    Figures,
+    Flow,
+    InitError,
+    Kind,
+    Scheduler,
+    Setup, //
+};
+use crate::shim::{
+    random_below,
+    NoMemory, //
+};
+
+/// The state of the power of two choices.
+pub(crate) struct Twos {
+    members: Members,
+}
+
+impl Scheduler for Twos {
+    const NAME: &'static str = "twos";
+
+    fn new<D: Candidate>(_setup: &Setup, dests: &[D]) -> Result<Self, InitError> {
+        Ok(Self {
+            members: Members::new(Kind::Twos, dests)?,
+        })
+    }
+
+    fn rebuild<D: Candidate>(&self, dests: &[D], change: Change) -> Result<Self, NoMemory> {
+        Ok(Self {
+            members: self.members.after(dests, change)?,
+        })
+    }
+
+    fn settle<D: Candidate>(&self, dests: &[D]) {
+        self.members.settle(dests);
+    }
+
+    #[inline]
+    fn schedule<D: Candidate>(&self, dests: &[D], _flow: &Flow<'_>) -> Option<usize> {
+        let first = self.draw(dests)?;
+        let second = self.draw(dests)?;
+        match is_below(dests.get(second)?, dests.get(first)?) {
+            true => Some(second),
+            false => Some(first),
+        }
+    }
+
+    #[inline]
+    fn part(figures: &Figures) -> Option<u64> {
+        let weight = figures.available_weight();
+        Some(weight.map_or(0, |weight| weight.get().into()))
+    }
+}
+
+impl Twos {
+    /// The index of an available dest, by chance.
+    #[inline]
+    fn draw<D: Candidate>(&self, dests: &[D]) -> Option<usize> {
+        let sums = self.members.order.sums()?;
+        let total = sums.total();
+        let drawn = random_below(total.wrapping_add(1));
+        // The parts begin at the end of the list.
+        let point = total.wrapping_sub(drawn.saturating_sub(1));
+        self.members
+            .index(sums.find(point))
+            .filter(|index| dests.get(*index).is_some_and(D::is_available))
+            // The sums may be wrong for a moment while they change.
+            .or_else(|| find(dests, 0, D::is_available))
+    }
+}
+
+/// Whether `dest` has less conns for its weight than `other`.
+#[inline]
+fn is_below<D: Candidate>(dest: &D, other: &D) -> bool {
+    let (dest, other) = (dest.figures(), other.figures());
+    let times = |one: &Figures, other: &Figures| {
+        u128::from(one.conn_overhead()).wrapping_mul(other.weight.max(0).unsigned_abs().into())
+    };
+    times(&dest, &other) < times(&other, &dest)
+}
+
+#[cfg(test)]
+mod tests {
+    use super::super::tests::*;
+    use super::*;
+
+    /// How often each dest is chosen.
+    fn tally(service: &Service, count: usize) -> Vec<i32> {
+        let mut tally = vec![0; service.dests.len()];
+        for _ in 0..count {
+            tally[service.schedule().unwrap()] += 1;
+        }
+        tally
+    }
+
+    /// Within five standard deviations of what the law of chance expects.
+    fn assert_shares(tally: &[i32], expected: &[f64]) {
+        let count: i32 = tally.iter().sum();
+        for (got, share) in tally.iter().zip(expected) {
+            let mean = f64::from(count) * share;
+            let deviation = (mean * (1.0 - share)).sqrt();
+            let off = (f64::from(*got) - mean).abs();
+            assert!(off <= 5.0 * deviation, "{tally:?}, expected {expected:?}");
+        }
+    }
+
+    /// With loads all alike for their weights the first one drawn is taken.
+    #[test]
+    fn by_weight() {
+        let service = Service::new(Kind::Twos, dests(&[1, 2, 0, 7, 30]));
+        let tally = tally(&service, 60_000);
+        // 41 draws; the first dest gets that of 0, too.
+        assert_shares(
+            &tally,
+            &[2, 2, 0, 7, 30].map(|draws| f64::from(draws) / 41.0),
+        );
+    }
+
+    /// The least loaded dest is taken if it is drawn at all, the most loaded if drawn twice.
+    #[test]
+    fn the_less_loaded_of_two() {
+        let service = Service::new(Kind::Twos, dests(&[100; 3]));
+        for (dest, active) in service.dests.iter().zip([3, 1, 2]) {
+            dest.set(&dest.active, active);
+        }
+        let tally = tally(&service, 60_000);
+        let [most, least, mid] = [101.0, 100.0, 100.0].map(|draws: f64| draws / 301.0);
+        let drawn = |share: f64| 1.0 - (1.0 - share) * (1.0 - share);
+        let expected = [most * most, drawn(least), mid * mid + 2.0 * mid * most];
+        assert_shares(&tally, &expected);
+    }
+
+    #[test]
+    fn loads_are_for_their_weights() {
+        let [light, heavy] = &dests(&[1, 10])[..] else {
+            unreachable!()
+        };
+        light.active.set(1);
+        heavy.active.set(9);
+        assert!(is_below(heavy, light));
+        heavy.active.set(10);
+        assert!(!is_below(heavy, light) && !is_below(light, heavy));
+        heavy.active.set(i32::MAX);
+        assert!(is_below(light, heavy));
+    }
+
+    #[test]
+    fn only_available_dests_are_drawn() {
+        let mut service = Service::new(Kind::Twos, dests(&[1, 1, 1, 1]));
+        let overloaded = &service.dests[1];
+        overloaded.set(&overloaded.overloaded, true);
+        service.weigh(2, 0);
+        assert_eq!(tally(&service, 500)[1..3], [0, 0]);
+        service.remove(0);
+        assert_eq!(tally(&service, 500), [0, 0, 500]);
+        service.weigh(2, 0);
+        assert_eq!(service.schedule(), None);
+        service.add(Dest::new(9, 1));
+        assert_eq!(service.schedule(), Some(0));
+    }
+
+    /// Of n conns to n dests, one by one, the fullest gets about log2(log2(n)), not log(n) / log
+    /// log(n) as by one choice.
+    #[test]
+    fn the_fullest_is_not_very_full() {
+        let service = Service::new(Kind::Twos, dests(&vec![1; 10_000]));
+        service.fill(10_000);
+        let fullest = service.active().into_iter().max();
+        assert!((3..=5).contains(&fullest.unwrap()), "{fullest:?}");
+    }
+}

@@ -1,0 +1,152 @@
+// SPDX-License-Identifier: GPL-2.0
+
+//! What the pure files share between CPUs, as `std` has it, for the host tests. See
+//! `shim/module.rs`, which says what each is.
+
+use super::NoMemory;
+use core::{
+    ops::{
+        Deref,
+        DerefMut, //
+    },
+    sync::atomic::{
+        AtomicU64,
+        Ordering, //
+    },
+};
+use std::{
+    cell::Cell,
+    sync::RwLock, //
+};
+
+pub(crate) use std::sync::Arc as Shared;
+
+pub(crate) struct Guard;
+
+pub(crate) fn read_lock() -> Guard {
+    Guard
+}
+
+pub(crate) trait Share: Send + Sync + 'static {}
+
+pub(crate) fn share<T: Share>(value: T) -> Result<Shared<T>, NoMemory> {
+    Ok(Shared::new(value))
+}
+
+/// Readers take a reference where the kernel's rely on the grace period.
+pub(crate) struct SharedCell<T>(RwLock<Option<Shared<T>>>);
+
+impl<T: Share> SharedCell<T> {
+    pub(crate) fn new(value: Option<Shared<T>>) -> Self {
+        Self(RwLock::new(value))
+    }
+
+    pub(crate) fn get(&self, _guard: &Guard) -> Option<Shared<T>> {
+        self.0.read().unwrap().clone()
+    }
+
+    pub(crate) fn replace(&self, value: Option<Shared<T>>) -> Option<Shared<T>> {
+        core::mem::replace(&mut *self.0.write().unwrap(), value)
+    }
+}
+
+#[inline]
+pub(crate) fn fence() {
+    core::sync::atomic::fence(Ordering::SeqCst);
+}
+
+thread_local! {
+    /// Where this thread's random numbers stand: each test gets the same.
+    static RANDOM: Cell<u64> = const { Cell::new(1) };
+    /// The accesses until this thread is next held up, and a source of random numbers; 0 for never.
+    static HELD_UP: Cell<(u32, u32)> = const { Cell::new((0, 0)) };
+}
+
+pub(crate) fn random_below(limit: u64) -> u64 {
+    let seed = RANDOM.get().wrapping_mul(6_364_136_223_846_793_005);
+    let seed = seed.wrapping_add(1_442_695_040_888_963_407);
+    RANDOM.set(seed);
+    (u128::from(seed) * u128::from(limit) >> 64) as u64
+}
+
+/// From now on this thread is held up now and then before it accesses a [`Word`], so that others
+/// come in between wherever they can.
+pub(crate) fn hold_up(seed: u32) {
+    HELD_UP.set((1, seed));
+}
+
+#[inline]
+fn perhaps_hold_up() {
+    match HELD_UP.get() {
+        (0, _) => (),
+        (1, seed) => {
+            let seed = seed.wrapping_mul(1_664_525).wrapping_add(1_013_904_223);
+            HELD_UP.set((2 + (seed >> 27), seed));
+            std::thread::yield_now();
+        }
+        (left, seed) => HELD_UP.set((left - 1, seed)),
+    }
+}
+
+pub(crate) struct Word(AtomicU64);
+
+impl Word {
+    pub(crate) const fn new(value: u64) -> Self {
+        Self(AtomicU64::new(value))
+    }
+
+    #[inline]
+    pub(crate) fn get(&self) -> u64 {
+        perhaps_hold_up();
+        self.0.load(Ordering::Acquire)
+    }
+
+    #[inline]
+    pub(crate) fn set(&self, value: u64) {
+        perhaps_hold_up();
+        self.0.store(value, Ordering::Release);
+    }
+
+    #[inline]
+    pub(crate) fn exchange(&self, from: u64, to: u64) -> bool {
+        perhaps_hold_up();
+        let order = Ordering::SeqCst;
+        self.0.compare_exchange(from, to, order, order).is_ok()
+    }
+
+    #[inline]
+    pub(crate) fn swap(&self, to: u64) -> u64 {
+        perhaps_hold_up();
+        self.0.swap(to, Ordering::SeqCst)
+    }
+
+    #[inline]
+    pub(crate) fn add(&self, value: u64) {
+        perhaps_hold_up();
+        self.0.fetch_add(value, Ordering::SeqCst);
+    }
+}
+
+pub(crate) struct Table<T>(Vec<T>);
+
+impl<T> Table<T> {
+    pub(crate) fn new(len: usize, make: impl FnMut(usize) -> T) -> Result<Self, NoMemory> {
+        Ok(Self((0..len).map(make).collect()))
+    }
+}
+
+impl<T> Deref for Table<T> {
+    type Target = [T];
+
+    #[inline]
+    fn deref(&self) -> &[T] {
+        &self.0
+    }
+}
+
+impl<T> DerefMut for Table<T> {
+    #[inline]
+    fn deref_mut(&mut self) -> &mut [T] {
+        &mut self.0
+    }
+}

@@ -1,0 +1,139 @@
+// SPDX-License-Identifier: GPL-2.0
+
+//! What the pure files share between CPUs, as the kernel has it. [`host`](super::host) offers the
+//! same on the host.
+
+use super::NoMemory;
+use crate::oot::{
+    hash::random_u64,
+    sync::{
+        Once,
+        RcuArc, //
+    }, //
+};
+use core::ops::{
+    Deref,
+    DerefMut, //
+};
+use kernel::{
+    alloc::KVVec,
+    prelude::*,
+    sync::{
+        atomic::{
+            Atomic,
+            Full, //
+        },
+        barrier::smp_mb, //
+    },
+};
+
+/// Evidence of an RCU read-side section.
+pub(crate) use kernel::sync::rcu::{
+    read_lock,
+    Guard, //
+};
+
+/// What may be [`Shared`]; a reference to it, dropped a grace period after the last use; a place
+/// for one that readers follow under RCU.
+pub(crate) use crate::oot::sync::{
+    Object as Share,
+    RcuArc as Shared,
+    RcuArcCell as SharedCell, //
+};
+
+/// Moves `value` to where it can be shared.
+pub(crate) fn share<T: Share>(value: T) -> Result<Shared<T>, NoMemory> {
+    RcuArc::new(value, GFP_KERNEL).map_err(|_| NoMemory)
+}
+
+/// Orders all accesses before it before all after it, as `smp_mb()`.
+#[inline(always)]
+pub(crate) fn fence() {
+    smp_mb(Full);
+}
+
+/// A number below `limit` by chance; one below 2^32 is off what it should be by 2^-32 at most.
+#[inline]
+pub(crate) fn random_below(limit: u64) -> u64 {
+    let product = u128::from(random_u64()).wrapping_mul(limit.into());
+    (product >> 64) as u64
+}
+
+/// A word that CPUs read and write at will.
+pub(crate) struct Word(Atomic<u64>);
+
+impl Word {
+    pub(crate) const fn new(value: u64) -> Self {
+        Self(Atomic::new(value))
+    }
+
+    /// Reads the word, before all later accesses.
+    #[inline(always)]
+    pub(crate) fn get(&self) -> u64 {
+        // On x86 every load is one.
+        #[cfg(CONFIG_X86)]
+        return self.0.read_once();
+        #[cfg(not(CONFIG_X86))]
+        return self.0.load(kernel::sync::atomic::Acquire);
+    }
+
+    /// Writes the word, after all earlier accesses.
+    #[inline(always)]
+    pub(crate) fn set(&self, value: u64) {
+        // On x86 every store is one.
+        #[cfg(CONFIG_X86)]
+        self.0.write_once(value);
+        #[cfg(not(CONFIG_X86))]
+        self.0.store(value, kernel::sync::atomic::Release);
+    }
+
+    /// Writes `to` if the word is `from`, fully ordered; says whether it was.
+    #[inline(always)]
+    pub(crate) fn exchange(&self, from: u64, to: u64) -> bool {
+        self.0.cmpxchg(from, to, Full).is_ok()
+    }
+
+    /// Writes `to` and says what the word was, fully ordered.
+    #[inline]
+    pub(crate) fn swap(&self, to: u64) -> u64 {
+        self.0.xchg(to, Full)
+    }
+
+    /// Adds to the word, around the end, fully ordered.
+    #[inline]
+    pub(crate) fn add(&self, value: u64) {
+        self.0.fetch_add(value, Full);
+    }
+}
+
+/// Elements whose number does not change.
+pub(crate) struct Table<T>(KVVec<T>);
+
+impl<T> Table<T> {
+    /// The elements 0 to `len`, each made by `make`.
+    pub(crate) fn new(len: usize, mut make: impl FnMut(usize) -> T) -> Result<Self, NoMemory> {
+        let mut table = KVVec::with_capacity(len, GFP_KERNEL).map_err(|_| NoMemory)?;
+        for index in 0..len {
+            table
+                .push_within_capacity(make(index))
+                .map_err(|_| NoMemory)?;
+        }
+        Ok(Self(table))
+    }
+}
+
+impl<T> Deref for Table<T> {
+    type Target = [T];
+
+    #[inline(always)]
+    fn deref(&self) -> &[T] {
+        &self.0
+    }
+}
+
+impl<T> DerefMut for Table<T> {
+    #[inline(always)]
+    fn deref_mut(&mut self) -> &mut [T] {
+        &mut self.0
+    }
+}
