@@ -13,11 +13,14 @@ use crate::{
     },
     ctl,
     hook,
-    oot::net::namespace::{
-        Id,
-        Net,
-        PerNet,
-        Pernet, //
+    oot::{
+        net::namespace::{
+            Id,
+            Net,
+            PerNet,
+            Pernet, //
+        },
+        workqueue::Delayed, //
     },
     service,
     stats::Stats,
@@ -35,11 +38,12 @@ pub(crate) struct Netns {
     #[pin]
     pub(crate) ctl: ctl::State,
     #[pin]
-    pub(crate) conns: conn::table::Table,
+    pub(crate) conns: Delayed<conn::table::Table>,
     #[pin]
     pub(crate) services: service::Table,
     pub(crate) stats: Stats,
     pub(crate) timeouts: Timeouts,
+    #[pin]
     pub(crate) sysctl: Sysctl,
 }
 
@@ -54,11 +58,11 @@ impl Pernet for Netns {
     fn init<'a>(net: &'a Net, cache: ArcBorrow<'a, ConnCache>) -> impl PinInit<Self, Error> {
         kernel::try_pin_init!(Self {
             ctl <- ctl::State::new(net),
-            conns <- conn::table::Table::new(cache.into()),
+            conns <- Delayed::new(conn::table::Table::new(cache.into())),
             services <- service::Table::new(),
             stats: Stats::new()?,
             timeouts: Timeouts::new(),
-            sysctl: Sysctl::new(),
+            sysctl <- Sysctl::new(net),
         }? Error)
     }
 
