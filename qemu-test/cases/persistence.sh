@@ -170,19 +170,20 @@ topology nat
 vs --set 0 0 1
 vs -A -u "$VIPB:80" -s rr -p 2
 dests -u "$VIPB:80" -m 80
-vs -A -u "$VIPB:8080" -s rr -p 1
-vs -a -u "$VIPB:8080" -r "$RIPB1:8080" -m
+vs -A -u "$VIPB:8080" -s rr -p 300
+dests -u "$VIPB:8080" -m 8080
+vs -A -u "$VIPB:81" -s rr -p 1
+vs -a -u "$VIPB:81" -r "$RIPB1:8080" -m
 observe "short" get udp "$VIP" 80 3
+observe "longer" get udp "$VIP" 8080
 wait_for is_left 1
-show "template alone"
-wait_for is_left 0
-show "none"
+show "a template alone"
 vs --set 0 0 300
-observe "long" get udp "$VIP" 8080
-later() { director awk '$3 == "0000" && $9 > 10 { found = 1 } END { exit !found }' /proc/net/ip_vs_conn; }
-wait_for later
+observe "long" get udp "$VIP" 81
+prolonged() { director awk '$3 == "0000" && $5 == "0051" && $9 > 10 { found = 1 } END { exit !found }' /proc/net/ip_vs_conn; }
+wait_for prolonged
 observe "prolonged" left
-observe "long" get udp "$VIP" 8080
+observe "long" get udp "$VIP" 81
 observe "prolonged again" left
 show "prolonged"
 
