@@ -112,7 +112,13 @@ class Servers:
         sock.close()
 
     def reset(self):
-        for key in list(self.selector.get_map().values()):
+        while True:
+            try:
+                keys = list(self.selector.get_map().values())
+                break
+            except RuntimeError:
+                pass  # the loop drops one at this moment
+        for key in keys:
             self.drop(key.fileobj)
 
     def tcp(self, name, listener):

@@ -16,6 +16,7 @@
 #include <linux/siphash.h>
 #include <linux/skbuff.h>
 #include <linux/slab.h>
+#include <linux/sysctl.h>
 #include <linux/timer.h>
 #include <linux/workqueue.h>
 #include <net/addrconf.h>

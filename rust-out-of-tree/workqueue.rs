@@ -40,14 +40,15 @@ unsafe impl<T: Work> Sync for Delayed<T> {}
 
 impl<T: Work> Delayed<T> {
     /// Wraps a value; its work is not scheduled.
-    pub(crate) fn new(value: impl PinInit<T>) -> impl PinInit<Self> {
+    pub(crate) fn new<E>(value: impl PinInit<T, E>) -> impl PinInit<Self, E> {
         pin_init::pin_init!(Self {
-            work <- Opaque::ffi_init(|work| {
+            work <- Opaque::try_ffi_init(|work| {
                 // SAFETY: `work` is valid for writes and pinned; the function fits it.
-                unsafe { bindings::oot_init_delayed_work(work, Some(run::<T>)) }
+                unsafe { bindings::oot_init_delayed_work(work, Some(run::<T>)) };
+                Ok(())
             }),
             value <- value,
-        })
+        }? E)
     }
 
     /// Has the work done in `delay` jiffies, or when it is scheduled for already.

@@ -9,6 +9,9 @@
 //! - A conn's *word* is its state's number, and flags that change with it: one atomic word, so
 //!   that whoever changes the state also knows what to change in the dest's counts.
 //! - A conn is *dead* once its word says so. It leaves the table then and no packet finds it.
+//! - A conn may *control* others, which it outlives: the word counts them.
+//! - A [*template*](template) is a conn that no packet belongs to, but which controls those of a
+//!   client.
 //!
 //! # Expiry
 //!
@@ -18,8 +21,10 @@
 //! is treated as if no conn had been found. So each conn's part in the dest's counts is taken back
 //! exactly once, by whoever made it dead.
 
+mod control;
 mod expiry;
 pub(crate) mod table;
+pub(crate) mod template;
 
 use crate::{
     addr::{
@@ -39,7 +44,10 @@ use crate::{
             RcuRef,
             Timed, //
         },
-        time::jiffies, //
+        time::{
+            jiffies,
+            HZ, //
+        }, //
     },
     packet::{
         Packet,
@@ -69,13 +77,26 @@ use kernel::sync::{
 pub(crate) type ConnRef<'g> = RcuRef<'g, Linked<Timed<Conn>>>;
 
 /// The state's number.
-const STATE: u32 = 0xff;
+const STATE: u64 = 0xff;
 /// Not counted as active.
-const INACTIVE: u32 = 0x100;
+const INACTIVE: u64 = 0x100;
 /// No packet from the dest has been seen.
-const NO_OUTPUT: u32 = 0x200;
+const NO_OUTPUT: u64 = 0x200;
 /// Gone.
-const DEAD: u32 = 0x400;
+const DEAD: u64 = 0x400;
+/// A template that no client is to use any more.
+const INVALID: u64 = 0x800;
+/// One controlled conn, in the upper half of the word, which counts them (C: `n_control`).
+const CONTROLLED: u64 = 1 << 32;
+
+/// Beside the timeout of a UDP conn: no reply has been seen that its template waits for.
+const UNANSWERED: u32 = 1 << 31;
+
+/// Beside `IP_VS_CONN_F_*`: a template of a service by fwmark, which stands for its address.
+const BY_FWMARK: u32 = 1 << 31;
+
+/// How long a conn goes on whose time is over while it controls others.
+const CONTROL_PERIOD: u32 = 60 * HZ as u32;
 
 /// What a conn is made of.
 pub(crate) struct Params<'a> {
@@ -88,6 +109,8 @@ pub(crate) struct Params<'a> {
     /// The port of the dest, which may leave it to the client.
     pub(crate) dport: Port,
     pub(crate) fwmark: u32,
+    /// `IP_VS_CONN_F_*`, beside those that the dest gives.
+    pub(crate) flags: u32,
 }
 
 /// A conn. Times are in jiffies, of which 32 bits are kept.
@@ -101,7 +124,7 @@ pub(crate) struct Conn {
     pub(crate) dport: Port,
     pub(crate) proto: Proto,
     pub(crate) family: Family,
-    word: Atomic<u32>,
+    word: Atomic<u64>,
     /// When the last packet came.
     last_seen: Atomic<u32>,
     /// How long it may stay idle.
@@ -110,12 +133,14 @@ pub(crate) struct Conn {
     flags: u32,
     pub(crate) fwmark: u32,
     pub(crate) dest: RcuArc<Dest>,
+    /// The conn that controls it and counts it.
+    control: Option<RcuArc<Linked<Timed<Conn>>>>,
 }
 
 impl Conn {
     /// A conn to `dest`, which does not count it yet.
     fn new(params: &Params<'_>, dest: RcuArc<Dest>, flags: u32) -> Self {
-        let mut word = State::None as u32;
+        let mut word = State::None as u64;
         if flags & IP_VS_CONN_F_INACTIVE != 0 {
             word |= INACTIVE;
         }
@@ -137,6 +162,26 @@ impl Conn {
             flags,
             fwmark: params.fwmark,
             dest,
+            control: None,
+        }
+    }
+
+    /// A conn for one packet, which is in no table (C: `IP_VS_CONN_F_ONE_PACKET`).
+    pub(crate) fn one_packet(params: &Params<'_>, dest: RcuArc<Dest>) -> Self {
+        let flags = dest.conn_flags() | IP_VS_CONN_F_ONE_PACKET;
+        Self::new(params, dest, flags)
+    }
+
+    /// The same under the control of `control`, which counts it already.
+    fn controlled(self, control: RcuArc<Linked<Timed<Conn>>>) -> Self {
+        let timeout = match self.proto {
+            Proto::Udp => UNANSWERED,
+            Proto::Tcp => 0,
+        };
+        Self {
+            timeout: Atomic::new(timeout),
+            control: Some(control),
+            ..self
         }
     }
 
@@ -178,21 +223,59 @@ impl Conn {
         (self.word.read_once() & STATE) as u8
     }
 
-    /// The name of the state.
+    /// The name of the state (C: `ip_vs_state_name()`).
     pub(crate) fn state_name(&self) -> &'static str {
-        self.proto.state_name(self.state())
+        if self.is_template() {
+            template::state_name(self.state())
+        } else {
+            self.proto.state_name(self.state())
+        }
+    }
+
+    /// The name of the protocol.
+    pub(crate) fn proto_name(&self) -> &'static str {
+        if self.flags & BY_FWMARK != 0 {
+            "IP"
+        } else {
+            self.proto.name()
+        }
+    }
+
+    /// The port of the dest as files show it.
+    pub(crate) fn shown_dport(&self) -> Port {
+        if self.word.read_once() & INVALID != 0 {
+            template::NO_PORT
+        } else {
+            self.dport
+        }
     }
 
     /// The time until it expires if no packet comes, in jiffies.
     pub(crate) fn expires_in(&self) -> u32 {
-        expiry::left(now(), self.last_seen.read_once(), self.timeout.read_once())
+        expiry::left(now(), self.last_seen.read_once(), self.timeout())
     }
 
-    /// Whether a SYN on it means that the client has started anew (C: `is_new_conn_expected()`
-    /// under `conn_reuse_mode` 1).
-    pub(crate) fn is_reusable(&self) -> bool {
-        let state = self.state();
-        self.proto == Proto::Tcp && (state == State::TimeWait as u8 || state == State::Close as u8)
+    /// How long it may stay idle, in jiffies.
+    fn timeout(&self) -> u32 {
+        let timeout = self.timeout.read_once();
+        if self.is_template() {
+            timeout
+        } else {
+            timeout & !UNANSWERED
+        }
+    }
+
+    /// Whether a SYN on it means that the client has started anew (C: `is_new_conn_expected()`).
+    pub(crate) fn is_reusable(&self, conn_reuse_mode: i32) -> bool {
+        if self.control.is_some() || self.proto != Proto::Tcp || conn_reuse_mode == 0 {
+            return false;
+        }
+        let word = self.word.read_once();
+        match State::from_number((word & STATE) as u16) {
+            Some(State::TimeWait | State::Close) => true,
+            Some(State::FinWait) => conn_reuse_mode & 2 != 0 && word & NO_OUTPUT != 0,
+            _ => false,
+        }
     }
 
     /// Takes note of a packet. False if the conn is dead.
@@ -213,7 +296,7 @@ impl Conn {
                 Self::step(this, guard, timeouts, direction, Event::of(flags))
             }
             (Proto::Udp, _) => {
-                this.set_timeout(timeouts.udp());
+                Self::set_timeout(this, timeouts.udp(), direction);
                 this.word.read_once() & DEAD == 0
             }
             // A TCP segment without its header changes nothing.
@@ -237,7 +320,7 @@ impl Conn {
             }
             let (new, state) = next_word(old, direction, event);
             if new == old {
-                this.set_timeout(timeouts.tcp(state));
+                Self::set_timeout(this, timeouts.tcp(state), direction);
                 return true;
             }
             match this.word.cmpxchg(old, new, Relaxed) {
@@ -252,30 +335,49 @@ impl Conn {
 
     /// The word has changed from `old` to `new`: so do the dest's counts and the timer.
     #[cold]
-    fn stepped(this: ConnRef<'_>, guard: &rcu::Guard, timeout: u32, old: u32, new: u32) {
+    fn stepped(this: ConnRef<'_>, guard: &rcu::Guard, timeout: u32, old: u64, new: u64) {
         match (old & INACTIVE, new & INACTIVE) {
             (0, INACTIVE) => this.dest.conn_deactivated(guard),
             (INACTIVE, 0) => this.dest.conn_activated(guard),
             _ => (),
         }
+        Self::set_timeout(this, timeout, Direction::Input);
+        if new & STATE == State::Established as u64 {
+            this.assure();
+        }
+    }
+
+    /// A packet has come: sets how long the conn may stay idle.
+    #[inline(always)]
+    fn set_timeout(this: ConnRef<'_>, timeout: u32, direction: Direction) {
+        if this.timeout.read_once() != timeout {
+            Self::change_timeout(this, timeout, direction);
+        }
+    }
+
+    #[cold]
+    fn change_timeout(this: ConnRef<'_>, timeout: u32, direction: Direction) {
+        let old = this.timeout.read_once();
+        let mut unanswered = old & UNANSWERED;
+        if unanswered != 0 && direction == Direction::Output {
+            this.assure();
+            unanswered = 0;
+        }
+        let new = timeout | unanswered;
+        if new == old {
+            return;
+        }
         // A shorter timeout must not wait for the timer of the longer one.
-        let sooner = timeout < this.timeout.read_once();
-        this.set_timeout(timeout);
+        let sooner = timeout < old & !UNANSWERED;
+        this.timeout.write_once(new);
         if sooner {
             Timed::start(this, timeout as usize);
         }
     }
 
-    #[inline(always)]
-    fn set_timeout(&self, timeout: u32) {
-        if self.timeout.read_once() != timeout {
-            self.timeout.write_once(timeout);
-        }
-    }
-
     /// Starts the timer of a new conn.
     fn start(this: ConnRef<'_>) {
-        Timed::start(this, this.timeout.read_once() as usize);
+        Timed::start(this, this.timeout() as usize);
     }
 
     /// Makes it dead and takes it out of the table. False if it was dead already.
@@ -295,19 +397,22 @@ impl Conn {
     }
 
     /// Takes a dead conn, whose word was `word`, out of the table and of the dest's counts.
-    fn bury(this: ConnRef<'_>, guard: &rcu::Guard, word: u32) {
+    fn bury(this: ConnRef<'_>, guard: &rcu::Guard, word: u64) {
         let mut flags = this.flags & !IP_VS_CONN_F_INACTIVE;
         if word & INACTIVE != 0 {
             flags |= IP_VS_CONN_F_INACTIVE;
         }
         this.dest.conn_unbound(guard, flags);
+        if let Some(control) = &this.control {
+            control.uncontrol();
+        }
         drop(Linked::unlink(this, guard));
     }
 }
 
 /// The word, and the state in it, after `event`.
 #[inline(always)]
-fn next_word(old: u32, direction: Direction, event: Event) -> (u32, State) {
+fn next_word(old: u64, direction: Direction, event: Event) -> (u64, State) {
     let state = State::from_number((old & STATE) as u16).unwrap_or(State::None);
     let next = Rules::Normal.next(direction.on_conn(old & NO_OUTPUT != 0), event, state);
     let mut new = old;
@@ -315,7 +420,7 @@ fn next_word(old: u32, direction: Direction, event: Event) -> (u32, State) {
         new &= !NO_OUTPUT;
     }
     if next != state {
-        new = new & !(STATE | INACTIVE) | next as u32;
+        new = new & !(STATE | INACTIVE) | next as u64;
         if !next.is_active() {
             new |= INACTIVE;
         }
@@ -341,8 +446,13 @@ impl Expire for Conn {
         if left != 0 {
             return Some(left as usize);
         }
+        if this.is_in_control() {
+            this.last_seen.write_once(now());
+            this.timeout.write_once(CONTROL_PERIOD);
+            return Some(CONTROL_PERIOD as usize);
+        }
         if this.word.cmpxchg(word, word | DEAD, Relaxed).is_err() {
-            // A packet changed the state: it was used just now.
+            // A packet changed the state, or a conn its number: it was used just now.
             return Some(1);
         }
         Self::bury(this, guard, word);

@@ -274,7 +274,7 @@ impl<'a> Ctl<'a> {
         Ok(())
     }
 
-    /// Puts a dest that the service has no more into the trash.
+    /// Puts a dest that the service has no more into the trash (C: `__ip_vs_del_dest()`).
     fn discard(&mut self, service: &Service, dest: &RcuArc<Dest>) {
         dest.unlinked();
         if dest.family != service.id.family {
@@ -284,6 +284,9 @@ impl<'a> Ctl<'a> {
             .ctl
             .trash
             .put(dest.clone(), service.tally.clone());
+        if self.netns.sysctl.expire_nodest_conn() {
+            self.netns.conns.schedule(1);
+        }
     }
 
     /// What a service's dests have counted for it, those of before included.

@@ -10,6 +10,7 @@
 //! is.
 
 mod icmp;
+mod persist;
 mod response;
 mod schedule;
 
@@ -261,7 +262,7 @@ impl<'a> Call<'a> {
         ) {
             return self.schedule(skb, packet, ports, conn.proto);
         }
-        self.count_in(conn, &skb);
+        self.count_in(&conn, &skb);
         self.transmit(skb, conn, packet, ports)
     }
 
@@ -294,12 +295,12 @@ impl<'a> Call<'a> {
     fn starts_anew(self, conn: ConnRef<'_>) -> bool {
         let sysctl = &self.netns.sysctl;
         (sysctl.expire_nodest_conn() && conn.dest.weight() == 0)
-            || (sysctl.conn_reuse_mode() && conn.is_reusable())
+            || conn.is_reusable(sysctl.conn_reuse_mode())
     }
 
     /// Counts a packet to a dest, while that is one.
     #[inline(always)]
-    fn count_in(self, conn: ConnRef<'_>, skb: &HookSkb<'_>) {
+    fn count_in(self, conn: &Conn, skb: &HookSkb<'_>) {
         if conn.dest.is_available() {
             conn.dest.stats.count_in(skb.len().into());
             self.netns.stats.count_in(skb.len().into());

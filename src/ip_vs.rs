@@ -85,7 +85,7 @@ struct IpVs {
 }
 
 /// How deep objects that are freed after a grace period hold one another: a service its pool, that
-/// its dests, a dest its route.
+/// its dests, a dest its route; a conn its template, that its dest.
 const LEVELS: usize = 4;
 
 /// The memory of what is freed after a grace period; gone when all of it is.

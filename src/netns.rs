@@ -26,7 +26,8 @@ use crate::{
                 Pernet, //
             },
         },
-        sync::Cursor, //
+        sync::Cursor,
+        workqueue::Delayed, //
     },
     service,
     stats::Stats,
@@ -47,11 +48,12 @@ pub(crate) struct Netns {
     #[pin]
     pub(crate) ctl: ctl::State,
     #[pin]
-    pub(crate) conns: conn::table::Table,
+    pub(crate) conns: Delayed<conn::table::Table>,
     #[pin]
     pub(crate) services: service::Table,
     pub(crate) stats: Stats,
     pub(crate) timeouts: Timeouts,
+    #[pin]
     pub(crate) sysctl: Sysctl,
 }
 
@@ -66,11 +68,11 @@ impl Pernet for Netns {
     fn init<'a>(net: &'a Net, cache: ArcBorrow<'a, ConnCache>) -> impl PinInit<Self, Error> {
         kernel::try_pin_init!(Self {
             ctl <- ctl::State::new(net),
-            conns <- conn::table::Table::new(cache.into()),
+            conns <- Delayed::new(conn::table::Table::new(cache.into())),
             services <- service::Table::new(),
             stats: Stats::new()?,
             timeouts: Timeouts::new(),
-            sysctl: Sysctl::new(),
+            sysctl <- Sysctl::new(net),
         }? Error)
     }
 

@@ -55,7 +55,8 @@ use crate::{
         Kind,
         Setup, //
     },
-    stats::Tally, //
+    stats::Tally,
+    uapi::*, //
 };
 use kernel::{
     prelude::*,
@@ -159,6 +160,18 @@ impl Service {
     #[inline]
     pub(crate) fn flags(&self) -> u32 {
         self.flags.read_once()
+    }
+
+    /// Whether a client stays with one dest.
+    #[inline]
+    pub(crate) fn is_persistent(&self) -> bool {
+        self.flags() & IP_VS_SVC_F_PERSISTENT != 0
+    }
+
+    /// Whether each datagram is scheduled.
+    #[inline]
+    pub(crate) fn is_one_packet(&self) -> bool {
+        self.flags() & IP_VS_SVC_F_ONEPACKET != 0
     }
 
     /// The time a template lives, in jiffies.

@@ -1,60 +1,86 @@
 // SPDX-License-Identifier: GPL-2.0
 
-//! What net.ipv4.vs.* sets, per namespace. The files themselves are still to come.
+//! What net.ipv4.vs.* sets, per namespace.
 //!
 //! C version: `vs_vars` [net/netfilter/ipvs/ip_vs_ctl.c].
+//!
+//! # Not supported
+//!
+//! The files of what is not there yet.
 
-use crate::oot::sync::Once;
-use kernel::sync::atomic::Atomic;
+use crate::oot::{
+    fs::sysctl::{
+        IntFile,
+        Ints, //
+    },
+    net::namespace::Net, //
+};
+use kernel::prelude::*;
 
-/// The settings that the data path asks for, with C's defaults.
+/// A file as C has it.
+const fn file(name: &'static CStr, default: i32) -> IntFile {
+    IntFile { name, default }
+}
+
+const FILES: usize = 6;
+
+static TABLE: [IntFile; FILES] = [
+    file(c"snat_reroute", 1),
+    file(c"expire_nodest_conn", 0),
+    file(c"sloppy_tcp", 0),
+    file(c"expire_quiescent_template", 0),
+    file(c"pmtu_disc", 1),
+    file(c"conn_reuse_mode", 1),
+];
+
+/// The settings that the data path asks for.
+#[pin_data]
 pub(crate) struct Sysctl {
-    /// Conns of a dest that was removed end with their next packet.
-    expire_nodest_conn: Atomic<i32>,
-    /// A SYN on a conn that is closing starts a new one.
-    conn_reuse_mode: Atomic<i32>,
-    /// Any TCP segment may start a conn.
-    sloppy_tcp: Atomic<i32>,
-    /// Replies are routed anew after translation.
-    snat_reroute: Atomic<i32>,
-    /// Tunnels obey the path MTU.
-    pmtu_disc: Atomic<i32>,
+    #[pin]
+    ints: Ints<FILES>,
 }
 
 impl Sysctl {
     /// C's defaults.
-    pub(crate) fn new() -> Self {
-        Self {
-            expire_nodest_conn: Atomic::new(0),
-            conn_reuse_mode: Atomic::new(1),
-            sloppy_tcp: Atomic::new(0),
-            snat_reroute: Atomic::new(1),
-            pmtu_disc: Atomic::new(1),
-        }
+    pub(crate) fn new(net: &Net) -> impl PinInit<Self, Error> + use<'_> {
+        pin_init::pin_init!(Self {
+            ints <- Ints::new(net, c"net/ipv4/vs", &TABLE),
+        }? Error)
     }
 
-    #[inline(always)]
-    pub(crate) fn expire_nodest_conn(&self) -> bool {
-        self.expire_nodest_conn.read_once() != 0
-    }
-
-    #[inline(always)]
-    pub(crate) fn conn_reuse_mode(&self) -> bool {
-        self.conn_reuse_mode.read_once() & 1 != 0
-    }
-
-    #[inline(always)]
-    pub(crate) fn sloppy_tcp(&self) -> bool {
-        self.sloppy_tcp.read_once() != 0
-    }
-
+    /// Replies are routed anew after translation.
     #[inline(always)]
     pub(crate) fn snat_reroute(&self) -> bool {
-        self.snat_reroute.read_once() != 0
+        self.ints.get::<0>() != 0
     }
 
+    /// Conns of a dest that was removed end at once.
+    #[inline(always)]
+    pub(crate) fn expire_nodest_conn(&self) -> bool {
+        self.ints.get::<1>() != 0
+    }
+
+    /// Any TCP segment may start a conn.
+    #[inline(always)]
+    pub(crate) fn sloppy_tcp(&self) -> bool {
+        self.ints.get::<2>() != 0
+    }
+
+    /// Templates do not lead to a dest of weight 0.
+    #[inline]
+    pub(crate) fn expire_quiescent_template(&self) -> bool {
+        self.ints.get::<3>() != 0
+    }
+
+    /// Tunnels obey the path MTU.
     #[inline(always)]
     pub(crate) fn pmtu_disc(&self) -> bool {
-        self.pmtu_disc.read_once() != 0
+        self.ints.get::<4>() != 0
+    }
+
+    /// When a SYN on a conn starts a new one: not 0 if that is closed, bit 1 if it is closing, too.
+    #[inline(always)]
+    pub(crate) fn conn_reuse_mode(&self) -> i32 {
+        self.ints.get::<5>()
     }
 }

@@ -3,3 +3,4 @@
 //! Files.
 
 pub(crate) mod proc;
+pub(crate) mod sysctl;

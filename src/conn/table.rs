@@ -7,7 +7,8 @@
 //!
 //! The hash of a packet does not depend on its direction, so that one look into one chain says
 //! whether it goes to a service or comes from a dest. A conn of a masqueraded dest has two links,
-//! by client and service and by client and dest; every other has the first alone.
+//! by client and service and by client and dest; every other has the first alone. Templates are
+//! aside, where the packets of conns do not come across them.
 
 use super::{
     Conn,
@@ -32,13 +33,15 @@ use crate::{
             RcuHash,
             RcuRef,
             Timed, //
-        }, //
+        },
+        workqueue::Work, //
     },
     packet::{
         Packet,
         Ports, //
     },
     proto::direction::Direction,
+    uapi::*,
     xmit::Forward, //
 };
 use kernel::{
@@ -53,6 +56,40 @@ use kernel::{
 /// The memory that conns are made of, one for all namespaces.
 pub(crate) type ConnCache = Cache<Linked<Timed<Conn>>>;
 
+/// Where a walk over all conns, and then all templates, stands.
+#[derive(Clone, Copy)]
+pub(crate) enum Walk {
+    Conns(Cursor),
+    Templates(Cursor),
+}
+
+impl Default for Walk {
+    fn default() -> Self {
+        Self::Conns(Cursor::default())
+    }
+}
+
+impl Walk {
+    /// As three words, of which all are 0 at the start.
+    pub(crate) fn to_words(self) -> [usize; 3] {
+        let (table, cursor) = match self {
+            Self::Conns(cursor) => (0, cursor),
+            Self::Templates(cursor) => (1, cursor),
+        };
+        let [hash, link] = cursor.to_words();
+        [table, hash, link]
+    }
+
+    /// The inverse of [`Self::to_words`].
+    pub(crate) fn from_words([table, hash, link]: [usize; 3]) -> Self {
+        let cursor = Cursor::from_words([hash, link]);
+        match table {
+            0 => Self::Conns(cursor),
+            _ => Self::Templates(cursor),
+        }
+    }
+}
+
 /// C's limit on 64-bit systems (`IP_VS_CONN_TAB_MAX`'s and `conn_max`'s default).
 const CONN_MAX: u32 = 1 << 30;
 
@@ -61,16 +98,27 @@ const CONN_MAX: u32 = 1 << 30;
 pub(crate) struct Table {
     #[pin]
     hash: RcuHash<Timed<Conn>>,
+    #[pin]
+    templates: RcuHash<Timed<Conn>>,
     key: HashKey,
     cache: Arc<ConnCache>,
     /// How many conns there may be (`net.ipv4.vs.conn_max`).
     pub(crate) max: Atomic<u32>,
 }
 
+/// Ends the conns of dests that were removed, where they are to end at once.
+impl Work for Table {
+    fn run(&self) -> Option<usize> {
+        self.for_each(Conn::expire_nodest);
+        None
+    }
+}
+
 impl Table {
     pub(crate) fn new(cache: Arc<ConnCache>) -> impl PinInit<Self, Error> {
         kernel::try_pin_init!(Self {
             hash <- RcuHash::new(),
+            templates <- RcuHash::new(),
             key: HashKey::random(),
             cache,
             max: Atomic::new(CONN_MAX),
@@ -126,32 +174,55 @@ impl Table {
         })
     }
 
-    /// Adds a conn to `dest`. `None` if there are too many, no memory, or the dest is gone.
+    /// The template that `params`, those of a template, ask for (C: `ip_vs_ct_in_get()`).
+    pub(crate) fn find_template<'g>(
+        &'g self,
+        guard: &'g rcu::Guard,
+        params: &Params<'_>,
+    ) -> Option<ConnRef<'g>> {
+        let hash = self.hash_of_params(params, (params.vaddr, params.vport));
+        self.templates
+            .find(guard, hash, |_, conn| conn.is_template_for(params))
+    }
+
+    /// Adds a conn to `dest`, or a template, if `params` say so. `None` if there are too many, no
+    /// memory, or the dest is gone.
     ///
-    /// Its timer runs only once [`Table::started`] was called.
+    /// Its timer runs only once [`Table::started`] was called, or [`Conn::renew`] for a template.
+    /// The conn that controls it must [count](Conn::take_control) it already.
     pub(crate) fn add<'g>(
         &'g self,
         guard: &'g rcu::Guard,
         params: &Params<'_>,
         dest: RcuRef<'_, Dest>,
+        control: Option<ConnRef<'_>>,
     ) -> Option<ConnRef<'g>> {
-        if self.hash.len() >= self.max.read_once() as usize {
+        if self.is_full() {
             return None;
         }
-        let flags = dest.conn_flags();
+        let flags = dest.conn_flags() & !IP_VS_CONN_F_ONE_PACKET | params.flags;
         let dest = dest.upgrade()?;
-        let conn = Conn::new(params, dest.clone(), flags);
+        let mut conn = Conn::new(params, dest.clone(), flags);
+        if let Some(control) = control {
+            conn = conn.controlled(control.upgrade()?);
+        }
         let entry = RcuArc::new_in(&self.cache, Linked::new(Timed::new(conn))).ok()?;
 
-        let client = (params.caddr, params.cport);
-        let hash = |end| self.hash_of(params.family, params.proto as u8, client, end);
-        let first = hash((params.vaddr, params.vport));
+        let first = self.hash_of_params(params, (params.vaddr, params.vport));
+        dest.conn_bound(guard, flags);
+        if entry.is_template() {
+            return self.templates.insert(guard, entry, first, None);
+        }
         let second = match entry.forward() {
-            Forward::Masq => Some(hash((&entry.daddr, entry.dport))),
+            Forward::Masq => Some(self.hash_of_params(params, (&entry.daddr, entry.dport))),
             _ => None,
         };
-        dest.conn_bound(guard, flags);
         self.hash.insert(guard, entry, first, second)
+    }
+
+    /// Whether there are as many as may be.
+    pub(crate) fn is_full(&self) -> bool {
+        self.len() >= self.max.read_once() as usize
     }
 
     /// A new conn has its first state: from here on it can expire.
@@ -159,9 +230,9 @@ impl Table {
         Conn::start(conn);
     }
 
-    /// How many conns there are.
+    /// How many conns and templates there are.
     pub(crate) fn len(&self) -> usize {
-        self.hash.len()
+        self.hash.len().wrapping_add(self.templates.len())
     }
 
     /// The number of buckets.
@@ -169,26 +240,50 @@ impl Table {
         self.hash.size()
     }
 
-    /// The next conn of a walk over all, and where the walk stands after it.
+    /// The next conn or template of a walk over all, and where the walk stands after it.
     pub(crate) fn next<'g>(
         &'g self,
         guard: &'g rcu::Guard,
-        cursor: Cursor,
-    ) -> Option<(ConnRef<'g>, Cursor)> {
-        self.hash.next(guard, cursor)
+        walk: Walk,
+    ) -> Option<(ConnRef<'g>, Walk)> {
+        if let Walk::Conns(cursor) = walk {
+            if let Some((conn, after)) = self.hash.next(guard, cursor) {
+                return Some((conn, Walk::Conns(after)));
+            }
+        }
+        let cursor = match walk {
+            Walk::Conns(_) => Cursor::default(),
+            Walk::Templates(cursor) => cursor,
+        };
+        let (template, after) = self.templates.next(guard, cursor)?;
+        Some((template, Walk::Templates(after)))
     }
 
-    /// Kills all conns.
+    /// Kills all conns and templates.
     pub(crate) fn flush(&self) {
-        let mut cursor = Cursor::default();
+        self.for_each(|conn, guard| {
+            Conn::kill(conn, guard);
+        });
+    }
+
+    /// Does something with each conn, then with each template.
+    fn for_each(&self, act: impl Fn(ConnRef<'_>, &rcu::Guard)) {
+        let mut walk = Walk::default();
         loop {
             let guard = rcu::read_lock();
-            let Some((conn, next)) = self.hash.next(&guard, cursor) else {
+            let Some((conn, next)) = self.next(&guard, walk) else {
                 return;
             };
-            cursor = next;
-            Conn::kill(conn, &guard);
+            walk = next;
+            act(conn, &guard);
         }
+    }
+
+    /// The hash of a conn with `params` between its client and another end.
+    #[inline]
+    fn hash_of_params(&self, params: &Params<'_>, end: (&Addr, Port)) -> u32 {
+        let client = (params.caddr, params.cport);
+        self.hash_of(params.family, params.proto as u8, client, end)
     }
 
     /// The hash of a conversation between two ends, whichever speaks.

@@ -178,7 +178,7 @@ impl<'a> Call<'a> {
         if conn.forward() == Forward::Masq && !self.has_valid_checksum(&mut skb, outer) {
             return skb.drop();
         }
-        self.count_in(conn, &skb);
+        self.count_in(&conn, &skb);
         let context = self.context(conn, inner);
         xmit::icmp::transmit(context, outer, self.place == Place::Forward, skb)
     }

@@ -18,13 +18,17 @@ use crate::{
         Params, //
     },
     ctl::request::ServiceId,
-    oot::net::{
-        filter::{
-            HookSkb,
-            Verdict, //
+    dest::Dest,
+    oot::{
+        net::{
+            filter::{
+                HookSkb,
+                Verdict, //
+            },
+            ip,
+            skbuff::Skb, //
         },
-        ip,
-        skbuff::Skb, //
+        sync::RcuRef, //
     },
     packet::{
         Packet,
@@ -37,25 +41,35 @@ use crate::{
     },
     sched::Flow,
     service::Service,
+    uapi::*,
     wire::{
         icmp,
         icmpv6, //
-    }, //
+    },
+    xmit, //
 };
 
-const FTPPORT: Port = Port::new(21);
+pub(super) const FTPPORT: Port = Port::new(21);
 const FTPDATA: Port = Port::new(20);
 
 /// What came of looking for a dest.
-enum Outcome<'g> {
-    /// A conn to one.
-    Scheduled(ConnRef<'g>),
+pub(super) enum Outcome<'g> {
+    /// One was found.
+    Chosen(Choice<'g>),
     /// The packet is none of the service's business.
     NotMine,
     /// The service has no dest for it.
     NoDest,
     /// Too many conns, or no memory.
     Failed,
+}
+
+/// What a new conn leads to.
+pub(super) struct Choice<'g> {
+    pub(super) dest: RcuRef<'g, Dest>,
+    pub(super) dport: Port,
+    /// The template it is made after.
+    pub(super) template: Option<ConnRef<'g>>,
 }
 
 impl<'a> Call<'a> {
@@ -81,7 +95,7 @@ impl<'a> Call<'a> {
             return skb.accept();
         };
         match self.choose(&skb, service, packet, ports, proto) {
-            Outcome::Scheduled(conn) => self.first(skb, service, conn, packet, ports),
+            Outcome::Chosen(choice) => self.begin(skb, service, choice, packet, ports, proto),
             Outcome::NotMine => skb.accept(),
             Outcome::NoDest => self.leave(skb, service, packet, ports),
             Outcome::Failed => skb.drop(),
@@ -99,7 +113,7 @@ impl<'a> Call<'a> {
         self.netns.services.find(self.rcu, self.netns.net(), id)
     }
 
-    /// Finds a dest and makes a conn to it (C: `ip_vs_schedule()`).
+    /// Finds a dest (C: `ip_vs_schedule()`).
     fn choose(
         self,
         skb: &Skb,
@@ -111,10 +125,33 @@ impl<'a> Call<'a> {
         if ports.source == FTPDATA || self.is_local_reply(skb, packet, ports) {
             return Outcome::NotMine;
         }
+        if service.is_persistent() {
+            return self.persist(skb, service, packet, ports, proto);
+        }
         if service.id.fwmark == 0 && ports.dest != service.id.port {
             // Only a persistent service may leave the port to its clients.
             return Outcome::NoDest;
         }
+        let Some(dest) = self.ask_scheduler(service, packet, ports) else {
+            return Outcome::NoDest;
+        };
+        Outcome::Chosen(Choice {
+            dest,
+            dport: if dest.port.is_zero() {
+                ports.dest
+            } else {
+                dest.port
+            },
+            template: None,
+        })
+    }
+
+    pub(super) fn ask_scheduler(
+        self,
+        service: &'a Service,
+        packet: &Packet,
+        ports: &Ports,
+    ) -> Option<RcuRef<'a, Dest>> {
         let flow = Flow {
             family: packet.family,
             caddr: &packet.saddr,
@@ -124,27 +161,7 @@ impl<'a> Call<'a> {
             is_inverse: false,
             flags: service.flags(),
         };
-        let Some(dest) = service.schedule(self.rcu, &flow) else {
-            return Outcome::NoDest;
-        };
-        let params = Params {
-            family: packet.family,
-            proto,
-            caddr: &packet.saddr,
-            cport: ports.source,
-            vaddr: &packet.daddr,
-            vport: ports.dest,
-            dport: if dest.port.is_zero() {
-                ports.dest
-            } else {
-                dest.port
-            },
-            fwmark: skb.mark(),
-        };
-        match self.netns.conns.add(self.rcu, &params, dest) {
-            Some(conn) => Outcome::Scheduled(conn),
-            None => Outcome::Failed,
-        }
+        service.schedule(self.rcu, &flow)
     }
 
     /// Whether it is a reply, from a dest on this host, to a client on this host.
@@ -164,16 +181,81 @@ impl<'a> Call<'a> {
             .is_some()
     }
 
-    /// Sends the packet that started a conn.
-    fn first<'h>(
+    /// Makes the conn that was chosen, for one packet or more, and sends the packet.
+    fn begin<'h>(
         self,
         skb: HookSkb<'h>,
         service: &Service,
+        choice: Choice<'a>,
+        packet: &Packet,
+        ports: &Ports,
+        proto: Proto,
+    ) -> Verdict<'h> {
+        let params = Params {
+            family: packet.family,
+            proto,
+            caddr: &packet.saddr,
+            cport: ports.source,
+            vaddr: &packet.daddr,
+            vport: ports.dest,
+            dport: choice.dport,
+            fwmark: skb.mark(),
+            flags: 0,
+        };
+        let Choice { dest, template, .. } = choice;
+        if proto == Proto::Udp
+            && (service.is_one_packet() || dest.conn_flags() & IP_VS_CONN_F_ONE_PACKET != 0)
+        {
+            return self.one_packet(skb, &params, dest, packet, ports);
+        }
+        let conns = &self.netns.conns;
+        let Some(template) = template else {
+            return match conns.add(self.rcu, &params, dest, None) {
+                Some(conn) => self.first(skb, conn, packet, ports),
+                None => skb.drop(),
+            };
+        };
+        self.begin_after(skb, &params, dest, template, packet, ports)
+    }
+
+    /// Sends a packet whose conn is to be forgotten at once.
+    #[cold]
+    fn one_packet<'h>(
+        self,
+        skb: HookSkb<'h>,
+        params: &Params<'_>,
+        dest: RcuRef<'a, Dest>,
+        packet: &Packet,
+        ports: &Ports,
+    ) -> Verdict<'h> {
+        let Some(held) = dest.upgrade().filter(|_| !self.netns.conns.is_full()) else {
+            return skb.drop();
+        };
+        let flags = dest.conn_flags();
+        let conn = Conn::one_packet(params, held);
+        dest.conn_bound(self.rcu, flags);
+        dest.stats.count_conn();
+        self.netns.stats.count_conn();
+        self.count_in(&conn, &skb);
+        let context = xmit::Context {
+            netns: self.netns,
+            rcu: self.rcu,
+            conn: &conn,
+            packet,
+        };
+        let verdict = xmit::transmit(context, ports, skb);
+        dest.conn_unbound(self.rcu, flags);
+        verdict
+    }
+
+    /// Sends the packet that started a conn.
+    pub(super) fn first<'h>(
+        self,
+        skb: HookSkb<'h>,
         conn: ConnRef<'a>,
         packet: &Packet,
         ports: &Ports,
     ) -> Verdict<'h> {
-        let _ = service;
         conn.dest.stats.count_conn();
         self.netns.stats.count_conn();
         Conn::touch(
@@ -184,7 +266,7 @@ impl<'a> Call<'a> {
             ports,
         );
         Table::started(conn);
-        self.count_in(conn, &skb);
+        self.count_in(&conn, &skb);
         self.transmit(skb, conn, packet, ports)
     }
 

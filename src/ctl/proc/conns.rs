@@ -6,13 +6,15 @@
 //! [net/netfilter/ipvs/ip_vs_conn.c].
 
 use crate::{
-    conn::Conn,
+    conn::{
+        table::Walk,
+        Conn, //
+    },
     ctl::netns_of,
     oot::{
         fs::proc::Table,
         net::namespace::Net,
         sync::{
-            Cursor,
             Linked,
             Timed, //
         },
@@ -30,7 +32,7 @@ pub(super) struct Conns;
 
 impl Table for Conns {
     type Record = Linked<Timed<Conn>>;
-    type Cursor = [usize; 2];
+    type Cursor = [usize; 3];
 
     fn header(_net: &Net, seq: &SeqFile) {
         seq_print!(
@@ -59,7 +61,7 @@ pub(super) struct SyncConns;
 
 impl Table for SyncConns {
     type Record = Linked<Timed<Conn>>;
-    type Cursor = [usize; 2];
+    type Cursor = [usize; 3];
 
     fn header(_net: &Net, seq: &SeqFile) {
         seq_print!(
@@ -87,18 +89,19 @@ impl Table for SyncConns {
 fn next<'g>(
     net: &'g Net,
     guard: &'g rcu::Guard,
-    cursor: &mut [usize; 2],
+    cursor: &mut [usize; 3],
 ) -> Option<&'g Linked<Timed<Conn>>> {
     let conns = &netns_of(net).ok()?.conns;
-    let (conn, after) = conns.next(guard, Cursor::from_words(*cursor))?;
+    let (conn, after) = conns.next(guard, Walk::from_words(*cursor))?;
     *cursor = after.to_words();
     Some(conn.get())
 }
 
 /// The protocol, and the addresses and ports of client, service and dest.
 fn show_ends(conn: &Conn, seq: &SeqFile) {
-    let proto = conn.proto.name();
-    let (cport, vport, dport) = (conn.cport.host(), conn.vport.host(), conn.dport.host());
+    let proto = conn.proto_name();
+    let (cport, vport) = (conn.cport.host(), conn.vport.host());
+    let dport = conn.shown_dport().host();
     let caddr = conn.caddr.proc_hex(conn.family);
     let vaddr = conn.vaddr.proc_hex(conn.family);
     let daddr = conn.daddr.proc_hex(conn.dest.family);
@@ -108,6 +111,8 @@ fn show_ends(conn: &Conn, seq: &SeqFile) {
     );
 }
 
+/// As in C, what has too many milliseconds left for 32 bits shows less (C: `jiffies_to_msecs()`).
 fn seconds_left(conn: &Conn) -> u32 {
-    conn.expires_in() / HZ as u32
+    let msecs = u64::from(conn.expires_in()).wrapping_mul(1000) / HZ as u64;
+    msecs as u32 / 1000
 }

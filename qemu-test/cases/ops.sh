@@ -1,0 +1,95 @@
+# One-packet scheduling: each datagram goes where the scheduler says, and no
+# connection is kept. TCP is as ever.
+
+show() { # LABEL
+	observe "$1: --persistent-conn" listing --persistent-conn
+	observe "$1: -Lnc" connections
+}
+dests() { # FLAG SERVICE OPTION PORT
+	local rip
+	for rip in "$RIPB1" "$RIPB2" "$RIPB3"; do vs -a "$1" "$2" -r "$rip${4:+:$4}" "$3"; done
+}
+# Datagrams from one port
+same() { # NAME COUNT
+	local i answers=
+	for ((i = 0; i < $2; i++)); do answers+=" $(agent use "$1")"; done
+	echo "${answers# }"
+}
+direct() {
+	topology dr
+	vs -A -u "$VIPB:80" -s rr -o
+	dests -u "$VIPB:80" -g 80
+	vs -A -u "$VIPB:8080" -s rr
+	dests -u "$VIPB:8080" -g 8080
+	observe "IPv$FAMILY: the first" agent hold client ops udp "$VIP" 80 1
+	observe "IPv$FAMILY: from its port" same ops1 7
+	observe "IPv$FAMILY: from others" get udp "$VIP" 80 4
+	observe "IPv$FAMILY: not so" agent hold client beside udp "$VIP" 8080 1
+	observe "IPv$FAMILY: not so" same beside1 3
+	served 13
+	show "IPv$FAMILY"
+	observe "IPv$FAMILY: saved" saved
+	observe "IPv$FAMILY: /proc/net/ip_vs" proc_listing
+	observe "IPv$FAMILY: counts" counts -u "$VIPB:80"
+	# On and off again
+	vs -E -u "$VIPB:80" -s rr
+	observe "IPv$FAMILY: off" same ops1 4
+	vs -E -u "$VIPB:80" -s rr -o
+	observe "IPv$FAMILY: its connection stays" same ops1 4
+	observe "IPv$FAMILY: on" get udp "$VIP" 80 2
+	# With persistence there is a template, for no connection.
+	vs -E -u "$VIPB:80" -s rr -o -p 300
+	agent hold client two udp "$VIP" 80 1
+	observe "IPv$FAMILY: persistent" same two1 4
+	observe "IPv$FAMILY: persistent" get udp "$VIP" 80 3
+	show "IPv$FAMILY: persistent"
+}
+families direct
+FAMILY=4
+
+# The template of none does not wait for it.
+count() { nsenter --net=/run/netns/director tail -n +2 /proc/net/ip_vs_conn | wc -l; }
+is_left() { [ "$(count)" = "$1" ]; }
+topology dr
+vs -A -u "$VIPB:80" -s rr -o -p 1
+dests -u "$VIPB:80" -g 80
+observe "short" get udp "$VIP" 80 2
+wait_for is_left 0
+show "none"
+# Fwmark services: datagrams and TCP
+vs -C
+director nft -f - <<-.
+	table ip marks {
+		chain prerouting {
+			type filter hook prerouting priority mangle
+			ip daddr $VIP meta l4proto { tcp, udp } mark set 1
+		}
+	}
+.
+vs -A -f 1 -s rr -o
+for rip in "$RIPB1" "$RIPB2" "$RIPB3"; do vs -a -f 1 -r "$rip" -g; done
+observe "fwmark: held" agent hold client mark udp "$VIP" 80 1
+observe "fwmark: udp" same mark1 5
+observe "fwmark: tcp" agent hold client tcp tcp "$VIP" 80 2
+observe "fwmark: tcp" same tcp1 3
+served 10
+show "fwmark"
+
+# Under NAT the server's answer is not translated: nobody knows of it.
+topology nat
+vs -A -u "$VIPB:80" -s rr -o
+vs -a -u "$VIPB:80" -r "$GSB:8080" -m
+agent capture silent silent eth0
+agent capture client client eth0 "$GC"
+from_client "ip('$GC', '$VIP', udp(5000, 80, b'data'))" "ip('$GC', '$VIP', udp(5000, 80, b'more'))"
+agent captured silent 2 "5000 > 8080" >/dev/null
+from_server "ip('$GS', '$GC', udp(8080, 5000, b'answer'))"
+agent captured client 1 "8080 > 5000" >/dev/null
+# An error about what is sent belongs to nothing.
+from_server "ip('$GS', '$GC', icmp(3, 3, ip('$GC', '$GS', udp(5000, 8080, b'data'))))"
+from_client "ip('$GC', '$VIP', udp(5999, 80, b'last'))"
+agent captured silent 3 " > 8080" >/dev/null
+observe "NAT: at the server" received silent
+observe "NAT: at the client" received client 0 "$GC"
+show "NAT"
+observe "NAT: counts" counts -u "$VIPB:80"

@@ -1,0 +1,151 @@
+// SPDX-License-Identifier: GPL-2.0
+
+//! Packets that start a conn of a persistent service.
+//!
+//! C version: `ip_vs_sched_persist()` [net/netfilter/ipvs/ip_vs_core.c].
+
+use super::{
+    schedule::{
+        Choice,
+        Outcome,
+        FTPPORT, //
+    },
+    Call, //
+};
+use crate::{
+    addr::{
+        Addr,
+        Port, //
+    },
+    conn::{
+        template,
+        Conn,
+        ConnRef,
+        Params, //
+    },
+    dest::Dest,
+    oot::{
+        net::{
+            filter::{
+                HookSkb,
+                Verdict, //
+            },
+            skbuff::Skb, //
+        },
+        sync::RcuRef, //
+    },
+    packet::{
+        Packet,
+        Ports, //
+    },
+    proto::Proto,
+    service::Service, //
+};
+
+impl<'a> Call<'a> {
+    /// Finds the dest of the client's template, or one for a new template.
+    pub(super) fn persist(
+        self,
+        skb: &Skb,
+        service: &'a Service,
+        packet: &Packet,
+        ports: &Ports,
+        proto: Proto,
+    ) -> Outcome<'a> {
+        let caddr = packet.saddr.masked(packet.family, service.netmask());
+        let mark = Addr::from_v4(service.id.fwmark.to_be_bytes());
+        let is_port = ports.dest == service.id.port;
+        // An FTP service has its clients stay for their data connections, to any port.
+        let names_port = is_port && service.id.port != FTPPORT;
+        let is_by_mark = !is_port && service.id.fwmark != 0;
+        let mut params = Params {
+            family: packet.family,
+            // A service by fwmark is for all protocols.
+            proto: if is_by_mark { Proto::Tcp } else { proto },
+            caddr: &caddr,
+            cport: Port::ZERO,
+            vaddr: if is_by_mark { &mark } else { &packet.daddr },
+            vport: if names_port { ports.dest } else { Port::ZERO },
+            dport: Port::ZERO,
+            fwmark: skb.mark(),
+            flags: if is_by_mark {
+                template::BY_MARK
+            } else {
+                template::BY_ADDRESS
+            },
+        };
+        let template = match self.good_template(&params) {
+            Some(template) => template,
+            None => {
+                let Some(dest) = self.ask_scheduler(service, packet, ports) else {
+                    return Outcome::NoDest;
+                };
+                if names_port {
+                    params.dport = dest.port;
+                }
+                match self.new_template(service, &params, dest) {
+                    Some(template) => template,
+                    None => return Outcome::Failed,
+                }
+            }
+        };
+        Conn::renew(template);
+        let dest = template.get().dest.as_rcu();
+        Outcome::Chosen(Choice {
+            dest,
+            dport: if is_port && !dest.port.is_zero() {
+                dest.port
+            } else {
+                ports.dest
+            },
+            template: Some(template),
+        })
+    }
+
+    /// A template, if its dest may be used; if not, that has been its end
+    /// (C: `ip_vs_check_template()`).
+    fn good_template(self, params: &Params<'_>) -> Option<ConnRef<'a>> {
+        let template = self.netns.conns.find_template(self.rcu, params)?;
+        let dest = &template.dest;
+        let is_quiescent = dest.weight() == 0 && self.netns.sysctl.expire_quiescent_template();
+        if !dest.is_available() || is_quiescent {
+            template.invalidate();
+            return None;
+        }
+        Some(template)
+    }
+
+    fn new_template(
+        self,
+        service: &Service,
+        params: &Params<'_>,
+        dest: RcuRef<'_, Dest>,
+    ) -> Option<ConnRef<'a>> {
+        let template = self.netns.conns.add(self.rcu, params, dest, None)?;
+        template.set_lifetime(service.timeout());
+        Some(template)
+    }
+
+    /// Makes a conn under the control of `template`, and sends the packet.
+    pub(super) fn begin_after<'h>(
+        self,
+        skb: HookSkb<'h>,
+        params: &Params<'_>,
+        dest: RcuRef<'a, Dest>,
+        template: ConnRef<'a>,
+        packet: &Packet,
+        ports: &Ports,
+    ) -> Verdict<'h> {
+        // One whose time was over just now leads to its dest for this once.
+        let control = Some(template).filter(|template| template.take_control());
+        match self.netns.conns.add(self.rcu, params, dest, control) {
+            Some(conn) => self.first(skb, conn, packet, ports),
+            None => {
+                if let Some(control) = control {
+                    control.uncontrol();
+                }
+                skb.drop()
+            }
+        }
+    }
+}
