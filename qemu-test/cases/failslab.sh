@@ -106,7 +106,7 @@ walk() { # OPTION of the dest; p is that of the service
 }
 clients() { # those of the service under test
 	nsenter --net=/run/netns/director awk -v p="${p^^}" -v family="$FAMILY" '
-		$1 ~ "^" p && ($2 ~ /:/) == (family == 6) { print $3 }' /proc/net/ip_vs_conn | LC_ALL=C sort
+		$1 ~ "^" p && ($2 ~ /:/) == (family == 6) && $5 == "0050" { print $3 }' /proc/net/ip_vs_conn | LC_ALL=C sort
 }
 repeated() { clients | uniq -d; }
 counts_agree() { # of the dest with that of the connections
