@@ -559,12 +559,16 @@ def sequences(uplink, downlink, client, vip, server, length, client_flags, serve
         senders[from_client] = (socket.socket(socket.AF_PACKET, socket.SOCK_DGRAM),
                                 (interface, 0x86DD if ":" in vip else 0x0800, 0, 0, there))
     described.clear()
+    # On one CPU, or one that takes over may overtake what it has sent before.
+    cpus = os.sched_getaffinity(0)
+    os.sched_setaffinity(0, {min(cpus)})
     for port, path in enumerate(paths, 10000):
         described[port] = " ".join(["S"] + [("" if mine else "<") + flags for mine, flags in path])
         for mine, flags in ((True, "S"), *path):
             data = ip(client, vip, tcp(port, 80, flags)) if mine else ip(server, client, tcp(80, port, flags))
             sock, where = senders[mine]
             sock.sendto(data, where)
+    os.sched_setaffinity(0, cpus)
     for sock, _ in senders.values():
         sock.close()
     return str(len(paths))

@@ -156,7 +156,7 @@ setting() { # MACHINE NAME=VALUE…
 }
 
 # topology NAME: makes the machines and sets the variables that tell of them
-# for the address family $FAMILY (4, unless said; with CONNTRACK=yes, those
+# for the address family $FAMILY (4, unless said; with CONNTRACK=yes, machines
 # that are there already go on with that, see drop_invalid):
 #   CIP client, VIP virtual service, DIP director, RIP1 RIP2 RIP3 real servers
 #   GC GS a client and a real server that hear and say nothing by themselves:
@@ -166,7 +166,8 @@ setting() { # MACHINE NAME=VALUE…
 topology() {
 	local i
 	if [ -n "${CONNTRACK-}" ] && [ "$1" = "${TOPOLOGY-}" ]; then
-		say "--- the same with connection tracking"
+		say "--- the same machines, IPv$FAMILY, connection tracking"
+		addresses
 		agent end
 		vs -C
 		drop_invalid

@@ -105,7 +105,8 @@ walk() { # OPTION of the dest; p is that of the service
 	agent end
 }
 clients() { # those of the service under test
-	nsenter --net=/run/netns/director awk -v p="${p^^}" '$1 ~ "^" p { print $3 }' /proc/net/ip_vs_conn | LC_ALL=C sort
+	nsenter --net=/run/netns/director awk -v p="${p^^}" -v family="$FAMILY" '
+		$1 ~ "^" p && ($2 ~ /:/) == (family == 6) && $5 == "0050" { print $3 }' /proc/net/ip_vs_conn | LC_ALL=C sort
 }
 repeated() { clients | uniq -d; }
 counts_agree() { # of the dest with that of the connections

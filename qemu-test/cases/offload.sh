@@ -29,7 +29,13 @@ transfer() { # OPTION
 	served 4
 }
 super_packets() { for host in client rs1; do [ "$(agent largest $host)" -gt 1500 ] && echo "$host yes" || echo "$host no"; done; }
-checksums() { for host in client rs1; do echo "$host $(agent checksums $host)"; done; }
+# Beside packets with partial checksums there may be some with whole ones: TCP
+# sends small ones, and some anew.
+checksums() {
+	for host in client rs1; do
+		echo "$host $(agent checksums $host)"
+	done | sed -E 's/<ok (.*<partial)/\1/; s/>ok (.*>partial)/\1/'
+}
 nat() { topology nat; transfer -m; }
 dr() { topology dr; transfer -g; }
 tun() { topology tun; transfer -i; }

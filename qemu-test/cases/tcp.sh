@@ -28,7 +28,7 @@ longest=4
 [ "$KERNEL" != debug ] || longest=3
 nat() { states nat -m $((longest - 1)) "S A FA R" "SA A FA R"; }
 dr() { states dr -g "$longest" "S A FA R SA"; }
-in_turn nat
+families nat
 FAMILY=4
 dr
 
