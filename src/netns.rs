@@ -13,20 +13,17 @@ use crate::{
     },
     ctl,
     hook,
-    oot::{
-        net::{
-            device::{
-                Device,
-                Watch, //
-            },
-            namespace::{
-                Id,
-                Net,
-                PerNet,
-                Pernet, //
-            },
+    oot::net::{
+        device::{
+            Device,
+            Watch, //
         },
-        sync::Cursor, //
+        namespace::{
+            Id,
+            Net,
+            PerNet,
+            Pernet, //
+        },
     },
     service,
     stats::Stats,
@@ -34,10 +31,7 @@ use crate::{
 };
 use kernel::{
     prelude::*,
-    sync::{
-        rcu,
-        ArcBorrow, //
-    }, //
+    sync::ArcBorrow, //
 };
 
 /// A namespace's director. Fields are dropped in this order: files and requests first, then what
@@ -58,8 +52,8 @@ pub(crate) struct Netns {
 impl Pernet for Netns {
     type Shared = ConnCache;
 
-    fn id() -> &'static Id<ConnCache> {
-        static ID: Id<ConnCache> = Id::new();
+    fn id() -> &'static Id<Self> {
+        static ID: Id<Netns> = Id::new();
         &ID
     }
 
@@ -83,17 +77,8 @@ impl Pernet for Netns {
 impl Watch for Netns {
     /// C: `ip_vs_dst_event()`.
     fn went_down(this: &PerNet<Self>, device: &Device) {
-        let mut cursor = Cursor::default();
-        loop {
-            let guard = rcu::read_lock();
-            let Some((service, after)) = this.services.next(&guard, cursor) else {
-                return;
-            };
-            cursor = after;
-            for dest in service.pool(&guard).map_or(&[][..], |pool| pool.dests()) {
-                dest.route.forget(device);
-            }
-        }
+        this.services
+            .for_each_dest(|dest| dest.route.forget(device));
     }
 }
 

@@ -180,15 +180,9 @@ impl Table {
 
     /// Kills all conns.
     pub(crate) fn flush(&self) {
-        let mut cursor = Cursor::default();
-        loop {
-            let guard = rcu::read_lock();
-            let Some((conn, next)) = self.hash.next(&guard, cursor) else {
-                return;
-            };
-            cursor = next;
-            Conn::kill(conn, &guard);
-        }
+        self.hash.for_each(|guard, conn| {
+            Conn::kill(conn, guard);
+        });
     }
 
     /// The hash of a conversation between two ends, whichever speaks.
