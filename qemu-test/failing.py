@@ -37,14 +37,9 @@ def request(name, body=b"", flags=NLM_F_ACK):
 
 def state():
     """Services, the list of their dests and the timeouts, but for what counts."""
-    services = []
-    for _, entry in ipvs.dump(command("GET_SERVICE")):
-        (_, body), = attributes(entry)
-        key = b"".join(attr(kind, value) for kind, value in attributes(body) if kind <= SVC.index("FWMARK"))
-        dests = ipvs.dump(command("GET_DEST"), attr(1 | NESTED, key))
-        services.append("\n".join(without_counts(e) for e in [entry] + [d for _, d in dests]))
+    listed = sorted("\n".join(map(without_counts, entries)) for entries in services(ipvs))
     (_, config), = ipvs.call(command("GET_CONFIG"))
-    return "\n".join(sorted(services) + [text(config)])
+    return "\n".join(listed + [text(config)])
 
 
 def without_counts(entry):

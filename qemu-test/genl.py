@@ -86,6 +86,14 @@ def command(name):
     return COMMANDS.index(name)
 
 
+def services(ipvs):
+    """Dumps all services: for each its entry and those of its dests, in a list."""
+    for _, entry in ipvs.dump(command("GET_SERVICE")):
+        (_, body), = attributes(entry)
+        key = b"".join(attr(kind, value) for kind, value in attributes(body) if kind <= SVC.index("FWMARK"))
+        yield [entry] + [d for _, d in ipvs.dump(command("GET_DEST"), attr(1 | NESTED, key))]
+
+
 def attributes(data):
     while len(data) >= 4:
         length, kind = struct.unpack("=HH", data[:4])

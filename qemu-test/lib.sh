@@ -57,6 +57,15 @@ wait_for() {
 	done
 }
 
+# The modules of IPVS that are loaded, and those without users first.
+modules() { awk '/^ip_vs/ { print $1 }' /proc/modules | sort -r; }
+# Unloads them, once; for wait_for.
+unload() {
+	# shellcheck disable=SC2046 # words
+	rmmod $(modules)
+	[ -z "$(modules)" ]
+}
+
 # --- observations: what C's module and ours must agree on
 
 observe() { # LABEL COMMAND…
@@ -384,20 +393,21 @@ families() {
 	for FAMILY in 4 6; do "$@"; done
 	FAMILY=4
 }
-# Where neither makes a difference to the other: IPv4 without, IPv6 with it.
-in_turn() {
-	FAMILY=4 CONNTRACK=
-	"$@"
-	FAMILY=6 CONNTRACK=yes
-	"$@"
-	FAMILY=4 CONNTRACK=
-}
 variants() {
 	for FAMILY in 4 6; do
 		for CONNTRACK in '' yes; do
 			case $KERNEL${LONG-}$FAMILY$CONNTRACK in debug4yes | debug6) ;; *) "$@" ;; esac
 		done
 	done
+	FAMILY=4 CONNTRACK=
+}
+
+# Where neither makes a difference to the other: IPv4 without drop_invalid, IPv6 with it.
+in_turn() {
+	FAMILY=4 CONNTRACK=
+	"$@"
+	FAMILY=6 CONNTRACK=yes
+	"$@"
 	FAMILY=4 CONNTRACK=
 }
 

@@ -26,7 +26,6 @@ use crate::{
                 Pernet, //
             },
         },
-        sync::Cursor,
         workqueue::Delayed, //
     },
     service,
@@ -35,10 +34,7 @@ use crate::{
 };
 use kernel::{
     prelude::*,
-    sync::{
-        rcu,
-        ArcBorrow, //
-    }, //
+    sync::ArcBorrow, //
 };
 
 /// A namespace's director. Fields are dropped in this order: files and requests first, then what
@@ -60,8 +56,8 @@ pub(crate) struct Netns {
 impl Pernet for Netns {
     type Shared = ConnCache;
 
-    fn id() -> &'static Id<ConnCache> {
-        static ID: Id<ConnCache> = Id::new();
+    fn id() -> &'static Id<Self> {
+        static ID: Id<Netns> = Id::new();
         &ID
     }
 
@@ -85,17 +81,8 @@ impl Pernet for Netns {
 impl Watch for Netns {
     /// C: `ip_vs_dst_event()`.
     fn went_down(this: &PerNet<Self>, device: &Device) {
-        let mut cursor = Cursor::default();
-        loop {
-            let guard = rcu::read_lock();
-            let Some((service, after)) = this.services.next(&guard, cursor) else {
-                return;
-            };
-            cursor = after;
-            for dest in service.pool(&guard).map_or(&[][..], |pool| pool.dests()) {
-                dest.route.forget(device);
-            }
-        }
+        this.services
+            .for_each_dest(|dest| dest.route.forget(device));
     }
 }
 

@@ -441,6 +441,19 @@ impl Table {
         let (service, cursor) = self.hash.next(guard, cursor)?;
         Some((service.get(), cursor))
     }
+
+    /// Calls `each` with every dest of every service.
+    pub(crate) fn for_each_dest(&self, mut each: impl FnMut(&Dest)) {
+        self.hash.for_each(|guard, service| {
+            for dest in service
+                .get()
+                .pool(guard)
+                .map_or(&[][..], |pool| pool.dests())
+            {
+                each(dest);
+            }
+        });
+    }
 }
 
 /// The control plane, under its mutex.
@@ -468,7 +481,7 @@ impl Table {
 
     /// Takes a service out of the table.
     pub(crate) fn remove(&self, service: &Entry) {
-        if let Some(service) = self.hash.remove(&rcu::read_lock(), service.as_rcu()) {
+        if let Some(service) = Linked::unlink(service.as_rcu(), &rcu::read_lock()) {
             self.numbers(service.id.family).count(&service.id, u32::MAX);
         }
     }

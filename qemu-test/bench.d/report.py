@@ -83,12 +83,13 @@ def packets(data, way):
     hooks = ("prerouting", "input", "output", "postrouting")
     lines = []
     for kind in ("udp4", "udp4sum", "tcp4", "udp6", "udp6sum", "tcp6"):
+        plain = kind.removesuffix("sum")
         for method in ("dr", "nat"):
             for module, figures in zip(MODULES, (c, rust)):
                 values = [figures.get(f"{kind}-{method}-drop-{h}") for h in hooks]
                 if any(v is not None for v in values):
-                    lines.append([f"{kind} {method} {module}", number(figures.get(f"{kind.removesuffix('sum')}-floor")), *map(number, values),
-                                  number(figures.get(f"{kind.removesuffix('sum')}-{method}-established")), number(own(figures, method, kind))])
+                    lines.append([f"{kind} {method} {module}", number(figures.get(f"{plain}-floor")), *map(number, values),
+                                  number(figures.get(f"{plain}-{method}-established")), number(own(figures, method, kind))])
     if lines:
         out += table("An established packet dropped at", ["", "ingress", *hooks, "not at all", "own share"], lines)
     return out

@@ -206,12 +206,6 @@ done
 
 # --- nothing is left
 
-modules() { awk '/^ip_vs/ { print $1 }' /proc/modules | sort -r; }
-unload() {
-	# shellcheck disable=SC2046 # words
-	rmmod $(modules)
-	[ -z "$(modules)" ]
-}
 agent end
 vs -C
 wait_for unload

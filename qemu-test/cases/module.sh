@@ -1,10 +1,6 @@
 # What scripts do: load the module and C's schedulers by name. Ours is found
 # first and holds them all. It cannot be removed while a service exists.
-loaded() { awk '/^ip_vs/ { print $1 }' /proc/modules | sort | paste -sd ' '; }
-unload() {
-	rmmod $(loaded | tr ' ' '\n' | sort -r)
-	[ -z "$(loaded)" ]
-}
+loaded() { modules | sort | paste -sd ' '; }
 
 netns director
 wait_for unload

@@ -15,13 +15,7 @@ ctrl, ipvs = Family(None), Family()
 
 def snapshot():
     """All services with their dests, the former sorted; no traffic, so no count moves."""
-    out = []
-    for _, entry in ipvs.dump(command("GET_SERVICE")):
-        (_, body), = attributes(entry)
-        key = b"".join(attr(kind, value) for kind, value in attributes(body) if kind <= SVC.index("FWMARK"))
-        dests = ipvs.dump(command("GET_DEST"), attr(1 | NESTED, key))
-        out.append([entry] + [d for _, d in dests])
-    return sorted(out)
+    return sorted(services(ipvs))
 
 
 def state():

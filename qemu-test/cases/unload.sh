@@ -4,12 +4,6 @@ cycles=20
 [ "$KERNEL" != debug ] || cycles=8
 [ -z "${LONG-}" ] || cycles=200
 topology nat
-modules() { awk '/^ip_vs/ { print $1 }' /proc/modules | sort -r; }
-unload() {
-	# shellcheck disable=SC2046 # words
-	rmmod $(modules)
-	[ -z "$(modules)" ]
-}
 for ((i = 1; i <= cycles; i++)); do
 	say "--- cycle $i"
 	vs -A -t 192.168.1.110:80 -s rr

@@ -150,11 +150,9 @@ __oot_helper void oot_ip6_inc_hdrerrors(struct net *net, struct sk_buff *skb)
 	IP6_INC_STATS(net, idev, IPSTATS_MIB_INHDRERRORS);
 }
 
-/* Not of TIME_WAIT's and request sockets, which have no more than their beginning. */
 __oot_helper void oot_update_socket_pmtu(struct sk_buff *skb, u32 mtu)
 {
-	if (sk_fullsock(skb->sk))
-		skb_dst(skb)->ops->update_pmtu(skb_dst(skb), skb->sk, NULL, mtu, true);
+	skb_dst(skb)->ops->update_pmtu(skb_dst(skb), skb->sk, NULL, mtu, true);
 }
 
 __oot_helper bool oot_inet_port_requires_bind_service(struct net *net, u16 port)

@@ -81,8 +81,7 @@ __oot_helper bool oot_skb_has_fullsock(const struct sk_buff *skb)
 
 __oot_helper bool oot_skb_nodefrag(const struct sk_buff *skb)
 {
-	return skb->sk->sk_family == PF_INET && sk_fullsock(skb->sk) &&
-	       inet_test_bit(NODEFRAG, skb->sk);
+	return skb->sk->sk_family == PF_INET && inet_test_bit(NODEFRAG, skb->sk);
 }
 
 __oot_helper void oot_skb_orphan(struct sk_buff *skb)

@@ -21,7 +21,10 @@ use kernel::{
     new_mutex,
     prelude::*,
     sync::{
-        atomic::Atomic,
+        atomic::{
+            Atomic,
+            Full, //
+        },
         Arc,
         ArcBorrow,
         Mutex, //
@@ -65,17 +68,18 @@ impl Net {
     }
 }
 
-/// The number under which namespaces keep a [`Pernet`]'s values, and what these share.
+/// The number under which namespaces keep the values of `T`, and of no other type, and what these
+/// share.
 ///
 /// # Invariants
 ///
-/// `shared` is null, or comes from an `Arc` that the registration owns.
-pub(crate) struct Id<S> {
+/// `shared` is null, or comes from an `Arc` that the one registration of `T` owns.
+pub(crate) struct Id<T: Pernet> {
     number: Atomic<u32>,
-    shared: Atomic<*mut S>,
+    shared: Atomic<*mut T::Shared>,
 }
 
-impl<S> Id<S> {
+impl<T: Pernet> Id<T> {
     /// Not assigned yet.
     pub(crate) const fn new() -> Self {
         Self {
@@ -91,7 +95,7 @@ pub(crate) trait Pernet: Send + Sync + Sized + 'static {
     type Shared: Send + Sync + 'static;
 
     /// Where the number of this type is kept.
-    fn id() -> &'static Id<Self::Shared>;
+    fn id() -> &'static Id<Self>;
 
     /// Makes the value for a namespace that is being set up.
     fn init<'a>(net: &'a Net, shared: ArcBorrow<'a, Self::Shared>) -> impl PinInit<Self, Error>;
@@ -278,10 +282,17 @@ unsafe impl<T: Pernet> Send for Registration<T> {}
 unsafe impl<T: Pernet> Sync for Registration<T> {}
 
 impl<T: Pernet> Registration<T> {
-    /// Makes the values. To be called once.
+    /// Makes the values. `EBUSY` if they have been made before.
     pub(crate) fn new(shared: Arc<T::Shared>) -> Result<Self> {
-        // INVARIANT: The registration keeps the `Arc`.
-        T::id().shared.write_once(Arc::as_ptr(&shared).cast_mut());
+        let ours = Arc::as_ptr(&shared).cast_mut();
+        // INVARIANT: The registration keeps the `Arc`. Should it fail, or end, no other begins.
+        if T::id()
+            .shared
+            .cmpxchg(core::ptr::null_mut(), ours, Full)
+            .is_err()
+        {
+            return Err(EBUSY);
+        }
         let ops = bindings::pernet_operations {
             init: Some(Adapter::<T>::init),
             pre_exit: Some(Adapter::<T>::pre_exit),

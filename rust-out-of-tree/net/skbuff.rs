@@ -18,6 +18,7 @@ use core::{
 };
 use kernel::{
     prelude::*,
+    sync::rcu,
     types::Opaque, //
 };
 use zerocopy::{
@@ -261,7 +262,8 @@ impl Skb {
         !self.fields().sk.is_null()
     }
 
-    /// Whether it belongs to a socket that is neither in `TIME_WAIT` nor a mere request.
+    /// Whether it belongs to a socket that is neither in `TIME_WAIT` nor a mere request: those have
+    /// no more than a socket's beginning.
     pub(crate) fn has_full_socket(&self) -> bool {
         // SAFETY: Reads fields of the packet's socket, which it keeps alive.
         self.has_socket() && unsafe { bindings::oot_skb_has_fullsock(self.as_raw()) }
@@ -269,8 +271,8 @@ impl Skb {
 
     /// Whether it was sent by a raw IPv4 socket that wants its fragments left alone.
     pub(crate) fn is_from_nodefrag_socket(&self) -> bool {
-        // SAFETY: Reads fields of the packet's socket, which it keeps alive.
-        self.has_socket() && unsafe { bindings::oot_skb_nodefrag(self.as_raw()) }
+        // SAFETY: Reads fields of the packet's socket, which is whole and which it keeps alive.
+        self.has_full_socket() && unsafe { bindings::oot_skb_nodefrag(self.as_raw()) }
     }
 
     /// Lets go of the socket, as `skb_orphan()`.
@@ -290,13 +292,14 @@ impl Skb {
         NonNull::new(dst).map(|dst| unsafe { DstRef::from_raw(dst) })
     }
 
-    /// Replaces the route by one that RCU keeps alive while we are in the hook.
+    /// Replaces the route by one that RCU keeps alive for the section of the hook, `guard`'s.
     #[inline(always)]
-    pub(crate) fn set_dst_noref(&mut self, dst: DstRef<'_>) {
+    pub(crate) fn set_dst_noref(&mut self, dst: DstRef<'_>, _guard: &rcu::Guard) {
         // SAFETY: Releases the reference that the packet holds, if it does.
         unsafe { bindings::oot_skb_dst_drop(self.as_raw()) };
-        // SAFETY: A `DstRef` lives for the RCU section of the hook; who queues the packet beyond
-        // it takes a reference (`skb_dst_force()`).
+        // SAFETY: The route is live, and should its last reference be dropped, it is freed a grace
+        // period later, after the section of the hook. Who queues the packet beyond it takes a
+        // reference (`skb_dst_force()`).
         unsafe { bindings::oot_skb_dst_set_noref(self.as_raw(), dst.as_raw()) };
     }
 

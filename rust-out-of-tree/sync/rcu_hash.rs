@@ -105,7 +105,8 @@ impl<T: Object> Linked<T> {
         }? E)
     }
 
-    /// Takes the entry out of the table that it is in; see [`RcuHash::remove`].
+    /// Takes the entry out of the table that it is in, and gives the table's
+    /// reference to the caller; `None` if somebody else did, or is doing so.
     pub(crate) fn unlink(entry: RcuRef<'_, Self>, guard: &rcu::Guard) -> Option<RcuArc<Self>> {
         // SAFETY: Once set, it is a table that lives until a grace period after it was emptied.
         // Should the entry be out of it by now, `remove` finds out without touching it.
@@ -158,7 +159,7 @@ struct Buckets {
 impl Buckets {
     fn new(bits: u32) -> Result<KBox<Self>> {
         let size = 1usize.wrapping_shl(bits);
-        let mut heads = KVVec::with_capacity(size, GFP_KERNEL)?;
+        let mut heads = KVVec::with_capacity(size, GFP_KERNEL | __GFP_NOWARN)?;
         for _ in 0..size {
             heads
                 .push_within_capacity(Atomic::new(0))
@@ -451,9 +452,9 @@ impl<T: Object> RcuHash<T> {
         Some(entry)
     }
 
-    /// Takes an entry out of the table and gives the table's reference to the caller; `None` if
-    /// somebody else did, or is doing so.
-    pub(crate) fn remove(
+    /// Takes an entry, which was added to this table, out of it and gives the table's reference to
+    /// the caller; `None` if somebody else did, or is doing so.
+    fn remove(
         &self,
         guard: &rcu::Guard,
         entry: RcuRef<'_, Linked<T>>,
@@ -515,12 +516,23 @@ impl<T: Object> RcuHash<T> {
         }
     }
 
+    /// Calls `each` with every entry, in read-side sections of their own, so that a walk of any
+    /// length holds up no grace period.
+    pub(crate) fn for_each(&self, mut each: impl FnMut(&rcu::Guard, RcuRef<'_, Linked<T>>)) {
+        let mut cursor = Cursor::default();
+        loop {
+            let guard = rcu::read_lock();
+            let Some((entry, after)) = self.next(&guard, cursor) else {
+                return;
+            };
+            cursor = after;
+            each(&guard, entry);
+        }
+    }
+
     /// Removes all entries.
     fn clear(&self) {
-        let guard = rcu::read_lock();
-        while let Some((entry, _)) = self.next(&guard, Cursor::default()) {
-            drop(self.remove(&guard, entry));
-        }
+        self.for_each(|guard, entry| drop(self.remove(guard, entry)));
     }
 
     fn schedule_resize(&self) {

@@ -9,9 +9,10 @@
 pub(crate) fn left(now: u32, last_seen: u32, timeout: u32) -> u32 {
     let idle = now.wrapping_sub(last_seen);
     // No timeout is longer than half the clock's range: a longer idle time is one below 0.
-    match idle > i32::MAX as u32 {
-        true => timeout,
-        false => timeout.saturating_sub(idle),
+    if idle > i32::MAX as u32 {
+        timeout
+    } else {
+        timeout.saturating_sub(idle)
     }
 }
 

@@ -205,7 +205,7 @@ pub(crate) fn to_dest(context: Context<'_>, skb: &mut Skb, mode: Mode) -> Option
     decrement_ttl(context, skb)?;
     check_mtu(context, skb, mode, way.dst())?;
     match way {
-        Way::Kept(dst) => skb.set_dst_noref(dst),
+        Way::Kept(dst) => skb.set_dst_noref(dst, context.rcu),
         Way::Own(dst) => skb.set_dst(dst),
     }
     Some(Reach::Remote(saddr))
