@@ -37,15 +37,18 @@ lab() {
 	modprobe pktgen
 }
 
-# A module that has seen nothing. C's table gets the room ours takes anyway.
+# A module that has seen nothing, ours with PARAMETERS. C's table gets the room
+# ours takes anyway.
 fresh() {
 	ipvsadm -C 2>/dev/null || true
-	modprobe -rq ip_vs_rr ip_vs_wrr ip_vs_wlc ip_vs || true
+	# shellcheck disable=SC2046 # words
+	modprobe -rq $(awk '/^ip_vs_/ { print $1 }' /proc/modules) ip_vs || true
 	nft flush ruleset
 	if [ "$MODULE" = c ]; then
 		modprobe ip_vs conn_tab_bits=20
 	else
-		modprobe ip_vs
+		# shellcheck disable=SC2086 # words
+		modprobe ip_vs ${PARAMETERS-}
 	fi
 }
 

@@ -1,6 +1,7 @@
 # SPDX-License-Identifier: GPL-2.0
 """report.py DIR: the benchmark's figures in DIR as a table (on stdout and
-table.txt), results.json and packets.svg; exits with 1 if a target is missed."""
+table.txt), results.json, packets.svg and schedulers.svg; exits with 1 if a
+target is missed."""
 
 import json
 import pathlib
@@ -10,6 +11,8 @@ MODULES = ("c", "rust")
 # The figures that the targets were set by, of C, with pktgen's packets.
 RECIPE_OWN = {"dr": 2849, "nat": 3131}
 BYTES = 256
+# What a new connection may cost more with so many dests than with one.
+FLAT = {1000: 250, 10000: 400}
 KINDS = {"udp4": "UDP without checksum", "udp4sum": "UDP", "tcp4": "TCP"}
 WAYS = {
     "nic": "packets as a network card delivers them (pktgen with !SHARED)",
@@ -35,6 +38,7 @@ def load(directory):
         trace = here / "trace" / "trace.json"
         data[module] = {
             "packets": {way: rows(here / f"packets-{way}" / "results") for way in WAYS},
+            "schedulers": rows(here / "schedulers" / "results"),
             "memory": rows(here / "memory" / "results"),
             "trace": json.loads(trace.read_text()) if trace.exists() else {},
         }
@@ -92,6 +96,47 @@ def packets(data, way):
                                   number(figures.get(f"{plain}-{method}-established")), number(own(figures, method, kind))])
     if lines:
         out += table("An established packet dropped at", ["", "ingress", *hooks, "not at all", "own share"], lines)
+    return out
+
+
+def scheduled(figures):
+    """{scheduler: {dests: instructions}}"""
+    found = {}
+    for name, value in figures.items():
+        if name.startswith("scheduled-"):
+            _, scheduler, dests = name.split("-")
+            found.setdefault(scheduler, {})[int(dests)] = value
+    return found
+
+
+def changed(figures):
+    """{scheduler: [add, edit, remove]}"""
+    found = {}
+    for name, value in figures.items():
+        if name.startswith("changed-"):
+            found.setdefault(name.split("-")[1], []).append(value)
+    return found
+
+
+def schedulers(data):
+    c, rust = (data[m]["schedulers"] for m in MODULES)
+    if not c and not rust:
+        return []
+    out = []
+    for title, of in (("Instructions of a new connection, by scheduler and number of dests", scheduled),
+                      ("Instructions to add a dest, edit its weight, remove it, the mean of 4,000", changed)):
+        c, rust = (of(data[m]["schedulers"]) for m in MODULES)
+        if of is scheduled:
+            columns = sorted({dests for counts in (*c.values(), *rust.values()) for dests in counts})
+            cells = [[number(counts.get(name, {}).get(dests)) for counts in (c, rust) for dests in columns]
+                     for name in dict.fromkeys([*c, *rust])]
+        else:
+            columns = ("add", "edit", "remove")
+            cells = [[number(value) for changes in (c, rust) for value in changes.get(name, [None] * 3)]
+                     for name in dict.fromkeys([*c, *rust])]
+        names = [f"{column:,}" if of is scheduled else column for column in columns]
+        header = ["", "C: " + names[0], *names[1:], "Rust: " + names[0], *names[1:]]
+        out += table(title, header, [[name, *row] for name, row in zip(dict.fromkeys([*c, *rust]), cells)])
     return out
 
 
@@ -157,6 +202,16 @@ def targets(data):
         share, theirs = (own(data[m]["packets"]["nic"], method, kind) for m in ("rust", "c"))
         yield (f"own share of an established packet at most half of C's ({KINDS[kind]}, {method.upper()}, nic)",
                f"{share:,.0f} of {theirs:,.0f}" if share and theirs else None, share and theirs and share <= theirs / 2)
+    for dests, allowed in FLAT.items():
+        more = {s: counts[dests] - counts[1] for s, counts in scheduled(data["rust"]["schedulers"]).items()
+                if counts.get(dests) and counts.get(1)}
+        worst = max(more, key=more.get, default=None)
+        yield (f"a new connection at {dests:,} dests at most {allowed} more than at one",
+               worst and f"{worst} {more[worst]:+,.0f}, of {len(more)} schedulers", worst and more[worst] <= allowed)
+    c, rust = (changed(data[m]["schedulers"]) for m in MODULES)
+    dearer = [f"{s} ({sum(rust[s]):,.0f}, C {sum(c[s]):,.0f})" for s in rust if s in c and all(rust[s] + c[s]) and sum(rust[s]) > sum(c[s])]
+    yield ("4,000 dests added, edited and removed at no more than C's cost",
+           ", ".join(dearer) or f"{len(rust)} schedulers" if rust and c else None, not dearer)
     figures = data["rust"]["memory"]
     for method in RECIPE_OWN:
         size = figures.get(f"memory-{method}-total")
@@ -190,11 +245,30 @@ def aims(data):
         yield f"DR packet {dr:,.0f}, plain forwarding {forward:,.0f}: {'cheaper' if dr < forward else 'not yet cheaper'}"
 
 
-def chart(data, path):
-    import matplotlib
-    matplotlib.use("svg")
-    matplotlib.rcParams["svg.hashsalt"] = "ipvs"
-    from matplotlib import pyplot
+def chart_of_schedulers(data, pyplot, path):
+    """A line for each scheduler, C's beside ours; where lines meet, the names stand one above the other."""
+    sides = [(title, scheduled(data[m]["schedulers"])) for title, m in (("C IPVS", "c"), ("Rust IPVS", "rust"))]
+    if not all(counts for _, counts in sides):
+        return
+    figure, both = pyplot.subplots(1, 2, sharey=True, figsize=(9, 5))
+    for axes, (title, counts) in zip(both, sides):
+        lowest = 0
+        for name, costs in sorted(counts.items(), key=lambda item: list(item[1].values())[-1] or 0):
+            dests, values = zip(*((d, v) for d, v in costs.items() if v))
+            line, = axes.plot(dests, values, marker=".")
+            at = max(values[-1], lowest * 1.12)
+            lowest = at
+            axes.annotate(name, (dests[-1], values[-1]), (1.6 * max(costs), at), fontsize=8, color=line.get_color(), va="center",
+                          arrowprops={"arrowstyle": "-", "color": line.get_color(), "lw": 0.4})
+        axes.set(xscale="log", yscale="log", title=title, xlabel="dests of the service")
+        axes.set_xlim(right=6 * max(max(costs) for costs in counts.values()))
+        axes.spines[["top", "right"]].set_visible(False)
+    both[0].set_ylabel("instructions of a new connection")
+    figure.tight_layout()
+    figure.savefig(path, metadata={"Date": None})
+
+
+def chart_of_packets(data, pyplot, path):
     c, rust = (data[m]["packets"]["nic"] for m in MODULES)
     names = [n for n in c if "-drop-" not in n and not n.endswith(("-floor", "-limit")) and over(c, n) and over(rust, n)]
     if not names:
@@ -214,11 +288,15 @@ def chart(data, path):
 
 def main(directory):
     data = load(directory)
+    import matplotlib
+    matplotlib.use("svg")
+    matplotlib.rcParams["svg.hashsalt"] = "ipvs"
+    from matplotlib import pyplot
     out = ["C IPVS with conn_tab_bits=20; instructions of the guest, counted by QEMU (-icount; a round of a",
            "repeated string instruction counts as one)."]
     for way in WAYS:
         out += packets(data, way)
-    out += where(data) + memory(data) + [""]
+    out += schedulers(data) + where(data) + memory(data) + [""]
     judged = [(text, measured, bool(met)) for text, measured, met in targets(data) if measured is not None]
     for text, measured, met in judged:
         out.append(f"{'ok    ' if met else 'missed'}  {text}: {measured}")
@@ -230,7 +308,8 @@ def main(directory):
     (directory / "table.txt").write_text(text)
     (directory / "results.json").write_text(json.dumps(
         {**data, "targets": [{"target": t, "measured": m, "met": ok} for t, m, ok in judged]}, indent=1) + "\n")
-    chart(data, directory / "packets.svg")
+    chart_of_packets(data, pyplot, directory / "packets.svg")
+    chart_of_schedulers(data, pyplot, directory / "schedulers.svg")
     return passed < len(judged)
 
 
