@@ -29,6 +29,7 @@ pub(crate) use world::{
     random_below,
     read_lock,
     share,
+    undisturbed,
     Guard,
     Share,
     Shared,

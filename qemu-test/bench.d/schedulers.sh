@@ -6,22 +6,32 @@ set -euo pipefail
 
 MARK=7 ELSEWHERE=10.77.0.0 # a service of many addresses, for those who go by destination
 M=500                      # connections a figure is the mean of
-# As many as keep the table from growing while those are opened.
-declare -A FILL=([1]=1100 [10]=1100 [100]=1100 [1000]=1500 [10000]=10500)
+# More than there are dests; the table does not grow by the connections that
+# the schedulers of a service open after them.
+FILL=16400
 CHANGED=4000 # dests
 
 many_servers() {
 	local i
-	for ((i = 1000; i < 10000; i++)); do server 4 $i; echo; done |
-		sed '/./!d; s/.*/neighbour replace & lladdr 02:00:00:00:02:00 dev servers nud permanent/' | ip -batch -
+	for ((i = 1000; i < 10000; i++)); do
+		echo "neighbour replace $(server 4 $i) lladdr 02:00:00:00:02:00 dev servers nud permanent"
+	done | ip -batch -
 	ip route add local ${ELSEWHERE}/16 dev lo
 }
 
-by_destination() { [[ $1 = dh || $1 = lblc || $1 = lblcr ]]; }
-
-# Prints how ipvsadm names the service.
+# Prints how ipvsadm names the service of those schedulers.
 named() { # SCHEDULER
-	if by_destination "$1"; then echo "-f $MARK"; else echo "-t ${VIP[4]}:$PORT"; fi
+	case $1 in
+	dh | lblc | lblcr) echo "-f $MARK" ;;
+	*) echo "-t ${VIP[4]}:$PORT" ;;
+	esac
+}
+
+# Lines for ipvsadm. The weights suffice as numbers of connections, which is
+# what ovf takes them for.
+dest_lines() { # -a|-e NAME COUNT OFFSET
+	local i
+	for ((i = 0; i < $3; i++)); do echo "$1 $2 -r $(server 4 $i):$PORT -g -w $(((i + $4) % 7 * 5000 + 25000))"; done
 }
 
 # Each flow's two packets: the even source port's opens the connection, the odd
@@ -32,48 +42,42 @@ as_pairs() {
 		@th,96,16 set $SYN"
 }
 
-# Established connections, spread evenly over all dests by rr, so that their
-# weights make all loads; then the scheduler takes over.
-prepare() { # SCHEDULER DESTS
-	local name least dst=${VIP[4]} fill=${FILL[$2]}
-	name=$(named "$1")
+# A service with established connections, spread evenly over all dests by rr, so
+# that the weights make the loads differ.
+prepare() { # NAME DESTS
+	local dst=${VIP[4]}
 	fresh
-	if by_destination "$1"; then
+	if [[ $1 = -f* ]]; then
 		dst=10.77.255.254
 		chain marks ip prerouting -150 "ip daddr ${ELSEWHERE}/16 meta mark set $MARK"
 	fi
-	# To ovf the weight is how many connections a dest can hold.
-	if [ "$1" = ovf ]; then least=10000; else least=1; fi
-	dests "$name" rr "$2" $least
+	{
+		echo "-A $1 -s rr"
+		dest_lines -a "$1" "$2" 0
+	} | ipvsadm -R
 	as_pairs
 	# pktgen counts up before it sends.
-	send $((2 * fill)) < <(request 4 1023 $((1024 + 2 * fill)); echo "dst $dst") >/dev/null
-	[ "$(conns)" = "$fill" ]
-	echo "-E $name -s $1" | ipvsadm -R
+	send $((2 * FILL)) < <(request 4 1023 $((1024 + 2 * FILL)); echo "dst $dst") >/dev/null
+	[ "$(conns)" = $FILL ]
 	as tcp 4 $SYN
 	settle
 }
 
-dests() { # NAME SCHEDULER COUNT LEAST-WEIGHT
-	local i
-	{
-		echo "-A $1 -s $2"
-		for ((i = 0; i < $3; i++)); do echo "-a $1 -r $(server 4 $i):$PORT -g -w $((i % 7 + $4))"; done
-	} | ipvsadm -R
-}
-
-# Each of the connections from a client of its own, or to an address of its own.
-scheduled() { # SCHEDULER DESTS
-	prepare "$@"
+# What each of M connections costs, from a client of its own, or to an address
+# of its own.
+scheduled() { # SCHEDULER ROUND
+	local name conns
+	name=$(named "$1") conns=$(conns)
+	echo "-E $name -s $1" | ipvsadm -R
 	send $M < <(
-		request 4 40000 $((40000 + M))
-		if by_destination "$1"; then
-			printf '%s\n' "dst_min ${ELSEWHERE%.0}.1" "dst_max 10.77.200.0"
+		request 4 40000 $((40000 + M + 1))
+		if [[ $name = -f* ]]; then
+			printf '%s\n' "dst_min 10.77.$(($2 * 8)).1" "dst_max 10.77.$(($2 * 8 + 7)).0"
 		else
-			printf '%s\n' "src_min 10.3.1.0" "src_max 10.3.200.0"
+			printf '%s\n' "src_min 10.3.$(($2 * 8)).0" "src_max 10.3.$(($2 * 8 + 7)).0"
 		fi
 	)
-	[ "$(conns)" = $((FILL[$2] + M)) ]
+	[ "$(conns)" = $((conns + M)) ]
 }
 
 # On one CPU that counts its instructions, a nanosecond is one.
@@ -87,17 +91,11 @@ timed() { # COMMAND…: prints what a dest took of the time
 # changed SCHEDULER [LABEL]: rows for adding so many dests one by one, for editing
 # the weight of each, for removing them.
 changed() {
-	local what i name
+	local name what
 	name=$(named "$1")
-	for what in add edit remove; do
-		for ((i = 0; i < CHANGED; i++)); do
-			case $what in
-			add) echo "-a $name -r $(server 4 $i):$PORT -g -w $((i % 7 + 1))" ;;
-			edit) echo "-e $name -r $(server 4 $i):$PORT -g -w $(((i + 3) % 7 + 1))" ;;
-			remove) echo "-d $name -r $(server 4 $i):$PORT" ;;
-			esac
-		done >"/tmp/$what"
-	done
+	dest_lines -a "$name" $CHANGED 0 >/tmp/add
+	dest_lines -e "$name" $CHANGED 3 >/tmp/edit
+	sed 's/^-a/-d/; s/-g.*//' /tmp/add >/tmp/remove
 	echo "-A $name -s $1" | ipvsadm -R
 	for what in add edit remove; do
 		measure "changed-${2-$1}-$what" timed ipvsadm -R <"/tmp/$what"
@@ -106,23 +104,30 @@ changed() {
 
 lab
 many_servers
-all=(rr wrr lc wlc sed nq dh sh mh lblc lblcr fo ovf twos)
-for scheduler in "${all[@]}"; do
+# shellcheck disable=SC2053,SC2086 # CASES is a pattern; words
+for group in "rr wrr lc wlc sed nq sh mh fo ovf twos" "dh lblc lblcr"; do
 	for count in 1 10 100 1000 10000; do
-		if [ $scheduler-$count = mh-10000 ]; then
-			# C's table, and ours of its size, do not take so many.
-			[ "$MODULE" = rust ] || continue
-			PARAMETERS=mh_tab_size=65521
-		fi
-		measure scheduled-$scheduler-$count scheduled $scheduler $count
+		# C's table of mh, and ours of its size, do not take so many.
+		[ $count != 10000 ] || [ "$MODULE" = c ] || PARAMETERS=mh_tab_size=65521
+		round=0
+		for scheduler in $group; do
+			[[ scheduled-$scheduler-$count = ${CASES:-*} ]] || continue
+			[ $round != 0 ] || prepare "$(named $scheduler)" $count
+			round=$((round + 1))
+			[ $MODULE-$scheduler-$count != c-mh-10000 ] || continue
+			measure scheduled-$scheduler-$count scheduled $scheduler $round
+		done
 		PARAMETERS=
 	done
 done
-for scheduler in "${all[@]}"; do
+# shellcheck disable=SC2053,SC2086
+for scheduler in rr wrr lc wlc sed nq dh sh mh lblc lblcr fo ovf twos; do
+	[[ changed-$scheduler-add = ${CASES:-*} ]] || continue
 	fresh
 	changed $scheduler
 done
-if [ "$MODULE" = rust ]; then
+# shellcheck disable=SC2053
+if [ "$MODULE" = rust ] && [[ changed-mh131071-add = ${CASES:-*} ]]; then
 	PARAMETERS=mh_tab_size=131071
 	fresh
 	changed mh mh131071

@@ -269,7 +269,8 @@ impl Table {
     /// Does something with each conn, then with each template.
     fn for_each(&self, act: impl Fn(ConnRef<'_>, &rcu::Guard)) {
         self.hash.for_each(|guard, conn| act(conn, guard));
-        self.templates.for_each(|guard, template| act(template, guard));
+        self.templates
+            .for_each(|guard, template| act(template, guard));
     }
 
     /// The hash of a conn with `params` between its client and another end.

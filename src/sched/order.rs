@@ -2,70 +2,55 @@
 
 //! Which of a service's dests comes first, known at any time and kept up to date by every change.
 //!
-//! C's schedulers walk the list of dests for each new conn. Here a tree remembers who won: each
-//! dest has a leaf with its [`Key`], each node names the winner among its four children, the root
-//! the winner of all. A change goes from the leaf upwards.
+//! C's schedulers walk the list of dests for each new conn. Here a tournament remembers who won:
+//! each dest has a leaf with its [`Key`], each node of a binary tree names the winner of its two
+//! children, the root that of all. A change is played again from the leaf upwards.
 //!
 //! # Vocabulary
 //!
 //! - A *slot* is a dest's place in the tree, the number of its leaf; see [`slots`](super::slots).
 //! - The *winner* of some dests is the one with the least key, the highest slot of several: the
 //!   first in C's list.
-//! - A node is *refreshed* by a CPU that reads it, reads its children, and writes their winner if
-//!   nobody has written the node meanwhile.
 //!
 //! # Concurrency
 //!
-//! There is no lock; CPUs change any dests at once. What holds is: when no change is under way,
-//! each node names the winner of its children. During a change a reader may find the order as it
-//! was before. The method is Jayanti's ("f-arrays", PODC 2002).
+//! CPUs change any dests at once. What holds is: when no change is under way, each node names the
+//! winner of its children. During a change a reader may find the order as it was before.
 //!
-//! *Leaves.* A CPU that has changed a figure of a dest looks at all of them, stores the key, and
-//! after a full barrier looks again; if it sees other figures, it starts over. So the key that is
-//! stored last is that of the last figures: whoever stored another had looked before the last
-//! change, looks again after it, and stores anew. The words of a key may be seen one old, one new;
-//! whoever stored the later one has yet to refresh the nodes above.
+//! *Leaves* are written by any CPU. One that has changed a figure of a dest looks at all of them,
+//! stores the key, and after a full barrier looks again; if it sees other figures, it starts over.
+//! So the key that is stored last is that of the last figures: whoever stored another had looked
+//! before the last change, looks again after it, and stores anew. The words of a key may be seen
+//! one old, one new; whoever stored the later one has yet to have the nodes played again.
 //!
-//! *Nodes.* A node is a word of a version, which rises with every write, and the winner's slot; so
-//! a write fails if there was another since the read. After a change below a node it is refreshed,
-//! and refreshed again if that fails. If that fails, too, the write which made it fail was made by
-//! a CPU that read the node after the first attempt had begun, so it read the children as changed.
-//! Either way the node has been written by someone who saw the change: call that *well refreshed*.
+//! *Nodes* are written by one CPU at a time, the one that *plays*. No CPU waits for it: who finds
+//! the order being played queues its slot, and whoever plays looks at the queue when it has done.
+//! A slot is taken off the queue before it is played, so what is stored after that queues it again.
+//! Who plays does not do so for ever: after [`ROUNDS`] it leaves what is queued to the next change.
 //!
-//! *Nodes that can be left alone.* Not every node on the way is written. A node is refreshed if
-//! it is the leaf's parent, if it names the slot whose key has changed, or if the child that the
-//! CPU comes from was written just now so that its winner has changed or is that slot, or perhaps
-//! so. This suffices if, for each node P and child N, P is well refreshed after the last change of
-//! either N's winner or that winner's key. If the last was a change of N's winner, then whoever
-//! wrote that comes to P next. If it was that of the key of N's winner, then the CPU that stored
-//! the key finds N naming its slot, refreshes N, and comes to P.
-//!
-//! It would not do to end the walk at the first node which names another dest before and after:
-//! a node further up may still name this one, from before; if that becomes the winner of the lower
-//! node again, the nodes in between find nothing changed, while its key has.
-//!
-//! A version of 32 bits comes back after 2^32 writes of one node. A CPU holds one that long only
-//! if its RCU read-side section lasts for as many changes.
+//! *Nodes that can be left alone.* The way up ends at a node that names the winner it named
+//! before, unless that is the slot whose key has changed: a node depends on the winners of its
+//! children and on their keys, and neither has changed. If another slot's key has and is yet to be
+//! played, then the nodes that depend on that are on the other slot's way.
 //!
 //! # Costs
 //!
-//! Four children a node: half as many atomic writes as with two, for as many reads. With n slots
-//! there are log4(n) levels, 5 for 1,024, 7 for 16,384. A change of a dest's figures
+//! With n slots there are log2(n) levels, 10 for 1,024. A change of a dest's figures
 //!
 //! - reads its figures twice, and writes its leaf, 16 bytes, and a barrier;
 //! - does no more if its key is what it was: with fo always, with ovf mostly;
-//! - writes the node above the leaf, by one compare-exchange;
-//! - writes each further node that named this dest or names it now, by one compare-exchange each.
-//!   So a conn that goes to the first dest writes all levels; one that ends at a dest in the
-//!   middle one or two. The others are read.
+//! - takes and gives back the right to play: an atomic operation and a barrier;
+//! - reads two words and writes one a level, some 15 instructions. A conn that goes to the first
+//!   dest writes all levels; one that ends at a dest in the middle, one or two.
 //!
-//! To write a node costs some 55 instructions, of which the children take 32. Finding the first
-//! dest takes two reads. A slot takes 16 bytes of leaf and 2.7 to 8 of nodes.
+//! All CPUs that open or end conns of a service write the right to play, the root and the nodes
+//! below it, as they write the service's counts in C; a packet of an established conn writes none
+//! of them. Finding the first dest takes two reads. A slot takes 40 bytes.
 //!
 //! # Sums
 //!
-//! For schedulers that ask for it, the dests' parts of some sum are kept up to date in the same
-//! way, in a tree of their own: see [`sums`](super::sums).
+//! For schedulers that ask for it, the dests' parts of some sum are kept up to date in a tree of
+//! their own: see [`sums`](super::sums).
 
 use super::{
     key::Key,
@@ -76,6 +61,7 @@ use super::{
 };
 use crate::shim::{
     fence,
+    undisturbed,
     Guard,
     NoMemory,
     Share,
@@ -83,22 +69,32 @@ use crate::shim::{
     Word, //
 };
 
-/// The number of a node's children.
-const CHILDREN: usize = 4;
+/// How many slots an order has at least, so that the first of many dests do not each need a new one.
+const LEAST_ROOM: usize = 4;
 
-/// The slot that a node names which has no dests below it; there is none of that number.
-const NOBODY: u32 = u32::MAX;
+/// There are fewer slots than this.
+const MOST_ROOM: usize = 1 << 31;
+
+/// How often a CPU that plays looks at the queue.
+const ROUNDS: usize = 64;
+
+/// The end of the queue, and what a slot that is not queued has for its successor.
+const LAST: u64 = u64::MAX;
+const NOT_QUEUED: u64 = u64::MAX - 1;
 
 /// The dests of a service in the order in which its scheduler takes them.
 pub(crate) struct Order {
     /// Whose order it is.
     kind: Kind,
+    /// As many as a power of 2.
     leaves: Table<Leaf>,
-    /// The root is node 1, the children of a node are from 4 times its number on. In the last
-    /// level these numbers, less `base`, are slots. Node 0 is not used.
-    nodes: Table<Word>,
-    /// A power of 4, and no less than the number of leaves.
-    base: usize,
+    /// The slots that won. The root is node 1, the children of a node are from 2 times its number
+    /// on; from the number of leaves on, nodes are those of the leaves. Node 0 is not used.
+    winners: Table<Word>,
+    /// Whether a CPU plays.
+    is_played: Word,
+    /// The first slot that is to be played again.
+    queue: Word,
     sums: Option<Sums>,
 }
 
@@ -108,6 +104,8 @@ impl Share for Order {}
 struct Leaf {
     high: Word,
     low: Word,
+    /// The slot behind it in the queue.
+    next: Word,
 }
 
 impl Leaf {
@@ -115,6 +113,7 @@ impl Leaf {
         Self {
             high: Word::new(key.high),
             low: Word::new(key.low),
+            next: Word::new(NOT_QUEUED),
         }
     }
 
@@ -133,18 +132,6 @@ impl Leaf {
     }
 }
 
-/// The slot in a node's word.
-#[inline(always)]
-const fn winner(word: u64) -> u32 {
-    word as u32
-}
-
-/// The word of a node after `word`, with this winner.
-#[inline(always)]
-const fn successor(word: u64, winner: u32) -> u64 {
-    (word >> 32).wrapping_add(1) << 32 | winner as u64
-}
-
 /// The key of a dest with these figures, or of a slot without one.
 #[inline]
 fn key(kind: Kind, figures: Option<Figures>) -> Key {
@@ -157,12 +144,6 @@ fn part(kind: Kind, figures: Option<Figures>) -> u64 {
     figures.and_then(|figures| kind.part(&figures)).unwrap_or(0)
 }
 
-/// The winners that a node named before and after it was refreshed.
-struct Refreshed {
-    before: u32,
-    after: u32,
-}
-
 impl Order {
     /// The order of `dests`, with slots from 0 at the end of the list, and room for more: the
     /// next power of 2, and enough that adding dests costs each no more than 64 dests' part in
@@ -170,19 +151,14 @@ impl Order {
     pub(super) fn new<D: Candidate>(kind: Kind, dests: &[D]) -> Result<Self, NoMemory> {
         let spare = (dests.len() / 64).saturating_add(1);
         let room = match dests.len() {
-            // So that the first of many dests do not each need a new order.
-            0 | 1 => CHILDREN,
+            0 | 1 => LEAST_ROOM,
             len => len
                 .saturating_add(spare)
                 .checked_next_power_of_two()
-                .filter(|room| *room < NOBODY as usize / CHILDREN)
+                .filter(|room| *room < MOST_ROOM)
                 .ok_or(NoMemory)?
-                .max(CHILDREN),
+                .max(LEAST_ROOM),
         };
-        let mut base = CHILDREN;
-        while base < room {
-            base = base.wrapping_mul(CHILDREN);
-        }
         let figures = |slot: usize| {
             let index = dests.len().checked_sub(slot.wrapping_add(1));
             index.and_then(|index| dests.get(index)).map(D::figures)
@@ -192,23 +168,22 @@ impl Order {
             Some(_) => Some(Sums::new(room, |slot| part(kind, figures(slot)))?),
             None => None,
         };
-        // The last level is as short as the leaves are few, but ends with whole families.
-        let last = match room / CHILDREN {
-            1 => 1,
-            parents => parents.max(CHILDREN),
-        };
-        let nodes = Table::new((base / CHILDREN).wrapping_add(last), |_| {
-            Word::new(NOBODY.into())
+        let winners = Table::new(room.wrapping_mul(2), |node| {
+            Word::new(node.saturating_sub(room) as u64)
         })?;
         let order = Self {
             kind,
             leaves,
-            nodes,
-            base,
+            winners,
+            is_played: Word::new(0),
+            queue: Word::new(LAST),
             sums,
         };
-        for node in (1..order.nodes.len()).rev() {
-            order.refresh(node);
+        for node in (1..room).rev() {
+            if let (Some(winner), Some(word)) = (order.winner_below(node), order.winners.get(node))
+            {
+                word.set(winner);
+            }
         }
         Ok(order)
     }
@@ -232,9 +207,9 @@ impl Order {
     /// The slot of the first dest, unless no dest is to be taken, or just now none is known.
     #[inline]
     pub(super) fn first(&self) -> Option<u32> {
-        let slot = winner(self.nodes.get(1)?.get());
+        let slot = self.winners.get(1)?.get();
         let leaf = self.leaves.get(slot as usize)?;
-        (leaf.high.get() != Key::NEVER.high).then_some(slot)
+        (leaf.high.get() != Key::NEVER.high).then_some(slot as u32)
     }
 
     /// Has the order follow the figures of `dest`, or its leaving, if `slot` is or was its slot.
@@ -262,7 +237,7 @@ impl Order {
             }
             seen = now;
         }
-        self.refresh_above(slot);
+        self.play_or_queue(slot.into(), leaf);
     }
 
     /// As with the leaves: whoever stored the part of other figures looks again, and stores anew.
@@ -281,61 +256,100 @@ impl Order {
         }
     }
 
-    /// Refreshes the nodes above a leaf that has changed; see "Nodes that can be left alone".
-    fn refresh_above(&self, slot: u32) {
-        let mut node = self.base.wrapping_add(slot as usize) / CHILDREN;
-        let mut must = true;
-        while let Some(word) = self.nodes.get(node).filter(|_| node > 0) {
-            if must || winner(word.get()) == slot {
-                must = match self.refresh(node).or_else(|| self.refresh(node)) {
-                    Some(Refreshed { before, after }) => before != after || after == slot,
-                    None => true,
-                };
-            }
-            node /= CHILDREN;
-        }
-    }
-
-    /// Has a node name the winner of its children, unless another CPU has just done that.
-    #[inline]
-    fn refresh(&self, node: usize) -> Option<Refreshed> {
-        let word = self.nodes.get(node)?;
-        let old = word.get();
-        let winner_now = self.winner_below(node);
-        word.exchange(old, successor(old, winner_now))
-            .then_some(Refreshed {
-                before: winner(old),
-                after: winner_now,
-            })
-    }
-
-    /// The winner of a node's children.
-    #[inline]
-    fn winner_below(&self, node: usize) -> u32 {
-        let first = node.wrapping_mul(CHILDREN);
-        let end = first.wrapping_add(CHILDREN);
-        let mut best = (NOBODY, Key::NEVER);
-        // Later children have the higher slots: they win ties.
-        let mut compare = |slot: u32, key: Key| {
-            if key <= best.1 {
-                best = (slot, key);
-            }
-        };
-        if first < self.base {
-            for child in self.nodes.get(first..end).unwrap_or(&[]) {
-                let slot = winner(child.get());
-                if let Some(leaf) = self.leaves.get(slot as usize) {
-                    compare(slot, leaf.get());
-                }
-            }
+    /// Has the nodes above a leaf follow its key: now, or when the CPU that plays has done.
+    fn play_or_queue(&self, slot: u64, leaf: &Leaf) {
+        let _undisturbed = undisturbed();
+        if self.is_played.exchange(0, 1) {
+            self.play(slot);
+            self.stop_playing();
         } else {
-            let range = first.wrapping_sub(self.base)..end.wrapping_sub(self.base);
-            let slots = range.start as u32..range.end as u32;
-            for (slot, leaf) in slots.zip(self.leaves.get(range).unwrap_or(&[])) {
-                compare(slot, leaf.get());
+            self.enqueue(slot, leaf);
+        }
+        for _ in 0..ROUNDS {
+            if self.queue.get() == LAST || !self.is_played.exchange(0, 1) {
+                return;
+            }
+            self.play_queue();
+            self.stop_playing();
+        }
+    }
+
+    fn stop_playing(&self) {
+        self.is_played.set(0);
+        // Who queued a slot found us playing: the queue is looked at after this.
+        fence();
+    }
+
+    /// Queues a slot, whose leaf was stored before a full barrier.
+    #[cold]
+    fn enqueue(&self, slot: u64, leaf: &Leaf) {
+        if !leaf.next.exchange(NOT_QUEUED, LAST) {
+            return;
+        }
+        loop {
+            let first = self.queue.get();
+            leaf.next.set(first);
+            if self.queue.exchange(first, slot) {
+                return;
             }
         }
-        best.0
+    }
+
+    #[cold]
+    fn play_queue(&self) {
+        let mut slot = self.queue.swap(LAST);
+        while let Some(leaf) = self.leaves.get(slot as usize) {
+            let next = leaf.next.swap(NOT_QUEUED);
+            self.play(slot);
+            slot = next;
+        }
+    }
+
+    /// Writes the nodes above a leaf whose key has changed; see "Nodes that can be left alone".
+    #[inline]
+    fn play(&self, slot: u64) {
+        let Some(leaf) = self.leaves.get(slot as usize) else {
+            return;
+        };
+        let mut best = (slot, leaf.get());
+        let mut node = (slot as usize).wrapping_add(self.leaves.len());
+        while node > 1 {
+            let Some(rival) = self.entrant(node ^ 1) else {
+                return;
+            };
+            best = winner(best, rival);
+            node /= 2;
+            let Some(word) = self.winners.get(node) else {
+                return;
+            };
+            if word.get() == best.0 && best.0 != slot {
+                return;
+            }
+            word.set(best.0);
+        }
+    }
+
+    /// The slot that a node names, and its key.
+    #[inline(always)]
+    fn entrant(&self, node: usize) -> Option<(u64, Key)> {
+        let slot = self.winners.get(node)?.get();
+        Some((slot, self.leaves.get(slot as usize)?.get()))
+    }
+
+    fn winner_below(&self, node: usize) -> Option<u64> {
+        let first = node.wrapping_mul(2);
+        let one = self.entrant(first)?;
+        Some(winner(one, self.entrant(first.wrapping_add(1))?).0)
+    }
+}
+
+/// Which of two slots comes first.
+#[inline(always)]
+fn winner(one: (u64, Key), other: (u64, Key)) -> (u64, Key) {
+    if (other.1.high, other.1.low, one.0) < (one.1.high, one.1.low, other.0) {
+        other
+    } else {
+        one
     }
 }
 
@@ -345,12 +359,13 @@ impl Order {
     /// nodes as they must be when no change is under way.
     pub(super) fn is_settled<D: Candidate>(&self, dests: &[D]) -> bool {
         let leaves_are = self.leaves.iter().zip(dests.iter().rev());
-        let is_winner = |node: usize| winner(self.nodes[node].get()) == self.winner_below(node);
+        let is_winner = |node: usize| Some(self.winners[node].get()) == self.winner_below(node);
+        assert!(self.queue.get() == LAST);
         leaves_are.fold(true, |all, (leaf, dest)| {
             let is_in = dest.place().is_in(self);
             let key = self.kind.key(&dest.figures());
             all && leaf.get() == if is_in { key } else { Key::NEVER }
-        }) && (1..self.nodes.len()).all(is_winner)
+        }) && (1..self.leaves.len()).all(is_winner)
             && self.are_sums_settled(dests)
     }
 

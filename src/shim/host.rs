@@ -55,6 +55,12 @@ pub(crate) fn fence() {
     core::sync::atomic::fence(Ordering::SeqCst);
 }
 
+pub(crate) struct Undisturbed;
+
+pub(crate) fn undisturbed() -> Undisturbed {
+    Undisturbed
+}
+
 thread_local! {
     /// Where this thread's random numbers stand: each test gets the same.
     static RANDOM: Cell<u64> = const { Cell::new(1) };

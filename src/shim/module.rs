@@ -52,6 +52,12 @@ pub(crate) fn fence() {
     smp_mb(Full);
 }
 
+/// Keeps this CPU from doing anything else until it is dropped, but for hard interrupts.
+#[inline(always)]
+pub(crate) fn undisturbed() -> crate::oot::sync::bh::Disabled {
+    crate::oot::sync::bh::Disabled::new()
+}
+
 /// A number below `limit` by chance; one below 2^32 is off what it should be by 2^-32 at most.
 #[inline]
 pub(crate) fn random_below(limit: u64) -> u64 {
