@@ -189,8 +189,14 @@ impl Order {
         };
         let leaves = Table::new(room, |slot| Leaf::new(key(kind, figures(slot))))?;
         let sums = match kind.part(&Figures::NONE) {
-            Some(_) => Some(Sums::new(room, |slot| part(kind, figures(slot)))?),
             None => None,
+            Some(_) => {
+                let part = |slot: usize| part(kind, figures(slot));
+                Some(match kind.draws() {
+                    true => Sums::new(room, part)?,
+                    false => Sums::total_only(room, part)?,
+                })
+            }
         };
         // The last level is as short as the leaves are few, but ends with whole families.
         let last = match room / CHILDREN {
@@ -222,6 +228,13 @@ impl Order {
     #[inline]
     pub(super) fn sums(&self) -> Option<&Sums> {
         self.sums.as_ref()
+    }
+
+    /// The sum of all dests' parts; below 0 while it is behind.
+    #[inline]
+    pub(super) fn total(&self) -> i64 {
+        // CAST: It is no larger than the number of dests by their largest part.
+        self.sums.as_ref().map_or(0, |sums| sums.total() as i64)
     }
 
     /// How many slots there are.
