@@ -19,7 +19,7 @@
 //! of their choices, except where a scheduler's file says otherwise; and choices made while a
 //! successor is being built may be forgotten by it.
 
-mod cache;
+pub(crate) mod cache;
 mod key;
 mod members;
 mod order;
@@ -38,7 +38,6 @@ use crate::uapi::{IP_VS_SVC_F_SCHED1, IP_VS_SVC_F_SCHED2};
 use core::num::NonZeroU32;
 use key::Key;
 
-pub(crate) use cache::DEFAULT_EXPIRATION;
 pub(crate) use place::Place;
 
 /// What a scheduler sees of a dest.
@@ -429,6 +428,8 @@ fn home_or_fallback<D: Candidate>(
         .flatten()
 }
 
+#[cfg(test)]
+mod c_lblc;
 #[cfg(test)]
 mod c_model;
 #[cfg(test)]

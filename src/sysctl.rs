@@ -17,7 +17,7 @@ use crate::{
         },
         net::namespace::Net, //
     },
-    sched::DEFAULT_EXPIRATION, //
+    sched::cache::DEFAULT_EXPIRATION, //
 };
 use kernel::prelude::*;
 

@@ -49,7 +49,7 @@ pub(crate) struct Lblc {
 }
 
 /// The dest that an address goes to.
-struct Home(DestRef);
+pub(super) struct Home(DestRef);
 
 impl Share for Home {}
 
@@ -144,4 +144,11 @@ pub(super) fn is_not_half_full(figures: &Figures) -> bool {
 #[inline]
 pub(super) fn is_too_busy<D: Candidate>(dest: &D, members: &Members) -> bool {
     dest.active_conns() > dest.weight() && members.order.total() > 0
+}
+
+#[cfg(test)]
+impl Lblc {
+    pub(super) fn cache(&self) -> &Cache<Home> {
+        &self.cache
+    }
 }

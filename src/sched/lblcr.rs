@@ -53,7 +53,7 @@ pub(crate) struct Lblcr {
 }
 
 /// The dests that an address goes to (C: `struct ip_vs_dest_set`).
-struct Set {
+pub(super) struct Set {
     /// The last that joined first.
     dests: List<DestRef>,
     len: Word,
@@ -203,5 +203,12 @@ impl Scheduler for Lblcr {
     #[inline]
     fn part(figures: &Figures) -> Option<u64> {
         Some(lblc::is_not_half_full(figures).into())
+    }
+}
+
+#[cfg(test)]
+impl Lblcr {
+    pub(super) fn cache(&self) -> &Cache<Set> {
+        &self.cache
     }
 }

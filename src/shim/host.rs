@@ -85,7 +85,7 @@ pub(crate) fn start<T: Tick>(value: T, _interval: usize) -> Result<Shared<Period
 /// Readers walk what was there when they came.
 pub(crate) struct List<T>(RwLock<Vec<Item<T>>>);
 
-impl<T> List<T> {
+impl<T: 'static> List<T> {
     pub(crate) const fn new() -> Self {
         Self(RwLock::new(Vec::new()))
     }
@@ -102,7 +102,7 @@ impl<T> List<T> {
 
 pub(crate) struct Locked<'a, T>(RwLockWriteGuard<'a, Vec<Item<T>>>);
 
-impl<T> Locked<'_, T> {
+impl<T: 'static> Locked<'_, T> {
     pub(crate) fn iter(&self) -> impl Iterator<Item = &T> {
         self.0.iter().map(|item| &*item.0)
     }
