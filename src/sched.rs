@@ -30,8 +30,8 @@ mod sums;
 
 use crate::addr::{Addr, Family, Port};
 use crate::shim::{
-    Jiffies,
     DestRef,
+    Jiffies,
     NoMemory, //
 };
 use crate::uapi::{IP_VS_SVC_F_SCHED1, IP_VS_SVC_F_SCHED2};

@@ -167,11 +167,7 @@ fn table(
 }
 
 /// Creates the files of a table, whose integers stay where they are until the files are removed.
-fn register(
-    net: &Net,
-    path: &'static CStr,
-    table: KVec<bindings::ctl_table>,
-) -> Result<Files> {
+fn register(net: &Net, path: &'static CStr, table: KVec<bindings::ctl_table>) -> Result<Files> {
     // SAFETY: Namespace and path are valid, and the table is as long as it says and lives as long
     // as the files.
     let header = unsafe {

@@ -77,7 +77,9 @@ fn least(dests: &[Dest]) -> Option<usize> {
 /// `is_overloaded()`.
 fn is_overloaded(dest: &Dest, dests: &[Dest]) -> bool {
     dest.active_conns() > dest.weight()
-        && dests.iter().any(|d| i64::from(d.active_conns()) * 2 < i64::from(d.weight()))
+        && dests
+            .iter()
+            .any(|d| i64::from(d.active_conns()) * 2 < i64::from(d.weight()))
 }
 
 /// `ip_vs_dest_set_min()`.
@@ -126,7 +128,9 @@ impl Table {
     }
 
     fn get(&mut self, addr: u32) -> Option<&mut Entry> {
-        self.bucket(addr).iter_mut().find(|entry| entry.addr == addr)
+        self.bucket(addr)
+            .iter_mut()
+            .find(|entry| entry.addr == addr)
     }
 
     /// `ip_vs_lblc_new()`, `ip_vs_lblcr_new()` where nothing is known of the address.
@@ -397,7 +401,10 @@ fn an_address_stays() {
         let mut pair = Pair::new(kind, dests(&[100, 100, 100]));
         assert_eq!(pair.conn(1), Some(0));
         assert_eq!(pair.conn(2), Some(1));
-        assert_eq!([pair.conn(1), pair.conn(1), pair.conn(2)], [Some(0), Some(0), Some(1)]);
+        assert_eq!(
+            [pair.conn(1), pair.conn(1), pair.conn(2)],
+            [Some(0), Some(0), Some(1)]
+        );
         pair.service.add(Dest::new(9, 100));
         pair.service.weigh(3, 7);
         assert_eq!([pair.conn(1), pair.conn(2)], [Some(1), Some(2)]);
@@ -498,7 +505,10 @@ fn without_memory() {
     for kind in [Kind::Lblc, Kind::Lblcr] {
         let mut pair = Pair::new(kind, dests(&[1, 1]));
         pair.have_memory(false);
-        assert_eq!([pair.conn(1), pair.conn(1), pair.conn(1)], [Some(0), Some(1), Some(0)]);
+        assert_eq!(
+            [pair.conn(1), pair.conn(1), pair.conn(1)],
+            [Some(0), Some(1), Some(0)]
+        );
         assert_eq!(pair.len(), 0);
         pair.have_memory(true);
         assert_eq!([pair.conn(1), pair.conn(1)], [Some(1), Some(1)]);

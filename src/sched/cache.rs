@@ -240,7 +240,11 @@ impl<T: Content> Tick for Cache<T> {
 #[cfg(test)]
 impl<T: Content> Cache<T> {
     pub(super) fn len(&self) -> usize {
-        let len: usize = self.buckets.iter().map(|bucket| bucket.lock().iter().count()).sum();
+        let len: usize = self
+            .buckets
+            .iter()
+            .map(|bucket| bucket.lock().iter().count())
+            .sum();
         assert_eq!(self.len.get(), len as u64);
         len
     }

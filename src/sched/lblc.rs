@@ -36,8 +36,8 @@ use super::{
 use crate::shim::{
     jiffies,
     read_lock,
-    Guard,
     DestRef,
+    Guard,
     NoMemory,
     Share, //
 };

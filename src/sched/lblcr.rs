@@ -37,9 +37,9 @@ use super::{
 use crate::shim::{
     jiffies,
     read_lock,
+    DestRef,
     Guard,
     Item,
-    DestRef,
     List,
     NoMemory,
     Share,
@@ -132,7 +132,7 @@ impl Set {
             return;
         }
         let mut most: Option<(usize, Key)> = None;
-        for (number, kept) in (0..).zip(dests.iter()) {
+        for (number, kept) in (0..usize::MAX).zip(dests.iter()) {
             let key = lblc::key(&Figures {
                 is_overloaded: false,
                 ..kept.figures()
@@ -144,7 +144,7 @@ impl Set {
         let Some((most, _)) = most else {
             return;
         };
-        let mut numbers = 0..;
+        let mut numbers = 0..usize::MAX;
         dests.remove(|_| numbers.next() == Some(most));
         self.len.set(self.len.get().wrapping_sub(1));
         self.changed.set(now as u64);

@@ -128,11 +128,12 @@ impl Sums {
     /// Whether all nodes are as they must be when no change is under way.
     pub(super) fn is_settled(&self) -> bool {
         let total: u64 = self.parts.iter().map(Word::get).sum();
-        self.total() == total && (1..self.nodes.len()).all(|node| {
-            let first = node - (node & node.wrapping_neg());
-            let sum: u64 = (first..node).map(|slot| self.part(slot)).sum();
-            self.node(node) == sum
-        })
+        self.total() == total
+            && (1..self.nodes.len()).all(|node| {
+                let first = node - (node & node.wrapping_neg());
+                let sum: u64 = (first..node).map(|slot| self.part(slot)).sum();
+                self.node(node) == sum
+            })
     }
 }
 

@@ -91,7 +91,13 @@ impl<T: 'static> List<T> {
     }
 
     pub(crate) fn iter(&self, _guard: &Guard) -> impl Iterator<Item = Shared<T>> {
-        let items: Vec<_> = self.0.read().unwrap().iter().map(|item| item.0.clone()).collect();
+        let items: Vec<_> = self
+            .0
+            .read()
+            .unwrap()
+            .iter()
+            .map(|item| item.0.clone())
+            .collect();
         items.into_iter()
     }
 
