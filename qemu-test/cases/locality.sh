@@ -5,8 +5,6 @@ netns director other
 DIRECTOR=director
 vs -A -f 7 -s lblc
 vs -A -f 8 -s lblcr
-vs -a -f 7 -r 127.0.0.1:0
-vs -a -f 8 -r 127.0.0.1:0
 observe "both" listing
 
 file() { echo "/proc/sys/net/ipv4/vs/$1_expiration"; }
