@@ -160,6 +160,11 @@ class History:
         self.service("SET", "wlc" if self.name == "rr" else "rr")
         self.service("SET", self.name)
 
+    def shrink(self):
+        """From now on lblcr's sets lose a dest with each packet, or none: no clock is asked."""
+        with open("/proc/sys/net/ipv4/vs/lblcr_expiration", "w", encoding="ascii") as file:
+            file.write(self.random.choice(("-1", "86400")))
+
     # --- traffic
 
     def client(self):
@@ -199,6 +204,8 @@ class History:
 
     def run(self, count):
         while self.conns < count:
+            if self.name == "lblcr" and self.random.random() < 0.1:
+                self.shrink()
             what = self.random.random()
             if what < 0.55:
                 self.choose(min(self.random.randrange(1, 30), count - self.conns))

@@ -168,7 +168,7 @@ impl<'a> Ctl<'a> {
         if is_first {
             netns::enable_hooks(netns, id.family)?;
         }
-        match Service::new(id, spec, kind) {
+        match Service::new(id, spec, kind, &netns.sysctl) {
             Ok(service) => {
                 netns.services.insert(service);
                 Ok(())
@@ -186,7 +186,7 @@ impl<'a> Ctl<'a> {
     pub(crate) fn edit_service(&mut self, service: &Service, spec: &ServiceSpec<'_>) -> Result {
         let kind = scheduler(spec)?;
         spec.check_netmask(service.id.family)?;
-        service.set_scheduler(kind)?;
+        service.set_scheduler(kind, &self.netns.sysctl)?;
         service.configure(spec);
         Ok(())
     }

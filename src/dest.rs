@@ -33,12 +33,15 @@ use crate::{
     oot::sync::{
         bh,
         Object,
-        Once, //
+        Once,
+        RcuArc, //
     },
     sched::{
         Candidate,
+        Member,
         Place, //
     },
+    shim::DestRef,
     stats::{
         Counts,
         Kept,
@@ -341,6 +344,12 @@ impl Dest {
     /// What it has counted since it joined its service.
     pub(crate) fn counted(&self) -> Counts {
         self.stats.raw().since(self.joined.get())
+    }
+}
+
+impl Member for RcuArc<Dest> {
+    fn keep(&self) -> DestRef {
+        self.clone()
     }
 }
 

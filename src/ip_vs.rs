@@ -85,8 +85,8 @@ struct IpVs {
 }
 
 /// How deep objects that are freed after a grace period hold one another: a service its pool, that
-/// its dests, a dest its route; a conn its template, that its dest.
-const LEVELS: usize = 4;
+/// its scheduler's cache, that dests, a dest its route; a conn its template, that its dest.
+const LEVELS: usize = 5;
 
 /// The memory of what is freed after a grace period; gone when all of it is.
 struct Memory;

@@ -19,6 +19,7 @@
 //! of their choices, except where a scheduler's file says otherwise; and choices made while a
 //! successor is being built may be forgotten by it.
 
+pub(crate) mod cache;
 mod key;
 mod members;
 mod order;
@@ -28,7 +29,11 @@ mod slots;
 mod sums;
 
 use crate::addr::{Addr, Family, Port};
-use crate::shim::NoMemory;
+use crate::shim::{
+    DestRef,
+    Jiffies,
+    NoMemory, //
+};
 use crate::uapi::{IP_VS_SVC_F_SCHED1, IP_VS_SVC_F_SCHED2};
 use core::num::NonZeroU32;
 use key::Key;
@@ -79,6 +84,12 @@ pub(crate) trait Candidate {
     fn is_available(&self) -> bool {
         !self.is_overloaded() && self.weight() > 0
     }
+}
+
+/// What a service has a list of.
+pub(crate) trait Member: Candidate {
+    /// A reference that outlasts the dest's place in the list.
+    fn keep(&self) -> DestRef;
 }
 
 /// A dest's figures.
@@ -147,6 +158,16 @@ pub(crate) struct Flow<'a> {
 }
 
 impl Flow<'_> {
+    /// The packet's destination address.
+    #[inline]
+    fn daddr(&self) -> &Addr {
+        // C takes the header's word for it, even of the header inside an ICMP error.
+        match self.is_inverse {
+            true => self.caddr,
+            false => self.vaddr,
+        }
+    }
+
     /// What sh and mh hash: the client's address and, if the service's flags say so, its port.
     #[inline]
     fn client(&self) -> u32 {
@@ -170,10 +191,13 @@ pub(crate) enum Change {
 }
 
 /// What a service fixes for its scheduler as long as it has it.
-#[derive(Clone, Copy)]
+#[derive(Clone)]
 pub(crate) struct Setup {
     /// The service's family; its dests may be of another.
     pub(crate) family: Family,
+    /// The sysctls of these names.
+    pub(crate) lblc_expiration: Jiffies,
+    pub(crate) lblcr_expiration: Jiffies,
     /// What the module's parameters say.
     pub(crate) mh: mh::Settings,
 }
@@ -209,7 +233,7 @@ pub(crate) trait Scheduler: Sized {
     fn rebuild<D: Candidate>(&self, dests: &[D], change: Change) -> Result<Self, NoMemory>;
 
     /// The index of the dest to take, or `None` if none can be.
-    fn schedule<D: Candidate>(&self, dests: &[D], flow: &Flow<'_>) -> Option<usize>;
+    fn schedule<D: Member>(&self, dests: &[D], flow: &Flow<'_>) -> Option<usize>;
 
     /// This state and `dests` have been published: tells the dests where to report changes of
     /// their figures, if the scheduler wants to know of them.
@@ -222,6 +246,9 @@ pub(crate) trait Scheduler: Sized {
     fn key(_figures: &Figures) -> Key {
         Key::NEVER
     }
+
+    /// Whether it looks for points in the sums of its order, beside the sum of all.
+    const DRAWS: bool = false;
 
     /// What a dest with such figures adds to the [`sums::Sums`] of the scheduler's order, if it
     /// asks for them.
@@ -278,6 +305,13 @@ macro_rules! schedulers {
                 }
             }
 
+            /// Whether this scheduler looks for points in its sums.
+            const fn draws(self) -> bool {
+                match self {
+                    $(Self::$name => <$name as Scheduler>::DRAWS,)+
+                }
+            }
+
             /// What a dest with such figures adds to this scheduler's sums, if it asks for them.
             #[inline]
             fn part(self, figures: &Figures) -> Option<u64> {
@@ -326,7 +360,7 @@ macro_rules! schedulers {
 
             /// The index of the dest to take, or `None` if none can be.
             #[inline]
-            pub(crate) fn schedule<D: Candidate>(
+            pub(crate) fn schedule<D: Member>(
                 &self,
                 dests: &[D],
                 flow: &Flow<'_>,
@@ -356,6 +390,8 @@ schedulers! {
     dh::Dh,
     sh::Sh,
     mh::Mh,
+    lblc::Lblc,
+    lblcr::Lblcr,
     fo::Fo,
     ovf::Ovf,
     twos::Twos,
@@ -392,6 +428,8 @@ fn home_or_fallback<D: Candidate>(
         .flatten()
 }
 
+#[cfg(test)]
+mod c_lblc;
 #[cfg(test)]
 mod c_model;
 #[cfg(test)]

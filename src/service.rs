@@ -56,6 +56,7 @@ use crate::{
         Setup, //
     },
     stats::Tally,
+    sysctl::Sysctl,
     uapi::*, //
 };
 use kernel::{
@@ -112,9 +113,11 @@ impl From<InitError> for Error {
 }
 
 /// What a service so called fixes for its scheduler.
-fn setup(id: &ServiceId) -> Setup {
+fn setup(id: &ServiceId, sysctl: &Sysctl) -> Setup {
     Setup {
         family: id.family,
+        lblc_expiration: sysctl.lblc_expiration.value(),
+        lblcr_expiration: sysctl.lblcr_expiration.value(),
         mh: crate::mh_settings().unwrap_or(mh::Settings::DEFAULT),
     }
 }
@@ -138,11 +141,17 @@ pub(crate) type Entry = RcuArc<Linked<Service>>;
 
 impl Service {
     /// A service without dests.
-    pub(crate) fn new(id: ServiceId, spec: &ServiceSpec<'_>, kind: Option<Kind>) -> Result<Entry> {
+    pub(crate) fn new(
+        id: ServiceId,
+        spec: &ServiceSpec<'_>,
+        kind: Option<Kind>,
+        sysctl: &Sysctl,
+    ) -> Result<Entry> {
+        let setup = setup(&id, sysctl);
         let pool = Pool {
             dests: HeadList::new(),
             sched: kind
-                .map(|kind| AnyScheduler::new::<RcuArc<Dest>>(kind, &setup(&id), &[]))
+                .map(|kind| AnyScheduler::new::<RcuArc<Dest>>(kind, &setup, &[]))
                 .transpose()?,
         };
         let service = Self {
@@ -222,13 +231,13 @@ impl Service {
     }
 
     /// Has another scheduler, or none, choose from now on.
-    pub(crate) fn set_scheduler(&self, kind: Option<Kind>) -> Result {
+    pub(crate) fn set_scheduler(&self, kind: Option<Kind>, sysctl: &Sysctl) -> Result {
         let pool = self.current()?;
         if pool.kind() == kind {
             return Ok(());
         }
         let sched = kind
-            .map(|kind| AnyScheduler::new(kind, &setup(&self.id), pool.dests()))
+            .map(|kind| AnyScheduler::new(kind, &setup(&self.id, sysctl), pool.dests()))
             .transpose()?;
         self.publish(pool.dests.clone(), sched)
     }

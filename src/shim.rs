@@ -22,20 +22,34 @@ use host as world;
 use module as world;
 
 #[cfg(test)]
-pub(crate) use host::hold_up;
+pub(crate) use host::{
+    hold_up,
+    lack_memory,
+    set_jiffies,
+    set_setting, //
+};
 
 pub(crate) use world::{
     fence,
+    jiffies,
     random_below,
     read_lock,
     share,
+    start,
     undisturbed,
+    DestRef,
     Guard,
+    Item,
+    Jiffies,
+    List,
+    Periodic,
     Share,
     Shared,
     SharedCell,
     Table,
-    Word, //
+    Tick,
+    Word,
+    HZ, //
 };
 
 /// The trait a type implements to be printed by `pr_info!`, `seq_print!` or, on the host,
@@ -49,6 +63,13 @@ pub(crate) use core::fmt::Display;
 /// An allocation failed; the one request or packet which needed it is refused (C: `-ENOMEM`).
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
 pub(crate) struct NoMemory;
+
+#[cfg(not(test))]
+impl From<kernel::alloc::AllocError> for NoMemory {
+    fn from(_: kernel::alloc::AllocError) -> Self {
+        Self
+    }
+}
 
 #[cfg(not(test))]
 impl From<NoMemory> for kernel::error::Error {

@@ -8,12 +8,16 @@
 //!
 //! The files of what is not there yet.
 
-use crate::oot::{
-    fs::sysctl::{
-        IntFile,
-        Ints, //
+use crate::{
+    oot::{
+        fs::sysctl::{
+            IntFile,
+            Ints,
+            SharedJiffies, //
+        },
+        net::namespace::Net, //
     },
-    net::namespace::Net, //
+    sched::cache::DEFAULT_EXPIRATION, //
 };
 use kernel::prelude::*;
 
@@ -33,18 +37,26 @@ static TABLE: [IntFile; FILES] = [
     file(c"conn_reuse_mode", 1),
 ];
 
+const PATH: &CStr = c"net/ipv4/vs";
+
 /// The settings that the data path asks for.
 #[pin_data]
 pub(crate) struct Sysctl {
     #[pin]
     ints: Ints<FILES>,
+    /// How long lblc remembers an address that nobody uses.
+    pub(crate) lblc_expiration: SharedJiffies,
+    /// The same of lblcr; and how soon a dest of an address goes.
+    pub(crate) lblcr_expiration: SharedJiffies,
 }
 
 impl Sysctl {
     /// C's defaults.
     pub(crate) fn new(net: &Net) -> impl PinInit<Self, Error> + use<'_> {
         pin_init::pin_init!(Self {
-            ints <- Ints::new(net, c"net/ipv4/vs", &TABLE),
+            ints <- Ints::new(net, PATH, &TABLE),
+            lblc_expiration: expiration(net, c"lblc_expiration")?,
+            lblcr_expiration: expiration(net, c"lblcr_expiration")?,
         }? Error)
     }
 
@@ -83,4 +95,8 @@ impl Sysctl {
     pub(crate) fn conn_reuse_mode(&self) -> i32 {
         self.ints.get::<5>()
     }
+}
+
+fn expiration(net: &Net, name: &'static CStr) -> Result<SharedJiffies> {
+    SharedJiffies::new(net, PATH, &file(name, DEFAULT_EXPIRATION))
 }

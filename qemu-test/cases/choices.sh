@@ -26,7 +26,7 @@ n director nft -f - <<-.
 	}
 .
 say "seed $SEED"
-for scheduler in ${CHOOSERS:-rr wrr lc wlc sed nq dh sh mh fo ovf}; do
+for scheduler in ${CHOOSERS:-rr wrr lc wlc sed nq dh sh mh lblc lblcr fo ovf}; do
 	for size in $sizes; do
 		for vip in "$VIP_4" "$VIP_6"; do
 			observe "$scheduler, $size dests, $vip" agent choices "$UPLINK" "$scheduler" "$size" "$vip" "$SEED" "$count"

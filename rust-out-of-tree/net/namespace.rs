@@ -62,6 +62,12 @@ impl Net {
         unsafe { &*net.cast::<Self>() }
     }
 
+    /// Whether it belongs to the initial user namespace, not to an unprivileged user's.
+    pub(crate) fn is_of_init_user_ns(&self) -> bool {
+        // SAFETY: The namespace is live by the type invariant.
+        unsafe { bindings::oot_net_is_of_init_user_ns(self.as_raw()) }
+    }
+
     #[inline(always)]
     pub(in crate::oot) fn as_raw(&self) -> *mut bindings::net {
         self.0.get()

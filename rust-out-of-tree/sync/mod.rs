@@ -1,21 +1,24 @@
 // SPDX-License-Identifier: GPL-2.0
 
-//! Sharing between CPUs: RCU-protected objects, cells and tables, timers, per-CPU counters.
+//! Sharing between CPUs: RCU-protected objects, cells, lists and tables, timers, per-CPU counters.
 
 pub(crate) mod bh;
 pub(crate) mod head_list;
 pub(crate) mod once;
 pub(crate) mod percpu;
+pub(crate) mod periodic;
 pub(crate) mod rcu_arc;
 pub(crate) mod rcu_arc_cell;
 pub(crate) mod rcu_cell;
 pub(crate) mod rcu_hash;
+pub(crate) mod rcu_list;
 pub(crate) mod timed;
 
 pub(crate) use self::{
     head_list::HeadList,
     once::Once,
     percpu::PerCpuCounters,
+    periodic::{Periodic, Tick},
     rcu_arc::{
         Object,
         RcuArc,
@@ -27,6 +30,10 @@ pub(crate) use self::{
         Cursor,
         Linked,
         RcuHash, //
+    },
+    rcu_list::{
+        RcuList,
+        RcuListItem, //
     },
     timed::{
         Expire,

@@ -122,6 +122,13 @@ impl<T: Object> RcuArc<T> {
     /// The size of the memory block behind a reference, for slab caches.
     pub(crate) const SIZE: usize = size_of::<Inner<T>>();
 
+    /// Whether there are other references.
+    pub(crate) fn is_shared(&self) -> bool {
+        // SAFETY: By the type invariant the object lives while `self` is borrowed.
+        let inner = unsafe { self.ptr.as_ref() };
+        inner.refcount.as_atomic().read_once() > 1
+    }
+
     /// Looks at the object as an RCU reader would.
     pub(crate) fn as_rcu(&self) -> RcuRef<'_, T> {
         // SAFETY: By the type invariant the object lives while `self` is borrowed.

@@ -58,7 +58,8 @@ pub(crate) struct Removed {
 impl Removed {
     /// Whether it is to be forgotten at the time `now`.
     fn is_over(&mut self, now: usize) -> bool {
-        if self.dest.is_in_use() {
+        // A scheduler may remember the dest.
+        if self.dest.is_in_use() || self.dest.is_shared() {
             return false;
         }
         match self.idle_start {

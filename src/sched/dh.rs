@@ -44,13 +44,7 @@ impl Scheduler for Dh {
 
     #[inline]
     fn schedule<D: Candidate>(&self, dests: &[D], flow: &Flow<'_>) -> Option<usize> {
-        // C takes the header's word for it, even of the header inside an ICMP error.
-        let daddr = if flow.is_inverse {
-            flow.caddr
-        } else {
-            flow.vaddr
-        };
-        let bucket = hash_32(daddr.fold(flow.family), BUCKET_BITS);
+        let bucket = hash_32(flow.daddr().fold(flow.family), BUCKET_BITS);
         let index = bucket.checked_rem(dests.len() as u32)? as usize;
         dests.get(index)?.is_available().then_some(index)
     }

@@ -23,6 +23,15 @@ impl Key {
         low: u64::MAX,
     };
 
+    /// As many of the lowest bits are 0 in all keys but [`NEVER`](Self::NEVER), and say nothing.
+    pub(super) const SPARE_BITS: u32 = 24;
+
+    /// The second word, with a number in the bits to spare.
+    #[inline]
+    pub(super) const fn low_with(self, number: u64) -> u64 {
+        self.low & u64::MAX << Self::SPARE_BITS | number
+    }
+
     /// The less `value`, the sooner.
     #[inline]
     pub(super) const fn least(value: u64) -> Self {
@@ -52,7 +61,7 @@ impl Key {
         let low = rest / weight;
         Self {
             high: whole << 24 | high >> 8,
-            low: high << 56 | low << 24,
+            low: high << 56 | low << Self::SPARE_BITS,
         }
     }
 }

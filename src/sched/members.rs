@@ -6,14 +6,18 @@
 //! its slots are used up or too many of them empty.
 
 use super::{
+    key::Key,
     order::Order,
+    place::Standing,
     slots::Slots,
     Candidate,
     Change,
-    Kind, //
+    Kind,
+    Place, //
 };
 use crate::shim::{
     share,
+    Guard,
     NoMemory,
     Shared, //
 };
@@ -71,4 +75,50 @@ impl Members {
     pub(super) fn index(&self, slot: u32) -> Option<usize> {
         self.slots.index(slot)
     }
+
+    /// The index of the first dest in the order.
+    #[inline]
+    pub(super) fn first<D: Candidate>(&self, dests: &[D]) -> Option<usize> {
+        self.order
+            .first()
+            .and_then(|slot| self.index(slot))
+            .or_else(|| search(self.order.kind(), dests))
+    }
+
+    /// The index of the dest with that place, if the pool has it.
+    #[inline]
+    pub(super) fn index_of<D: Candidate>(
+        &self,
+        dests: &[D],
+        place: &Place,
+        guard: &Guard,
+    ) -> Option<usize> {
+        match place.standing(&self.order, guard) {
+            Standing::Here(slot) => self.index(slot),
+            Standing::Nowhere => None,
+            Standing::Elsewhere => search_place(dests, place),
+        }
+    }
+}
+
+/// As C does it: for when the order names nobody, or a dest that this pool does not have. Both may
+/// be so for a moment while dests come and go.
+#[cold]
+fn search<D: Candidate>(kind: Kind, dests: &[D]) -> Option<usize> {
+    let mut least = (None, Key::NEVER);
+    for (index, dest) in (0..dests.len()).zip(dests) {
+        let key = kind.key(&dest.figures());
+        if key < least.1 {
+            least = (Some(index), key);
+        }
+    }
+    least.0
+}
+
+/// For the moment in which dests move from one order to its successor.
+#[cold]
+fn search_place<D: Candidate>(dests: &[D], place: &Place) -> Option<usize> {
+    dests
+        .iter()
+        .position(|dest| core::ptr::eq(dest.place(), place))
 }

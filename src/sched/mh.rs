@@ -111,7 +111,7 @@ impl Scheduler for Mh {
             return Err(InitError::TooManyDests);
         }
         Ok(Self {
-            setup: *setup,
+            setup: setup.clone(),
             owners: populate(setup, dests)?,
         })
     }
@@ -123,7 +123,7 @@ impl Scheduler for Mh {
             populate(&self.setup, dests)
         };
         Ok(Self {
-            setup: self.setup,
+            setup: self.setup.clone(),
             owners: owners?,
         })
     }

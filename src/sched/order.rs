@@ -72,8 +72,8 @@ use crate::shim::{
 /// How many slots an order has at least, so that the first of many dests do not each need a new one.
 const LEAST_ROOM: usize = 4;
 
-/// There are fewer slots than this.
-const MOST_ROOM: usize = 1 << 31;
+/// There are no more slots than this: as many as the bits of a [`Key`] that say nothing can number.
+const MOST_ROOM: usize = 1 << Key::SPARE_BITS;
 
 /// How often a CPU that plays looks at the queue.
 const ROUNDS: usize = 64;
@@ -103,32 +103,42 @@ impl Share for Order {}
 /// The key of a dest, or [`Key::NEVER`] in a slot without one.
 struct Leaf {
     high: Word,
+    /// In the bits that say nothing, how far the slot is from the last one.
     low: Word,
     /// The slot behind it in the queue.
     next: Word,
 }
 
 impl Leaf {
-    fn new(key: Key) -> Self {
+    fn new(slot: u64, key: Key) -> Self {
         Self {
             high: Word::new(key.high),
-            low: Word::new(key.low),
+            low: Word::new(key.low_with(Self::from_last(slot))),
             next: Word::new(NOT_QUEUED),
         }
     }
 
+    /// Of dests with equal keys the one with the higher slot is first.
+    const fn from_last(slot: u64) -> u64 {
+        (MOST_ROOM as u64).wrapping_sub(1).wrapping_sub(slot)
+    }
+
+    /// The less, the sooner; no two leaves of an order have the same.
     #[inline(always)]
-    fn get(&self) -> Key {
-        Key {
-            high: self.high.get(),
-            low: self.low.get(),
-        }
+    fn rank(&self) -> u128 {
+        u128::from(self.high.get()) << 64 | u128::from(self.low.get())
+    }
+
+    /// Whether the leaf, which has that slot, has this key.
+    #[inline]
+    fn is(&self, slot: u64, key: Key) -> bool {
+        self.high.get() == key.high && self.low.get() == key.low_with(Self::from_last(slot))
     }
 
     #[inline]
-    fn set(&self, key: Key) {
+    fn set(&self, slot: u64, key: Key) {
         self.high.set(key.high);
-        self.low.set(key.low);
+        self.low.set(key.low_with(Self::from_last(slot)));
     }
 }
 
@@ -155,7 +165,7 @@ impl Order {
             len => len
                 .saturating_add(spare)
                 .checked_next_power_of_two()
-                .filter(|room| *room < MOST_ROOM)
+                .filter(|room| *room <= MOST_ROOM)
                 .ok_or(NoMemory)?
                 .max(LEAST_ROOM),
         };
@@ -163,10 +173,18 @@ impl Order {
             let index = dests.len().checked_sub(slot.wrapping_add(1));
             index.and_then(|index| dests.get(index)).map(D::figures)
         };
-        let leaves = Table::new(room, |slot| Leaf::new(key(kind, figures(slot))))?;
+        let leaves = Table::new(room, |slot| {
+            Leaf::new(slot as u64, key(kind, figures(slot)))
+        })?;
         let sums = match kind.part(&Figures::NONE) {
-            Some(_) => Some(Sums::new(room, |slot| part(kind, figures(slot)))?),
             None => None,
+            Some(_) => {
+                let part = |slot: usize| part(kind, figures(slot));
+                Some(match kind.draws() {
+                    true => Sums::new(room, part)?,
+                    false => Sums::total_only(room, part)?,
+                })
+            }
         };
         let winners = Table::new(room.wrapping_mul(2), |node| {
             Word::new(node.saturating_sub(room) as u64)
@@ -199,6 +217,13 @@ impl Order {
         self.sums.as_ref()
     }
 
+    /// The sum of all dests' parts; below 0 while it is behind.
+    #[inline]
+    pub(super) fn total(&self) -> i64 {
+        // CAST: It is no larger than the number of dests by their largest part.
+        self.sums.as_ref().map_or(0, |sums| sums.total() as i64)
+    }
+
     /// How many slots there are.
     pub(super) fn room(&self) -> usize {
         self.leaves.len()
@@ -224,12 +249,13 @@ impl Order {
         if let Some(sums) = &self.sums {
             self.update_part(sums, slot, look);
         }
+        let slot = u64::from(slot);
         let mut seen = look();
-        if leaf.get() == key(self.kind, seen) {
+        if leaf.is(slot, key(self.kind, seen)) {
             return;
         }
         loop {
-            leaf.set(key(self.kind, seen));
+            leaf.set(slot, key(self.kind, seen));
             fence();
             let now = look();
             if now == seen {
@@ -237,7 +263,7 @@ impl Order {
             }
             seen = now;
         }
-        self.play_or_queue(slot.into(), leaf);
+        self.play_or_queue(slot, leaf);
     }
 
     /// As with the leaves: whoever stored the part of other figures looks again, and stores anew.
@@ -308,45 +334,48 @@ impl Order {
     /// Writes the nodes above a leaf whose key has changed; see "Nodes that can be left alone".
     #[inline]
     fn play(&self, slot: u64) {
-        let Some(leaf) = self.leaves.get(slot as usize) else {
+        // The compiler need not read again what may be written to.
+        let (leaves, winners) = (&self.leaves[..], &self.winners[..]);
+        let Some(leaf) = leaves.get(slot as usize) else {
             return;
         };
-        let mut best = (slot, leaf.get());
-        let mut node = (slot as usize).wrapping_add(self.leaves.len());
+        let mut best = (slot, leaf.rank());
+        let mut node = (slot as usize).wrapping_add(leaves.len());
         while node > 1 {
-            let Some(rival) = self.entrant(node ^ 1) else {
+            let Some(rival) = entrant(leaves, winners, node ^ 1) else {
                 return;
             };
             best = winner(best, rival);
             node /= 2;
-            let Some(word) = self.winners.get(node) else {
+            let Some(word) = winners.get(node) else {
                 return;
             };
-            if word.get() == best.0 && best.0 != slot {
+            if best.0 != slot && word.get() == best.0 {
                 return;
             }
             word.set(best.0);
         }
     }
 
-    /// The slot that a node names, and its key.
-    #[inline(always)]
-    fn entrant(&self, node: usize) -> Option<(u64, Key)> {
-        let slot = self.winners.get(node)?.get();
-        Some((slot, self.leaves.get(slot as usize)?.get()))
-    }
-
     fn winner_below(&self, node: usize) -> Option<u64> {
+        let entrant = |node: usize| entrant(&self.leaves, &self.winners, node);
         let first = node.wrapping_mul(2);
-        let one = self.entrant(first)?;
-        Some(winner(one, self.entrant(first.wrapping_add(1))?).0)
+        let one = entrant(first)?;
+        Some(winner(one, entrant(first.wrapping_add(1))?).0)
     }
+}
+
+/// The slot that a node names, and its rank.
+#[inline(always)]
+fn entrant(leaves: &[Leaf], winners: &[Word], node: usize) -> Option<(u64, u128)> {
+    let slot = winners.get(node)?.get();
+    Some((slot, leaves.get(slot as usize)?.rank()))
 }
 
 /// Which of two slots comes first.
 #[inline(always)]
-fn winner(one: (u64, Key), other: (u64, Key)) -> (u64, Key) {
-    if (other.1.high, other.1.low, one.0) < (one.1.high, one.1.low, other.0) {
+fn winner(one: (u64, u128), other: (u64, u128)) -> (u64, u128) {
+    if other.1 < one.1 {
         other
     } else {
         one
@@ -361,10 +390,10 @@ impl Order {
         let leaves_are = self.leaves.iter().zip(dests.iter().rev());
         let is_winner = |node: usize| Some(self.winners[node].get()) == self.winner_below(node);
         assert!(self.queue.get() == LAST);
-        leaves_are.fold(true, |all, (leaf, dest)| {
+        leaves_are.zip(0..).fold(true, |all, ((leaf, dest), slot)| {
             let is_in = dest.place().is_in(self);
             let key = self.kind.key(&dest.figures());
-            all && leaf.get() == if is_in { key } else { Key::NEVER }
+            all && leaf.is(slot, if is_in { key } else { Key::NEVER })
         }) && (1..self.leaves.len()).all(is_winner)
             && self.are_sums_settled(dests)
     }

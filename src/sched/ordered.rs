@@ -57,11 +57,7 @@ impl<P: Preference> Scheduler for Ordered<P> {
 
     #[inline]
     fn schedule<D: Candidate>(&self, dests: &[D], _flow: &Flow<'_>) -> Option<usize> {
-        self.members
-            .order
-            .first()
-            .and_then(|slot| self.members.index(slot))
-            .or_else(|| search::<P, D>(dests))
+        self.members.first(dests)
     }
 
     #[inline]
@@ -80,18 +76,4 @@ impl<P> Ordered<P> {
             _preference: PhantomData,
         }
     }
-}
-
-/// As C does it: for when the order names nobody, or a dest that this pool does not have. Both may
-/// be so for a moment while dests come and go.
-#[cold]
-fn search<P: Preference, D: Candidate>(dests: &[D]) -> Option<usize> {
-    let mut least = (None, Key::NEVER);
-    for (index, dest) in (0..dests.len()).zip(dests) {
-        let key = Ordered::<P>::key(&dest.figures());
-        if key < least.1 {
-            least = (Some(index), key);
-        }
-    }
-    least.0
 }

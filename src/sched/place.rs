@@ -33,6 +33,16 @@ pub(crate) struct Place {
     slot: Word,
 }
 
+/// How a place stands to an order.
+pub(super) enum Standing {
+    /// It has that slot.
+    Here(u32),
+    /// It is in another order, or between two.
+    Elsewhere,
+    /// It is in no order.
+    Nowhere,
+}
+
 impl Place {
     /// Not in any order.
     pub(crate) fn new() -> Self {
@@ -55,6 +65,20 @@ impl Place {
         let slot = self.slot.get();
         if slot != NOWHERE && self.is(order, slot as u32, guard) {
             order.update(slot as u32, dest, guard);
+        }
+    }
+
+    /// How it stands to that order.
+    #[inline]
+    pub(super) fn standing(&self, order: &Order, guard: &Guard) -> Standing {
+        let slot = self.slot.get();
+        // As in `is`.
+        match self.order.get(guard) {
+            None => Standing::Nowhere,
+            Some(now) if slot != NOWHERE && core::ptr::eq(&*now, order) => {
+                Standing::Here(slot as u32)
+            }
+            Some(_) => Standing::Elsewhere,
         }
     }
 

@@ -204,6 +204,11 @@ mod tests {
                 unreachable!()
             }
         }
+        impl super::super::Member for Up {
+            fn keep(&self) -> crate::shim::DestRef {
+                unreachable!()
+            }
+        }
         let rr = Rr::new::<Up>(&SETUP, &[]).unwrap();
         let dests = [Up, Up, Up, Up, Up];
         let count = || {

@@ -12,10 +12,12 @@
 //! added to each node above: whatever the order, in the end each node is the sum of its parts. A
 //! reader in between may be led astray, to a slot whose part is 0 or to none.
 //!
+//! Who asks for the sum of all alone is spared the tree.
+//!
 //! # Costs
 //!
-//! With n slots a change writes log2(n) + 2 words at most, a search reads log2(n). A slot takes 16
-//! bytes.
+//! With n slots a change writes log2(n) + 3 words at most, a search reads log2(n). A slot takes 16
+//! bytes. Without the tree, it is 2 words, and 8 bytes.
 
 use crate::shim::{
     NoMemory,
@@ -25,16 +27,32 @@ use crate::shim::{
 
 pub(super) struct Sums {
     parts: Table<Word>,
-    /// Node 0 is not used; the last one, whose number is a power of 2, holds the sum of all.
+    /// Node 0 is not used; the last one, whose number is a power of 2, holds the sum of all. None
+    /// if nobody searches them.
     nodes: Table<Word>,
+    total: Word,
 }
 
 impl Sums {
     /// `room` slots, a power of 2, with these parts.
     pub(super) fn new(room: usize, part: impl Fn(usize) -> u64) -> Result<Self, NoMemory> {
+        Self::with(room, room.saturating_add(1), part)
+    }
+
+    /// The same, but for [`find`](Self::find).
+    pub(super) fn total_only(room: usize, part: impl Fn(usize) -> u64) -> Result<Self, NoMemory> {
+        Self::with(room, 0, part)
+    }
+
+    fn with(room: usize, nodes: usize, part: impl Fn(usize) -> u64) -> Result<Self, NoMemory> {
+        let parts = Table::new(room, |slot| Word::new(part(slot)))?;
+        let total = parts
+            .iter()
+            .fold(0, |sum: u64, part| sum.wrapping_add(part.get()));
         let sums = Self {
-            parts: Table::new(room, |slot| Word::new(part(slot)))?,
-            nodes: Table::new(room.saturating_add(1), |_| Word::new(0))?,
+            parts,
+            nodes: Table::new(nodes, |_| Word::new(0))?,
+            total: Word::new(total),
         };
         for node in 1..sums.nodes.len() {
             let part = sums.part(node.wrapping_sub(1));
@@ -45,10 +63,10 @@ impl Sums {
         Ok(sums)
     }
 
-    /// The sum of all parts.
+    /// The sum of all parts; of a change under way it may know half.
     #[inline]
     pub(super) fn total(&self) -> u64 {
-        self.nodes.last().map_or(0, Word::get)
+        self.total.get()
     }
 
     /// The part of a slot.
@@ -67,24 +85,28 @@ impl Sums {
             sum.add(part.wrapping_sub(old));
             node = above(node);
         }
+        self.total.add(part.wrapping_sub(old));
     }
 
     /// The slot on whose part the point falls, counted from 1 at the beginning of slot 0.
     #[inline]
     pub(super) fn find(&self, point: u64) -> u32 {
+        let nodes = &self.nodes[..];
         let mut left = point;
-        let mut node = 0_usize;
+        let mut before = 0_usize;
         let mut step = self.parts.len();
         while step > 0 {
-            if let Some(sum) = self.nodes.get(node | step).map(Word::get) {
-                if sum < left {
-                    left = left.wrapping_sub(sum);
-                    node |= step;
-                }
-            }
+            let node = before | step;
             step /= 2;
+            let Some(sum) = nodes.get(node).map(Word::get) else {
+                continue;
+            };
+            if sum < left {
+                left = left.wrapping_sub(sum);
+                before = node;
+            }
         }
-        node as u32
+        before as u32
     }
 
     fn node(&self, node: usize) -> u64 {
@@ -108,11 +130,13 @@ const fn above(node: usize) -> usize {
 impl Sums {
     /// Whether all nodes are as they must be when no change is under way.
     pub(super) fn is_settled(&self) -> bool {
-        (1..self.nodes.len()).all(|node| {
-            let first = node - (node & node.wrapping_neg());
-            let sum: u64 = (first..node).map(|slot| self.part(slot)).sum();
-            self.node(node) == sum
-        })
+        let total: u64 = self.parts.iter().map(Word::get).sum();
+        self.total() == total
+            && (1..self.nodes.len()).all(|node| {
+                let first = node - (node & node.wrapping_neg());
+                let sum: u64 = (first..node).map(|slot| self.part(slot)).sum();
+                self.node(node) == sum
+            })
     }
 }
 

@@ -6,15 +6,15 @@ use super::*;
 use core::cell::Cell;
 use std::rc::Rc;
 
-/// A dest whose figures the tests set.
+/// A dest whose figures the tests set. Its clones are the same dest.
 #[derive(Clone)]
 pub(super) struct Dest {
     pub(super) name: u8,
-    pub(super) weight: Cell<i32>,
-    pub(super) last_weight: Cell<i32>,
-    pub(super) overloaded: Cell<bool>,
-    pub(super) active: Cell<i32>,
-    pub(super) inactive: Cell<i32>,
+    pub(super) weight: Rc<Cell<i32>>,
+    pub(super) last_weight: Rc<Cell<i32>>,
+    pub(super) overloaded: Rc<Cell<bool>>,
+    pub(super) active: Rc<Cell<i32>>,
+    pub(super) inactive: Rc<Cell<i32>>,
     pub(super) place: Rc<Place>,
 }
 
@@ -45,15 +45,21 @@ impl Candidate for Dest {
     }
 }
 
+impl Member for Dest {
+    fn keep(&self) -> DestRef {
+        Rc::new(self.clone())
+    }
+}
+
 impl Dest {
     pub(super) fn new(name: u8, weight: i32) -> Self {
         Self {
             name,
-            weight: Cell::new(weight),
-            last_weight: Cell::new(weight),
-            overloaded: Cell::new(false),
-            active: Cell::new(0),
-            inactive: Cell::new(0),
+            weight: Rc::new(Cell::new(weight)),
+            last_weight: Rc::new(Cell::new(weight)),
+            overloaded: Rc::default(),
+            active: Rc::default(),
+            inactive: Rc::default(),
             place: Rc::new(Place::new()),
         }
     }
@@ -148,6 +154,8 @@ pub(super) const FLOW: Flow<'static> = Flow {
 
 pub(super) const SETUP: Setup = Setup {
     family: Family::Inet,
+    lblc_expiration: Jiffies,
+    lblcr_expiration: Jiffies,
     mh: mh::Settings::DEFAULT,
 };
 
@@ -172,7 +180,7 @@ impl Random {
     }
 }
 
-const ALL: [Kind; 12] = [
+const ALL: [Kind; 14] = [
     Kind::Rr,
     Kind::Wrr,
     Kind::Lc,
@@ -182,6 +190,8 @@ const ALL: [Kind; 12] = [
     Kind::Dh,
     Kind::Sh,
     Kind::Mh,
+    Kind::Lblc,
+    Kind::Lblcr,
     Kind::Fo,
     Kind::Ovf,
     Kind::Twos,
@@ -190,7 +200,8 @@ const ALL: [Kind; 12] = [
 #[test]
 fn names() {
     let names = [
-        "rr", "wrr", "lc", "wlc", "sed", "nq", "dh", "sh", "mh", "fo", "ovf",
+        "rr", "wrr", "lc", "wlc", "sed", "nq", "dh", "sh", "mh", "lblc", "lblcr", "fo", "ovf",
+        "twos",
     ];
     for (kind, name) in ALL.into_iter().zip(names) {
         assert_eq!(kind.name(), name);
@@ -223,6 +234,8 @@ fn every_scheduler_takes_only_available_dests() {
                 _ => (),
             }
             match service.schedule() {
+                // An address stays with its dest.
+                Some(index) if kind == Kind::Lblc => assert!(service.dests[index].weight() > 0),
                 Some(index) => assert!(service.dests[index].is_available(), "{kind:?}"),
                 // The schedulers that hash do not look for another dest.
                 None if matches!(kind, Kind::Dh | Kind::Sh | Kind::Mh) => (),

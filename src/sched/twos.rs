@@ -70,6 +70,8 @@ impl Scheduler for Twos {
         }
     }
 
+    const DRAWS: bool = true;
+
     #[inline]
     fn part(figures: &Figures) -> Option<u64> {
         let weight = figures.available_weight();

@@ -4,6 +4,7 @@
 //! `shim/module.rs`, which says what each is.
 
 use super::NoMemory;
+use crate::sched::Candidate;
 use core::{
     ops::{
         Deref,
@@ -16,7 +17,11 @@ use core::{
 };
 use std::{
     cell::Cell,
-    sync::RwLock, //
+    rc::Rc,
+    sync::{
+        RwLock,
+        RwLockWriteGuard, //
+    }, //
 };
 
 pub(crate) use std::sync::Arc as Shared;
@@ -27,7 +32,113 @@ pub(crate) fn read_lock() -> Guard {
     Guard
 }
 
-pub(crate) trait Share: Send + Sync + 'static {}
+pub(crate) trait Share: 'static {}
+
+pub(crate) const HZ: usize = 250;
+
+/// This thread's clock, which stands still.
+pub(crate) fn jiffies() -> usize {
+    JIFFIES.get()
+}
+
+pub(crate) fn set_jiffies(now: usize) {
+    JIFFIES.set(now);
+}
+
+/// There is one for each thread.
+#[derive(Clone, Copy)]
+pub(crate) struct Jiffies;
+
+impl Jiffies {
+    pub(crate) fn get(&self) -> usize {
+        SETTING.get() as usize
+    }
+}
+
+pub(crate) fn set_setting(time: i32) {
+    SETTING.set(time);
+}
+
+pub(crate) type DestRef = Rc<dyn Candidate>;
+
+pub(crate) trait Tick: Share {
+    fn tick(&self, guard: &Guard);
+}
+
+/// Ticks when a test has it do so.
+pub(crate) struct Periodic<T>(T);
+
+impl<T: Share> Share for Periodic<T> {}
+
+impl<T> Deref for Periodic<T> {
+    type Target = T;
+
+    fn deref(&self) -> &T {
+        &self.0
+    }
+}
+
+pub(crate) fn start<T: Tick>(value: T, _interval: usize) -> Result<Shared<Periodic<T>>, NoMemory> {
+    share(Periodic(value))
+}
+
+/// Readers walk what was there when they came.
+pub(crate) struct List<T>(RwLock<Vec<Item<T>>>);
+
+impl<T: 'static> List<T> {
+    pub(crate) const fn new() -> Self {
+        Self(RwLock::new(Vec::new()))
+    }
+
+    pub(crate) fn iter(&self, _guard: &Guard) -> impl Iterator<Item = Shared<T>> {
+        let items: Vec<_> = self
+            .0
+            .read()
+            .unwrap()
+            .iter()
+            .map(|item| item.0.clone())
+            .collect();
+        items.into_iter()
+    }
+
+    pub(crate) fn lock(&self) -> Locked<'_, T> {
+        Locked(self.0.write().unwrap())
+    }
+}
+
+pub(crate) struct Locked<'a, T>(RwLockWriteGuard<'a, Vec<Item<T>>>);
+
+impl<T: 'static> Locked<'_, T> {
+    pub(crate) fn iter(&self) -> impl Iterator<Item = &T> {
+        self.0.iter().map(|item| &*item.0)
+    }
+
+    pub(crate) fn push(&mut self, item: Item<T>) {
+        self.0.insert(0, item);
+    }
+
+    pub(crate) fn remove(&mut self, mut is_over: impl FnMut(&T) -> bool) -> usize {
+        let before = self.0.len();
+        self.0.retain(|item| !is_over(&item.0));
+        before - self.0.len()
+    }
+}
+
+pub(crate) struct Item<T>(Shared<T>);
+
+impl<T> Item<T> {
+    pub(crate) fn new(value: T) -> Result<Self, NoMemory> {
+        match LACKS_MEMORY.get() {
+            true => Err(NoMemory),
+            false => Ok(Self(Shared::new(value))),
+        }
+    }
+}
+
+/// Whether there is no memory for an [`Item`] from now on.
+pub(crate) fn lack_memory(lacks: bool) {
+    LACKS_MEMORY.set(lacks);
+}
 
 pub(crate) fn share<T: Share>(value: T) -> Result<Shared<T>, NoMemory> {
     Ok(Shared::new(value))
@@ -62,6 +173,9 @@ pub(crate) fn undisturbed() -> Undisturbed {
 }
 
 thread_local! {
+    static JIFFIES: Cell<usize> = const { Cell::new(0) };
+    static SETTING: Cell<i32> = const { Cell::new(0) };
+    static LACKS_MEMORY: Cell<bool> = const { Cell::new(false) };
     /// Where this thread's random numbers stand: each test gets the same.
     static RANDOM: Cell<u64> = const { Cell::new(1) };
     /// The accesses until this thread is next held up, and a source of random numbers; 0 for never.

@@ -4,12 +4,15 @@
 //! same on the host.
 
 use super::NoMemory;
-use crate::oot::{
-    hash::random_u64,
-    sync::{
-        Once,
-        RcuArc, //
-    }, //
+use crate::{
+    dest::Dest,
+    oot::{
+        hash::random_u64,
+        sync::{
+            Once,
+            RcuArc, //
+        },
+    },
 };
 use core::ops::{
     Deref,
@@ -33,6 +36,18 @@ pub(crate) use kernel::sync::rcu::{
     Guard, //
 };
 
+/// The time, in ticks since boot and some, which wraps; how many there are in a second.
+pub(crate) use crate::oot::time::{
+    jiffies,
+    HZ, //
+};
+
+/// A time that is set by a file in /proc/sys.
+pub(crate) use crate::oot::fs::sysctl::Jiffies;
+
+/// A dest that is remembered, whether it is in its service's list or not.
+pub(crate) type DestRef = RcuArc<Dest>;
+
 /// What may be [`Shared`]; a reference to it, dropped a grace period after the last use; a place
 /// for one that readers follow under RCU.
 pub(crate) use crate::oot::sync::{
@@ -45,6 +60,24 @@ pub(crate) use crate::oot::sync::{
 pub(crate) fn share<T: Share>(value: T) -> Result<Shared<T>, NoMemory> {
     RcuArc::new(value, GFP_KERNEL).map_err(|_| NoMemory)
 }
+
+/// What has something to do again and again; a value with the timer for that.
+pub(crate) use crate::oot::sync::{
+    Periodic,
+    Tick, //
+};
+
+/// Has `value` tick every `interval` jiffies for as long as it is shared.
+pub(crate) fn start<T: Tick>(value: T, interval: usize) -> Result<Shared<Periodic<T>>, NoMemory> {
+    Periodic::start(value, interval, GFP_KERNEL).map_err(|_| NoMemory)
+}
+
+/// A list whose elements come, at its head, and go while readers walk it under RCU; an element to
+/// be, made without sleeping.
+pub(crate) use crate::oot::sync::{
+    RcuList as List,
+    RcuListItem as Item, //
+};
 
 /// Orders all accesses before it before all after it, as `smp_mb()`.
 #[inline(always)]

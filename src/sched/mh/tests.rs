@@ -4,6 +4,7 @@
 
 use super::super::{
     tests::*,
+    Member,
     Place, //
 };
 use super::*;
@@ -12,6 +13,7 @@ use crate::{
         Addr,
         Port, //
     },
+    shim::DestRef,
     uapi::*, //
 };
 
@@ -46,6 +48,12 @@ impl Candidate for Numbered {
     }
     fn place(&self) -> &Place {
         self.dest.place()
+    }
+}
+
+impl Member for Numbered {
+    fn keep(&self) -> DestRef {
+        unreachable!()
     }
 }
 

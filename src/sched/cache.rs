@@ -1,0 +1,251 @@
+// SPDX-License-Identifier: GPL-2.0
+
+//! Where packets to an address went last: what lblc and lblcr remember.
+//!
+//! An entry keeps its dests as C's does: one that was removed is remembered, stays in the trash for
+//! as long, and counts again when it comes back.
+//!
+//! # Concurrency
+//!
+//! Readers find entries under RCU. A bucket is changed under its lock, which only a packet to an
+//! address that has no good dest yet takes, and the timer.
+//!
+//! # Expiry
+//!
+//! A timer fires each minute. Entries that nobody used for the sysctl's time go every 30 minutes;
+//! while there are too many, those go that nobody used for 6, and no more of them than that takes.
+//! The buckets are C's, so it is the same ones that go.
+//!
+//! # Costs
+//!
+//! A hit walks a bucket, of 16 entries when there are many, and writes one word of its entry, once
+//! a tick. A new entry is allocated and takes the bucket's lock.
+
+use super::{
+    Flow,
+    Member, //
+};
+use crate::{
+    addr::Addr,
+    hash::hash_32,
+    shim::{
+        jiffies,
+        start,
+        Guard,
+        Item,
+        Jiffies,
+        List,
+        NoMemory,
+        Periodic,
+        Share,
+        Shared,
+        Table,
+        Tick,
+        Word,
+        HZ, //
+    },
+};
+use core::ops::Deref;
+
+/// There are 2^10 buckets (C: `CONFIG_IP_VS_LBLC_TAB_BITS`).
+const BUCKET_BITS: u32 = 10;
+const BUCKETS: usize = 1 << BUCKET_BITS;
+
+/// From more entries on some go before their time (C: `max_size`).
+const MANY: u64 = 16 << BUCKET_BITS;
+/// There are never more.
+const MOST: u64 = MANY * 3 / 2;
+
+/// C: `CHECK_EXPIRE_INTERVAL`.
+const CHECK_INTERVAL: usize = 60 * HZ;
+/// Every so many checks are full ones (C: `COUNT_FOR_FULL_EXPIRATION`).
+const FULL_CHECK: u64 = 30;
+/// C: `ENTRY_TIMEOUT`.
+const ENTRY_TIMEOUT: usize = 6 * 60 * HZ;
+
+/// The time an entry lives unused, unless the sysctl says otherwise, in jiffies.
+pub(crate) const DEFAULT_EXPIRATION: i32 = 24 * 60 * 60 * HZ as i32;
+
+/// What an entry says about its address.
+pub(super) trait Content: Share + Sized {
+    /// The address goes to `dest`.
+    fn new<D: Member>(dest: &D, now: usize) -> Result<Self, NoMemory>;
+
+    /// The address goes to `dest` now. False if this takes a new entry.
+    fn update<D: Member>(&self, dest: &D, now: usize) -> bool;
+}
+
+/// What is known of an address.
+pub(super) struct Entry<T> {
+    addr: Addr,
+    /// In jiffies.
+    last_use: Word,
+    pub(super) content: T,
+}
+
+impl<T: Content> Share for Entry<T> {}
+
+/// The entries of a service.
+pub(super) struct Cache<T: Content> {
+    buckets: Table<List<Entry<T>>>,
+    len: Word,
+    /// How many checks there were since the last full one.
+    checks: Word,
+    /// The last bucket that was checked.
+    rover: Word,
+    expiration: Jiffies,
+}
+
+impl<T: Content> Share for Cache<T> {}
+
+/// A cache with its timer, which scheduler states hand down.
+pub(super) type SharedCache<T> = Shared<Periodic<Cache<T>>>;
+
+/// C: `time_after()`.
+pub(super) const fn is_after(time: usize, other: usize) -> bool {
+    // CAST: As signed numbers they wrap around the present.
+    (other.wrapping_sub(time) as isize) < 0
+}
+
+impl<T: Content> Cache<T> {
+    /// An empty cache, whose entries live for `expiration` unused.
+    pub(super) fn new(expiration: Jiffies) -> Result<SharedCache<T>, NoMemory> {
+        let cache = Self {
+            buckets: Table::new(BUCKETS, |_| List::new())?,
+            len: Word::new(0),
+            checks: Word::new(1),
+            rover: Word::new(0),
+            expiration,
+        };
+        start(cache, CHECK_INTERVAL)
+    }
+
+    /// The sysctl's time.
+    pub(super) fn expiration(&self) -> usize {
+        self.expiration.get()
+    }
+
+    /// What is known of the address that a packet goes to, which is used at the time `now`.
+    #[inline]
+    pub(super) fn find<'g>(
+        &'g self,
+        flow: &Flow<'_>,
+        now: usize,
+        guard: &'g Guard,
+    ) -> Option<impl Deref<Target = Entry<T>> + use<'g, T>> {
+        let bucket = self.bucket(flow)?;
+        let entry = bucket
+            .iter(guard)
+            .find(|entry| entry.addr == *flow.daddr())?;
+        if entry.last_use.get() != now as u64 {
+            entry.last_use.set(now as u64);
+        }
+        Some(entry)
+    }
+
+    /// The address that a packet goes to goes to `dest` from now on.
+    ///
+    /// If there is no room, or no memory, that is forgotten at once.
+    pub(super) fn update<D: Member>(&self, flow: &Flow<'_>, now: usize, dest: &D) {
+        let Some(bucket) = self.bucket(flow) else {
+            return;
+        };
+        let addr = flow.daddr();
+        let item = T::new(dest, now).and_then(|content| {
+            Ok(Item::new(Entry {
+                addr: *addr,
+                last_use: Word::new(now as u64),
+                content,
+            })?)
+        });
+        let mut bucket = bucket.lock();
+        let known = bucket.iter().find(|entry| entry.addr == *addr);
+        if known.is_some_and(|entry| entry.content.update(dest, now)) {
+            return;
+        }
+        self.forget(bucket.remove(|entry| entry.addr == *addr));
+        if let Ok(item) = item {
+            if self.may_grow() {
+                bucket.push(item);
+            }
+        }
+    }
+
+    /// Counts an entry more, if there is room for it.
+    fn may_grow(&self) -> bool {
+        loop {
+            let len = self.len.get();
+            if len >= MOST {
+                return false;
+            }
+            if self.len.exchange(len, len.wrapping_add(1)) {
+                return true;
+            }
+        }
+    }
+
+    /// Counts entries no more.
+    fn forget(&self, gone: usize) {
+        if gone > 0 {
+            self.len.add((gone as u64).wrapping_neg());
+        }
+    }
+
+    /// Has entries go that at `now` were not used for `time` jiffies, bucket by bucket until there
+    /// are `goal` of them.
+    fn expire(&self, goal: u64, now: usize, time: usize) {
+        let mut gone = 0_u64;
+        let mut rover = self.rover.get() as usize;
+        for _ in 0..BUCKETS {
+            rover = rover.wrapping_add(1) % BUCKETS;
+            if let Some(bucket) = self.buckets.get(rover) {
+                let is_over = |entry: &Entry<T>| {
+                    let end = (entry.last_use.get() as usize).wrapping_add(time);
+                    !is_after(end, now)
+                };
+                let count = bucket.lock().remove(is_over);
+                self.forget(count);
+                gone = gone.wrapping_add(count as u64);
+            }
+            if gone >= goal {
+                break;
+            }
+        }
+        self.rover.set(rover as u64);
+    }
+
+    #[inline]
+    fn bucket(&self, flow: &Flow<'_>) -> Option<&List<Entry<T>>> {
+        let number = hash_32(flow.daddr().fold(flow.family), BUCKET_BITS);
+        self.buckets.get(number as usize)
+    }
+}
+
+/// C: `ip_vs_lblc_check_expire()`.
+impl<T: Content> Tick for Cache<T> {
+    fn tick(&self, _guard: &Guard) {
+        let (checks, len) = (self.checks.get(), self.len.get());
+        if checks >= FULL_CHECK {
+            self.expire(u64::MAX, jiffies(), self.expiration());
+            self.checks.set(1);
+        } else if len <= MANY {
+            self.checks.set(checks.wrapping_add(1));
+        } else {
+            let goal = len.wrapping_sub(MANY).wrapping_mul(4) / 3;
+            self.expire(goal.min(MANY / 2), jiffies(), ENTRY_TIMEOUT);
+        }
+    }
+}
+
+#[cfg(test)]
+impl<T: Content> Cache<T> {
+    pub(super) fn len(&self) -> usize {
+        let len: usize = self
+            .buckets
+            .iter()
+            .map(|bucket| bucket.lock().iter().count())
+            .sum();
+        assert_eq!(self.len.get(), len as u64);
+        len
+    }
+}
