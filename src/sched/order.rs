@@ -3,49 +3,49 @@
 //! Which of a service's dests comes first, known at any time and kept up to date by every change.
 //!
 //! C's schedulers walk the list of dests for each new conn. Here a tournament remembers who won:
-//! each dest has a leaf with its [`Key`], each node of a binary tree names the winner of its two
-//! children, the root that of all. A change is played again from the leaf upwards.
+//! each dest has a leaf with its *rank*, each node the least rank of its four children, the root that
+//! of all. A change is played again from the leaf upwards.
 //!
 //! # Vocabulary
 //!
 //! - A *slot* is a dest's place in the tree, the number of its leaf; see [`slots`](super::slots).
-//! - The *winner* of some dests is the one with the least key, the highest slot of several: the
-//!   first in C's list.
+//! - A *rank* is a dest's [`Key`] and, in the bits of it that say nothing, its slot: of dests with
+//!   equal keys the one with the highest slot, the first in C's list, has the least rank.
 //!
 //! # Concurrency
 //!
-//! CPUs change any dests at once. What holds is: when no change is under way, each node names the
-//! winner of its children. During a change a reader may find the order as it was before.
+//! CPUs change any dests at once. What holds is: when no change is under way, each node has the
+//! least rank of its children. During a change a reader may find the order as it was before.
 //!
 //! *Leaves* are written by any CPU. One that has changed a figure of a dest looks at all of them,
-//! stores the key, and after a full barrier looks again; if it sees other figures, it starts over.
-//! So the key that is stored last is that of the last figures: whoever stored another had looked
-//! before the last change, looks again after it, and stores anew. The words of a key may be seen
+//! stores the rank, and after a full barrier looks again; if it sees other figures, it starts over.
+//! So the rank that is stored last is that of the last figures: whoever stored another had looked
+//! before the last change, looks again after it, and stores anew. The words of a rank may be seen
 //! one old, one new; whoever stored the later one has yet to have the nodes played again.
 //!
 //! *Nodes* are written by one CPU at a time, the one that *plays*. No CPU waits for it: who finds
 //! the order being played queues its slot, and whoever plays looks at the queue when it has done.
 //! A slot is taken off the queue before it is played, so what is stored after that queues it again.
-//! Who plays does not do so for ever: after [`ROUNDS`] it leaves what is queued to the next change.
-//!
-//! *Nodes that can be left alone.* The way up ends at a node that names the winner it named
-//! before, unless that is the slot whose key has changed: a node depends on the winners of its
-//! children and on their keys, and neither has changed. If another slot's key has and is yet to be
-//! played, then the nodes that depend on that are on the other slot's way.
+//! Who plays does not do so for ever: after [`ROUNDS`] it leaves what is queued to the next CPU that
+//! changes a dest or asks for the first.
+//! The way up ends at a node that has its rank already.
 //!
 //! # Costs
 //!
-//! With n slots there are log2(n) levels, 10 for 1,024. A change of a dest's figures
+//! Four children, which are one cache line: a quarter of the lines of a binary tree's, for as many
+//! instructions. With n slots there are log4(n) levels, 5 for 1,024, 7 for 16,384. A change of a
+//! dest's figures
 //!
 //! - reads its figures twice, and writes its leaf, 16 bytes, and a barrier;
 //! - does no more if its key is what it was: with fo always, with ovf mostly;
 //! - takes and gives back the right to play: an atomic operation and a barrier;
-//! - reads two words and writes one a level, some 15 instructions. A conn that goes to the first
-//!   dest writes all levels; one that ends at a dest in the middle, one or two.
+//! - reads one cache line a level, and writes 16 bytes of the next, for some 45 instructions. A
+//!   conn that goes to the first dest writes all levels; one that ends at a dest in the middle, one
+//!   or two.
 //!
 //! All CPUs that open or end conns of a service write the right to play, the root and the nodes
 //! below it, as they write the service's counts in C; a packet of an established conn writes none
-//! of them. Finding the first dest takes two reads. A slot takes 40 bytes.
+//! of them. Finding the first dest takes two reads. A slot takes 30 to 40 bytes.
 //!
 //! # Sums
 //!
@@ -69,11 +69,13 @@ use crate::shim::{
     Word, //
 };
 
-/// How many slots an order has at least, so that the first of many dests do not each need a new one.
-const LEAST_ROOM: usize = 4;
+/// The number of a node's children, and the least of an order's slots.
+const CHILDREN: usize = 4;
 
 /// There are no more slots than this: as many as the bits of a [`Key`] that say nothing can number.
 const MOST_ROOM: usize = 1 << Key::SPARE_BITS;
+
+const LAST_SLOT: u64 = (MOST_ROOM as u64).wrapping_sub(1);
 
 /// How often a CPU that plays looks at the queue.
 const ROUNDS: usize = 64;
@@ -86,11 +88,14 @@ const NOT_QUEUED: u64 = u64::MAX - 1;
 pub(crate) struct Order {
     /// Whose order it is.
     kind: Kind,
-    /// As many as a power of 2.
-    leaves: Table<Leaf>,
-    /// The slots that won. The root is node 1, the children of a node are from 2 times its number
-    /// on; from the number of leaves on, nodes are those of the leaves. Node 0 is not used.
-    winners: Table<Word>,
+    /// Each node's children. The root is node 1, the children of a node are from 4 times its number
+    /// on, and so the root is a child of node 0. From `base` on nodes are leaves, that of slot 0
+    /// first.
+    children: Table<[Rank; CHILDREN]>,
+    /// A power of 4, and no less than the number of slots.
+    base: usize,
+    /// The slot behind each in the queue.
+    next: Table<Word>,
     /// Whether a CPU plays.
     is_played: Word,
     /// The first slot that is to be played again.
@@ -100,46 +105,53 @@ pub(crate) struct Order {
 
 impl Share for Order {}
 
-/// The key of a dest, or [`Key::NEVER`] in a slot without one.
-struct Leaf {
+/// The less, the sooner; no two dests of an order have the same.
+struct Rank {
     high: Word,
-    /// In the bits that say nothing, how far the slot is from the last one.
     low: Word,
-    /// The slot behind it in the queue.
-    next: Word,
 }
 
-impl Leaf {
-    fn new(slot: u64, key: Key) -> Self {
+impl Rank {
+    fn new((high, low): (u64, u64)) -> Self {
         Self {
-            high: Word::new(key.high),
-            low: Word::new(key.low_with(Self::from_last(slot))),
-            next: Word::new(NOT_QUEUED),
+            high: Word::new(high),
+            low: Word::new(low),
         }
     }
 
-    /// Of dests with equal keys the one with the higher slot is first.
-    const fn from_last(slot: u64) -> u64 {
-        (MOST_ROOM as u64).wrapping_sub(1).wrapping_sub(slot)
+    /// The rank of a slot whose dest has this key, or which has none and [`Key::NEVER`].
+    const fn words(slot: u64, key: Key) -> (u64, u64) {
+        (key.high, key.low_with(LAST_SLOT.wrapping_sub(slot)))
     }
 
-    /// The less, the sooner; no two leaves of an order have the same.
     #[inline(always)]
-    fn rank(&self) -> u128 {
-        u128::from(self.high.get()) << 64 | u128::from(self.low.get())
+    fn get(&self) -> (u64, u64) {
+        (self.high.get(), self.low.get())
     }
 
-    /// Whether the leaf, which has that slot, has this key.
-    #[inline]
-    fn is(&self, slot: u64, key: Key) -> bool {
-        self.high.get() == key.high && self.low.get() == key.low_with(Self::from_last(slot))
+    #[inline(always)]
+    fn set(&self, (high, low): (u64, u64)) {
+        self.high.set(high);
+        self.low.set(low);
     }
+}
 
-    #[inline]
-    fn set(&self, slot: u64, key: Key) {
-        self.high.set(key.high);
-        self.low.set(key.low_with(Self::from_last(slot)));
+/// The least rank of a node's children.
+#[inline(always)]
+fn least(children: &[Rank; CHILDREN]) -> (u64, u64) {
+    let [first, others @ ..] = children;
+    let mut least = first.get();
+    for child in others {
+        let rank = child.get();
+        let is_less = |(high, low): (u64, u64), than: (u64, u64)| {
+            (u128::from(high) << 64 | u128::from(low))
+                < (u128::from(than.0) << 64 | u128::from(than.1))
+        };
+        if is_less(rank, least) {
+            least = rank;
+        }
     }
+    least
 }
 
 /// The key of a dest with these figures, or of a slot without one.
@@ -161,20 +173,32 @@ impl Order {
     pub(super) fn new<D: Candidate>(kind: Kind, dests: &[D]) -> Result<Self, NoMemory> {
         let spare = (dests.len() / 64).saturating_add(1);
         let room = match dests.len() {
-            0 | 1 => LEAST_ROOM,
+            0 | 1 => CHILDREN,
             len => len
                 .saturating_add(spare)
                 .checked_next_power_of_two()
                 .filter(|room| *room <= MOST_ROOM)
                 .ok_or(NoMemory)?
-                .max(LEAST_ROOM),
+                .max(CHILDREN),
         };
         let figures = |slot: usize| {
             let index = dests.len().checked_sub(slot.wrapping_add(1));
             index.and_then(|index| dests.get(index)).map(D::figures)
         };
-        let leaves = Table::new(room, |slot| {
-            Leaf::new(slot as u64, key(kind, figures(slot)))
+        let mut base = CHILDREN;
+        while base < room {
+            base = base.wrapping_mul(CHILDREN);
+        }
+        let parents = base / CHILDREN;
+        let rank = |node: usize| {
+            let slot = node.checked_sub(base);
+            Rank::new(slot.map_or((Key::NEVER.high, Key::NEVER.low), |slot| {
+                Rank::words(slot as u64, key(kind, figures(slot)))
+            }))
+        };
+        let children = Table::new(parents.wrapping_add(room / CHILDREN), |node| {
+            let first = node.wrapping_mul(CHILDREN);
+            core::array::from_fn(|child| rank(first.wrapping_add(child)))
         })?;
         let sums = match kind.part(&Figures::NONE) {
             None => None,
@@ -186,22 +210,17 @@ impl Order {
                 })
             }
         };
-        let winners = Table::new(room.wrapping_mul(2), |node| {
-            Word::new(node.saturating_sub(room) as u64)
-        })?;
         let order = Self {
             kind,
-            leaves,
-            winners,
+            children,
+            base,
+            next: Table::new(room, |_| Word::new(NOT_QUEUED))?,
             is_played: Word::new(0),
             queue: Word::new(LAST),
             sums,
         };
-        for node in (1..room).rev() {
-            if let (Some(winner), Some(word)) = (order.winner_below(node), order.winners.get(node))
-            {
-                word.set(winner);
-            }
+        for node in (1..order.children.len()).rev() {
+            order.play_above(node);
         }
         Ok(order)
     }
@@ -226,20 +245,24 @@ impl Order {
 
     /// How many slots there are.
     pub(super) fn room(&self) -> usize {
-        self.leaves.len()
+        self.next.len()
     }
 
     /// The slot of the first dest, unless no dest is to be taken, or just now none is known.
     #[inline]
     pub(super) fn first(&self) -> Option<u32> {
-        let slot = self.winners.get(1)?.get();
-        let leaf = self.leaves.get(slot as usize)?;
-        (leaf.high.get() != Key::NEVER.high).then_some(slot as u32)
+        if self.queue.get() != LAST {
+            let _undisturbed = undisturbed();
+            self.help();
+        }
+        let [_, root, ..] = self.children.first()?;
+        let (high, low) = root.get();
+        (high != Key::NEVER.high).then_some(LAST_SLOT.wrapping_sub(low & LAST_SLOT) as u32)
     }
 
     /// Has the order follow the figures of `dest`, or its leaving, if `slot` is or was its slot.
     pub(super) fn update<D: Candidate>(&self, slot: u32, dest: &D, guard: &Guard) {
-        let Some(leaf) = self.leaves.get(slot as usize) else {
+        let Some(leaf) = self.leaf(slot as usize) else {
             return;
         };
         let look = || {
@@ -249,13 +272,13 @@ impl Order {
         if let Some(sums) = &self.sums {
             self.update_part(sums, slot, look);
         }
-        let slot = u64::from(slot);
+        let rank = |figures| Rank::words(slot.into(), key(self.kind, figures));
         let mut seen = look();
-        if leaf.is(slot, key(self.kind, seen)) {
+        if leaf.get() == rank(seen) {
             return;
         }
         loop {
-            leaf.set(slot, key(self.kind, seen));
+            leaf.set(rank(seen));
             fence();
             let now = look();
             if now == seen {
@@ -263,7 +286,13 @@ impl Order {
             }
             seen = now;
         }
-        self.play_or_queue(slot, leaf);
+        self.play_or_queue(slot.into());
+    }
+
+    #[inline(always)]
+    fn leaf(&self, slot: usize) -> Option<&Rank> {
+        let node = self.base.wrapping_add(slot);
+        self.children.get(node / CHILDREN)?.get(node % CHILDREN)
     }
 
     /// As with the leaves: whoever stored the part of other figures looks again, and stores anew.
@@ -283,14 +312,20 @@ impl Order {
     }
 
     /// Has the nodes above a leaf follow its key: now, or when the CPU that plays has done.
-    fn play_or_queue(&self, slot: u64, leaf: &Leaf) {
+    fn play_or_queue(&self, slot: u64) {
         let _undisturbed = undisturbed();
         if self.is_played.exchange(0, 1) {
             self.play(slot);
             self.stop_playing();
         } else {
-            self.enqueue(slot, leaf);
+            self.enqueue(slot);
         }
+        self.help();
+    }
+
+    /// Plays what is queued, unless another CPU does.
+    #[inline]
+    fn help(&self) {
         for _ in 0..ROUNDS {
             if self.queue.get() == LAST || !self.is_played.exchange(0, 1) {
                 return;
@@ -308,13 +343,16 @@ impl Order {
 
     /// Queues a slot, whose leaf was stored before a full barrier.
     #[cold]
-    fn enqueue(&self, slot: u64, leaf: &Leaf) {
-        if !leaf.next.exchange(NOT_QUEUED, LAST) {
+    fn enqueue(&self, slot: u64) {
+        let Some(next) = self.next.get(slot as usize) else {
+            return;
+        };
+        if !next.exchange(NOT_QUEUED, LAST) {
             return;
         }
         loop {
             let first = self.queue.get();
-            leaf.next.set(first);
+            next.set(first);
             if self.queue.exchange(first, slot) {
                 return;
             }
@@ -324,61 +362,44 @@ impl Order {
     #[cold]
     fn play_queue(&self) {
         let mut slot = self.queue.swap(LAST);
-        while let Some(leaf) = self.leaves.get(slot as usize) {
-            let next = leaf.next.swap(NOT_QUEUED);
+        while let Some(next) = self.next.get(slot as usize) {
+            let next = next.swap(NOT_QUEUED);
             self.play(slot);
             slot = next;
         }
     }
 
-    /// Writes the nodes above a leaf whose key has changed; see "Nodes that can be left alone".
-    #[inline]
+    /// Has the nodes above a leaf follow it.
+    #[inline(always)]
     fn play(&self, slot: u64) {
-        // The compiler need not read again what may be written to.
-        let (leaves, winners) = (&self.leaves[..], &self.winners[..]);
-        let Some(leaf) = leaves.get(slot as usize) else {
+        self.play_above(self.base.wrapping_add(slot as usize) / CHILDREN);
+    }
+
+    /// Writes this node and those above that change with it.
+    #[inline(always)]
+    fn play_above(&self, node: usize) {
+        // The compiler need not expect that this changes by what is written.
+        let table = &self.children[..];
+        let mut node = node;
+        let Some(mut children) = table.get(node) else {
             return;
         };
-        let mut best = (slot, leaf.rank());
-        let mut node = (slot as usize).wrapping_add(leaves.len());
-        while node > 1 {
-            let Some(rival) = entrant(leaves, winners, node ^ 1) else {
+        while node > 0 {
+            let rank = least(children);
+            let place = node % CHILDREN;
+            node /= CHILDREN;
+            let Some(siblings) = table.get(node) else {
                 return;
             };
-            best = winner(best, rival);
-            node /= 2;
-            let Some(word) = winners.get(node) else {
+            let Some(own) = siblings.get(place) else {
                 return;
             };
-            if best.0 != slot && word.get() == best.0 {
+            if own.get() == rank {
                 return;
             }
-            word.set(best.0);
+            own.set(rank);
+            children = siblings;
         }
-    }
-
-    fn winner_below(&self, node: usize) -> Option<u64> {
-        let entrant = |node: usize| entrant(&self.leaves, &self.winners, node);
-        let first = node.wrapping_mul(2);
-        let one = entrant(first)?;
-        Some(winner(one, entrant(first.wrapping_add(1))?).0)
-    }
-}
-
-/// The slot that a node names, and its rank.
-#[inline(always)]
-fn entrant(leaves: &[Leaf], winners: &[Word], node: usize) -> Option<(u64, u128)> {
-    let slot = winners.get(node)?.get();
-    Some((slot, leaves.get(slot as usize)?.rank()))
-}
-
-/// Which of two slots comes first.
-#[inline(always)]
-fn winner(one: (u64, u128), other: (u64, u128)) -> (u64, u128) {
-    if other.1 < one.1 {
-        other
-    } else {
-        one
     }
 }
 
@@ -387,14 +408,21 @@ impl Order {
     /// Whether all leaves are as `dests` are, with slots from 0 at the end of the list, and all
     /// nodes as they must be when no change is under way.
     pub(super) fn is_settled<D: Candidate>(&self, dests: &[D]) -> bool {
-        let leaves_are = self.leaves.iter().zip(dests.iter().rev());
-        let is_winner = |node: usize| Some(self.winners[node].get()) == self.winner_below(node);
+        let is_leaf_right = |(dest, slot): (&D, u64)| {
+            let key = match dest.place().is_in(self) {
+                true => self.kind.key(&dest.figures()),
+                false => Key::NEVER,
+            };
+            self.leaf(slot as usize).unwrap().get() == Rank::words(slot, key)
+        };
+        let is_node_right = |node: usize| {
+            let rank = self.children[node / CHILDREN][node % CHILDREN].get();
+            rank == least(&self.children[node])
+        };
+        self.help();
         assert!(self.queue.get() == LAST);
-        leaves_are.zip(0..).fold(true, |all, ((leaf, dest), slot)| {
-            let is_in = dest.place().is_in(self);
-            let key = self.kind.key(&dest.figures());
-            all && leaf.is(slot, if is_in { key } else { Key::NEVER })
-        }) && (1..self.leaves.len()).all(is_winner)
+        dests.iter().rev().zip(0..).all(is_leaf_right)
+            && (1..self.children.len()).all(is_node_right)
             && self.are_sums_settled(dests)
     }
 
