@@ -108,8 +108,12 @@ fn conns_come_and_go(order: &Order, dests: &[Dest], seed: u64, steps: usize) {
     let mut random = Random(seed);
     let mut any = || &dests[random.below(dests.len() as u64) as usize];
     for step in 0..steps {
-        match (step % 8, order.first()) {
-            (0..=2, Some(slot)) => dests[dests.len() - 1 - slot as usize].bound(),
+        // While ranks change, it may be an empty slot's.
+        let first = order
+            .first()
+            .map(|slot| dests.iter().rev().nth(slot as usize));
+        match (step % 8, first.flatten()) {
+            (0..=2, Some(dest)) => dest.bound(),
             (3, _) => any().bound(),
             (4, _) => any().deactivated(),
             (5 | 6, _) => any().unbound(),

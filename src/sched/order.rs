@@ -248,7 +248,8 @@ impl Order {
         self.next.len()
     }
 
-    /// The slot of the first dest, unless no dest is to be taken, or just now none is known.
+    /// The slot of the first dest, unless no dest is to be taken. While ranks change, one that was
+    /// first, or an empty slot, or none.
     #[inline]
     pub(super) fn first(&self) -> Option<u32> {
         if self.queue.get() != LAST {
