@@ -12,11 +12,16 @@ FILL=16400
 CHANGED=4000 # dests
 
 many_servers() {
-	local i
-	for ((i = 1000; i < 10000; i++)); do
-		echo "neighbour replace $(server 4 $i) lladdr 02:00:00:00:02:00 dev servers nud permanent"
-	done | ip -batch -
+	servers 10000 'if (i >= 1000) print "neighbour replace " a " lladdr 02:00:00:00:02:00 dev servers nud permanent"' |
+		ip -batch -
 	ip route add local ${ELSEWHERE}/16 dev lo
+}
+
+# servers COUNT STATEMENT: in awk, for each of the servers i with address a, the
+# same as server gives. A fork for each would take minutes.
+servers() {
+	awk -v count="$1" "BEGIN { for (i = 0; i < count; i++) {
+		a = sprintf(\"10.2.%d.%d\", i / 250, i % 250 + 1); $2 } }"
 }
 
 # Prints how ipvsadm names the service of those schedulers.
@@ -30,8 +35,7 @@ named() { # SCHEDULER
 # Lines for ipvsadm. The weights suffice as numbers of connections, which is
 # what ovf takes them for.
 dest_lines() { # -a|-e NAME COUNT OFFSET
-	local i
-	for ((i = 0; i < $3; i++)); do echo "$1 $2 -r $(server 4 $i):$PORT -g -w $(((i + $4) % 7 * 5000 + 25000))"; done
+	servers "$3" "printf \"$1 $2 -r %s:$PORT -g -w %d\n\", a, (i + $4) % 7 * 5000 + 25000"
 }
 
 # Each flow's two packets: the even source port's opens the connection, the odd

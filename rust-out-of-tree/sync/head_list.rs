@@ -7,9 +7,7 @@
 //! by successors alone, each of which may be published. It is what a `Vec` would be if it could be
 //! pushed to while others read it.
 
-use core::{
-    mem::MaybeUninit, //
-};
+use core::mem::MaybeUninit;
 use kernel::{
     alloc::Flags,
     prelude::*,
@@ -40,17 +38,24 @@ unsafe impl<T: Send + Sync> Sync for Room<T> {}
 unsafe impl<T: Send> Send for Room<T> {}
 
 impl<T> Room<T> {
-    /// An empty room with that many slots.
-    fn new(slots: usize, flags: Flags) -> Result<Self> {
-        let mut room = KVVec::with_capacity(slots, flags)?;
-        for _ in 0..slots {
-            let slot = core::cell::UnsafeCell::new(MaybeUninit::uninit());
-            room.push_within_capacity(slot).map_err(|_| ENOMEM)?;
+    /// A room with `spare` empty slots before these elements, `count` of them.
+    fn new(
+        spare: usize,
+        elements: impl Iterator<Item = T>,
+        count: usize,
+        flags: Flags,
+    ) -> Result<Self> {
+        let mut slots = KVVec::with_capacity(spare.saturating_add(count), flags)?;
+        let empty = (0..spare).map(|_| MaybeUninit::uninit());
+        for slot in Iterator::chain(empty, elements.map(MaybeUninit::new).take(count)) {
+            slots
+                .push_within_capacity(core::cell::UnsafeCell::new(slot))
+                .map_err(|_| ENOMEM)?;
         }
-        // INVARIANT: There are no slots from `slots` on.
+        // INVARIANT: The slots behind the empty ones have just been filled.
         Ok(Self {
-            slots: room,
-            first: Atomic::new(slots),
+            slots,
+            first: Atomic::new(spare),
         })
     }
 
@@ -121,7 +126,7 @@ impl<T: Clone> HeadList<T> {
     /// The list of `value` and all elements of this one.
     pub(crate) fn with(&self, value: T, flags: Flags) -> Result<Self> {
         let Some(room) = &self.room else {
-            return self.moved(4, flags)?.with(value, flags);
+            return self.copied(4, usize::MAX, flags)?.with(value, flags);
         };
         match room.put(self.first, value) {
             // INVARIANT: The slot was just filled.
@@ -131,35 +136,32 @@ impl<T: Clone> HeadList<T> {
             }),
             // The room is full, or another successor has taken the slot.
             Err(value) => {
-                let slots = self.as_slice().len().saturating_add(1).saturating_mul(2);
-                self.moved(slots, flags)?.with(value, flags)
+                let spare = self.as_slice().len().saturating_add(2);
+                self.copied(spare, usize::MAX, flags)?.with(value, flags)
             }
         }
     }
 
     /// The list without its element number `index`.
     pub(crate) fn without(&self, index: usize, flags: Flags) -> Result<Self> {
-        self.copied(self.as_slice().len(), index, flags)
+        self.copied(0, index, flags)
     }
 
-    /// The same list in a room of its own with that many slots.
-    fn moved(&self, slots: usize, flags: Flags) -> Result<Self> {
-        self.copied(slots, usize::MAX, flags)
-    }
-
-    /// The list without its element number `skip`, in a room of its own with that many slots.
-    fn copied(&self, slots: usize, skip: usize, flags: Flags) -> Result<Self> {
-        let room = Room::new(slots, flags)?;
-        let mut first = slots;
-        for (index, value) in self.as_slice().iter().enumerate().rev() {
-            if index != skip {
-                first = room.put(first, value.clone()).map_err(|_| ENOMEM)?;
-            }
-        }
-        // INVARIANT: The slots from `first` on were just filled.
+    /// The list without its element number `skip`, in a room of its own with so many empty slots.
+    fn copied(&self, spare: usize, skip: usize, flags: Flags) -> Result<Self> {
+        let elements = self.as_slice();
+        let (before, after) = elements.split_at_checked(skip).unwrap_or((elements, &[]));
+        let after = after.get(1..).unwrap_or(&[]);
+        let room = Room::new(
+            spare,
+            Iterator::chain(before.iter(), after).cloned(),
+            before.len().wrapping_add(after.len()),
+            flags,
+        )?;
+        // INVARIANT: The slots from there on hold the elements.
         Ok(Self {
             room: Some(Arc::new(room, flags)?),
-            first,
+            first: spare,
         })
     }
 }
