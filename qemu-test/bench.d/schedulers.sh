@@ -5,7 +5,7 @@ set -euo pipefail
 . "$(dirname "$0")/lab.sh"
 
 MARK=7 ELSEWHERE=10.77.0.0 # a service of many addresses, for those who go by destination
-M=500                      # connections a figure is the mean of
+M=1400                     # connections a figure is the mean of
 # More than there are dests; the table does not grow by the connections that
 # the schedulers of a service open after them.
 FILL=16400

@@ -112,46 +112,38 @@ struct Rank {
 }
 
 impl Rank {
-    fn new((high, low): (u64, u64)) -> Self {
+    const NONE: u128 = u128::MAX;
+
+    fn new(rank: u128) -> Self {
         Self {
-            high: Word::new(high),
-            low: Word::new(low),
+            high: Word::new((rank >> 64) as u64),
+            low: Word::new(rank as u64),
         }
     }
 
     /// The rank of a slot whose dest has this key, or which has none and [`Key::NEVER`].
-    const fn words(slot: u64, key: Key) -> (u64, u64) {
-        (key.high, key.low_with(LAST_SLOT.wrapping_sub(slot)))
+    const fn of(slot: u64, key: Key) -> u128 {
+        let low = key.low_with(LAST_SLOT.wrapping_sub(slot));
+        (key.high as u128) << 64 | low as u128
     }
 
     #[inline(always)]
-    fn get(&self) -> (u64, u64) {
-        (self.high.get(), self.low.get())
+    fn get(&self) -> u128 {
+        u128::from(self.high.get()) << 64 | u128::from(self.low.get())
     }
 
     #[inline(always)]
-    fn set(&self, (high, low): (u64, u64)) {
-        self.high.set(high);
-        self.low.set(low);
+    fn set(&self, rank: u128) {
+        self.high.set((rank >> 64) as u64);
+        self.low.set(rank as u64);
     }
 }
 
 /// The least rank of a node's children.
 #[inline(always)]
-fn least(children: &[Rank; CHILDREN]) -> (u64, u64) {
-    let [first, others @ ..] = children;
-    let mut least = first.get();
-    for child in others {
-        let rank = child.get();
-        let is_less = |(high, low): (u64, u64), than: (u64, u64)| {
-            (u128::from(high) << 64 | u128::from(low))
-                < (u128::from(than.0) << 64 | u128::from(than.1))
-        };
-        if is_less(rank, least) {
-            least = rank;
-        }
-    }
-    least
+fn least(children: &[Rank; CHILDREN]) -> u128 {
+    let [a, b, c, d] = children;
+    a.get().min(b.get()).min(c.get().min(d.get()))
 }
 
 /// The key of a dest with these figures, or of a slot without one.
@@ -192,8 +184,8 @@ impl Order {
         let parents = base / CHILDREN;
         let rank = |node: usize| {
             let slot = node.checked_sub(base);
-            Rank::new(slot.map_or((Key::NEVER.high, Key::NEVER.low), |slot| {
-                Rank::words(slot as u64, key(kind, figures(slot)))
+            Rank::new(slot.map_or(Rank::NONE, |slot| {
+                Rank::of(slot as u64, key(kind, figures(slot)))
             }))
         };
         let children = Table::new(parents.wrapping_add(room / CHILDREN), |node| {
@@ -257,8 +249,8 @@ impl Order {
             self.help();
         }
         let [_, root, ..] = self.children.first()?;
-        let (high, low) = root.get();
-        (high != Key::NEVER.high).then_some(LAST_SLOT.wrapping_sub(low & LAST_SLOT) as u32)
+        let is_any = root.high.get() != Key::NEVER.high;
+        is_any.then(|| LAST_SLOT.wrapping_sub(root.low.get() & LAST_SLOT) as u32)
     }
 
     /// Has the order follow the figures of `dest`, or its leaving, if `slot` is or was its slot.
@@ -273,7 +265,7 @@ impl Order {
         if let Some(sums) = &self.sums {
             self.update_part(sums, slot, look);
         }
-        let rank = |figures| Rank::words(slot.into(), key(self.kind, figures));
+        let rank = |figures| Rank::of(slot.into(), key(self.kind, figures));
         let mut seen = look();
         if leaf.get() == rank(seen) {
             return;
@@ -414,7 +406,7 @@ impl Order {
                 true => self.kind.key(&dest.figures()),
                 false => Key::NEVER,
             };
-            self.leaf(slot as usize).unwrap().get() == Rank::words(slot, key)
+            self.leaf(slot as usize).unwrap().get() == Rank::of(slot, key)
         };
         let is_node_right = |node: usize| {
             let rank = self.children[node / CHILDREN][node % CHILDREN].get();
