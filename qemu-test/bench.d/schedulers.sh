@@ -35,7 +35,7 @@ named() { # SCHEDULER
 # Lines for ipvsadm. The weights suffice as numbers of connections, which is
 # what ovf takes them for.
 dest_lines() { # -a|-e NAME COUNT OFFSET
-	servers "$3" "printf \"$1 $2 -r %s:$PORT -g -w %d\n\", a, (i + $4) % 7 * 5000 + 25000"
+	servers "$3" "printf \"$1 $2 -r %s:$PORT -g -w %d\n\", a, (i + $4) % 7 * 3000 + 40000"
 }
 
 # Each flow's two packets: the even source port's opens the connection, the odd

@@ -387,7 +387,8 @@ impl Order {
             let Some(own) = siblings.get(place) else {
                 return;
             };
-            if own.get() == rank {
+            // Of the words of two ranks the lower ones differ.
+            if own.low.get() == rank as u64 && own.get() == rank {
                 return;
             }
             own.set(rank);
