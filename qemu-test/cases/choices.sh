@@ -2,7 +2,9 @@
 # weights and thresholds, additions and removals: the same as C's module
 # chooses, by every scheduler that leaves nothing to chance.
 SEED=${SEED:-1}
-if [ -n "${LONG-}" ]; then sizes="1 2 7 50 500" count=1000; else sizes="1 2 7 50" count=200; fi
+sizes="1 2 7 50" count=200
+[ "$KERNEL" != debug ] || { sizes="2 7" count=60; }
+[ -z "${LONG-}" ] || { sizes="1 2 7 50 500" count=1000; }
 FAMILY=4
 topology nat
 modprobe dummy

@@ -1,0 +1,41 @@
+# For the cases of persistent services: those, and who asks.
+# shellcheck shell=bash
+
+show() { # LABEL
+	observe "$1: --persistent-conn" listing --persistent-conn
+	observe "$1: -Lnc" connections
+}
+# ask_from LAST… : a request from each of these client addresses
+ask_from() {
+	local last answers=
+	for last; do
+		agent source "${CIP%254}$last"
+		answers+=" $(get "$PROTO" "$VIP" "${PORT:-80}")"
+	done
+	agent source ""
+	echo "${answers# }"
+}
+clients() { # more addresses of the client
+	configure client <<-.
+		addr add ${CIP%254}253/$1 dev eth0
+		addr add ${CIP%254}201/$1 dev eth0
+		addr add ${CIP%254}200/$1 dev eth0
+	.
+}
+dests() { # FLAG SERVICE OPTION PORT
+	local rip
+	for rip in "$RIPB1" "$RIPB2" "$RIPB3"; do vs -a "$1" "$2" -r "$rip${4:+:$4}" "$3"; done
+}
+services() { # OPTIONS…
+	for p in t u; do
+		vs -A -$p "$VIPB:80" -s rr "$@"
+		dests -$p "$VIPB:80" -m 80
+	done
+}
+# What templates have left, rounded up to one of these numbers
+left() {
+	director awk 'NR > 1 && $3 == "0000" { print $7, $8, $9 }' /proc/net/ip_vs_conn | while read -r port state left; do
+		for known in 1 2 3 60 "$@"; do [ "$left" -gt "$known" ] || break; done
+		echo "$port $state $known"
+	done | sort
+}
