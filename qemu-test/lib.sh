@@ -66,6 +66,10 @@ unload() {
 	[ -z "$(modules)" ]
 }
 
+# How many connections the director has, and whether they are so many.
+count() { nsenter --net=/run/netns/director tail -n +2 /proc/net/ip_vs_conn | wc -l; }
+is_left() { [ "$(count)" = "$1" ]; }
+
 # --- observations: what C's module and ours must agree on
 
 observe() { # LABEL COMMAND…

@@ -28,7 +28,6 @@ expiry() {
 	observe "IPv$FAMILY: begun again" agent use asked1
 	observe "IPv$FAMILY: begun again" connections
 }
-count() { nsenter --net=/run/netns/director tail -n +2 /proc/net/ip_vs_conn | wc -l; }
 # Which of those closed are how far is a matter of moments.
 counted() { nsenter --net=/run/netns/director ipvsadm -Ln | awk '$1 == "->" && $5 ~ /^[0-9]/ { print $2, $5 + $6 }'; }
 in_turn expiry

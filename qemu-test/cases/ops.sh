@@ -48,8 +48,6 @@ families direct
 FAMILY=4
 
 # The template of none does not wait for it.
-count() { nsenter --net=/run/netns/director tail -n +2 /proc/net/ip_vs_conn | wc -l; }
-is_left() { [ "$(count)" = "$1" ]; }
 topology dr
 vs -A -u "$VIPB:80" -s rr -o -p 1
 dests -u "$VIPB:80" -g 80

@@ -39,7 +39,6 @@ each() {
 	observe "IPv$FAMILY $PROTO: not persistent" ask_from 254 254 254
 }
 families each
-FAMILY=4
 
 # A template is assured by a reply, or TCP's handshake.
 topology nat

@@ -25,8 +25,6 @@ observe "all back" ask_from 254 253 201 200
 show "all back"
 # By sysctl templates do not lead to servers of weight 0, and all that is left
 # of a removed server goes with it.
-count() { nsenter --net=/run/netns/director tail -n +2 /proc/net/ip_vs_conn | wc -l; }
-is_left() { [ "$(count)" = "$1" ]; }
 none_to() { ! nsenter --net=/run/netns/director grep -qi " $1 " /proc/net/ip_vs_conn; }
 setting director net.ipv4.vs.expire_quiescent_template=1
 vs -e -t "$VIPB:80" -r "$RIPB3:80" -m -w 0

@@ -22,6 +22,7 @@
 //! a tick. A new entry is allocated and takes the bucket's lock.
 
 use super::{
+    Candidate,
     Flow,
     Member, //
 };
@@ -31,6 +32,7 @@ use crate::{
     shim::{
         jiffies,
         start,
+        DestRef,
         Guard,
         Item,
         Jiffies,
@@ -73,6 +75,11 @@ pub(super) trait Content: Share + Sized {
 
     /// The address goes to `dest` now. False if this takes a new entry.
     fn update<D: Member>(&self, dest: &D, now: usize) -> bool;
+}
+
+/// Whether a remembered dest is this one.
+pub(super) fn is_same<D: Candidate>(kept: &DestRef, dest: &D) -> bool {
+    core::ptr::eq(kept.place(), dest.place())
 }
 
 /// What is known of an address.

@@ -17,12 +17,14 @@
 
 use super::{
     cache::{
+        is_same,
         Cache,
         Content,
         SharedCache, //
     },
     key::Key,
     members::Members,
+    wlc::Wlc,
     Candidate,
     Change,
     Figures,
@@ -59,7 +61,7 @@ impl Content for Home {
     }
 
     fn update<D: Member>(&self, dest: &D, _now: usize) -> bool {
-        core::ptr::eq(self.0.place(), dest.place())
+        is_same(&self.0, dest)
     }
 }
 
@@ -96,7 +98,7 @@ impl Scheduler for Lblc {
 
     #[inline]
     fn key(figures: &Figures) -> Key {
-        key(figures)
+        Wlc::key(figures)
     }
 
     #[inline]
@@ -120,15 +122,6 @@ impl Lblc {
         let index = self.members.index_of(dests, place, guard)?;
         let dest = dests.get(index)?;
         (dest.weight() > 0 && !is_too_busy(dest, &self.members)).then_some(index)
-    }
-}
-
-/// What wlc goes by.
-#[inline]
-pub(super) fn key(figures: &Figures) -> Key {
-    match figures.available_weight() {
-        Some(weight) => Key::ratio(figures.conn_overhead(), weight),
-        None => Key::NEVER,
     }
 }
 

@@ -17,6 +17,7 @@
 use super::{
     cache::{
         is_after,
+        is_same,
         Cache,
         Content,
         SharedCache, //
@@ -24,6 +25,7 @@ use super::{
     key::Key,
     lblc,
     members::Members,
+    wlc::Wlc,
     Candidate,
     Change,
     Figures,
@@ -90,10 +92,6 @@ impl Content for Set {
     }
 }
 
-fn is_same<D: Candidate>(kept: &DestRef, dest: &D) -> bool {
-    core::ptr::eq(kept.place(), dest.place())
-}
-
 impl Set {
     /// The index of the dest with the least conns for its weight, of those that may be taken (C:
     /// `ip_vs_dest_set_min()`).
@@ -105,7 +103,7 @@ impl Set {
     ) -> Option<usize> {
         let mut least = (None, Key::NEVER);
         for kept in self.dests.iter(guard) {
-            let key = lblc::key(&kept.figures());
+            let key = Wlc::key(&kept.figures());
             if key < least.1 {
                 let index = members.index_of(dests, kept.place(), guard);
                 if index.is_some() {
@@ -133,7 +131,7 @@ impl Set {
         }
         let mut most: Option<(usize, Key)> = None;
         for (number, kept) in (0..usize::MAX).zip(dests.iter()) {
-            let key = lblc::key(&Figures {
+            let key = Wlc::key(&Figures {
                 is_overloaded: false,
                 ..kept.figures()
             });
@@ -197,7 +195,7 @@ impl Scheduler for Lblcr {
 
     #[inline]
     fn key(figures: &Figures) -> Key {
-        lblc::key(figures)
+        Wlc::key(figures)
     }
 
     #[inline]
