@@ -218,7 +218,7 @@ impl<'a> Ctl<'a> {
     pub(crate) fn add_dest(&mut self, service: &Service, id: DestId, spec: &DestSpec) -> Result {
         spec.check()?;
         let pool = service.current()?;
-        if pool.find(&id).is_some() {
+        if service.find(&pool, &id).is_some() {
             return Err(EEXIST);
         }
         let dest = match self.netns.ctl.trash.take(&service.id, &id) {
@@ -255,7 +255,7 @@ impl<'a> Ctl<'a> {
     pub(crate) fn edit_dest(&mut self, service: &Service, id: DestId, spec: &DestSpec) -> Result {
         spec.check()?;
         let pool = service.current()?;
-        let (_, dest) = pool.find(&id).ok_or(ENOENT)?;
+        let dest = service.find(&pool, &id).ok_or(ENOENT)?;
         let before = dest.spec();
         dest.configure(spec);
         dest.route.reset();
@@ -268,8 +268,8 @@ impl<'a> Ctl<'a> {
     /// C: `ip_vs_del_dest()`.
     pub(crate) fn del_dest(&mut self, service: &Service, id: DestId) -> Result {
         let pool = service.current()?;
-        let (index, dest) = pool.find(&id).ok_or(ENOENT)?;
-        service.unlink(&pool, index)?;
+        let dest = service.find(&pool, &id).ok_or(ENOENT)?;
+        service.unlink(&pool, dest)?;
         self.discard(service, dest);
         Ok(())
     }

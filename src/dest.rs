@@ -75,6 +75,8 @@ pub(crate) struct Dest {
     pub(crate) port: Port,
     /// The service that it is or was in.
     pub(crate) vip: ServiceId,
+    /// The higher, the later it joined, and the nearer it is to the head of the list.
+    serial: Atomic<u64>,
 
     conn_flags: Atomic<u32>,
     weight: Atomic<i32>,
@@ -121,6 +123,7 @@ impl Dest {
             addr: id.addr,
             port: id.port,
             vip,
+            serial: Atomic::new(0),
             conn_flags: Atomic::new(0),
             weight: Atomic::new(0),
             last_weight: Atomic::new(0),
@@ -333,6 +336,16 @@ impl Dest {
         self.available.write_once(0);
         self.place.leave(&self);
         self.route.reset();
+    }
+
+    /// Its number among the dests that have joined its service.
+    pub(crate) fn serial(&self) -> u64 {
+        self.serial.read_once()
+    }
+
+    /// It is about to join its service with that number.
+    pub(crate) fn set_serial(&self, serial: u64) {
+        self.serial.write_once(serial);
     }
 
     /// It joins another service than before, if it was in one, and counts from 0.

@@ -26,6 +26,7 @@ mod proto {
     }
 }
 mod sched;
+mod search;
 mod shim;
 mod uapi;
 mod wire;

@@ -22,6 +22,7 @@ mod packet;
 mod proto;
 #[allow(dead_code)]
 mod sched;
+mod search;
 mod service;
 mod shim;
 mod stats;

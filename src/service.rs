@@ -15,6 +15,8 @@
 //! Packets find services and dests under RCU. The control plane changes them under its mutex: it
 //! makes the pool's successor and publishes that.
 
+mod names;
+
 use crate::{
     addr::{
         Family,
@@ -55,11 +57,13 @@ use crate::{
         Kind,
         Setup, //
     },
+    search::partition_point,
     stats::Tally,
     sysctl::Sysctl,
     uapi::*, //
 };
 use kernel::{
+    new_mutex,
     prelude::*,
     sync::{
         atomic::{
@@ -67,9 +71,11 @@ use kernel::{
             Relaxed, //
         },
         rcu,
-        Arc, //
+        Arc,
+        Mutex, //
     },
 };
+use names::Names;
 
 const IPPROTO_TCP: u8 = 6;
 const FTPPORT: Port = Port::new(21);
@@ -77,7 +83,7 @@ const FTPDATA: Port = Port::new(20);
 
 /// What a service publishes to the data path.
 pub(crate) struct Pool {
-    dests: HeadList<RcuArc<Dest>>,
+    dests: HeadList<Dest>,
     /// Without one nothing is scheduled.
     sched: Option<AnyScheduler>,
 }
@@ -91,11 +97,11 @@ impl Pool {
         self.dests.as_slice()
     }
 
-    pub(crate) fn find(&self, id: &DestId) -> Option<(usize, &RcuArc<Dest>)> {
-        self.dests()
-            .iter()
-            .enumerate()
-            .find(|(_, dest)| dest.is(id))
+    /// The dest with that serial number, and its index.
+    fn by_serial(&self, serial: u64) -> Option<(usize, &RcuArc<Dest>)> {
+        let index = partition_point(self.dests(), |dest| dest.serial() > serial);
+        let dest = self.dests().get(index)?;
+        (dest.serial() == serial).then_some((index, dest))
     }
 
     pub(crate) fn kind(&self) -> Option<Kind> {
@@ -123,6 +129,7 @@ fn setup(id: &ServiceId, sysctl: &Sysctl) -> Setup {
 }
 
 /// A virtual address, or fwmark.
+#[pin_data]
 pub(crate) struct Service {
     pub(crate) id: ServiceId,
     flags: Atomic<u32>,
@@ -130,6 +137,9 @@ pub(crate) struct Service {
     netmask: Atomic<u32>,
     /// Empty once the service is gone.
     pool: RcuArcCell<Pool>,
+    /// The names of the dests in the pool.
+    #[pin]
+    names: Mutex<Names>,
     /// What its dests have counted.
     pub(crate) tally: Arc<Tally>,
 }
@@ -154,16 +164,18 @@ impl Service {
                 .map(|kind| AnyScheduler::new::<RcuArc<Dest>>(kind, &setup, &[]))
                 .transpose()?,
         };
-        let service = Self {
+        let service = pin_init::pin_init!(Self {
             id,
             flags: Atomic::new(0),
             timeout: Atomic::new(0),
             netmask: Atomic::new(0),
             pool: RcuArcCell::new(Some(RcuArc::new(pool, GFP_KERNEL)?)),
+            names <- new_mutex!(Names::new()),
             tally: Arc::new(Tally::new(), GFP_KERNEL)?,
-        };
+        }? Error);
+        let service = RcuArc::new(Linked::new(service), GFP_KERNEL)?;
         service.configure(spec);
-        RcuArc::new(Linked::new(service), GFP_KERNEL)
+        Ok(service)
     }
 
     #[inline]
@@ -242,9 +254,19 @@ impl Service {
         self.publish(pool.dests.clone(), sched)
     }
 
+    /// The dest of the pool that is called `id`.
+    pub(crate) fn find<'p>(&self, pool: &'p Pool, id: &DestId) -> Option<&'p RcuArc<Dest>> {
+        let serial = self.names.lock().get(id)?;
+        pool.by_serial(serial).map(|(_, dest)| dest)
+    }
+
     /// Adds a dest at the head of the list.
     pub(crate) fn link(&self, pool: &Pool, dest: RcuArc<Dest>) -> Result {
-        self.change(pool, pool.dests.with(dest, GFP_KERNEL)?, Change::Added)
+        let (serial, name) = self.names.lock().prepare(&dest.id())?;
+        dest.set_serial(serial);
+        self.change(pool, pool.dests.with(dest, GFP_KERNEL)?, Change::Added)?;
+        self.names.lock().add(name);
+        Ok(())
     }
 
     /// A dest has been edited.
@@ -252,18 +274,22 @@ impl Service {
         self.change(pool, pool.dests.clone(), Change::Edited)
     }
 
-    /// Removes the dest with that index.
-    pub(crate) fn unlink(&self, pool: &Pool, index: usize) -> Result {
+    /// Removes a dest of the pool.
+    pub(crate) fn unlink(&self, pool: &Pool, dest: &Dest) -> Result {
+        let (index, _) = pool.by_serial(dest.serial()).ok_or(ENOENT)?;
         let dests = pool.dests.without(index, GFP_KERNEL)?;
-        self.change(pool, dests, Change::Removed(index))
+        self.change(pool, dests, Change::Removed(index))?;
+        self.names.lock().remove(&dest.id());
+        Ok(())
     }
 
     /// The service is gone: takes what it has published away.
     pub(crate) fn close(&self) -> Option<RcuArc<Pool>> {
+        *self.names.lock() = Names::new();
         self.pool.replace(None)
     }
 
-    fn change(&self, pool: &Pool, dests: HeadList<RcuArc<Dest>>, change: Change) -> Result {
+    fn change(&self, pool: &Pool, dests: HeadList<Dest>, change: Change) -> Result {
         let sched = match &pool.sched {
             Some(sched) => Some(sched.rebuild(dests.as_slice(), change)?),
             None => None,
@@ -271,7 +297,7 @@ impl Service {
         self.publish(dests, sched)
     }
 
-    fn publish(&self, dests: HeadList<RcuArc<Dest>>, sched: Option<AnyScheduler>) -> Result {
+    fn publish(&self, dests: HeadList<Dest>, sched: Option<AnyScheduler>) -> Result {
         let pool = RcuArc::new(Pool { dests, sched }, GFP_KERNEL)?;
         drop(self.pool.replace(Some(pool.clone())));
         // Now that nothing can fail any more.

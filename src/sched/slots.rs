@@ -6,9 +6,12 @@
 //! list, a higher slot comes earlier in it. A dest that leaves leaves a hole. As long as there are
 //! no holes, the slot follows from the index by a subtraction.
 
-use crate::shim::{
-    NoMemory,
-    Table, //
+use crate::{
+    search::partition_point,
+    shim::{
+        NoMemory,
+        Table, //
+    }, //
 };
 
 /// The slots of a pool's dests; as the pool, it never changes.
@@ -58,25 +61,8 @@ impl Slots {
         index.checked_sub(self.holes.len().wrapping_sub(below))
     }
 
-    /// How many holes are lower than `slot`: `partition_point()` without checks that may panic.
     fn holes_below(&self, slot: u32) -> usize {
-        let mut holes = &self.holes[..];
-        let mut below: usize = 0;
-        loop {
-            let half = holes.len().wrapping_sub(holes.len() / 2);
-            let Some((low, high)) = holes.split_at_checked(half) else {
-                break;
-            };
-            match low.last() {
-                Some(hole) if *hole < slot => {
-                    below = below.wrapping_add(low.len());
-                    holes = high;
-                }
-                Some(_) if low.len() > 1 => holes = low,
-                _ => break,
-            }
-        }
-        below
+        partition_point(&self.holes, |hole| *hole < slot)
     }
 
     /// The slot of the dest with that index.
