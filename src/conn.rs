@@ -375,8 +375,12 @@ impl Conn {
         }
     }
 
-    /// Starts the timer of a new conn.
-    fn start(this: ConnRef<'_>) {
+    /// Starts the timer of a new conn, and its dest's schedulers hear of it unless they have, when
+    /// it became active.
+    fn start(this: ConnRef<'_>, guard: &rcu::Guard) {
+        if this.word.read_once() & INACTIVE != 0 {
+            this.dest.conn_started(guard);
+        }
         Timed::start(this, this.timeout() as usize);
     }
 

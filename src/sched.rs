@@ -21,6 +21,7 @@
 
 pub(crate) mod cache;
 mod key;
+mod locality;
 mod members;
 mod order;
 mod ordered;

@@ -209,7 +209,7 @@ impl Table {
         let entry = RcuArc::new_in(&self.cache, Linked::new(Timed::new(conn))).ok()?;
 
         let first = self.hash_of_params(params, (params.vaddr, params.vport));
-        dest.conn_bound(guard, flags);
+        dest.conn_bound(flags);
         if entry.is_template() {
             return self.templates.insert(guard, entry, first, None);
         }
@@ -226,8 +226,8 @@ impl Table {
     }
 
     /// A new conn has its first state: from here on it can expire.
-    pub(crate) fn started(conn: ConnRef<'_>) {
-        Conn::start(conn);
+    pub(crate) fn started(conn: ConnRef<'_>, guard: &rcu::Guard) {
+        Conn::start(conn, guard);
     }
 
     /// How many conns and templates there are.

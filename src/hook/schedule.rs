@@ -233,7 +233,7 @@ impl<'a> Call<'a> {
         };
         let flags = dest.conn_flags();
         let conn = Conn::one_packet(params, held);
-        dest.conn_bound(self.rcu, flags);
+        dest.conn_bound(flags);
         dest.stats.count_conn();
         self.netns.stats.count_conn();
         self.count_in(&conn, &skb);
@@ -265,7 +265,7 @@ impl<'a> Call<'a> {
             Direction::Input,
             ports,
         );
-        Table::started(conn);
+        Table::started(conn, self.rcu);
         self.count_in(&conn, &skb);
         self.transmit(skb, conn, packet, ports)
     }

@@ -69,7 +69,7 @@ const ENTRY_TIMEOUT: usize = 6 * 60 * HZ;
 pub(crate) const DEFAULT_EXPIRATION: i32 = 24 * 60 * 60 * HZ as i32;
 
 /// What an entry says about its address.
-pub(super) trait Content: Share + Sized {
+pub(crate) trait Content: Share + Sized {
     /// The address goes to `dest`.
     fn new<D: Member>(dest: &D, now: usize) -> Result<Self, NoMemory>;
 

@@ -4,58 +4,50 @@
 //! address went to before, the one that wlc takes; if that is too busy, the one that wlc takes of
 //! all, which joins them.
 //!
-//! A dest is too busy if it has more active conns than its weight while any dest has less than half
-//! of its own. A set that has not changed for the time of the sysctl lblcr_expiration loses the
-//! dest with the most conns for its weight.
+//! A set that has not changed for the time of the sysctl lblcr_expiration loses the dest with the
+//! most conns for its weight.
 //!
 //! C version: [net/netfilter/ipvs/ip_vs_lblcr.c].
 //!
 //! # Costs
 //!
-//! As [`lblc`](super::lblc), and a walk of the address's set, as in C.
+//! As [`locality`](super::locality), and a walk of the address's set, as in C.
 
 use super::{
     cache::{
         is_after,
         is_same,
-        Cache,
-        Content,
-        SharedCache, //
+        Content, //
     },
     key::Key,
-    lblc,
+    locality::{
+        Local,
+        Locality, //
+    },
     members::Members,
     wlc::Wlc,
     Candidate,
-    Change,
     Figures,
-    Flow,
-    InitError,
     Kind,
     Member,
     Scheduler,
     Setup, //
 };
 use crate::shim::{
-    jiffies,
-    read_lock,
     DestRef,
     Guard,
     Item,
+    Jiffies,
     List,
     NoMemory,
     Share,
     Word, //
 };
 
-/// The state of locality-based least connections with replication.
-pub(crate) struct Lblcr {
-    members: Members,
-    cache: SharedCache<Set>,
-}
+pub(crate) type Lblcr = Local<Set>;
 
 /// The dests that an address goes to (C: `struct ip_vs_dest_set`).
-pub(super) struct Set {
+pub(crate) struct Set {
     /// The last that joined first.
     dests: List<DestRef>,
     len: Word,
@@ -92,15 +84,16 @@ impl Content for Set {
     }
 }
 
-impl Set {
-    /// The index of the dest with the least conns for its weight, of those that may be taken (C:
-    /// `ip_vs_dest_set_min()`).
-    fn least_loaded<D: Candidate>(
-        &self,
-        dests: &[D],
-        members: &Members,
-        guard: &Guard,
-    ) -> Option<usize> {
+impl Locality for Set {
+    const KIND: Kind = Kind::Lblcr;
+    const NAME: &'static str = "lblcr";
+
+    fn expiration(setup: &Setup) -> &Jiffies {
+        &setup.lblcr_expiration
+    }
+
+    /// The dest with the least conns for its weight (C: `ip_vs_dest_set_min()`).
+    fn known<D: Candidate>(&self, dests: &[D], members: &Members, guard: &Guard) -> Option<usize> {
         let mut least = (None, Key::NEVER);
         for kept in self.dests.iter(guard) {
             let key = Wlc::key(&kept.figures());
@@ -114,17 +107,21 @@ impl Set {
         least.0
     }
 
-    /// Whether a dest is to go.
-    fn may_shrink(&self, now: usize, expiration: usize) -> bool {
+    #[inline]
+    fn shrink(&self, now: usize, expiration: usize) {
         // CAST: It was made of a number of jiffies.
         let end = (self.changed.get() as usize).wrapping_add(expiration);
-        self.len.get() > 1 && is_after(now, end)
+        if self.len.get() > 1 && is_after(now, end) {
+            self.remove_most_loaded(now);
+        }
     }
+}
 
+impl Set {
     /// Has the dest go with the most conns for its weight, overloaded or not, removed from the
     /// service or not (C: `ip_vs_dest_set_max()`).
     #[cold]
-    fn shrink(&self, now: usize) {
+    fn remove_most_loaded(&self, now: usize) {
         let mut dests = self.dests.lock();
         if self.len.get() <= 1 {
             return;
@@ -146,67 +143,5 @@ impl Set {
         dests.remove(|_| numbers.next() == Some(most));
         self.len.set(self.len.get().wrapping_sub(1));
         self.changed.set(now as u64);
-    }
-}
-
-impl Scheduler for Lblcr {
-    const NAME: &'static str = "lblcr";
-
-    fn new<D: Candidate>(setup: &Setup, dests: &[D]) -> Result<Self, InitError> {
-        Ok(Self {
-            members: Members::new(Kind::Lblcr, dests)?,
-            cache: Cache::new(setup.lblcr_expiration.clone())?,
-        })
-    }
-
-    fn rebuild<D: Candidate>(&self, dests: &[D], change: Change) -> Result<Self, NoMemory> {
-        Ok(Self {
-            members: self.members.after(dests, change)?,
-            cache: self.cache.clone(),
-        })
-    }
-
-    fn settle<D: Candidate>(&self, dests: &[D]) {
-        self.members.settle(dests);
-    }
-
-    fn schedule<D: Member>(&self, dests: &[D], flow: &Flow<'_>) -> Option<usize> {
-        let (guard, now) = (read_lock(), jiffies());
-        let Some(entry) = self.cache.find(flow, now, &guard) else {
-            let index = self.members.first(dests)?;
-            self.cache.update(flow, now, dests.get(index)?);
-            return Some(index);
-        };
-        let set = &entry.content;
-        let known = set.least_loaded(dests, &self.members, &guard);
-        if set.may_shrink(now, self.cache.expiration()) {
-            set.shrink(now);
-        }
-        // As in C, the dest that goes may be the one that is taken.
-        if let Some(index) = known {
-            if !lblc::is_too_busy(dests.get(index)?, &self.members) {
-                return Some(index);
-            }
-        }
-        let index = self.members.first(dests)?;
-        set.update(dests.get(index)?, now);
-        Some(index)
-    }
-
-    #[inline]
-    fn key(figures: &Figures) -> Key {
-        Wlc::key(figures)
-    }
-
-    #[inline]
-    fn part(figures: &Figures) -> Option<u64> {
-        Some(lblc::is_not_half_full(figures).into())
-    }
-}
-
-#[cfg(test)]
-impl Lblcr {
-    pub(super) fn cache(&self) -> &Cache<Set> {
-        &self.cache
     }
 }

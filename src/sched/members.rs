@@ -23,7 +23,7 @@ use crate::shim::{
 };
 
 /// An order, and which of its slots belong to the dests of one pool.
-pub(super) struct Members {
+pub(crate) struct Members {
     pub(super) order: Shared<Order>,
     slots: Slots,
 }

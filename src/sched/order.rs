@@ -39,7 +39,7 @@
 //! - reads its figures twice, and writes its leaf, 16 bytes, and a barrier;
 //! - does no more if its key is what it was: with fo always, with ovf mostly;
 //! - takes and gives back the right to play: an atomic operation and a barrier;
-//! - reads one cache line a level, and writes 16 bytes of the next, for some 45 instructions. A
+//! - reads one cache line a level, and writes 16 bytes of the next, for some 40 instructions. A
 //!   conn that goes to the first dest writes all levels; one that ends at a dest in the middle, one
 //!   or two.
 //!
@@ -262,22 +262,24 @@ impl Order {
             let is_here = dest.place().is(self, slot, guard);
             is_here.then(|| dest.figures())
         };
-        if let Some(sums) = &self.sums {
-            self.update_part(sums, slot, look);
-        }
-        let rank = |figures| Rank::of(slot.into(), key(self.kind, figures));
         let mut seen = look();
-        if leaf.get() == rank(seen) {
+        if let Some(sums) = &self.sums {
+            seen = self.update_part(sums, slot, seen, look);
+        }
+        let rank_of = |figures| Rank::of(slot.into(), key(self.kind, figures));
+        let mut rank = rank_of(seen);
+        if leaf.get() == rank {
             return;
         }
         loop {
-            leaf.set(rank(seen));
+            leaf.set(rank);
             fence();
             let now = look();
             if now == seen {
                 break;
             }
             seen = now;
+            rank = rank_of(seen);
         }
         self.play_or_queue(slot.into());
     }
@@ -289,16 +291,24 @@ impl Order {
     }
 
     /// As with the leaves: whoever stored the part of other figures looks again, and stores anew.
-    fn update_part(&self, sums: &Sums, slot: u32, look: impl Fn() -> Option<Figures>) {
-        let mut seen = look();
+    /// Returns what was seen last.
+    #[inline]
+    fn update_part(
+        &self,
+        sums: &Sums,
+        slot: u32,
+        seen: Option<Figures>,
+        look: impl Fn() -> Option<Figures>,
+    ) -> Option<Figures> {
+        let mut seen = seen;
         if sums.part(slot as usize) == part(self.kind, seen) {
-            return;
+            return seen;
         }
         loop {
             sums.set(slot as usize, part(self.kind, seen));
             let now = look();
             if now == seen {
-                return;
+                return seen;
             }
             seen = now;
         }
@@ -371,28 +381,21 @@ impl Order {
     /// Writes this node and those above that change with it.
     #[inline(always)]
     fn play_above(&self, node: usize) {
-        // The compiler need not expect that this changes by what is written.
+        // The compiler need not expect that these change by what is written.
         let table = &self.children[..];
+        let ranks = table.as_flattened();
         let mut node = node;
-        let Some(mut children) = table.get(node) else {
-            return;
-        };
         while node > 0 {
+            let (Some(children), Some(own)) = (table.get(node), ranks.get(node)) else {
+                return;
+            };
             let rank = least(children);
-            let place = node % CHILDREN;
-            node /= CHILDREN;
-            let Some(siblings) = table.get(node) else {
-                return;
-            };
-            let Some(own) = siblings.get(place) else {
-                return;
-            };
             // Of the words of two ranks the lower ones differ.
             if own.low.get() == rank as u64 && own.get() == rank {
                 return;
             }
             own.set(rank);
-            children = siblings;
+            node /= CHILDREN;
         }
     }
 }
