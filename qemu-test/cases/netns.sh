@@ -1,5 +1,5 @@
-# Two directors with the same VIP in two namespaces. One is deleted under
-# traffic; the other does not notice.
+# Two directors with the same VIP in two namespaces. One, which tracks
+# connections, is deleted under traffic; the other does not notice.
 two() {
 	netns client1 director1 rs1 client2 director2 rs2
 	for i in 1 2; do
@@ -38,6 +38,7 @@ services() { # I SCHEDULER
 	vs -a -u '[2001:db8:1::110]:80' -r '[2001:db8:2::11]:80' -m
 }
 two
+TOPOLOGY=nat drop_invalid director2
 services 1 rr
 services 2 wlc
 for i in 1 2; do
