@@ -22,6 +22,12 @@ client() { n client "$@"; }
 director() { n director "$@"; }
 vs() { n "${DIRECTOR:-director}" ipvsadm "$@"; }
 
+# rs1, rs2 and rs3 at that port, for a service.
+dests() { # OPTION PORT SERVICE…
+	local rip
+	for rip in "$RIPB1" "$RIPB2" "$RIPB3"; do vs -a "${@:3}" -r "$rip:$2" "$1"; done
+}
+
 # agent FUNCTION ARGUMENTS…: see agent.py. One at a time.
 agent() {
 	local answer

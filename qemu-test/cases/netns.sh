@@ -75,8 +75,8 @@ wait_for answers udp1 $((now + 50))
 only() { agent unload "$1" | awk '{ print $1 }'; }
 expect rs1 only tcp1
 expect rs1 only udp1
-dests() { nsenter --net=/run/netns/director1 ipvsadm -Ln | awk '$2 ~ /^[0-9[]/ && $1 == "->" { printf "%s%s", sep, $2; sep = " " }'; }
-expect "10.1.1.11:80 [2001:db8:2::11]:80" dests
+listed() { nsenter --net=/run/netns/director1 ipvsadm -Ln | awk '$2 ~ /^[0-9[]/ && $1 == "->" { printf "%s%s", sep, $2; sep = " " }'; }
+expect "10.1.1.11:80 [2001:db8:2::11]:80" listed
 # A namespace of that name starts from nothing.
 netns director2
 DIRECTOR=director2
