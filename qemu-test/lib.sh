@@ -22,6 +22,12 @@ client() { n client "$@"; }
 director() { n director "$@"; }
 vs() { n "${DIRECTOR:-director}" ipvsadm "$@"; }
 
+# rs1, rs2 and rs3 at that port, for a service.
+dests() { # OPTION PORT SERVICE…
+	local rip
+	for rip in "$RIPB1" "$RIPB2" "$RIPB3"; do vs -a "${@:3}" -r "$rip:$2" "$1"; done
+}
+
 # agent FUNCTION ARGUMENTS…: see agent.py. One at a time.
 agent() {
 	local answer
@@ -378,7 +384,7 @@ bridge() {
 # Connection tracking on the director, and no mercy for what it does not
 # know. IPVS takes its packets out of its sight, so it never learns of NAT's
 # connections, and their replies are unknown to it on all their way.
-drop_invalid() {
+drop_invalid() { # [MACHINE]
 	local hook hooks="prerouting input output postrouting forward"
 	[ "$TOPOLOGY" != nat ] || hooks="input output"
 	{
@@ -387,7 +393,7 @@ drop_invalid() {
 			echo "chain $hook { type filter hook $hook priority 0; ct state invalid counter drop; }"
 		done
 		echo "}"
-	} | n director nft -f -
+	} | n "${1:-director}" nft -f -
 }
 
 # families COMMAND…: runs it for IPv4 and IPv6; variants: and for each without
@@ -413,6 +419,15 @@ in_turn() {
 	FAMILY=6 CONNTRACK=yes
 	"$@"
 	FAMILY=4 CONNTRACK=
+}
+
+# tracked COMMAND…: with drop_invalid, on machines that it begins anew. Of TCP
+# it lets through no more than a client's SYNs and ACKs, as they might begin a
+# connection, and of ICMP errors none about what IPVS took out of its sight.
+tracked() {
+	CONNTRACK=yes TOPOLOGY=
+	"$@"
+	CONNTRACK=
 }
 
 # What of a capture came in, or both ways, in an order of its own: two CPUs

@@ -22,14 +22,10 @@ clients() { # more addresses of the client
 		addr add ${CIP%254}200/$1 dev eth0
 	.
 }
-dests() { # FLAG SERVICE OPTION PORT
-	local rip
-	for rip in "$RIPB1" "$RIPB2" "$RIPB3"; do vs -a "$1" "$2" -r "$rip${4:+:$4}" "$3"; done
-}
 services() { # OPTIONS…
 	for p in t u; do
 		vs -A -$p "$VIPB:80" -s rr "$@"
-		dests -$p "$VIPB:80" -m 80
+		dests -m 80 -$p "$VIPB:80"
 	done
 }
 # What templates have left, rounded up to one of these numbers

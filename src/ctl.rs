@@ -86,11 +86,9 @@ impl From<Refusal> for Error {
     }
 }
 
-/// What the control plane keeps for a namespace. Fields are dropped in this order: the files, then
-/// what their readers look at.
+/// What the control plane keeps for a namespace.
 #[pin_data]
 pub(crate) struct State {
-    _files: proc::Files,
     #[pin]
     trash: Trash,
     #[pin]
@@ -106,9 +104,8 @@ struct Inner {
 }
 
 impl State {
-    pub(crate) fn new(net: &Net) -> impl PinInit<Self, Error> + use<'_> {
+    pub(crate) fn new() -> impl PinInit<Self, Error> {
         pin_init::pin_init!(Self {
-            _files: proc::Files::new(net)?,
             trash <- Trash::new(),
             inner <- new_mutex!(Inner {
                 uses: module::Uses::new(this_module::<IpVs>()),

@@ -14,6 +14,7 @@ use crate::{
     ctl,
     hook,
     oot::{
+        fs::proc::File,
         net::{
             device::{
                 Device,
@@ -37,8 +38,7 @@ use kernel::{
     sync::ArcBorrow, //
 };
 
-/// A namespace's director. Fields are dropped in this order: files and requests first, then what
-/// they look at.
+/// A namespace's director. Once hooks and files are gone, its fields are dropped in this order.
 #[pin_data]
 pub(crate) struct Netns {
     #[pin]
@@ -61,9 +61,13 @@ impl Pernet for Netns {
         &ID
     }
 
+    fn files() -> &'static [File] {
+        &ctl::proc::FILES
+    }
+
     fn init<'a>(net: &'a Net, cache: ArcBorrow<'a, ConnCache>) -> impl PinInit<Self, Error> {
         kernel::try_pin_init!(Self {
-            ctl <- ctl::State::new(net),
+            ctl <- ctl::State::new(),
             conns <- Delayed::new(conn::table::Table::new(cache.into())),
             services <- service::Table::new(),
             stats: Stats::new()?,

@@ -18,13 +18,31 @@ at_random() {
 	printf '%s\n' "flag IPSRC_RND" "flag UDPSRC_RND"
 }
 
+vmalloc() {
+	awk '/pages=/ { match($0, /pages=[0-9]+/); pages += substr($0, RSTART + 6, RLENGTH - 6) } END { print "vmalloc", pages * 4096 }' /proc/vmallocinfo
+}
+
+# Until nothing waits for a grace period and no table, which lies in vmalloc,
+# grows: two looks, two seconds apart, find the same.
+at_rest() {
+	local before='' now i
+	for ((i = 0; i < 20; i++)); do
+		now=$(vmalloc; grep '^ip_vs' /proc/slabinfo || true)
+		[ "$now" != "$before" ] || return 0
+		before=$now
+		sleep 2
+	done
+	echo "memory: not at rest after $i looks" >&2
+	return 1
+}
+
 # Bytes in use: all, in slabs, in vmalloc; then each slab cache's objects.
 memory() {
-	sleep 3 # what waits for a grace period, or for a table to grow
+	at_rest
 	echo 3 >/proc/sys/vm/drop_caches
 	awk '$1 == "MemFree:" { print "total", -$2 * 1024 }' /proc/meminfo
 	awk 'NR > 2 { print "objects-" $1, $2; slabs += $15 * $6 * 4096 } END { print "slab", slabs }' /proc/slabinfo
-	awk '/pages=/ { match($0, /pages=[0-9]+/); pages += substr($0, RSTART + 6, RLENGTH - 6) } END { print "vmalloc", pages * 4096 }' /proc/vmallocinfo
+	vmalloc
 }
 
 # The growth of each between two readings, a connection.

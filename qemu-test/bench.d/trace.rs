@@ -30,42 +30,57 @@ use std::{
 // What is used of qemu-plugin.h, which Debian does not package.
 #[allow(non_camel_case_types)]
 type qemu_plugin_id_t = u64;
-type Tb = c_void;
-type Insn = c_void;
+
+/// A stretch of code that QEMU translates, `struct qemu_plugin_tb`.
+#[repr(C)]
+struct Tb {
+    _opaque: [u8; 0],
+}
+
+/// An instruction of it, `struct qemu_plugin_insn`.
+#[repr(C)]
+struct Insn {
+    _opaque: [u8; 0],
+}
+
+/// What an instruction's callback is given.
+type Data = Option<&'static Site>;
 
 const CB_NO_REGS: c_int = 0;
 const MEM_RW: c_int = 3;
 
-extern "C" {
-    fn qemu_plugin_reset(id: qemu_plugin_id_t, cb: extern "C" fn(qemu_plugin_id_t));
-    fn qemu_plugin_register_vcpu_tb_trans_cb(
+// SAFETY: As in the header, of version 4. QEMU aborts if it does not know an id, gives no
+// instruction beyond a block's end, and hands `Data` to the callback it came with, unchanged.
+unsafe extern "C" {
+    safe fn qemu_plugin_reset(id: qemu_plugin_id_t, cb: extern "C" fn(qemu_plugin_id_t));
+    safe fn qemu_plugin_register_vcpu_tb_trans_cb(
         id: qemu_plugin_id_t,
-        cb: extern "C" fn(qemu_plugin_id_t, *mut Tb),
+        cb: extern "C" fn(qemu_plugin_id_t, &Tb),
     );
-    fn qemu_plugin_register_vcpu_insn_exec_cb(
-        insn: *mut Insn,
-        cb: extern "C" fn(c_uint, *mut c_void),
+    safe fn qemu_plugin_register_vcpu_insn_exec_cb(
+        insn: &Insn,
+        cb: extern "C" fn(c_uint, Data),
         flags: c_int,
-        data: *mut c_void,
+        data: Data,
     );
-    fn qemu_plugin_register_vcpu_mem_cb(
-        insn: *mut Insn,
-        cb: extern "C" fn(c_uint, u32, u64, *mut c_void),
+    safe fn qemu_plugin_register_vcpu_mem_cb(
+        insn: &Insn,
+        cb: extern "C" fn(c_uint, u32, u64, Data),
         flags: c_int,
         rw: c_int,
-        data: *mut c_void,
+        data: Data,
     );
-    fn qemu_plugin_register_atexit_cb(
+    safe fn qemu_plugin_register_atexit_cb(
         id: qemu_plugin_id_t,
         cb: extern "C" fn(qemu_plugin_id_t, *mut c_void),
         data: *mut c_void,
     );
-    fn qemu_plugin_tb_n_insns(tb: *const Tb) -> usize;
-    fn qemu_plugin_tb_get_insn(tb: *const Tb, index: usize) -> *mut Insn;
-    fn qemu_plugin_insn_data(insn: *const Insn, to: *mut c_void, len: usize) -> usize;
-    fn qemu_plugin_insn_vaddr(insn: *const Insn) -> u64;
-    fn qemu_plugin_mem_size_shift(info: u32) -> c_uint;
-    fn qemu_plugin_mem_is_store(info: u32) -> bool;
+    safe fn qemu_plugin_tb_n_insns(tb: &Tb) -> usize;
+    safe fn qemu_plugin_tb_get_insn(tb: &Tb, index: usize) -> Option<&Insn>;
+    fn qemu_plugin_insn_data(insn: &Insn, to: *mut c_void, len: usize) -> usize;
+    safe fn qemu_plugin_insn_vaddr(insn: &Insn) -> u64;
+    safe fn qemu_plugin_mem_size_shift(info: u32) -> c_uint;
+    safe fn qemu_plugin_mem_is_store(info: u32) -> bool;
 }
 
 #[no_mangle]
@@ -83,13 +98,31 @@ struct Trace {
 }
 
 #[derive(Clone, Copy, PartialEq, Eq, Hash)]
+#[repr(C)]
 struct Code {
     len: u8,
     bytes: [u8; 15],
 }
 
-/// What an instruction's callback is given; never freed, as translated code
-/// may refer to it until QEMU ends.
+impl Code {
+    fn of(insn: &Insn) -> Self {
+        let mut bytes = [0; 15];
+        // SAFETY: At most `bytes.len()` bytes are written to `bytes`.
+        let len = unsafe { qemu_plugin_insn_data(insn, bytes.as_mut_ptr().cast(), bytes.len()) };
+        Self {
+            len: len as u8,
+            bytes,
+        }
+    }
+
+    fn bytes(&self) -> &[u8] {
+        &self.bytes[..usize::from(self.len)]
+    }
+}
+
+/// An instruction where it lies; never freed, as translated code may refer to
+/// it until QEMU ends.
+#[repr(C)]
 struct Site {
     address: u64,
     code: Code,
@@ -108,73 +141,49 @@ impl Trace {
     }
 }
 
-extern "C" fn marked(_cpu: c_uint, _data: *mut c_void) {
+extern "C" fn marked(_cpu: c_uint, _data: Data) {
     if !OPEN.fetch_xor(true, Relaxed) {
         with_trace(|t| t.record(b'm', 0));
     }
     // Translates everything anew, with or without callbacks.
-    unsafe { qemu_plugin_reset(ID.load(Relaxed), register) };
+    qemu_plugin_reset(ID.load(Relaxed), register);
 }
 
-extern "C" fn executed(_cpu: c_uint, data: *mut c_void) {
-    let site = unsafe { &*data.cast::<Site>() };
+extern "C" fn executed(_cpu: c_uint, site: Data) {
+    let Some(site) = site else { return };
     with_trace(|t| {
         if t.seen.insert((site.address, site.code)) {
             t.record(b'c', site.address)?;
             t.file.write_all(&[site.code.len])?;
-            t.file
-                .write_all(&site.code.bytes[..usize::from(site.code.len)])?;
+            t.file.write_all(site.code.bytes())?;
         }
         t.record(b'i', site.address)
     });
 }
 
-extern "C" fn accessed(_cpu: c_uint, info: u32, address: u64, _data: *mut c_void) {
-    let (store, shift) = unsafe {
-        (
-            qemu_plugin_mem_is_store(info),
-            qemu_plugin_mem_size_shift(info),
-        )
+extern "C" fn accessed(_cpu: c_uint, info: u32, address: u64, _data: Data) {
+    let letter = match qemu_plugin_mem_is_store(info) {
+        true => b'w',
+        false => b'r',
     };
     with_trace(|t| {
-        t.record(if store { b'w' } else { b'r' }, address)?;
-        t.file.write_all(&[1 << shift])
+        t.record(letter, address)?;
+        t.file.write_all(&[1 << qemu_plugin_mem_size_shift(info)])
     });
 }
 
-extern "C" fn translated(_id: qemu_plugin_id_t, tb: *mut Tb) {
-    for i in 0..unsafe { qemu_plugin_tb_n_insns(tb) } {
-        let insn = unsafe { qemu_plugin_tb_get_insn(tb, i) };
-        let mut bytes = [0; 15];
-        let len = unsafe { qemu_plugin_insn_data(insn, bytes.as_mut_ptr().cast(), bytes.len()) };
-        let address = unsafe { qemu_plugin_insn_vaddr(insn) };
+extern "C" fn translated(_id: qemu_plugin_id_t, tb: &Tb) {
+    for insn in (0..qemu_plugin_tb_n_insns(tb)).filter_map(|i| qemu_plugin_tb_get_insn(tb, i)) {
+        let code = Code::of(insn);
+        let address = qemu_plugin_insn_vaddr(insn);
         let user = address >> 63 == 0;
 
-        if user && bytes[..len] == *MARK {
-            unsafe {
-                qemu_plugin_register_vcpu_insn_exec_cb(insn, marked, CB_NO_REGS, ptr::null_mut())
-            };
+        if user && code.bytes() == MARK {
+            qemu_plugin_register_vcpu_insn_exec_cb(insn, marked, CB_NO_REGS, None);
         } else if !user && OPEN.load(Relaxed) {
-            let code = Code {
-                len: len as u8,
-                bytes,
-            };
             let site = Box::leak(Box::new(Site { address, code }));
-            unsafe {
-                qemu_plugin_register_vcpu_insn_exec_cb(
-                    insn,
-                    executed,
-                    CB_NO_REGS,
-                    ptr::from_mut(site).cast(),
-                );
-                qemu_plugin_register_vcpu_mem_cb(
-                    insn,
-                    accessed,
-                    CB_NO_REGS,
-                    MEM_RW,
-                    ptr::null_mut(),
-                );
-            }
+            qemu_plugin_register_vcpu_insn_exec_cb(insn, executed, CB_NO_REGS, Some(site));
+            qemu_plugin_register_vcpu_mem_cb(insn, accessed, CB_NO_REGS, MEM_RW, None);
         }
     }
 }
@@ -184,10 +193,8 @@ extern "C" fn ended(_id: qemu_plugin_id_t, _data: *mut c_void) {
 }
 
 extern "C" fn register(id: qemu_plugin_id_t) {
-    unsafe {
-        qemu_plugin_register_vcpu_tb_trans_cb(id, translated);
-        qemu_plugin_register_atexit_cb(id, ended, ptr::null_mut());
-    }
+    qemu_plugin_register_vcpu_tb_trans_cb(id, translated);
+    qemu_plugin_register_atexit_cb(id, ended, ptr::null_mut());
 }
 
 /// Called by QEMU once, with the plugin's options.
@@ -202,12 +209,17 @@ pub unsafe extern "C" fn qemu_plugin_install(
     argc: c_int,
     argv: *const *const c_char,
 ) -> c_int {
-    let options =
-        (0..argc as usize).map(|i| unsafe { CStr::from_ptr(*argv.add(i)) }.to_string_lossy());
-    let Some(path) = options
-        .into_iter()
-        .find_map(|o| o.strip_prefix("out=").map(str::to_owned))
-    else {
+    let path = (0..argc as usize).find_map(|i| {
+        // SAFETY: By the safety requirement there is an `i`th.
+        let option = unsafe { *argv.wrapping_add(i) };
+        // SAFETY: By the safety requirement it is a string.
+        let option = unsafe { CStr::from_ptr(option) };
+        option
+            .to_string_lossy()
+            .strip_prefix("out=")
+            .map(str::to_owned)
+    });
+    let Some(path) = path else {
         eprintln!("trace: out=FILE is missing");
         return -1;
     };

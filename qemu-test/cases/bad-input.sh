@@ -1,7 +1,7 @@
 # Packets that are cut, lie about their lengths or come in pieces: what goes
 # on to the real server is what C sends on, and traffic beside is undisturbed.
 bad() { # OPTION
-	local c=$GC v=$VIP
+	local c=$GC v=$VIP label="IPv$FAMILY $1${CONNTRACK:+, tracked}"
 	for p in t u; do
 		vs -A -$p "$VIPB:80" -s rr
 		vs -a -$p "$VIPB:80" -r "$GSB:80" "$1"
@@ -43,11 +43,11 @@ bad() { # OPTION
 	# The end; all before has been through
 	from_client "ip('$c', '$v', udp(5999, 80, b'last'))"
 	agent captured silent 1 "5999 > 80" >/dev/null
-	observe "IPv$FAMILY $1: at the server" received silent
-	observe "IPv$FAMILY $1: at the client" received client 0 "$GC "
-	observe "IPv$FAMILY $1: connections" connections_of 5...
+	observe "$label: at the server" received silent
+	observe "$label: at the client" received client 0 "$GC "
+	observe "$label: connections" connections_of 5...
 	# What the director's own stack got to see of it, and did not like
-	observe "IPv$FAMILY $1: errors at the director" errors
+	observe "$label: errors at the director" errors
 	now=$(agent answered beside)
 	enough() { [ "$(agent answered beside 2>/dev/null)" -ge $((now + 5)) ]; }
 	wait_for enough
@@ -88,5 +88,7 @@ kinds() {
 }
 families kinds nat -m
 families kinds dr -g
-FAMILY=4
+FAMILY=4 CONNTRACK=
 kinds tun -i
+# What conntrack takes for whole goes on.
+FAMILY=6 tracked kinds nat -m

@@ -28,10 +28,6 @@ show() { # LABEL
 	observe "$1: -Lnc" connections
 	observe "$1: /proc/net/ip_vs_conn" proc_connections
 }
-dests() { # SERVICE… OPTION
-	local rip
-	for rip in "$RIPB1" "$RIPB2" "$RIPB3"; do vs -a "${@:1:$#-1}" -r "$rip:0" "${@:$#}"; done
-}
 ask() { # LABEL
 	observe "$1: tcp 80" get tcp "$VIP" 80 3
 	observe "$1: tcp 8080" get tcp "$VIP" 8080 2
@@ -46,7 +42,7 @@ marked() { # TOPOLOGY OPTION BY
 	# shellcheck disable=SC2086 # words
 	{
 		vs -A -f 1 $six -s rr
-		dests -f 1 $six "$2"
+		dests "$2" 0 -f 1 $six
 		# Beside it, by address: what has a mark, but not of a service, is this one's.
 		vs -A -t "$VIPB:81" -s rr
 		vs -a -t "$VIPB:81" -r "$RIPB1:$([ "$2" = -m ] && echo 8080 || echo 81)" "$2"
@@ -71,7 +67,7 @@ marked() { # TOPOLOGY OPTION BY
 	# shellcheck disable=SC2086
 	vs -A -f 1 $six -s rr -p 300
 	# shellcheck disable=SC2086
-	dests -f 1 $six "$2"
+	dests "$2" 0 -f 1 $six
 	ask "$label, again"
 	show "$label, again"
 }

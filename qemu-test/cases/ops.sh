@@ -5,10 +5,6 @@ show() { # LABEL
 	observe "$1: --persistent-conn" listing --persistent-conn
 	observe "$1: -Lnc" connections
 }
-dests() { # FLAG SERVICE OPTION PORT
-	local rip
-	for rip in "$RIPB1" "$RIPB2" "$RIPB3"; do vs -a "$1" "$2" -r "$rip${4:+:$4}" "$3"; done
-}
 # Datagrams from one port
 same() { # NAME COUNT
 	local i answers=
@@ -18,9 +14,9 @@ same() { # NAME COUNT
 direct() {
 	topology dr
 	vs -A -u "$VIPB:80" -s rr -o
-	dests -u "$VIPB:80" -g 80
+	dests -g 80 -u "$VIPB:80"
 	vs -A -u "$VIPB:8080" -s rr
-	dests -u "$VIPB:8080" -g 8080
+	dests -g 8080 -u "$VIPB:8080"
 	observe "IPv$FAMILY: the first" agent hold client ops udp "$VIP" 80 1
 	observe "IPv$FAMILY: from its port" same ops1 7
 	observe "IPv$FAMILY: from others" get udp "$VIP" 80 4
@@ -50,7 +46,7 @@ FAMILY=4
 # The template of none does not wait for it.
 topology dr
 vs -A -u "$VIPB:80" -s rr -o -p 1
-dests -u "$VIPB:80" -g 80
+dests -g 80 -u "$VIPB:80"
 observe "short" get udp "$VIP" 80 2
 wait_for is_left 0
 show "none"

@@ -67,11 +67,11 @@ ports() { # TOPOLOGY OPTION
 	topology "$1"
 	for i in 1 2 3; do agent serve rs$i rs$i 21; done
 	vs -A -t "$VIPB:0" -s rr -p 100
-	dests -t "$VIPB:0" "$2" 0
+	dests "$2" 0 -t "$VIPB:0"
 	vs -A -u "$VIPB:0" -s rr -p 100
-	dests -u "$VIPB:0" "$2" 8080
+	dests "$2" 8080 -u "$VIPB:0"
 	vs -A -u "$VIPB:21" -s rr -p 100
-	dests -u "$VIPB:21" "$2" 21
+	dests "$2" 21 -u "$VIPB:21"
 	observe "IPv$FAMILY $1: 80" get tcp "$VIP" 80 2
 	observe "IPv$FAMILY $1: 8080" get tcp "$VIP" 8080 2
 	observe "IPv$FAMILY $1: 8080" get udp "$VIP" 8080 2
@@ -81,7 +81,7 @@ ports() { # TOPOLOGY OPTION
 	show "IPv$FAMILY $1: ports"
 	vs -C
 	vs -A -t "$VIPB:21" -s rr -p 100
-	dests -t "$VIPB:21" "$2" 21
+	dests "$2" 21 -t "$VIPB:21"
 	observe "IPv$FAMILY $1: FTP" get tcp "$VIP" 21 2
 	observe "IPv$FAMILY $1: FTP's data" get tcp "$VIP" 8080 2
 	observe "IPv$FAMILY $1: not FTP" get tcp "$VIP" 80 1 name 0.3

@@ -39,7 +39,7 @@ tally_of() { agent tally load | grep "$1"; }
 nat() { quiesce nat -m; }
 dr() { quiesce dr -g; }
 nat
-FAMILY=6 dr
+FAMILY=6 tracked dr
 
 # A connection to a server with weight 0 goes on.
 FAMILY=4

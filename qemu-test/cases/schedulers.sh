@@ -1,6 +1,6 @@
 # Who is chosen: rr, wrr and wlc, with weights, changes of them, connections
 # that stay open, and nobody left.
-FAMILY=4
+FAMILY=4 CONNTRACK=
 topology nat
 PORT=8080
 service() { # SCHEDULER WEIGHT…
@@ -12,10 +12,15 @@ service() { # SCHEDULER WEIGHT…
 }
 weigh() { vs -e -t "$VIPB:80" -r "$1:$PORT" -m -w "$2"; }
 
-for weights in "1 1 1" "5 1 0" "0 0 7"; do
-	service rr $weights
-	observe "rr $weights" get tcp "$VIP" 80 7
-done
+turns() { # SCHEDULER COUNT WEIGHTS…
+	local weights
+	for weights in "${@:3}"; do
+		# shellcheck disable=SC2086 # words
+		service "$1" $weights
+		observe "$1 $weights" get tcp "$VIP" 80 "$2"
+	done
+}
+turns rr 7 "1 1 1" "5 1 0" "0 0 7"
 served 7
 
 # The turn goes on where it was when the next is removed, one added, the last
@@ -29,10 +34,7 @@ observe "rr, with rs2" get tcp "$VIP" 80 4
 vs -d -t "$VIPB:80" -r "$RIPB1:$PORT"
 observe "rr, without rs1" get tcp "$VIP" 80 3
 
-for weights in "1 1 1" "1 2 4" "6 4 2" "0 3 0" "5 0 3"; do
-	service wrr $weights
-	observe "wrr $weights" get tcp "$VIP" 80 14
-done
+turns wrr 14 "1 1 1" "1 2 4" "6 4 2" "0 3 0" "5 0 3"
 weigh "$RIPB2" 2
 observe "wrr, rs2 to 2" get tcp "$VIP" 80 9
 weigh "$RIPB1" 1
@@ -52,14 +54,19 @@ vs -E -t "$VIPB:80" -s wrr
 observe "wrr again" get tcp "$VIP" 80 6
 
 # Other ports: dests that come back would bring their connections along.
-for i in 1 2 3; do agent serve rs$i rs$i 81 82 83 84; done
-PORT=80
-for weights in "1 1 1" "1 2 4" "3 0 1"; do
-	PORT=$((PORT + 1))
-	service wlc $weights
-	observe "wlc $weights" agent hold client "${weights// /}-" tcp "$VIP" 80 10
-done
-observe "wlc, open" listing
+least() { # WEIGHTS…
+	local weights
+	for i in 1 2 3; do agent serve rs$i rs$i 81 82 83 84; done
+	PORT=80
+	for weights; do
+		PORT=$((PORT + 1))
+		# shellcheck disable=SC2086
+		service wlc $weights
+		observe "wlc $weights" agent hold client "${weights// /}-" tcp "$VIP" 80 10
+	done
+	observe "wlc, open" listing
+}
+least "1 1 1" "1 2 4" "3 0 1"
 inactive() { [ "$(vs -Ln | awk '$1 == "->" { n += $6 } END { print n }')" = "$1" ]; }
 agent close '301-[1-4]'
 wait_for inactive 4
@@ -76,3 +83,12 @@ vs -A -u "$VIPB:80" -s wlc
 observe "nobody, udp" get udp "$VIP" 80 1
 vs -a -u "$VIPB:80" -r "$RIPB1:80" -m
 observe "somebody, udp" get udp "$VIP" 80 1
+
+again() {
+	topology nat
+	PORT=8080
+	turns rr 4 "1 1 1"
+	turns wrr 7 "1 2 4"
+	least "1 2 4"
+}
+tracked again

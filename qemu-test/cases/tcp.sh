@@ -4,6 +4,7 @@
 states() { # TOPOLOGY OPTION LENGTH CLIENT'S SERVER'S
 	local many all attempt
 	for attempt in 1 2 3; do
+		TOPOLOGY= # new machines, without connections
 		topology "$1"
 		vs -A -t "$VIPB:80" -s rr
 		vs -a -t "$VIPB:80" -r "$GSB:80" "$2"
@@ -16,7 +17,7 @@ states() { # TOPOLOGY OPTION LENGTH CLIENT'S SERVER'S
 		# the moment. Ours never does.
 		[ "$MODULE" = c ] && [ "$all" -gt "$many" ] || break
 	done
-	observe "IPv$FAMILY $2: $many sequences" agent states director
+	observe "IPv$FAMILY $2${CONNTRACK:+, tracked}: $many sequences" agent states director
 	expect "$many" echo "$all"
 }
 counted() {
@@ -29,8 +30,12 @@ longest=4
 nat() { states nat -m $((longest - 1)) "S A FA R" "SA A FA R"; }
 dr() { states dr -g "$longest" "S A FA R SA"; }
 families nat
-FAMILY=4
+FAMILY=4 CONNTRACK=
 dr
+# Segments that conntrack calls invalid are as if they had not been sent.
+longest=3
+tracked nat
+FAMILY=6 tracked dr
 
 # What cannot begin a connection, begins none.
 topology nat

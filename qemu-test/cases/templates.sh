@@ -43,9 +43,9 @@ show "none of all"
 topology nat
 vs --set 0 0 1
 vs -A -u "$VIPB:80" -s rr -p 2
-dests -u "$VIPB:80" -m 80
+dests -m 80 -u "$VIPB:80"
 vs -A -u "$VIPB:8080" -s rr -p 300
-dests -u "$VIPB:8080" -m 8080
+dests -m 8080 -u "$VIPB:8080"
 vs -A -u "$VIPB:81" -s rr -p 1
 vs -a -u "$VIPB:81" -r "$RIPB1:8080" -m
 observe "short" get udp "$VIP" 80 3

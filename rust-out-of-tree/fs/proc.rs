@@ -2,10 +2,15 @@
 
 //! Files in /proc/net, one of each in every network namespace.
 //!
+//! A [`File`] says what there is to read; those that a [`Pernet`] lists are there in each namespace
+//! as long as its value is.
+//!
 //! A file shows a [`Table`], record by record, or is written in one go as a [`Single`].
 //!
 //! C headers: [`include/linux/proc_fs.h`](srctree/include/linux/proc_fs.h),
 //! [`include/linux/seq_file.h`](srctree/include/linux/seq_file.h)
+//!
+//! [`Pernet`]: crate::oot::net::namespace::Pernet
 //!
 //! # Reading a table
 //!
@@ -59,12 +64,39 @@ pub(crate) trait Single: 'static {
     fn show(net: &Net, seq: &SeqFile);
 }
 
+/// What a file is called and shows.
+pub(crate) struct File {
+    name: &'static CStr,
+    mode: u16,
+    create: fn(&Self, &Net) -> *mut bindings::proc_dir_entry,
+}
+
+impl File {
+    /// The file `name` with that mode, 0 standing for 0444, and the records of `T`.
+    pub(crate) const fn table<T: Table>(name: &'static CStr, mode: u16) -> Self {
+        Self {
+            name,
+            mode,
+            create: Adapter::<T>::create,
+        }
+    }
+
+    /// The file `name` with that mode, 0 standing for 0444, and the text of `T`.
+    pub(crate) const fn single<T: Single>(name: &'static CStr, mode: u16) -> Self {
+        Self {
+            name,
+            mode,
+            create: SingleAdapter::<T>::create,
+        }
+    }
+}
+
 /// A file in the /proc/net of a namespace; dropping it removes the file.
 ///
 /// # Invariants
 ///
 /// The file `name` exists in the namespace, which is alive.
-pub(crate) struct Entry {
+pub(in crate::oot) struct Entry {
     net: NonNull<bindings::net>,
     name: &'static CStr,
 }
@@ -76,55 +108,19 @@ unsafe impl Send for Entry {}
 unsafe impl Sync for Entry {}
 
 impl Entry {
-    /// Creates the file `name` with that mode, 0 standing for 0444, and the records of `T`.
+    /// Creates the file.
     ///
-    /// The entry has to be dropped before the namespace goes: it belongs into its per-namespace
-    /// state.
-    pub(crate) fn table<T: Table>(net: &Net, name: &'static CStr, mode: u16) -> Result<Self> {
-        // SAFETY: `net` is valid; the operations are a static, and the state is as large as they
-        // take it for.
-        let entry = unsafe {
-            bindings::proc_create_net_data(
-                name.as_char_ptr(),
-                mode,
-                (*net.as_raw()).proc_net,
-                &Adapter::<T>::OPS,
-                size_of::<Reading<T>>() as c_uint,
-                core::ptr::null_mut(),
-            )
-        };
-        Self::created(net, name, entry)
-    }
-
-    /// Creates the file `name` with that mode, 0 standing for 0444, and the text of `T`.
+    /// # Safety
     ///
-    /// See [`Self::table`] for when the entry has to be dropped.
-    pub(crate) fn single<T: Single>(net: &Net, name: &'static CStr, mode: u16) -> Result<Self> {
-        // SAFETY: `net` is valid; the function is one to be called with a file of this kind.
-        let entry = unsafe {
-            bindings::proc_create_net_single(
-                name.as_char_ptr(),
-                mode,
-                (*net.as_raw()).proc_net,
-                Some(SingleAdapter::<T>::show),
-                core::ptr::null_mut(),
-            )
-        };
-        Self::created(net, name, entry)
-    }
-
-    fn created(
-        net: &Net,
-        name: &'static CStr,
-        entry: *mut bindings::proc_dir_entry,
-    ) -> Result<Self> {
-        if entry.is_null() {
+    /// The entry must be dropped before the namespace goes.
+    pub(in crate::oot) unsafe fn new(net: &Net, file: &File) -> Result<Self> {
+        if (file.create)(file, net).is_null() {
             return Err(ENOMEM);
         }
-        // INVARIANT: The file was just created.
+        // INVARIANT: The file was just created, and the entry goes first.
         Ok(Self {
             net: NonNull::new(net.as_raw()).ok_or(EINVAL)?,
-            name,
+            name: file.name,
         })
     }
 }
@@ -193,9 +189,24 @@ impl<T: Table> Adapter<T> {
         show: Some(Self::show),
     };
 
+    fn create(file: &File, net: &Net) -> *mut bindings::proc_dir_entry {
+        // SAFETY: `net` is valid; the operations are a static, and the state is as large as they
+        // take it for.
+        unsafe {
+            bindings::proc_create_net_data(
+                file.name.as_char_ptr(),
+                file.mode,
+                (*net.as_raw()).proc_net,
+                &Self::OPS,
+                size_of::<Reading<T>>() as c_uint,
+                core::ptr::null_mut(),
+            )
+        }
+    }
+
     /// # Safety
     ///
-    /// To be called by the kernel, as the `start` of a file made by [`Entry::table`].
+    /// To be called by the kernel, as the `start` of a file of [`File::table`].
     unsafe extern "C" fn start(
         seq: *mut bindings::seq_file,
         pos: *mut bindings::loff_t,
@@ -266,7 +277,7 @@ impl<T: Table> Adapter<T> {
     ///
     /// # Safety
     ///
-    /// `seq` must be an open file made by [`Entry::table`] with this `T`; the kernel lets one
+    /// `seq` must be an open file of [`File::table`] with this `T`; the kernel lets one
     /// thread at a time into its functions.
     unsafe fn reading<'a>(seq: *mut bindings::seq_file) -> (&'a Net, &'a mut Reading<T>) {
         // SAFETY: The private part of such a file is a `Reading<T>`, which its opening has zeroed,
@@ -289,9 +300,22 @@ fn record<R>(record: Option<&R>) -> *mut c_void {
 struct SingleAdapter<T>(PhantomData<T>);
 
 impl<T: Single> SingleAdapter<T> {
+    fn create(file: &File, net: &Net) -> *mut bindings::proc_dir_entry {
+        // SAFETY: `net` is valid; the function is one to be called with a file of this kind.
+        unsafe {
+            bindings::proc_create_net_single(
+                file.name.as_char_ptr(),
+                file.mode,
+                (*net.as_raw()).proc_net,
+                Some(Self::show),
+                core::ptr::null_mut(),
+            )
+        }
+    }
+
     /// # Safety
     ///
-    /// To be called by the kernel, as the `show` of a file made by [`Entry::single`].
+    /// To be called by the kernel, as the `show` of a file of [`File::single`].
     unsafe extern "C" fn show(seq: *mut bindings::seq_file, _v: *mut c_void) -> c_int {
         // SAFETY: This is a single file, which holds its namespace while it is open.
         let net = unsafe { Net::from_raw(bindings::oot_seq_file_single_net(seq)) };

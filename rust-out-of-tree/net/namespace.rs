@@ -3,8 +3,8 @@
 //! Network namespaces, and what a module keeps in each of them.
 //!
 //! A type that implements [`Pernet`] gets one value in each namespace while its [`Registration`]
-//! lives. The value comes with the namespace's netfilter hooks ([`PerNet::enable_hooks`]), which
-//! are gone, and have run for the last time, before it is dropped.
+//! lives. The value comes with the namespace's netfilter hooks ([`PerNet::enable_hooks`]) and files
+//! ([`Pernet::files`]), which are gone, and have run for the last time, before it is dropped.
 //!
 //! C header: [`include/net/net_namespace.h`](srctree/include/net/net_namespace.h)
 
@@ -34,6 +34,10 @@ use kernel::{
 
 use crate::oot::{
     bindings,
+    fs::proc::{
+        Entry,
+        File, //
+    },
     sync::Once, //
 };
 
@@ -103,6 +107,9 @@ pub(crate) trait Pernet: Send + Sync + Sized + 'static {
     /// Where the number of this type is kept.
     fn id() -> &'static Id<Self>;
 
+    /// What there is in the namespace's /proc/net.
+    fn files() -> &'static [File];
+
     /// Makes the value for a namespace that is being set up.
     fn init<'a>(net: &'a Net, shared: ArcBorrow<'a, Self::Shared>) -> impl PinInit<Self, Error>;
 
@@ -111,10 +118,12 @@ pub(crate) trait Pernet: Send + Sync + Sized + 'static {
     fn pre_exit(_this: &PerNet<Self>) {}
 }
 
-/// A value in its namespace.
+/// A value in its namespace. Fields are dropped in this order: the files, and with them who reads
+/// them, before what is read.
 #[pin_data]
 pub(crate) struct PerNet<T: Pernet> {
     net: NonNull<bindings::net>,
+    _files: KVec<Entry>,
     #[pin]
     hooks: Mutex<Hooks>,
     #[pin]
@@ -145,7 +154,19 @@ impl<T: Pernet> PerNet<T> {
                 sets: [None, None],
             }),
             value <- T::init(namespace, shared),
+            _files: Self::create_files(namespace)?,
         }? Error)
+    }
+
+    fn create_files(namespace: &Net) -> Result<KVec<Entry>> {
+        let files = T::files();
+        let mut entries = KVec::with_capacity(files.len(), GFP_KERNEL)?;
+        for file in files {
+            // SAFETY: It is for `self`, which is dropped while the namespace lives.
+            let entry = unsafe { Entry::new(namespace, file) }?;
+            entries.push_within_capacity(entry).map_err(|_| ENOMEM)?;
+        }
+        Ok(entries)
     }
 
     /// The namespace.

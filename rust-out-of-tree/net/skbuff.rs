@@ -7,6 +7,11 @@
 //!
 //! C header: [`include/linux/skbuff.h`](srctree/include/linux/skbuff.h)
 
+mod checksum;
+mod ipv6;
+
+pub(crate) use checksum::IpSummed;
+
 use core::{
     marker::PhantomData,
     mem::MaybeUninit,
@@ -36,19 +41,6 @@ use super::{
     },
     namespace::Net, //
 };
-
-/// How far a packet's transport checksum is known to be right.
-#[derive(Clone, Copy, PartialEq, Eq)]
-pub(crate) enum IpSummed {
-    /// Nobody has looked.
-    None,
-    /// Checked.
-    Unnecessary,
-    /// `skb->csum` sums the whole packet.
-    Complete,
-    /// The field holds the sum of the pseudo header; the device adds the rest.
-    Partial,
-}
 
 /// A packet, borrowed.
 ///
@@ -342,65 +334,6 @@ impl Skb {
         !(self.is_gso() && unsafe { bindings::skb_gso_validate_network_len(self.as_raw(), mtu) })
     }
 
-    /// The size of the largest fragment that an IPv6 packet was put together from, or 0.
-    pub(crate) fn ip6_frag_max_size(&self) -> u32 {
-        // SAFETY: The control block belongs to the IP layer within its hooks.
-        unsafe { bindings::oot_ip6_frag_max_size(self.as_raw()) }
-    }
-
-    /// What is known of the transport checksum.
-    #[inline(always)]
-    pub(crate) fn ip_summed(&self) -> IpSummed {
-        // SAFETY: Reads a field of a live packet.
-        match unsafe { bindings::oot_skb_ip_summed(self.as_raw()) } {
-            1 => IpSummed::Unnecessary,
-            2 => IpSummed::Complete,
-            3 => IpSummed::Partial,
-            _ => IpSummed::None,
-        }
-    }
-
-    /// Says what is known of the transport checksum.
-    pub(crate) fn set_ip_summed(&mut self, summed: IpSummed) {
-        let value = match summed {
-            IpSummed::None => 0,
-            IpSummed::Unnecessary => 1,
-            IpSummed::Complete => 2,
-            IpSummed::Partial => 3,
-        };
-        // SAFETY: Writes a field of a packet that is ours.
-        unsafe { bindings::oot_skb_set_ip_summed(self.as_raw(), value) };
-    }
-
-    /// Leaves the checksum of the header at `start` to the device: the field `offset` bytes into
-    /// it holds the sum of the pseudo header.
-    pub(crate) fn set_partial_checksum(&mut self, start: u32, offset: u16) {
-        // SAFETY: Writes fields of a packet that is ours.
-        unsafe { bindings::oot_skb_set_csum_start(self.as_raw(), start, offset) };
-        self.set_ip_summed(IpSummed::Partial);
-    }
-
-    /// The unfolded sum of the packet from `offset` to its end, as `skb_checksum()`.
-    pub(crate) fn checksum_from(&self, offset: u32) -> u32 {
-        let len = self.len().saturating_sub(offset);
-        // SAFETY: Sums bytes that the packet has.
-        unsafe { bindings::skb_checksum(self.as_raw(), offset as i32, len as i32, 0) }
-    }
-
-    /// Verifies the checksum of an ICMP message (family by `proto`) that starts at `offset`, as
-    /// `ip_vs_checksum_common_check()`.
-    pub(crate) fn has_valid_checksum(&mut self, offset: u32, proto: u8, family: u8) -> bool {
-        // SAFETY: The packet is ours; its network header is set within the hooks.
-        unsafe {
-            bindings::oot_ip_vs_checksum_common_check(
-                self.as_raw(),
-                offset as i32,
-                proto.into(),
-                family.into(),
-            )
-        }
-    }
-
     /// Takes the packet out of connection tracking's sight, as `ip_vs_notrack()`.
     #[inline(always)]
     pub(crate) fn notrack(&mut self) {
@@ -427,45 +360,6 @@ impl Skb {
         // SAFETY: Writes a field of a packet that is ours.
         unsafe { bindings::oot_skb_set_ignore_df(self.as_raw()) };
     }
-
-    /// The transport protocol of an IPv6 packet behind its extension headers.
-    ///
-    /// `start` is where the IPv6 header lies.
-    pub(crate) fn ipv6_find_header(&self, start: u32) -> Option<Ipv6Transport> {
-        let mut found = Ipv6Transport {
-            offset: start,
-            protocol: 0,
-            fragment_offset: 0,
-            is_fragment: false,
-        };
-        let mut flags = 0;
-        let offset: *mut u32 = &mut found.offset;
-        // SAFETY: The pointers are to locals; the function checks every offset.
-        let protocol = unsafe {
-            bindings::ipv6_find_hdr(
-                self.as_raw(),
-                offset,
-                -1,
-                &mut found.fragment_offset,
-                &mut flags,
-            )
-        };
-        found.protocol = u8::try_from(protocol).ok()?;
-        found.is_fragment = flags & bindings::IP6_FH_F_FRAG as i32 != 0;
-        Some(found)
-    }
-}
-
-/// Where an IPv6 packet's transport header is.
-pub(crate) struct Ipv6Transport {
-    /// From the start of the packet's data.
-    pub(crate) offset: u32,
-    /// Its protocol number.
-    pub(crate) protocol: u8,
-    /// The fragment's offset in bytes; 0 for the first and for a whole packet.
-    pub(crate) fragment_offset: u16,
-    /// Whether there is a fragment header.
-    pub(crate) is_fragment: bool,
 }
 
 /// A packet that we own.

@@ -22,6 +22,11 @@
 //!
 //! C header: [`include/linux/rhashtable.h`](srctree/include/linux/rhashtable.h)
 
+mod buckets;
+mod walk;
+
+pub(crate) use walk::Cursor;
+
 use core::{
     marker::PhantomData,
     mem::offset_of,
@@ -45,6 +50,12 @@ use kernel::{
 
 use crate::oot::bindings;
 
+use buckets::{
+    Bucket,
+    Buckets,
+    Link, //
+};
+
 use super::{
     bh,
     once::Once,
@@ -59,15 +70,6 @@ use super::{
 /// The smallest table has 2^8 buckets, the largest 2^26.
 const MIN_BITS: u32 = 8;
 const MAX_BITS: u32 = 26;
-
-/// A place in a chain. `next` is the address of a link, or an end mark.
-#[repr(C)]
-struct Link {
-    next: Atomic<usize>,
-    hash: Atomic<u32>,
-    /// Which of the entry's links this is: 0 or 1.
-    index: u32,
-}
 
 /// A value with links for one table.
 #[repr(C)]
@@ -146,181 +148,6 @@ unsafe fn entry_of<'g, T: Object>(link: usize) -> RcuRef<'g, Linked<T>> {
         .wrapping_sub(offset_of!(Inner<Linked<T>>, value));
     // SAFETY: The link lies at that offset of a live `Inner<Linked<T>>`.
     RcuRef(unsafe { &*(start as *const Inner<Linked<T>>) })
-}
-
-/// One size of the table.
-struct Buckets {
-    heads: KVVec<Atomic<usize>>,
-    bits: u32,
-    /// The successor while a resize is under way.
-    successor: Atomic<*mut Buckets>,
-}
-
-impl Buckets {
-    fn new(bits: u32) -> Result<KBox<Self>> {
-        let size = 1usize.wrapping_shl(bits);
-        let mut heads = KVVec::with_capacity(size, GFP_KERNEL | __GFP_NOWARN)?;
-        for _ in 0..size {
-            heads
-                .push_within_capacity(Atomic::new(0))
-                .map_err(|_| ENOMEM)?;
-        }
-        Ok(KBox::new(
-            Self {
-                heads,
-                bits,
-                successor: Atomic::new(core::ptr::null_mut()),
-            },
-            GFP_KERNEL,
-        )?)
-    }
-
-    #[inline(always)]
-    fn bucket(&self, hash: u32) -> Bucket<'_> {
-        let index = hash.wrapping_shr(32u32.wrapping_sub(self.bits)) as usize;
-        // SAFETY: There are `2^bits` heads, and `index` has `bits` bits.
-        Bucket(unsafe { self.heads.get_unchecked(index) })
-    }
-
-    fn size(&self) -> usize {
-        self.heads.len()
-    }
-
-    /// The last hash of the range that the bucket of `hash` holds.
-    fn last_of(&self, hash: u32) -> u32 {
-        hash | u32::MAX.wrapping_shr(self.bits)
-    }
-
-    fn successor(&self) -> Option<&Self> {
-        // SAFETY: It is null, or a table that lives until a grace period after it was replaced.
-        unsafe { self.successor.load(Acquire).as_ref() }
-    }
-
-    /// The table that entries are added to.
-    fn newest(&self) -> &Self {
-        self.successor().unwrap_or(self)
-    }
-}
-
-/// The head of a chain.
-#[derive(Clone, Copy)]
-struct Bucket<'a>(&'a Atomic<usize>);
-
-impl Bucket<'_> {
-    #[inline(always)]
-    fn end_mark(self) -> usize {
-        core::ptr::from_ref(self.0) as usize | 1
-    }
-
-    /// The first link or the end mark.
-    #[inline(always)]
-    fn first(self) -> usize {
-        match self.0.read_once() & !1 {
-            0 => self.end_mark(),
-            link => link,
-        }
-    }
-
-    fn lock(self) -> LockedBucket {
-        let bh = bh::Disabled::new();
-        // SAFETY: The word is live while the table is, and bit 0 is used as a lock alone.
-        unsafe { bindings::oot_bit_spin_lock(0, self.0.as_ptr().cast()) };
-        // INVARIANT: The lock was just taken. The caller's RCU section keeps the word alive.
-        LockedBucket {
-            head: NonNull::from(self.0),
-            _bh: bh,
-        }
-    }
-}
-
-/// A bucket whose lock we hold.
-///
-/// # Invariants
-///
-/// `head` is live and its bit 0 was set by us.
-struct LockedBucket {
-    head: NonNull<Atomic<usize>>,
-    _bh: bh::Disabled,
-}
-
-impl LockedBucket {
-    fn bucket(&self) -> Bucket<'_> {
-        // SAFETY: The word is live by the type invariant.
-        Bucket(unsafe { self.head.as_ref() })
-    }
-
-    /// Makes `link`, or the end mark, the first of the chain.
-    fn set_first(&self, link: usize) {
-        let word = if link & 1 == 0 { link } else { 0 };
-        self.bucket().0.store(word | 1, Release);
-    }
-
-    fn push(&self, link: &Link) {
-        link.next.store(self.bucket().first(), Relaxed);
-        self.set_first(core::ptr::from_ref(link) as usize);
-    }
-
-    /// Takes `link` out of the chain, if it is there. Its own `next` stays, for readers on it.
-    fn remove(&self, link: &Link) -> bool {
-        let wanted = core::ptr::from_ref(link) as usize;
-        let mut at = self.bucket().first();
-        if at == wanted {
-            self.set_first(link.next.read_once());
-            return true;
-        }
-        while at & 1 == 0 {
-            // SAFETY: Links in a chain are live while its lock is held.
-            let next = unsafe { &(*(at as *const Link)).next };
-            at = next.read_once();
-            if at == wanted {
-                next.store(link.next.read_once(), Release);
-                return true;
-            }
-        }
-        false
-    }
-
-    /// Takes the first link out of the chain and puts it into `to`'s.
-    fn move_first(&self, to: Bucket<'_>) {
-        let at = self.bucket().first();
-        // SAFETY: The caller saw that the chain is not empty; its links are live under its lock.
-        let link = unsafe { &*(at as *const Link) };
-        let rest = link.next.read_once();
-        to.lock().push(link);
-        self.set_first(rest);
-    }
-}
-
-impl Drop for LockedBucket {
-    fn drop(&mut self) {
-        // SAFETY: By the type invariant we hold the lock.
-        unsafe { bindings::oot_bit_spin_unlock(0, self.bucket().0.as_ptr().cast()) };
-    }
-}
-
-/// Where a walk over the table stands: everything at or before it has been seen.
-///
-/// Entries are visited in the order of (hash, address), so an entry that is in the table during
-/// the whole walk is visited exactly once, whatever else is added, removed or resized.
-#[derive(Clone, Copy, Default, PartialEq, Eq)]
-pub(crate) struct Cursor {
-    hash: u32,
-    link: usize,
-}
-
-impl Cursor {
-    /// As two words, for callers that keep it in a C array.
-    pub(crate) fn to_words(self) -> [usize; 2] {
-        [self.hash as usize, self.link]
-    }
-
-    /// The inverse of [`Cursor::to_words`].
-    pub(crate) fn from_words([hash, link]: [usize; 2]) -> Self {
-        Self {
-            hash: hash as u32,
-            link,
-        }
-    }
 }
 
 /// The table.
@@ -491,45 +318,6 @@ impl<T: Object> RcuHash<T> {
         }
     }
 
-    /// The next entry of a walk, and where the walk stands after it. `None` at the end.
-    pub(crate) fn next<'g>(
-        &'g self,
-        guard: &'g rcu::Guard,
-        cursor: Cursor,
-    ) -> Option<(RcuRef<'g, Linked<T>>, Cursor)> {
-        let table = self.current(guard);
-        let mut start = cursor.hash;
-        loop {
-            // The range of hashes that the bucket of `start` holds, in the smaller table's terms.
-            let last = table.last_of(start).max(table.newest().last_of(start));
-            let mut least: Option<Cursor> = None;
-            let mut newer = Some(table);
-            while let Some(buckets) = newer {
-                least = buckets.least_after(cursor, start, last, least);
-                newer = buckets.successor();
-            }
-            if let Some(found) = least {
-                // SAFETY: The link was found in a chain within this read-side section.
-                return Some((unsafe { entry_of(found.link) }, found));
-            }
-            start = last.checked_add(1)?;
-        }
-    }
-
-    /// Calls `each` with every entry, in read-side sections of their own, so that a walk of any
-    /// length holds up no grace period.
-    pub(crate) fn for_each(&self, mut each: impl FnMut(&rcu::Guard, RcuRef<'_, Linked<T>>)) {
-        let mut cursor = Cursor::default();
-        loop {
-            let guard = rcu::read_lock();
-            let Some((entry, after)) = self.next(&guard, cursor) else {
-                return;
-            };
-            cursor = after;
-            each(&guard, entry);
-        }
-    }
-
     /// Removes all entries.
     fn clear(&self) {
         self.for_each(|guard, entry| drop(self.remove(guard, entry)));
@@ -584,54 +372,6 @@ impl<T: Object> RcuHash<T> {
             let hash = unsafe { (*(at as *const Link)).hash.read_once() };
             locked.move_first(to.bucket(hash));
         }
-    }
-}
-
-impl Buckets {
-    /// The least first link after `cursor` with a hash in `start..=last`, or `least` if that is
-    /// less.
-    fn least_after(
-        &self,
-        cursor: Cursor,
-        start: u32,
-        last: u32,
-        mut least: Option<Cursor>,
-    ) -> Option<Cursor> {
-        let mut hash = start;
-        loop {
-            let bucket = self.bucket(hash);
-            let mut at = bucket.first();
-            while at & 1 == 0 {
-                // SAFETY: A link found in a chain is live until the caller's section ends.
-                let link = unsafe { &*(at as *const Link) };
-                let here = Cursor {
-                    hash: link.hash.read_once(),
-                    link: at,
-                };
-                if link.index == 0
-                    && here.is_after(cursor)
-                    && (start..=last).contains(&here.hash)
-                    && least.is_none_or(|least| least.is_after(here))
-                {
-                    least = Some(here);
-                }
-                at = link.next.read_once();
-            }
-            if at != bucket.end_mark() {
-                continue;
-            }
-            // The next bucket of this table, should the range span several.
-            match self.last_of(hash).checked_add(1) {
-                Some(next) if next <= last => hash = next,
-                _ => return least,
-            }
-        }
-    }
-}
-
-impl Cursor {
-    fn is_after(self, other: Self) -> bool {
-        (self.hash, self.link) > (other.hash, other.link)
     }
 }
 

@@ -16,7 +16,7 @@ use crate::{
     dest::Dest,
     oot::{
         fs::proc::{
-            Entry,
+            File,
             Single,
             Table, //
         },
@@ -34,7 +34,6 @@ use crate::{
 };
 use kernel::{
     fmt,
-    prelude::*,
     seq_file::SeqFile,
     seq_print,
     sync::rcu, //
@@ -50,25 +49,15 @@ use conns::{
 };
 
 /// The files of a namespace.
-pub(crate) struct Files {
-    _entries: [Entry; 7],
-}
-
-impl Files {
-    pub(crate) fn new(net: &Net) -> Result<Self> {
-        Ok(Self {
-            _entries: [
-                Entry::table::<Info>(net, c"ip_vs", 0)?,
-                Entry::table::<Conns>(net, c"ip_vs_conn", 0)?,
-                Entry::table::<SyncConns>(net, c"ip_vs_conn_sync", 0)?,
-                Entry::single::<Apps>(net, c"ip_vs_app", 0)?,
-                Entry::single::<Stats>(net, c"ip_vs_stats", 0)?,
-                Entry::single::<StatsPerCpu>(net, c"ip_vs_stats_percpu", 0)?,
-                Entry::single::<Status>(net, c"ip_vs_status", 0o440)?,
-            ],
-        })
-    }
-}
+pub(crate) static FILES: [File; 7] = [
+    File::table::<Info>(c"ip_vs", 0),
+    File::table::<Conns>(c"ip_vs_conn", 0),
+    File::table::<SyncConns>(c"ip_vs_conn_sync", 0),
+    File::single::<Apps>(c"ip_vs_app", 0),
+    File::single::<Stats>(c"ip_vs_stats", 0),
+    File::single::<StatsPerCpu>(c"ip_vs_stats_percpu", 0),
+    File::single::<Status>(c"ip_vs_status", 0o440),
+];
 
 /// /proc/net/ip_vs
 struct Info;

@@ -1,0 +1,56 @@
+// SPDX-License-Identifier: GPL-2.0
+
+//! What IPv6 puts before a packet's transport header.
+//!
+//! C header: [`include/net/ipv6.h`](srctree/include/net/ipv6.h)
+
+use crate::oot::bindings;
+
+use super::Skb;
+
+/// Where an IPv6 packet's transport header is.
+pub(crate) struct Ipv6Transport {
+    /// From the start of the packet's data.
+    pub(crate) offset: u32,
+    /// Its protocol number.
+    pub(crate) protocol: u8,
+    /// The fragment's offset in bytes; 0 for the first and for a whole packet.
+    pub(crate) fragment_offset: u16,
+    /// Whether there is a fragment header.
+    pub(crate) is_fragment: bool,
+}
+
+impl Skb {
+    /// The size of the largest fragment that an IPv6 packet was put together from, or 0.
+    pub(crate) fn ip6_frag_max_size(&self) -> u32 {
+        // SAFETY: The control block belongs to the IP layer within its hooks.
+        unsafe { bindings::oot_ip6_frag_max_size(self.as_raw()) }
+    }
+
+    /// The transport protocol of an IPv6 packet behind its extension headers.
+    ///
+    /// `start` is where the IPv6 header lies.
+    pub(crate) fn ipv6_find_header(&self, start: u32) -> Option<Ipv6Transport> {
+        let mut found = Ipv6Transport {
+            offset: start,
+            protocol: 0,
+            fragment_offset: 0,
+            is_fragment: false,
+        };
+        let mut flags = 0;
+        let offset: *mut u32 = &mut found.offset;
+        // SAFETY: The pointers are to locals; the function checks every offset.
+        let protocol = unsafe {
+            bindings::ipv6_find_hdr(
+                self.as_raw(),
+                offset,
+                -1,
+                &mut found.fragment_offset,
+                &mut flags,
+            )
+        };
+        found.protocol = u8::try_from(protocol).ok()?;
+        found.is_fragment = flags & bindings::IP6_FH_F_FRAG as i32 != 0;
+        Some(found)
+    }
+}

@@ -1,0 +1,181 @@
+// SPDX-License-Identifier: GPL-2.0
+
+//! One size of an [`RcuHash`](super::RcuHash): its buckets, their locks and the chains in them.
+
+use core::ptr::NonNull;
+use kernel::{
+    prelude::*,
+    sync::atomic::{
+        Acquire,
+        Atomic,
+        Relaxed,
+        Release, //
+    }, //
+};
+
+use crate::oot::{
+    bindings,
+    sync::{
+        bh,
+        Once, //
+    },
+};
+
+/// A place in a chain. `next` is the address of a link, or an end mark.
+#[repr(C)]
+pub(super) struct Link {
+    pub(super) next: Atomic<usize>,
+    pub(super) hash: Atomic<u32>,
+    /// Which of the entry's links this is: 0 or 1.
+    pub(super) index: u32,
+}
+
+/// One size of the table.
+pub(super) struct Buckets {
+    pub(super) heads: KVVec<Atomic<usize>>,
+    pub(super) bits: u32,
+    /// The successor while a resize is under way.
+    pub(super) successor: Atomic<*mut Buckets>,
+}
+
+impl Buckets {
+    pub(super) fn new(bits: u32) -> Result<KBox<Self>> {
+        let size = 1usize.wrapping_shl(bits);
+        let mut heads = KVVec::with_capacity(size, GFP_KERNEL | __GFP_NOWARN)?;
+        for _ in 0..size {
+            heads
+                .push_within_capacity(Atomic::new(0))
+                .map_err(|_| ENOMEM)?;
+        }
+        Ok(KBox::new(
+            Self {
+                heads,
+                bits,
+                successor: Atomic::new(core::ptr::null_mut()),
+            },
+            GFP_KERNEL,
+        )?)
+    }
+
+    #[inline(always)]
+    pub(super) fn bucket(&self, hash: u32) -> Bucket<'_> {
+        let index = hash.wrapping_shr(32u32.wrapping_sub(self.bits)) as usize;
+        // SAFETY: There are `2^bits` heads, and `index` has `bits` bits.
+        Bucket(unsafe { self.heads.get_unchecked(index) })
+    }
+
+    pub(super) fn size(&self) -> usize {
+        self.heads.len()
+    }
+
+    /// The last hash of the range that the bucket of `hash` holds.
+    pub(super) fn last_of(&self, hash: u32) -> u32 {
+        hash | u32::MAX.wrapping_shr(self.bits)
+    }
+
+    pub(super) fn successor(&self) -> Option<&Self> {
+        // SAFETY: It is null, or a table that lives until a grace period after it was replaced.
+        unsafe { self.successor.load(Acquire).as_ref() }
+    }
+
+    /// The table that entries are added to.
+    pub(super) fn newest(&self) -> &Self {
+        self.successor().unwrap_or(self)
+    }
+}
+
+/// The head of a chain.
+#[derive(Clone, Copy)]
+pub(super) struct Bucket<'a>(pub(super) &'a Atomic<usize>);
+
+impl Bucket<'_> {
+    #[inline(always)]
+    pub(super) fn end_mark(self) -> usize {
+        core::ptr::from_ref(self.0) as usize | 1
+    }
+
+    /// The first link or the end mark.
+    #[inline(always)]
+    pub(super) fn first(self) -> usize {
+        match self.0.read_once() & !1 {
+            0 => self.end_mark(),
+            link => link,
+        }
+    }
+
+    pub(super) fn lock(self) -> LockedBucket {
+        let bh = bh::Disabled::new();
+        // SAFETY: The word is live while the table is, and bit 0 is used as a lock alone.
+        unsafe { bindings::oot_bit_spin_lock(0, self.0.as_ptr().cast()) };
+        // INVARIANT: The lock was just taken. The caller's RCU section keeps the word alive.
+        LockedBucket {
+            head: NonNull::from(self.0),
+            _bh: bh,
+        }
+    }
+}
+
+/// A bucket whose lock we hold.
+///
+/// # Invariants
+///
+/// `head` is live and its bit 0 was set by us.
+pub(super) struct LockedBucket {
+    head: NonNull<Atomic<usize>>,
+    _bh: bh::Disabled,
+}
+
+impl LockedBucket {
+    pub(super) fn bucket(&self) -> Bucket<'_> {
+        // SAFETY: The word is live by the type invariant.
+        Bucket(unsafe { self.head.as_ref() })
+    }
+
+    /// Makes `link`, or the end mark, the first of the chain.
+    fn set_first(&self, link: usize) {
+        let word = if link & 1 == 0 { link } else { 0 };
+        self.bucket().0.store(word | 1, Release);
+    }
+
+    pub(super) fn push(&self, link: &Link) {
+        link.next.store(self.bucket().first(), Relaxed);
+        self.set_first(core::ptr::from_ref(link) as usize);
+    }
+
+    /// Takes `link` out of the chain, if it is there. Its own `next` stays, for readers on it.
+    pub(super) fn remove(&self, link: &Link) -> bool {
+        let wanted = core::ptr::from_ref(link) as usize;
+        let mut at = self.bucket().first();
+        if at == wanted {
+            self.set_first(link.next.read_once());
+            return true;
+        }
+        while at & 1 == 0 {
+            // SAFETY: Links in a chain are live while its lock is held.
+            let next = unsafe { &(*(at as *const Link)).next };
+            at = next.read_once();
+            if at == wanted {
+                next.store(link.next.read_once(), Release);
+                return true;
+            }
+        }
+        false
+    }
+
+    /// Takes the first link out of the chain and puts it into `to`'s.
+    pub(super) fn move_first(&self, to: Bucket<'_>) {
+        let at = self.bucket().first();
+        // SAFETY: The caller saw that the chain is not empty; its links are live under its lock.
+        let link = unsafe { &*(at as *const Link) };
+        let rest = link.next.read_once();
+        to.lock().push(link);
+        self.set_first(rest);
+    }
+}
+
+impl Drop for LockedBucket {
+    fn drop(&mut self) {
+        // SAFETY: By the type invariant we hold the lock.
+        unsafe { bindings::oot_bit_spin_unlock(0, self.bucket().0.as_ptr().cast()) };
+    }
+}
