@@ -68,8 +68,10 @@ use crate::{
 use kernel::sync::{
     atomic::{
         Atomic,
+        Full,
         Relaxed, //
     },
+    barrier::smp_mb,
     rcu, //
 };
 
@@ -323,9 +325,9 @@ impl Conn {
                 Self::set_timeout(this, timeouts.tcp(state), direction);
                 return true;
             }
-            match this.word.cmpxchg(old, new, Relaxed) {
+            match this.word.cmpxchg(old, new, Full) {
                 Ok(_) => {
-                    Self::stepped(this, guard, timeouts.tcp(state), old, new);
+                    Self::stepped(this, guard, timeouts, old, new);
                     return true;
                 }
                 Err(now) => old = now,
@@ -335,13 +337,23 @@ impl Conn {
 
     /// The word has changed from `old` to `new`: so do the dest's counts and the timer.
     #[cold]
-    fn stepped(this: ConnRef<'_>, guard: &rcu::Guard, timeout: u32, old: u64, new: u64) {
+    fn stepped(this: ConnRef<'_>, guard: &rcu::Guard, timeouts: &Timeouts, old: u64, new: u64) {
         match (old & INACTIVE, new & INACTIVE) {
             (0, INACTIVE) => this.dest.conn_deactivated(guard),
             (INACTIVE, 0) => this.dest.conn_activated(guard),
             _ => (),
         }
-        Self::set_timeout(this, timeout, Direction::Input);
+        let mut word = new;
+        loop {
+            Self::set_timeout(this, timeouts.tcp(state_in(word)), Direction::Input);
+            // The timeout of a later step, taken by another CPU, may have been overwritten.
+            smp_mb(Full);
+            let now = this.word.read_once();
+            if (now ^ word) & STATE == 0 {
+                break;
+            }
+            word = now;
+        }
         if new & STATE == State::Established as u64 {
             this.assure();
         }
@@ -414,10 +426,16 @@ impl Conn {
     }
 }
 
+/// The state in a word.
+#[inline(always)]
+fn state_in(word: u64) -> State {
+    State::from_number((word & STATE) as u16).unwrap_or(State::None)
+}
+
 /// The word, and the state in it, after `event`.
 #[inline(always)]
 fn next_word(old: u64, direction: Direction, event: Event) -> (u64, State) {
-    let state = State::from_number((old & STATE) as u16).unwrap_or(State::None);
+    let state = state_in(old);
     let next = Rules::Normal.next(direction.on_conn(old & NO_OUTPUT != 0), event, state);
     let mut new = old;
     if direction == Direction::Output {

@@ -29,6 +29,7 @@ pub(crate) const IP_VS_CONN_F_MASQ: u32 = 0x0000;
 pub(crate) const IP_VS_CONN_F_LOCALNODE: u32 = 0x0001;
 pub(crate) const IP_VS_CONN_F_TUNNEL: u32 = 0x0002;
 pub(crate) const IP_VS_CONN_F_DROUTE: u32 = 0x0003;
+pub(crate) const IP_VS_CONN_F_BYPASS: u32 = 0x0004;
 /// No replies come through here.
 pub(crate) const IP_VS_CONN_F_NOOUTPUT: u32 = 0x0080;
 /// Not an active conn.

@@ -43,6 +43,9 @@ pub(crate) enum Forward {
     Tunnel,
     /// Direct routing: as it is, by the link to the dest.
     DirectRoute,
+    /// To where its own destination address leads (C: `ip_vs_bypass_xmit()`). C drops what leads to
+    /// this host, as all that came in by LOCAL_IN does. Here all is dropped as yet.
+    Bypass,
     /// A number that is none of these. Nothing is sent.
     Unknown,
 }
@@ -56,6 +59,7 @@ impl Forward {
             IP_VS_CONN_F_LOCALNODE => Self::Local,
             IP_VS_CONN_F_TUNNEL => Self::Tunnel,
             IP_VS_CONN_F_DROUTE => Self::DirectRoute,
+            IP_VS_CONN_F_BYPASS => Self::Bypass,
             _ => Self::Unknown,
         }
     }
@@ -78,6 +82,7 @@ pub(crate) fn transmit<'h>(context: Context<'_>, ports: &Ports, skb: HookSkb<'h>
         Forward::Masq => nat::transmit(context, ports, skb),
         Forward::Tunnel => tun::transmit(context, skb),
         Forward::Local => accept_local(skb),
+        Forward::Bypass => skb.free(),
         // C has no transmitter for it either and lets the packet go on.
         Forward::Unknown => skb.accept(),
     }
@@ -89,6 +94,7 @@ pub(crate) fn transmit_untranslated<'h>(context: Context<'_>, skb: HookSkb<'h>) 
         Forward::DirectRoute => dr::transmit(context, skb),
         Forward::Tunnel => tun::transmit(context, skb),
         Forward::Local => accept_local(skb),
+        Forward::Bypass => skb.free(),
         Forward::Masq | Forward::Unknown => skb.accept(),
     }
 }

@@ -126,9 +126,12 @@ pub(crate) fn route6(
 }
 
 /// Sends a packet that has its route through LOCAL_OUT and on its way, as `NF_HOOK()` with
-/// `dst_output()`.
+/// `dst_output()`. Without a route it is dropped.
 #[inline(always)]
 pub(crate) fn output(net: &Net, pf: Pf, skb: SkBuff) {
+    if skb.dst().is_none() {
+        return;
+    }
     let raw = skb.into_raw();
     match pf {
         // SAFETY: The packet is ours to give and has a route.
@@ -138,8 +141,12 @@ pub(crate) fn output(net: &Net, pf: Pf, skb: SkBuff) {
     };
 }
 
-/// Sends a packet that this host put an IP header on, as `ip_local_out()`.
+/// Sends a packet that this host put an IP header on, as `ip_local_out()`. Without a route it is
+/// dropped.
 pub(crate) fn local_out(net: &Net, pf: Pf, skb: SkBuff) {
+    if skb.dst().is_none() {
+        return;
+    }
     let raw = skb.into_raw();
     match pf {
         // SAFETY: The packet is ours to give and has a route.
@@ -156,9 +163,12 @@ pub(crate) fn icmp_send(skb: &mut Skb, kind: u8, code: u8, info: u32) {
 }
 
 /// Sends an ICMPv6 error about a packet to its source; `info` in host byte order. As
-/// `icmpv6_send()`.
+/// `icmpv6_send()`. None is sent about a packet that has no device.
 pub(crate) fn icmpv6_send(skb: &mut Skb, kind: u8, code: u8, info: u32) {
-    // SAFETY: The packet has a device: the callers see to it.
+    if !skb.has_dev() {
+        return;
+    }
+    // SAFETY: The packet has a device.
     unsafe { bindings::oot_icmpv6_send(skb.as_raw(), kind, code, info) };
 }
 

@@ -71,12 +71,15 @@ use super::{
 const MIN_BITS: u32 = 8;
 const MAX_BITS: u32 = 26;
 
+/// A table is not shrunk to less than twice the smallest.
+const LEAST_SHRUNK_BITS: u32 = MIN_BITS + 1;
+
 /// A value with links for one table.
 #[repr(C)]
 #[pin_data]
 pub(crate) struct Linked<T: Object> {
     links: [Link; 2],
-    /// [`OUT`], [`IN_ONE`] or [`IN_TWO`]: whether it is in the table, and by how many links.
+    /// Whether it is in a table, and by how many links.
     state: Atomic<i32>,
     /// The table that it is in, or was last.
     table: Atomic<*mut RcuHash<T>>,
@@ -84,9 +87,11 @@ pub(crate) struct Linked<T: Object> {
     value: T,
 }
 
-const OUT: i32 = 0;
+// An entry that was in a table is not added again: readers may still stand on its links.
+const NEW: i32 = 0;
 const IN_ONE: i32 = 1;
 const IN_TWO: i32 = 2;
+const GONE: i32 = 3;
 
 impl<T: Object> Linked<T> {
     /// Where the value lies, for those who know it from a field of it.
@@ -101,7 +106,7 @@ impl<T: Object> Linked<T> {
         };
         pin_init::pin_init!(Self {
             links: [link(0), link(1)],
-            state: Atomic::new(OUT),
+            state: Atomic::new(NEW),
             table: Atomic::new(core::ptr::null_mut()),
             value <- value,
         }? E)
@@ -239,7 +244,7 @@ impl<T: Object> RcuHash<T> {
 
     /// Adds an entry under one hash or two, and gives a look at it.
     ///
-    /// An entry that is in a table already is not added again and gives `None`.
+    /// An entry that is in a table, or has been in one, is not added again and gives `None`.
     pub(crate) fn insert<'g>(
         &'g self,
         guard: &'g rcu::Guard,
@@ -248,7 +253,7 @@ impl<T: Object> RcuHash<T> {
         second: Option<u32>,
     ) -> Option<RcuRef<'g, Linked<T>>> {
         let state = if second.is_some() { IN_TWO } else { IN_ONE };
-        if entry.state.cmpxchg(OUT, state, Full).is_err() {
+        if entry.state.cmpxchg(NEW, state, Full).is_err() {
             return None;
         }
         if self.used.read_once() == 0 {
@@ -265,11 +270,12 @@ impl<T: Object> RcuHash<T> {
         // A remover that finds one link waits for the other: be quick between the two.
         let _bh = bh::Disabled::new();
         let table = self.current(guard).newest();
+        // A remover may come by either link: it is to find both hashes.
+        first.hash.store(hash, Relaxed);
         if let Some(second) = second {
             other.hash.store(second, Relaxed);
             table.bucket(second).lock().push(other);
         }
-        first.hash.store(hash, Relaxed);
         table.bucket(hash).lock().push(first);
 
         let len = self.len.fetch_add(1, Relaxed).wrapping_add(1);
@@ -286,9 +292,15 @@ impl<T: Object> RcuHash<T> {
         guard: &rcu::Guard,
         entry: RcuRef<'_, Linked<T>>,
     ) -> Option<RcuArc<Linked<T>>> {
-        let state = entry.state.xchg(OUT, Full);
-        if state == OUT {
-            return None;
+        let mut state = entry.state.read_once();
+        loop {
+            if state != IN_ONE && state != IN_TWO {
+                return None;
+            }
+            match entry.state.cmpxchg(state, GONE, Full) {
+                Ok(_) => break,
+                Err(now) => state = now,
+            }
         }
         let [first, other] = &entry.get().links;
         self.unlink(guard, first);
@@ -297,7 +309,7 @@ impl<T: Object> RcuHash<T> {
         }
         let len = self.len.fetch_sub(1, Relaxed).wrapping_sub(1);
         let table = self.current(guard);
-        if (len as usize) < table.size() / 16 && table.bits > MIN_BITS {
+        if (len as usize) < table.size() / 16 && table.bits > LEAST_SHRUNK_BITS {
             self.schedule_resize();
         }
         // SAFETY: The state said that the table owned a reference, and nobody else got it.
@@ -336,7 +348,7 @@ impl<T: Object> RcuHash<T> {
         let bits = u32::BITS
             .wrapping_sub(most.leading_zeros())
             .clamp(MIN_BITS, MAX_BITS);
-        // Shrink to twice the need: a table that breathes is not resized with each breath.
+        // Shrink to twice the need, so that a table that breathes is not resized with each breath.
         let bits = if bits < old.bits {
             bits.wrapping_add(1).min(old.bits)
         } else {

@@ -110,6 +110,9 @@ unsafe extern "C" fn fired<T: Expire>(timer: *mut bindings::timer_list) {
     // offset. It is alive: the timer is shut down before the grace period that frees it.
     let entry = RcuRef(unsafe { &*timer.byte_sub(offset).cast::<Inner<Linked<Timed<T>>>>() });
     if let Some(delay) = T::fired(entry, &guard) {
-        Timed::start(entry, delay);
+        let expires = jiffies().wrapping_add(delay);
+        // Another CPU may have started the timer meanwhile, for an earlier time: that holds.
+        // SAFETY: The timer was initialised with the entry, which is alive.
+        unsafe { bindings::timer_reduce(timer, expires) };
     }
 }
