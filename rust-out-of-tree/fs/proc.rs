@@ -128,10 +128,20 @@ impl Entry {
 impl Drop for Entry {
     fn drop(&mut self) {
         // SAFETY: By the type invariants, the namespace is alive.
-        let proc_net = unsafe { (*self.net.as_ptr()).proc_net };
+        let proc_net = unsafe { directory(self.net.as_ptr()) };
         // SAFETY: By the type invariants, the file exists; this waits for those who read it.
         unsafe { bindings::remove_proc_entry(self.name.as_char_ptr(), proc_net) };
     }
+}
+
+/// The namespace's `/proc/net`.
+///
+/// # Safety
+///
+/// `net` must be alive.
+unsafe fn directory(net: *const bindings::net) -> *mut bindings::proc_dir_entry {
+    // SAFETY: As the caller promises.
+    unsafe { (*net).proc_net }
 }
 
 /// What is kept for a reader of a table; the kernel allocates it zeroed.
@@ -190,13 +200,14 @@ impl<T: Table> Adapter<T> {
     };
 
     fn create(file: &File, net: &Net) -> *mut bindings::proc_dir_entry {
-        // SAFETY: `net` is valid; the operations are a static, and the state is as large as they
-        // take it for.
+        // SAFETY: The namespace is alive.
+        let directory = unsafe { directory(net.as_raw()) };
+        // SAFETY: The operations are a static, and the state is as large as they take it for.
         unsafe {
             bindings::proc_create_net_data(
                 file.name.as_char_ptr(),
                 file.mode,
-                (*net.as_raw()).proc_net,
+                directory,
                 &Self::OPS,
                 size_of::<Reading<T>>() as c_uint,
                 core::ptr::null_mut(),
@@ -257,13 +268,10 @@ impl<T: Table> Adapter<T> {
     /// As for [`Self::start`], as the `show`.
     unsafe extern "C" fn show(seq: *mut bindings::seq_file, v: *mut c_void) -> c_int {
         let guard = rcu::read_lock();
+        // SAFETY: As the caller promises.
+        let net = unsafe { net_of(seq) };
         // SAFETY: As the caller promises; nobody else uses the file meanwhile.
-        let (net, file) = unsafe {
-            (
-                Net::from_raw(bindings::oot_seq_file_net(seq)),
-                SeqFile::from_raw(seq),
-            )
-        };
+        let file = unsafe { SeqFile::from_raw(seq) };
         if v == HEADER {
             T::header(net, file);
         } else {
@@ -280,13 +288,26 @@ impl<T: Table> Adapter<T> {
     /// `seq` must be an open file of [`File::table`] with this `T`; the kernel lets one
     /// thread at a time into its functions.
     unsafe fn reading<'a>(seq: *mut bindings::seq_file) -> (&'a Net, &'a mut Reading<T>) {
+        // SAFETY: Reads a field of an open file.
+        let private = unsafe { (*seq).private };
         // SAFETY: The private part of such a file is a `Reading<T>`, which its opening has zeroed,
         // a valid value, but for the kernel's part.
-        let reading = unsafe { &mut *(*seq).private.cast::<Reading<T>>() };
-        // SAFETY: An open file holds its namespace.
-        let net = unsafe { Net::from_raw(bindings::oot_seq_file_net(seq)) };
-        (net, reading)
+        let reading = unsafe { &mut *private.cast::<Reading<T>>() };
+        // SAFETY: As the caller promises.
+        (unsafe { net_of(seq) }, reading)
     }
+}
+
+/// The namespace of a file.
+///
+/// # Safety
+///
+/// `seq` must be an open file of [`File::table`].
+unsafe fn net_of<'a>(seq: *mut bindings::seq_file) -> &'a Net {
+    // SAFETY: As the caller promises.
+    let net = unsafe { bindings::oot_seq_file_net(seq) };
+    // SAFETY: An open file holds its namespace.
+    unsafe { Net::from_raw(net) }
 }
 
 /// The pointer by which the kernel knows the record.
@@ -301,12 +322,14 @@ struct SingleAdapter<T>(PhantomData<T>);
 
 impl<T: Single> SingleAdapter<T> {
     fn create(file: &File, net: &Net) -> *mut bindings::proc_dir_entry {
-        // SAFETY: `net` is valid; the function is one to be called with a file of this kind.
+        // SAFETY: The namespace is alive.
+        let directory = unsafe { directory(net.as_raw()) };
+        // SAFETY: The function is one to be called with a file of this kind.
         unsafe {
             bindings::proc_create_net_single(
                 file.name.as_char_ptr(),
                 file.mode,
-                (*net.as_raw()).proc_net,
+                directory,
                 Some(Self::show),
                 core::ptr::null_mut(),
             )
@@ -317,8 +340,10 @@ impl<T: Single> SingleAdapter<T> {
     ///
     /// To be called by the kernel, as the `show` of a file of [`File::single`].
     unsafe extern "C" fn show(seq: *mut bindings::seq_file, _v: *mut c_void) -> c_int {
-        // SAFETY: This is a single file, which holds its namespace while it is open.
-        let net = unsafe { Net::from_raw(bindings::oot_seq_file_single_net(seq)) };
+        // SAFETY: This is a single file.
+        let net = unsafe { bindings::oot_seq_file_single_net(seq) };
+        // SAFETY: An open file holds its namespace.
+        let net = unsafe { Net::from_raw(net) };
         // SAFETY: The file is valid, and nobody else uses it meanwhile.
         let file = unsafe { SeqFile::from_raw(seq) };
         T::show(net, file);

@@ -113,8 +113,10 @@ unsafe extern "C" fn notify<T: Watch>(
     let Some(device) = NonNull::new(device) else {
         return 0;
     };
-    // SAFETY: The device is live, and its namespace with it.
-    let net = unsafe { Net::from_raw(bindings::oot_dev_net(device.as_ptr())) };
+    // SAFETY: The device is live.
+    let net = unsafe { bindings::oot_dev_net(device.as_ptr()) };
+    // SAFETY: A live device's namespace is live.
+    let net = unsafe { Net::from_raw(net) };
     // A value leaves its namespace with the RTNL held, so not now.
     if let Some(value) = PerNet::<T>::of(net) {
         // SAFETY: The device lives for the call; the type is transparent.
