@@ -2,7 +2,7 @@
 # one in use stays.
 expiry() {
 	topology nat
-	vs --set 3 2 3
+	vs --set $((3 * SLOW)) $((2 * SLOW)) $((3 * SLOW))
 	vs -A -t "$VIPB:80" -s rr
 	vs -A -u "$VIPB:80" -s rr
 	for p in t u; do
