@@ -67,6 +67,12 @@ shell: setup guest-module ## a prompt in the booted guest
 	@qemu-test/run
 
 install: ## install the module for KERNELRELEASE (default: the running kernel)
+	@built=$$(modinfo -F vermagic $(KO)) || exit; built=$${built%% *}; \
+	if [ "$$built" != "$(RELEASE)" ]; then \
+		echo "error: $(KO) is built for $$built, not for $(RELEASE);" \
+			"build it for that (KDIR=), or: make install KERNELRELEASE=$$built" >&2; \
+		exit 1; \
+	fi
 	install -D -m 644 $(KO) $(MODULES)/updates/ip_vs.ko
 	install -d $(dir $(MODPROBE_CONF))
 	@# Scripts load C's scheduler modules by name; ours has them built in.
