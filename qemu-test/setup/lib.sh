@@ -41,11 +41,19 @@ need_disk() { # GiB
 }
 
 need_mmdebstrap() {
+	local lock
 	command -v mmdebstrap >/dev/null && return
 	[ "$(id -u)" = 0 ] || die "mmdebstrap is missing; run once as root: apt-get install mmdebstrap"
-	say "installing mmdebstrap"
-	{ apt-get update && apt-get install -y --no-install-recommends mmdebstrap; } >"$cache/mmdebstrap.log" 2>&1 ||
-		die "mmdebstrap is missing and apt-get could not install it; see $cache/mmdebstrap.log"
+	mkdir -p "$cache"
+	# apt-get does not wait for another one; nor need it run twice.
+	exec {lock}>"$cache/mmdebstrap.lock"
+	flock "$lock"
+	if ! command -v mmdebstrap >/dev/null; then
+		say "installing mmdebstrap"
+		{ apt-get update && apt-get install -y --no-install-recommends mmdebstrap; } >"$cache/mmdebstrap.log" 2>&1 ||
+			die "mmdebstrap is missing and apt-get could not install it; see $cache/mmdebstrap.log"
+	fi
+	exec {lock}>&-
 }
 
 # Prints a short key of the files (comments left out) and words given.
@@ -63,10 +71,12 @@ packages() { # list file -> a,b,c
 # step NAME KEY GIB WHAT FUNCTION: makes $cache/NAME-KEY by calling
 # FUNCTION on a temporary directory beside it, once, and prints its path.
 # Output goes to NAME.log; a run that was interrupted leaves only *.tmp.
+# With ONLY_CHECK=1 a step ends where it would begin to make anything.
 step() {
 	local name=$1 dir=$cache/$1-$2 gib=$3 what=$4 make=$5 start=$SECONDS lock
 	if [ ! -e "$dir" ]; then
 		need_disk "$gib"
+		[ -z "${ONLY_CHECK-}" ] || return 0
 		exec {lock}>"$cache/$name.lock"
 		flock -n "$lock" || {
 			say "$name: another run is making it, waiting"
