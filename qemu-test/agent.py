@@ -242,13 +242,13 @@ def serve(ns, name, *ports):
 # --- clients
 
 next_port = 40001
-source_address = ""
+sources = itertools.cycle([""])
 
 
-def source(addr):
-    """Where requests come from, henceforth."""
-    global source_address
-    source_address = addr
+def source(*addrs):
+    """Where requests come from, henceforth: these addresses, one after the other."""
+    global sources
+    sources = itertools.cycle(addrs)
     return ""
 
 
@@ -261,7 +261,7 @@ def client_socket(kind, addr, timeout=5.0, port=None):
     if port is None:
         port = next_port
         next_port += 1
-    sock.bind((source_address, int(port)))
+    sock.bind((next(sources), int(port)))
     return sock
 
 
@@ -307,10 +307,11 @@ held = {}
 
 
 def hold(ns, name, proto, addr, port, count="1"):
-    """Opens `count` connections, NAME1 and on, asks each once, and keeps them."""
+    """Opens `count` connections, NAME1 and on, asks each once, and keeps them.
+    Of several addresses, "A,B", they go to one after the other."""
     enter(ns)
     answers = []
-    for number in range(1, int(count) + 1):
+    for number, addr in zip(range(1, int(count) + 1), itertools.cycle(addr.split(","))):
         sock = client_socket(socket.SOCK_DGRAM if proto == "udp" else socket.SOCK_STREAM, addr)
         held[f"{name}{number}"] = sock
         try:
@@ -391,15 +392,15 @@ loads = {}
 
 
 def load(ns, name, proto, addr, port, sockets="4"):
-    """Requests without pause, by `sockets` clients, until `unload`."""
+    """Requests without pause, by `sockets` clients, until `unload`; for `addr` see `hold`."""
     state = {"stop": False, "answers": {}, "threads": []}
     first = 20000 + 5000 * len(loads)
 
     def work(port_base):
         enter(ns)
-        source = port_base
+        source, addrs = port_base, itertools.cycle(addr.split(","))
         while not state["stop"]:
-            answer = ask(proto, addr, port, source=source)
+            answer = ask(proto, next(addrs), port, source=source)
             if answer != "EADDRINUSE":
                 state["answers"][answer] = state["answers"].get(answer, 0) + 1
             if answer.isupper():
@@ -625,10 +626,11 @@ def end():
 
 def reset():
     """Forgets everything of the case before."""
-    global next_port, source_address
+    global next_port
     end()
     servers.reset()
-    next_port, source_address = 40001, ""
+    next_port = 40001
+    source("")
     return ""
 
 

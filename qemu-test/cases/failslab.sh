@@ -1,10 +1,7 @@
 # Allocations within the module fail: the one request is refused or the one
 # packet lost, and nothing else changes, stays behind or takes notice.
 failslab=/sys/kernel/debug/failslab
-if [ "$KERNEL" != debug ]; then
-	say "the $KERNEL kernel has no fault injection, so that nothing is seen here"
-	return
-fi
+[ "$KERNEL" = debug ] || skip "the $KERNEL kernel has no fault injection"
 knob() { echo "$2" >"$failslab/$1" || fail "$failslab/$1: $2"; }
 disarm() { knob probability 0; knob times 0; }
 trap disarm EXIT
