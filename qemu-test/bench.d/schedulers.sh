@@ -134,5 +134,6 @@ done
 if [ "$MODULE" = rust ] && [[ changed-mh131071-add = ${CASES:-*} ]]; then
 	PARAMETERS=mh_tab_size=131071
 	fresh
-	changed mh mh131071
+	# Each change makes the whole table anew, of which 12,000 would take an hour.
+	CHANGED=400 changed mh mh131071
 fi
