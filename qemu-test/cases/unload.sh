@@ -27,7 +27,9 @@ done
 agent unload tcp
 agent unload udp
 modprobe ip_vs
-# So can a namespace go, with services, connections and traffic.
+# So can a namespace go, with services, connections and traffic, and connection
+# tracking (see drop_invalid).
+drop_invalid
 vs -A -t 192.168.1.110:80 -s rr
 vs -a -t 192.168.1.110:80 -r 10.1.1.11:8080 -m
 agent load client tcp tcp 192.168.1.110 80 2
