@@ -97,8 +97,8 @@ timed() { # COMMAND…: prints what a dest took of the time
 changed() {
 	local name what
 	name=$(named "$1")
-	dest_lines -a "$name" $CHANGED 0 >/tmp/add
-	dest_lines -e "$name" $CHANGED 3 >/tmp/edit
+	dest_lines -a "$name" "$CHANGED" 0 >/tmp/add
+	dest_lines -e "$name" "$CHANGED" 3 >/tmp/edit
 	sed 's/^-a/-d/; s/-g.*//' /tmp/add >/tmp/remove
 	echo "-A $name -s $1" | ipvsadm -R
 	for what in add edit remove; do

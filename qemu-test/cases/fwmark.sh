@@ -82,4 +82,4 @@ other_family() {
 FAMILY=4
 marked nat -m iptables
 FAMILY=6
-marked dr -g nft
+tracked marked dr -g nft

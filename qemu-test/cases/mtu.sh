@@ -28,3 +28,24 @@ tun() { topology tun; small -i; }
 in_turn nat
 in_turn dr
 in_turn tun
+
+# By sysctl tunnels let routers cut what they carry.
+uncut() {
+	local size
+	topology tun
+	setting director net.ipv4.vs.pmtu_disc=0
+	n director ip route add "$GS" dev "${DOWNLINK##* }" mtu 1400
+	vs -A -u "$VIPB:80" -s rr
+	vs -a -u "$VIPB:80" -r "$GSB:80" -i
+	agent capture client client eth0
+	agent capture silent silent eth0
+	for size in 1300 1352 1353 1380 1450; do
+		from_client "ip('$GC', '$VIP', udp(5000, 80, bytes($size)))" \
+			"ip('$GC', '$VIP', udp(5001, 80, bytes($size)), df=False)"
+	done
+	from_client "ip('$GC', '$VIP', udp(5009, 80, b'last'))"
+	agent captured silent 1 "5009 > 80" >/dev/null
+	observe "IPv$FAMILY, pmtu_disc=0, at the server" packets silent
+	observe "IPv$FAMILY, pmtu_disc=0, at the client" received client 0 "$GC"
+}
+families uncut

@@ -40,8 +40,9 @@ direct() {
 	observe "IPv$FAMILY: persistent" get udp "$VIP" 80 3
 	show "IPv$FAMILY: persistent"
 }
-families direct
 FAMILY=4
+direct
+FAMILY=6 tracked direct
 
 # The template of none does not wait for it.
 topology dr

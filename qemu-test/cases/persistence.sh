@@ -88,4 +88,4 @@ ports() { # TOPOLOGY OPTION
 	show "IPv$FAMILY $1: FTP"
 }
 ports nat -m
-FAMILY=6 ports dr -g
+FAMILY=6 tracked ports dr -g

@@ -84,6 +84,24 @@ observe "nobody, udp" get udp "$VIP" 80 1
 vs -a -u "$VIPB:80" -r "$RIPB1:80" -m
 observe "somebody, udp" get udp "$VIP" 80 1
 
+# Weights larger than ipvsadm takes: the turn goes on.
+heavy() { # SCHEDULER WEIGHT…
+	vs -C
+	vs -A -u "$VIPB:80" -s "$1"
+	director python3 -c '
+import sys
+from genl import *
+vip, ipvs = sys.argv[1], Family()
+for number, weight in enumerate(sys.argv[2:], 11):
+    fields = server(f"10.1.1.{number}", 8080, WEIGHT=u32(int(weight)))
+    ipvs.call(command("NEW_DEST"), service(**ident(vip, 80, 17)) + real(**fields))' "$VIP" "${@:2}"
+	observe "$*" get udp "$VIP" 80 9
+}
+for scheduler in wrr wlc mh; do
+	heavy $scheduler 2147483647 1 65535
+	heavy $scheduler 2147483647 2147483646 2147483645
+done
+
 again() {
 	topology nat
 	PORT=8080

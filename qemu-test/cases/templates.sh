@@ -39,7 +39,8 @@ wait_for is_left 0
 show "none of all"
 
 # Templates outlive their connections by their own timeout, and last as long
-# as these do.
+# as these do. With connection tracking, see drop_invalid.
+CONNTRACK=yes TOPOLOGY=
 topology nat
 vs --set 0 0 1
 vs -A -u "$VIPB:80" -s rr -p 2

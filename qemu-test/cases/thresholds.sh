@@ -36,7 +36,7 @@ alone() { # UPPER LOWER SCHEDULER NAME…: full again without these but the last
 }
 alone 4 2 rr up1 up3 up4
 FAMILY=6
-alone 4 0 wlc up2 up4
+tracked alone 4 0 wlc up2 up4
 FAMILY=4
 
 # Several: the others take more. Edits count at once.
