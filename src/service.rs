@@ -1,9 +1,8 @@
 // SPDX-License-Identifier: GPL-2.0
 
-//! Services: virtual addresses, and the table by which packets find them.
+//! Services: virtual addresses and what stands behind them.
 //!
-//! C version: `struct ip_vs_service` [include/net/ip_vs.h], `ip_vs_service_find()`
-//! [net/netfilter/ipvs/ip_vs_ctl.c].
+//! C version: `struct ip_vs_service` [include/net/ip_vs.h], [net/netfilter/ipvs/ip_vs_ctl.c].
 //!
 //! # Vocabulary
 //!
@@ -16,12 +15,9 @@
 //! makes the pool's successor and publishes that.
 
 mod names;
+mod table;
 
 use crate::{
-    addr::{
-        Family,
-        Port, //
-    },
     ctl::request::{
         DestId,
         ServiceId,
@@ -29,20 +25,13 @@ use crate::{
     },
     dest::Dest,
     oot::{
-        hash::HashKey,
-        net::{
-            ip,
-            namespace::Net, //
-        },
         sync::{
-            Cursor,
             HeadList,
             Linked,
             Object,
             Once,
             RcuArc,
             RcuArcCell,
-            RcuHash,
             RcuRef, //
         },
         time::HZ, //
@@ -66,10 +55,7 @@ use kernel::{
     new_mutex,
     prelude::*,
     sync::{
-        atomic::{
-            Atomic,
-            Relaxed, //
-        },
+        atomic::Atomic,
         rcu,
         Arc,
         Mutex, //
@@ -77,9 +63,7 @@ use kernel::{
 };
 use names::Names;
 
-const IPPROTO_TCP: u8 = 6;
-const FTPPORT: Port = Port::new(21);
-const FTPDATA: Port = Port::new(20);
+pub(crate) use table::Table;
 
 /// What a service publishes to the data path.
 pub(crate) struct Pool {
@@ -306,218 +290,5 @@ impl Service {
             None => sched::unsettle(pool.dests()),
         }
         Ok(())
-    }
-}
-
-/// How many services of each sort there are in a family, so that no packet looks for one in vain.
-struct Numbers {
-    all: Atomic<u32>,
-    by_fwmark: Atomic<u32>,
-    by_address: Atomic<u32>,
-    ftp: Atomic<u32>,
-    any_port: Atomic<u32>,
-}
-
-impl Numbers {
-    fn new() -> Self {
-        Self {
-            all: Atomic::new(0),
-            by_fwmark: Atomic::new(0),
-            by_address: Atomic::new(0),
-            ftp: Atomic::new(0),
-            any_port: Atomic::new(0),
-        }
-    }
-
-    /// Counts a service, by `step` 1, or no longer, by -1 as it wraps.
-    fn count(&self, id: &ServiceId, step: u32) {
-        let add = |number: &Atomic<u32>| {
-            number.fetch_add(step, Relaxed);
-        };
-        add(&self.all);
-        add(if id.fwmark != 0 {
-            &self.by_fwmark
-        } else {
-            &self.by_address
-        });
-        if id.port == FTPPORT {
-            add(&self.ftp);
-        } else if id.port.is_zero() && id.fwmark == 0 {
-            add(&self.any_port);
-        }
-    }
-}
-
-/// The services of a namespace.
-#[pin_data]
-pub(crate) struct Table {
-    #[pin]
-    hash: RcuHash<Service>,
-    key: HashKey,
-    inet: Numbers,
-    inet6: Numbers,
-    /// Whether there has been a service yet.
-    used: Atomic<u32>,
-}
-
-impl Table {
-    pub(crate) fn new() -> impl PinInit<Self, Error> {
-        pin_init::pin_init!(Self {
-            hash <- RcuHash::new(),
-            key: HashKey::random(),
-            inet: Numbers::new(),
-            inet6: Numbers::new(),
-            used: Atomic::new(0),
-        }? Error)
-    }
-
-    /// The service that a packet is for (C: `ip_vs_service_find()`).
-    ///
-    /// `id` is what the packet says: its protocol, destination and mark. A packet to a port that a
-    /// process needs no privilege to bind may belong to the data connection of an FTP service.
-    #[inline]
-    pub(crate) fn find<'g>(
-        &'g self,
-        guard: &'g rcu::Guard,
-        net: &Net,
-        mut id: ServiceId,
-    ) -> Option<&'g Service> {
-        let numbers = self.numbers(id.family);
-        if id.fwmark != 0 {
-            if numbers.by_fwmark.read_once() != 0 {
-                if let Some(service) = self.get(guard, &id) {
-                    return Some(service);
-                }
-            }
-            id.fwmark = 0;
-        }
-        if numbers.by_address.read_once() == 0 {
-            return None;
-        }
-        if let Some(service) = self.get(guard, &id) {
-            return Some(service);
-        }
-        if id.protocol == IPPROTO_TCP.into()
-            && numbers.ftp.read_once() != 0
-            && (id.port == FTPDATA || !ip::requires_privilege(net, id.port.host()))
-        {
-            id.port = FTPPORT;
-            if let Some(service) = self.get(guard, &id) {
-                return Some(service);
-            }
-        }
-        if numbers.any_port.read_once() != 0 {
-            id.port = Port::ZERO;
-            return self.get(guard, &id);
-        }
-        None
-    }
-
-    /// The service called `id`.
-    #[inline]
-    pub(crate) fn get<'g>(&'g self, guard: &'g rcu::Guard, id: &ServiceId) -> Option<&'g Service> {
-        self.get_ref(guard, id).map(|service| &**service.get())
-    }
-
-    #[inline]
-    fn get_ref<'g>(
-        &'g self,
-        guard: &'g rcu::Guard,
-        id: &ServiceId,
-    ) -> Option<RcuRef<'g, Linked<Service>>> {
-        self.hash
-            .find(guard, self.hash_of(id), |_, service| service.id.names(id))
-    }
-
-    #[inline]
-    fn hash_of(&self, id: &ServiceId) -> u32 {
-        let af = u32::from(id.family.af());
-        if id.fwmark != 0 {
-            return self.key.hash4([id.fwmark, af, 0, 0]);
-        }
-        let transport = u32::from(id.protocol) << 16 | u32::from(id.port.be16());
-        match id.family {
-            Family::Inet => self.key.hash4([id.addr.be32(), af, transport, 1]),
-            Family::Inet6 => {
-                let [a, b, c, d] = id.addr.words();
-                self.key.hash4([a, b, c ^ transport, d])
-            }
-        }
-    }
-
-    fn numbers(&self, family: Family) -> &Numbers {
-        match family {
-            Family::Inet => &self.inet,
-            Family::Inet6 => &self.inet6,
-        }
-    }
-
-    /// How many services of a family there are.
-    pub(crate) fn len(&self, family: Family) -> u32 {
-        self.numbers(family).all.read_once()
-    }
-
-    /// The number of buckets.
-    pub(crate) fn size(&self) -> usize {
-        self.hash.size()
-    }
-
-    /// Whether there is a service, or has been one.
-    pub(crate) fn is_used(&self) -> bool {
-        self.used.read_once() != 0
-    }
-
-    /// The next service of a walk over all, and where the walk stands after it.
-    pub(crate) fn next<'g>(
-        &'g self,
-        guard: &'g rcu::Guard,
-        cursor: Cursor,
-    ) -> Option<(&'g Linked<Service>, Cursor)> {
-        let (service, cursor) = self.hash.next(guard, cursor)?;
-        Some((service.get(), cursor))
-    }
-
-    /// Calls `each` with every dest of every service.
-    pub(crate) fn for_each_dest(&self, mut each: impl FnMut(&Dest)) {
-        self.hash.for_each(|guard, service| {
-            for dest in service
-                .get()
-                .pool(guard)
-                .map_or(&[][..], |pool| pool.dests())
-            {
-                each(dest);
-            }
-        });
-    }
-}
-
-/// The control plane, under its mutex.
-impl Table {
-    /// A reference to the service called `id`.
-    pub(crate) fn load(&self, id: &ServiceId) -> Option<Entry> {
-        self.get_ref(&rcu::read_lock(), id)?.upgrade()
-    }
-
-    /// A reference to the first service after `cursor`, which moves on.
-    pub(crate) fn load_next(&self, cursor: &mut Cursor) -> Option<Entry> {
-        let guard = rcu::read_lock();
-        let (service, after) = self.hash.next(&guard, *cursor)?;
-        *cursor = after;
-        service.upgrade()
-    }
-
-    /// Puts a service into the table.
-    pub(crate) fn insert(&self, service: Entry) {
-        self.used.write_once(1);
-        self.numbers(service.id.family).count(&service.id, 1);
-        let hash = self.hash_of(&service.id);
-        self.hash.insert(&rcu::read_lock(), service, hash, None);
-    }
-
-    /// Takes a service out of the table.
-    pub(crate) fn remove(&self, service: &Entry) {
-        if let Some(service) = Linked::unlink(service.as_rcu(), &rcu::read_lock()) {
-            self.numbers(service.id.family).count(&service.id, u32::MAX);
-        }
     }
 }
