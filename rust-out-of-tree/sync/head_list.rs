@@ -7,8 +7,8 @@
 //! by successors alone, each of which may be published. It is what a `Vec` would be if it could be
 //! pushed to while others read it.
 //!
-//! A successor that needs other memory inherits the references of the list before it: that costs
-//! a tenth of taking one for each element and giving one back later.
+//! A successor that needs other memory inherits the references of the list before it, rather than
+//! take one for each element that is given back later.
 
 use core::{
     cell::UnsafeCell,
