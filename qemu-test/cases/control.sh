@@ -13,6 +13,8 @@ table() {
 }
 
 netns director
+# Without an address in it, a namespace has no unicast addresses at all.
+ip -n director link set lo up
 table
 
 # Services
@@ -53,6 +55,7 @@ try -a -t '[2001:db8:1::110]:80' -r '[::1]:80' -m
 try -a -t '[2001:db8:1::110]:80' -r 10.1.1.11 -m
 try -a -t '[2001:db8:1::110]:80' -r 10.1.1.11 -i
 table
+[ "$(listing | grep -c -- '-> 10\.1\.1\.1[1-5]:')" -ge 8 ] || fail "dests were refused"
 try -e -t 192.168.1.110:80 -r 10.1.1.12:8080 -m -w 7
 try -e -t 192.168.1.110:80 -r 10.1.1.11:80 -g
 try -e -t 192.168.1.110:80 -r 10.1.1.13:80 -m -w 0
