@@ -9,6 +9,7 @@ mod bindings;
 
 pub(crate) mod fs;
 pub(crate) mod hash;
+pub(crate) mod kthread;
 pub(crate) mod mm;
 pub(crate) mod module;
 pub(crate) mod net;

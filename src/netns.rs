@@ -12,9 +12,11 @@ use crate::{
         table::ConnCache, //
     },
     ctl,
+    estimator::Estimator,
     hook,
     oot::{
         fs::proc::File,
+        kthread::Threaded,
         net::{
             device::{
                 Device,
@@ -35,8 +37,21 @@ use crate::{
 };
 use kernel::{
     prelude::*,
-    sync::ArcBorrow, //
+    str::CString,
+    sync::{
+        atomic::{
+            Atomic,
+            Relaxed, //
+        },
+        ArcBorrow, //
+    },
 };
+
+/// The estimator's thread is one like others (C: `IPVS_EST_NICE`).
+const ESTIMATOR_NICE: i32 = 0;
+
+/// How many namespaces there have been.
+static GENERATIONS: Atomic<u32> = Atomic::new(0);
 
 /// A namespace's director. Once hooks and files are gone, its fields are dropped in this order.
 #[pin_data]
@@ -47,10 +62,30 @@ pub(crate) struct Netns {
     pub(crate) conns: Delayed<conn::table::Table>,
     #[pin]
     pub(crate) services: service::Table,
-    pub(crate) stats: Stats,
+    #[pin]
+    pub(crate) estimator: Threaded<Estimator>,
     pub(crate) timeouts: Timeouts,
+    /// How many were there before this one.
+    generation: u32,
     #[pin]
     pub(crate) sysctl: Sysctl,
+}
+
+impl Netns {
+    /// The figures of the namespace as a whole.
+    #[inline(always)]
+    pub(crate) fn stats(&self) -> &Stats {
+        &self.estimator.total
+    }
+
+    /// Has rates estimated, if they are not yet (C: `ip_vs_est_kthread_start()`).
+    pub(crate) fn start_estimator(&self) -> Result {
+        let name = CString::try_from_fmt(fmt!("ipvs-e:{}:0", self.generation))?;
+        if self.estimator.start(&name, ESTIMATOR_NICE)? {
+            pr_info!("starting estimator thread 0...\n");
+        }
+        Ok(())
+    }
 }
 
 impl Pernet for Netns {
@@ -70,8 +105,9 @@ impl Pernet for Netns {
             ctl <- ctl::State::new(),
             conns <- Delayed::new(conn::table::Table::new(cache.into())),
             services <- service::Table::new(),
-            stats: Stats::new()?,
+            estimator <- Threaded::new(Estimator::new()),
             timeouts: Timeouts::new(),
+            generation: GENERATIONS.fetch_add(1, Relaxed),
             sysctl <- Sysctl::new(net),
         }? Error)
     }

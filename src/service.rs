@@ -155,7 +155,7 @@ impl Service {
             netmask: Atomic::new(0),
             pool: RcuArcCell::new(Some(RcuArc::new(pool, GFP_KERNEL)?)),
             names <- new_mutex!(Names::new()),
-            tally: Arc::new(Tally::new(), GFP_KERNEL)?,
+            tally: Arc::pin_init(Tally::new(), GFP_KERNEL)?,
         }? Error);
         let service = RcuArc::new(Linked::new(service), GFP_KERNEL)?;
         service.configure(spec);

@@ -16,6 +16,7 @@
 #include "ip.c"
 #include "ip_vs.c"
 #include "ipv6.c"
+#include "kthread.c"
 #include "namespace.c"
 #include "netdevice.c"
 #include "netlink.c"
