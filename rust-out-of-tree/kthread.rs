@@ -100,7 +100,6 @@ impl<T: Steps> Threaded<T> {
     pub(crate) fn stop(&self) {
         *self.task.lock() = None;
     }
-
 }
 
 impl<T: Steps> Deref for Threaded<T> {

@@ -180,7 +180,9 @@ impl<'a> Ctl<'a> {
         let netns = self.netns;
         let service = Service::new(id, spec, kind, &netns.sysctl)?;
         netns.start_estimator()?;
-        netns.estimator.add(Source::Service(service.tally.clone()))?;
+        netns
+            .estimator
+            .add(Source::Service(service.tally.clone()))?;
         netns.services.insert(service);
         Ok(())
     }

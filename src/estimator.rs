@@ -128,8 +128,11 @@ impl Row {
 
     fn push(&self, source: Source) -> Result {
         let mut sources = self.sources.lock();
+        if sources.len() == sources.capacity() {
+            *sources = enlarged(&mut sources)?;
+        }
         source.rates().spot.index.set(sources.len());
-        sources.push(source, GFP_KERNEL)?;
+        sources.push_within_capacity(source).map_err(|_| ENOMEM)?;
         self.len.set(sources.len());
         Ok(())
     }
@@ -147,6 +150,16 @@ impl Row {
             }
         }
     }
+}
+
+/// The same sources, with room for as many more. (`KVec::push` makes room as well, but checks its
+/// own arithmetic by panics.)
+fn enlarged(sources: &mut KVVec<Source>) -> Result<KVVec<Source>> {
+    let mut larger = KVVec::with_capacity(sources.len().wrapping_mul(2).max(8), GFP_KERNEL)?;
+    for source in sources.drain_all() {
+        larger.push_within_capacity(source).map_err(|_| ENOMEM)?;
+    }
+    Ok(larger)
 }
 
 /// The estimator of a namespace, whose figures as a whole it holds.
@@ -180,12 +193,16 @@ impl Estimator {
     ///
     /// `ENOMEM`.
     pub(crate) fn add(&self, source: Source) -> Result {
-        let longest = self.len.get() / ROWS + SLACK;
+        let longest = (self.len.get() / ROWS).wrapping_add(SLACK);
         // The row that was estimated last has two full seconds before it.
-        let next = self.next.get();
+        let next = self.next.get().wrapping_add(ROWS);
         let row = (1..=ROWS)
-            .map(|back| (next + ROWS).wrapping_sub(back) % ROWS)
-            .find(|row| self.rows.get(*row).is_some_and(|row| row.len.get() < longest))
+            .map(|back| next.wrapping_sub(back) % ROWS)
+            .find(|row| {
+                self.rows
+                    .get(*row)
+                    .is_some_and(|row| row.len.get() < longest)
+            })
             .unwrap_or(0);
         source.rates().spot.row.set(row);
         self.rows.get(row).ok_or(EINVAL)?.push(source)?;
@@ -225,8 +242,9 @@ impl Steps for Estimator {
         }
         let row = self.next.get();
         self.estimate(row);
-        self.next.set(if row + 1 < ROWS { row + 1 } else { 0 });
-        self.due.store(self.due.load(Relaxed).wrapping_add(TICK), Relaxed);
+        self.next.set(row.wrapping_add(1) % ROWS);
+        self.due
+            .store(self.due.load(Relaxed).wrapping_add(TICK), Relaxed);
         None
     }
 }

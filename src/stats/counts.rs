@@ -64,7 +64,8 @@ impl Counts {
 
     /// The scaled average `self` as a rate a second, rounded (C: `ip_vs_read_estimator()`).
     pub(crate) fn per_second(self) -> Self {
-        let rounded = |average: u64, scale: u32| average.wrapping_add((1 << (scale - 1)) - 1) >> scale;
+        let rounded =
+            |average: u64, scale: u32| average.wrapping_add((1 << (scale - 1)) - 1) >> scale;
         Self {
             conns: rounded(self.conns, SCALE),
             inpkts: rounded(self.inpkts, SCALE),
@@ -123,7 +124,11 @@ mod tests {
     #[test]
     fn rounding_is_down_at_a_half() {
         let rate = |conns, inbytes| {
-            let scaled = Counts { conns, inbytes, ..all(0) };
+            let scaled = Counts {
+                conns,
+                inbytes,
+                ..all(0)
+            };
             (scaled.per_second().conns, scaled.per_second().inbytes)
         };
         assert_eq!(rate(512, 16), (0, 0));
