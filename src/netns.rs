@@ -14,7 +14,7 @@ use crate::{
     ctl,
     hook,
     oot::{
-        fs::proc::File,
+        fs,
         net::{
             device::{
                 Device,
@@ -31,7 +31,10 @@ use crate::{
     },
     service,
     stats::Stats,
-    sysctl::Sysctl, //
+    sysctl::{
+        self,
+        Sysctl, //
+    }, //
 };
 use kernel::{
     prelude::*,
@@ -61,18 +64,23 @@ impl Pernet for Netns {
         &ID
     }
 
-    fn files() -> &'static [File] {
+    fn files() -> &'static [fs::proc::File] {
         &ctl::proc::FILES
     }
 
+    fn settings() -> (&'static CStr, &'static [fs::sysctl::File<Self>]) {
+        (sysctl::PATH, sysctl::FILES)
+    }
+
     fn init<'a>(net: &'a Net, cache: ArcBorrow<'a, ConnCache>) -> impl PinInit<Self, Error> {
+        let conn_max = sysctl::first_conn_max();
         kernel::try_pin_init!(Self {
             ctl <- ctl::State::new(),
-            conns <- Delayed::new(conn::table::Table::new(cache.into())),
+            conns <- Delayed::new(conn::table::Table::new(cache.into(), conn_max)),
             services <- service::Table::new(),
             stats: Stats::new()?,
             timeouts: Timeouts::new(),
-            sysctl <- Sysctl::new(net),
+            sysctl <- Sysctl::new(net, conn_max),
         }? Error)
     }
 
