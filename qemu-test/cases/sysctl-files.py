@@ -133,6 +133,7 @@ def parent():
     from case import enter, netns, observe, run
 
     run("modprobe -a ip_vs_lblc ip_vs_lblcr")
+    observe("the initial namespace", lines(at_first()))
     for name in names():
         observe(f"writes: {name}", lines(writes(name)))
     for name in ("conn_max", "sync_threshold", "sync_qlen_max", "est_cpulist", "est_nice", "lblc_expiration"):
