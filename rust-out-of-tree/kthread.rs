@@ -10,6 +10,7 @@ use core::{
     ptr::NonNull, //
 };
 use kernel::{
+    cpumask::Cpumask,
     error::from_err_ptr,
     ffi::{
         c_int,
@@ -62,13 +63,13 @@ impl<T: Steps> Threaded<T> {
         }? Error)
     }
 
-    /// Starts a thread called `name`, with that nice value, unless one is running; says whether it
-    /// did.
+    /// Starts a thread called `name`, with that nice value, best on those CPUs, unless one is
+    /// running; says whether it did.
     ///
     /// # Errors
     ///
     /// `ENOMEM`; `EINTR` if the caller is being killed.
-    pub(crate) fn start(&self, name: &CStr, nice: i32) -> Result<bool> {
+    pub(crate) fn start(&self, name: &CStr, nice: i32, cpus: Option<&Cpumask>) -> Result<bool> {
         let mut task = self.task.lock();
         if task.is_some() {
             return Ok(false);
@@ -89,6 +90,10 @@ impl<T: Steps> Threaded<T> {
         unsafe { bindings::oot_get_task_struct(new) };
         // SAFETY: As above.
         unsafe { bindings::set_user_nice(new, nice as c_long) };
+        if let Some(cpus) = cpus {
+            // SAFETY: As above; it has not run, and the mask is valid.
+            unsafe { bindings::kthread_affine_preferred(new, cpus.as_raw()) };
+        }
         // SAFETY: As above.
         unsafe { bindings::wake_up_process(new) };
         // INVARIANT: The reference was just taken, and the thread is stopped by dropping it.
@@ -96,9 +101,9 @@ impl<T: Steps> Threaded<T> {
         Ok(true)
     }
 
-    /// Stops the thread, and waits for it.
-    pub(crate) fn stop(&self) {
-        *self.task.lock() = None;
+    /// Stops the thread, if it is running, and waits for it; says whether it was.
+    pub(crate) fn stop(&self) -> bool {
+        self.task.lock().take().is_some()
     }
 }
 

@@ -7,6 +7,8 @@
 
 mod bindings;
 
+pub(crate) mod capability;
+pub(crate) mod cpumask;
 pub(crate) mod fs;
 pub(crate) mod hash;
 pub(crate) mod kthread;

@@ -15,7 +15,7 @@ use crate::{
     estimator::Estimator,
     hook,
     oot::{
-        fs::proc::File,
+        fs,
         kthread::Threaded,
         net::{
             device::{
@@ -33,8 +33,12 @@ use crate::{
     },
     service,
     stats::Stats,
-    sysctl::Sysctl, //
+    sysctl::{
+        self,
+        Sysctl, //
+    }, //
 };
+use core::ops::Deref;
 use kernel::{
     prelude::*,
     str::CString,
@@ -46,9 +50,6 @@ use kernel::{
         ArcBorrow, //
     },
 };
-
-/// The estimator's thread is one like others (C: `IPVS_EST_NICE`).
-const ESTIMATOR_NICE: i32 = 0;
 
 /// How many namespaces there have been.
 static GENERATIONS: Atomic<u32> = Atomic::new(0);
@@ -78,13 +79,36 @@ impl Netns {
         &self.estimator.total
     }
 
-    /// Has rates estimated, if they are not yet (C: `ip_vs_est_kthread_start()`).
+    /// Has rates estimated, if the settings want it and they are not yet
+    /// (C: `ip_vs_est_kthread_start()`).
     pub(crate) fn start_estimator(&self) -> Result {
+        let _settings = self.sysctl.hold();
+        self.start_estimator_held()
+    }
+
+    fn start_estimator_held(&self) -> Result {
+        let cpus = self.sysctl.est_cpulist();
+        let none = cpus.as_ref().is_some_and(|cpus| cpus.empty());
+        if none || !self.sysctl.run_estimation() {
+            return Ok(());
+        }
         let name = CString::try_from_fmt(fmt!("ipvs-e:{}:0", self.generation))?;
-        if self.estimator.start(&name, ESTIMATOR_NICE)? {
+        let cpus = cpus.as_deref().map(Deref::deref);
+        if self.estimator.start(&name, self.sysctl.est_nice(), cpus)? {
             pr_info!("starting estimator thread 0...\n");
         }
         Ok(())
+    }
+
+    /// Has rates estimated as the settings, which the caller holds, want it now
+    /// (C: `ip_vs_est_reload_start()`).
+    pub(crate) fn restart_estimator(&self) {
+        if self.estimator.stop() {
+            pr_info!("stopping estimator thread 0...\n");
+        }
+        if self.services.is_used() && self.start_estimator_held().is_err() {
+            pr_err!("no memory for the estimator thread\n");
+        }
     }
 }
 
@@ -96,19 +120,24 @@ impl Pernet for Netns {
         &ID
     }
 
-    fn files() -> &'static [File] {
+    fn files() -> &'static [fs::proc::File] {
         &ctl::proc::FILES
     }
 
+    fn settings() -> (&'static CStr, &'static [fs::sysctl::File<Self>]) {
+        (sysctl::PATH, sysctl::FILES)
+    }
+
     fn init<'a>(net: &'a Net, cache: ArcBorrow<'a, ConnCache>) -> impl PinInit<Self, Error> {
+        let conn_max = sysctl::first_conn_max();
         kernel::try_pin_init!(Self {
             ctl <- ctl::State::new(),
-            conns <- Delayed::new(conn::table::Table::new(cache.into())),
+            conns <- Delayed::new(conn::table::Table::new(cache.into(), conn_max)),
             services <- service::Table::new(),
             estimator <- Threaded::new(Estimator::new()),
             timeouts: Timeouts::new(),
             generation: GENERATIONS.fetch_add(1, Relaxed),
-            sysctl <- Sysctl::new(net),
+            sysctl <- Sysctl::new(net, conn_max),
         }? Error)
     }
 

@@ -106,8 +106,8 @@ impl From<InitError> for Error {
 fn setup(id: &ServiceId, sysctl: &Sysctl) -> Setup {
     Setup {
         family: id.family,
-        lblc_expiration: sysctl.lblc_expiration.value(),
-        lblcr_expiration: sysctl.lblcr_expiration.value(),
+        lblc_expiration: sysctl.lblc_expiration.clone(),
+        lblcr_expiration: sysctl.lblcr_expiration.clone(),
         mh: crate::mh_settings().unwrap_or(mh::Settings::DEFAULT),
     }
 }

@@ -12,6 +12,7 @@
 #define __oot_helper
 #endif
 
+#include "cpumask.c"
 #include "genetlink.c"
 #include "ip.c"
 #include "ip_vs.c"

@@ -266,13 +266,13 @@ impl Single for Status {
         seq_print!(
             seq,
             "Conn buckets:\t{}\n",
-            Buckets(netns.conns.size(), is_used)
+            Buckets(netns.conns.size(), netns.sysctl.conn_lfactor(), is_used)
         );
         seq_print!(seq, "Services:\t{number}\n");
         seq_print!(
             seq,
             "Service buckets:\t{}\n",
-            Buckets(services.size(), number != 0)
+            Buckets(services.size(), netns.sysctl.svc_lfactor(), number != 0)
         );
         // Nothing is estimated.
         seq_print!(seq, "Stats thread slots:\t0 (max 0)\n");
@@ -281,17 +281,15 @@ impl Single for Status {
     }
 }
 
-/// The size of a table, which has none until it is used. A table grows when there is an entry for
-/// each bucket, which is a load factor of 0 in C's terms.
-struct Buckets(usize, bool);
+/// The size of a table and its load factor, none of which it has until it is used.
+struct Buckets(usize, i32, bool);
 
 impl fmt::Display for Buckets {
     fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
-        let (size, bits) = if self.1 {
-            (self.0, self.0.trailing_zeros())
-        } else {
-            (0, 0)
+        let (size, bits, lfactor) = match *self {
+            Self(size, lfactor, true) => (size, size.trailing_zeros(), lfactor),
+            Self(_, _, false) => (0, 0, 0),
         };
-        write!(f, "{size} ({bits} bits, lfactor 0)")
+        write!(f, "{size} ({bits} bits, lfactor {lfactor})")
     }
 }
