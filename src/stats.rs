@@ -196,24 +196,12 @@ impl Stats {
 
     /// All that was counted since the beginning.
     pub(crate) fn raw(&self) -> Counts {
-        Counts {
-            conns: self.raw.sum(CONNS),
-            inpkts: self.raw.sum(INPKTS),
-            outpkts: self.raw.sum(OUTPKTS),
-            inbytes: self.raw.sum(INBYTES),
-            outbytes: self.raw.sum(OUTBYTES),
-        }
+        counts(self.raw.sums())
     }
 
     /// All that was counted on one CPU since the beginning.
     pub(crate) fn on_cpu(&self, cpu: u32) -> Counts {
-        Counts {
-            conns: self.raw.on_cpu(cpu, CONNS),
-            inpkts: self.raw.on_cpu(cpu, INPKTS),
-            outpkts: self.raw.on_cpu(cpu, OUTPKTS),
-            inbytes: self.raw.on_cpu(cpu, INBYTES),
-            outbytes: self.raw.on_cpu(cpu, OUTBYTES),
-        }
+        counts(self.raw.on_cpu(cpu))
     }
 
     /// What to show (C: `ip_vs_copy_stats()`).
@@ -239,6 +227,17 @@ impl Stats {
     /// What was counted since the last estimate, which no estimate will be made of.
     pub(crate) fn pass_over(&self) -> Counts {
         self.rates.pass_over(self.raw())
+    }
+}
+
+/// Counters by their names.
+fn counts([conns, inpkts, outpkts, inbytes, outbytes]: [u64; COUNTERS]) -> Counts {
+    Counts {
+        conns,
+        inpkts,
+        outpkts,
+        inbytes,
+        outbytes,
     }
 }
 
