@@ -26,6 +26,7 @@ use crate::{
         hash::HashKey,
         mm::slab::Cache,
         sync::{
+            ChainLengths,
             Cursor,
             Linked,
             Once,
@@ -238,6 +239,11 @@ impl Table {
     /// The number of buckets.
     pub(crate) fn size(&self) -> usize {
         self.hash.size()
+    }
+
+    /// How many chains of conns, templates aside, there are of each length. Sleeps.
+    pub(crate) fn chain_lengths(&self) -> Option<ChainLengths> {
+        self.hash.chain_lengths()
     }
 
     /// The next conn or template of a walk over all, and where the walk stands after it.

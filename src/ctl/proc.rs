@@ -7,9 +7,10 @@
 //!
 //! # Not supported
 //!
-//! Rates, which are 0; apps, of which there are none; how long the tables' chains are.
+//! Rates, which are 0; apps, of which there are none.
 
 mod conns;
+mod status;
 
 use crate::{
     addr::Family,
@@ -47,6 +48,7 @@ use conns::{
     Conns,
     SyncConns, //
 };
+use status::Status;
 
 /// The files of a namespace.
 pub(crate) static FILES: [File; 7] = [
@@ -252,53 +254,5 @@ impl Single for StatsPerCpu {
             "     Conns/s   Pkts/s   Pkts/s          Bytes/s          Bytes/s\n"
         );
         seq_print!(seq, "    {RATES}\n");
-    }
-}
-
-/// /proc/net/ip_vs_status
-struct Status;
-
-impl Single for Status {
-    fn show(net: &Net, seq: &SeqFile) {
-        let Ok(netns) = netns_of(net) else {
-            return;
-        };
-        let is_used = netns.services.is_used();
-        let services = &netns.services;
-        let number = [Family::Inet, Family::Inet6].map(|family| services.len(family));
-        let number = number
-            .iter()
-            .fold(0, |sum: u32, len| sum.wrapping_add(*len));
-        seq_print!(seq, "Conns:\t{}\n", netns.conns.len());
-        seq_print!(
-            seq,
-            "Conn buckets:\t{}\n",
-            Buckets(netns.conns.size(), is_used)
-        );
-        seq_print!(seq, "Services:\t{number}\n");
-        seq_print!(
-            seq,
-            "Service buckets:\t{}\n",
-            Buckets(services.size(), number != 0)
-        );
-        // Nothing is estimated.
-        seq_print!(seq, "Stats thread slots:\t0 (max 0)\n");
-        seq_print!(seq, "Stats chain max len:\t0\n");
-        seq_print!(seq, "Stats thread ests:\t0\n");
-    }
-}
-
-/// The size of a table, which has none until it is used. A table grows when there is an entry for
-/// each bucket, which is a load factor of 0 in C's terms.
-struct Buckets(usize, bool);
-
-impl fmt::Display for Buckets {
-    fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
-        let (size, bits) = if self.1 {
-            (self.0, self.0.trailing_zeros())
-        } else {
-            (0, 0)
-        };
-        write!(f, "{size} ({bits} bits, lfactor 0)")
     }
 }

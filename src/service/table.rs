@@ -22,6 +22,7 @@ use crate::{
             namespace::Net, //
         },
         sync::{
+            ChainLengths,
             Cursor,
             Linked,
             Once,
@@ -196,6 +197,11 @@ impl Table {
     /// The number of buckets.
     pub(crate) fn size(&self) -> usize {
         self.hash.size()
+    }
+
+    /// How many chains of each length there are. Sleeps.
+    pub(crate) fn chain_lengths(&self) -> Option<ChainLengths> {
+        self.hash.chain_lengths()
     }
 
     /// Whether there is a service, or has been one.
