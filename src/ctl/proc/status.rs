@@ -83,9 +83,12 @@ fn show_chains(table: &str, lengths: Option<ChainLengths>, seq: &SeqFile) {
     let [empty, rest @ ..] = lengths;
     let percent = percent(empty, all);
     seq_print!(seq, "{table} buckets empty:\t{empty} ({percent}%)\n");
-    for (length, number) in (1..).zip(rest).filter(|(_, number)| *number != 0) {
+    for (length, number) in (1..8).zip(rest).filter(|(_, number)| *number != 0) {
         let percent = self::percent(number, all.wrapping_sub(empty));
-        seq_print!(seq, "{table} buckets len-{length}:\t{number} ({percent}%)\n");
+        seq_print!(
+            seq,
+            "{table} buckets len-{length}:\t{number} ({percent}%)\n"
+        );
     }
 }
 
