@@ -7,10 +7,14 @@ datagrams come for all of these, and namespaces with services of theirs come and
 At the end what there is must be what the eight know of; then the shared services are
 made what they were."""
 
+import ast
+import contextlib
+import fcntl
 import os
 import random
 import select
-import subprocess
+import socket
+import struct
 import sys
 import time
 import traceback
@@ -23,6 +27,7 @@ OURS = os.environ["MODULE"] == "rust"
 VIP, VIP6 = "192.168.1.110", "2001:db8:1::110"
 SHARED = [ident(VIP, 80, 6), ident(VIP, 80, 17), ident(VIP6, 80, 17)]
 SCHEDULERS = "rr rr wrr lc wlc wlc sed nq sh dh lblc lblcr fo ovf twos".split()
+SIOCSIFFLAGS, IFF_UP = 0x8914, 1
 PATIENCE = 120 * int(os.environ["SLOW"])
 
 
@@ -224,6 +229,7 @@ class Namespace:
         if pid == 0:
             try:
                 os.unshare(os.CLONE_NEWNET)
+                bring_up_lo()
                 director = Director()
                 for port in range(20):
                     key = ident(VIP, port, 17)
@@ -238,6 +244,12 @@ class Namespace:
                 os._exit(1)
         if os.waitpid(pid, 0)[1]:
             raise AssertionError("a namespace's services")
+
+
+def bring_up_lo():
+    """Before, a namespace has no addresses, and takes no dests."""
+    with socket.socket(V4, socket.SOCK_DGRAM) as sock:
+        fcntl.ioctl(sock, SIOCSIFFLAGS, struct.pack("16sH14x", b"lo", IFF_UP))
 
 
 class Child:
@@ -264,7 +276,9 @@ class Child:
             os._exit(1)
 
     def stop(self):
-        os.write(self.stopper, b".")
+        # It gets a byte: later children hold the other end of the pipe as well.
+        with contextlib.suppress(BrokenPipeError):
+            os.write(self.stopper, b".")
         told = b""
         while True:
             if not select.select([self.answer], [], [], PATIENCE)[0]:
@@ -275,7 +289,7 @@ class Child:
             told += piece
         if os.waitpid(self.pid, 0)[1]:
             fail("somebody failed")
-        return eval(told)  # our own words
+        return ast.literal_eval(told.decode())
 
 
 def known(administrator):
@@ -285,7 +299,6 @@ def known(administrator):
 def main(seconds, seed):
     enter("director")
     director = Director()
-    # Only those whose children do not hold the ends of the others' pipes can be told that they stop: they get a byte.
     children = [Child(lambda n=n: Administrator(n, seed), known) for n in range(ADMINISTRATORS)]
     others = [Child(Namespace) for _ in range(NAMESPACES)] + [Child(Flood) for _ in range(FLOODS)]
     time.sleep(int(seconds))

@@ -21,11 +21,12 @@ import zlib
 from genl import *
 
 VIPS = "192.168.1.110", "192.168.1.111", "2001:db8:1::110"
-RIPS = "10.1.1.11", "10.1.1.12", "10.1.1.13", "10.1.1.14", "2001:db8:2::11", "2001:db8:2::12"
+RIPS = "10.1.1.11", "10.1.1.12", "10.1.1.13", "2001:db8:2::11", "2001:db8:2::12"
 STRANGE_ADDRESSES = "0.0.0.0", "127.0.0.1", "224.0.0.1", "255.255.255.255", "240.0.0.1", "::", "::1", "ff02::1", "fe80::1"
-PORTS = 80, 80, 80, 0, 8080
-PROTOCOLS = 6, 6, 6, 17, 17, 132
-SCHEDULERS = "rr wrr lc wlc sed nq dh sh lblc lblcr fo ovf twos none mh".split()
+PORTS = 80, 80, 80, 0
+PROTOCOLS = 6, 6, 17
+# mh takes its time.
+SCHEDULERS = "rr wrr lc wlc sed nq dh sh lblc lblcr fo ovf twos none".split() * 2 + ["mh"]
 EXTREMES = (0, 1, 2, 3, 4, 5, 7, 8, 0xFF, 0x100, 0x7FFF, 0xFFFF, 0x10000, 0x7FFFFFFF, 0x80000000, 0xFFFFFFFF,
             0x7FFFFFFF // 250, 0x7FFFFFFF // 250 + 1)
 # Daemons start on a device that there is; without it none ever runs.
@@ -54,7 +55,7 @@ class Values(random.Random):
         return self.often(RIPS, VIPS + STRANGE_ADDRESSES)
 
     def protocol(self):
-        return self.often(PROTOCOLS, (0, 1, 47, 51, 58, 255, 262, 0xFFFF))
+        return self.often(PROTOCOLS, (0, 1, 47, 51, 58, 132, 132, 255, 262, 0xFFFF), 0.04)
 
     def scheduler(self):
         return self.often(SCHEDULERS, ("nosuch", "", "RR", "../rr", "rr ", "%s", "a" * 15))
@@ -96,8 +97,8 @@ def named(names, fields):
 
 
 # How often each command comes among those that are meant well.
-WEIGHTS = dict(NEW_SERVICE=14, SET_SERVICE=8, DEL_SERVICE=5, GET_SERVICE=8, NEW_DEST=24, SET_DEST=12, DEL_DEST=8, GET_DEST=6,
-               NEW_DAEMON=2, DEL_DAEMON=2, GET_DAEMON=2, SET_CONFIG=4, GET_CONFIG=2, SET_INFO=1, GET_INFO=1, ZERO=3, FLUSH=.2)
+WEIGHTS = dict(NEW_SERVICE=14, SET_SERVICE=8, DEL_SERVICE=3, GET_SERVICE=8, NEW_DEST=24, SET_DEST=14, DEL_DEST=8, GET_DEST=6,
+               NEW_DAEMON=2, DEL_DAEMON=2, GET_DAEMON=2, SET_CONFIG=4, GET_CONFIG=2, SET_INFO=1, GET_INFO=1, ZERO=3, FLUSH=.1)
 
 
 class Netlink:
@@ -212,7 +213,8 @@ class Netlink:
         elif fault == "nest":
             attr.value, attr.bits = [Attr(r.randint(0, 16), r.randbytes(r.choice((0, 2, 4))))], NESTED
         elif fault == "command":
-            request.command = r.choice((r.randint(0, 18), r.randint(1, 17), r.randint(0, 255)))
+            # All but FLUSH, or there would never be much.
+            request.command = r.choice((r.randint(0, 16), r.randint(1, 16), r.randint(18, 255)))
         elif fault == "dump":
             request.flags ^= NLM_F_DUMP
         elif fault == "message":
@@ -315,7 +317,7 @@ def told(messages):
 BASE = 1152
 SET = "NONE INSERT ADD EDIT DEL FLUSH LIST ADDDEST DELDEST EDITDEST TIMEOUT STARTDAEMON STOPDAEMON RESTORE SAVE ZERO".split()
 GET = "VERSION INFO SERVICES SERVICE DESTS DEST TIMEOUT DAEMON".split()
-SET_WEIGHTS = dict(NONE=1, INSERT=1, ADD=14, EDIT=8, DEL=5, FLUSH=.2, LIST=1, ADDDEST=24, DELDEST=8, EDITDEST=12, TIMEOUT=4,
+SET_WEIGHTS = dict(NONE=1, INSERT=1, ADD=14, EDIT=8, DEL=3, FLUSH=.1, LIST=1, ADDDEST=24, DELDEST=8, EDITDEST=14, TIMEOUT=4,
                    STARTDAEMON=2, STOPDAEMON=2, RESTORE=1, SAVE=1, ZERO=3)
 GET_WEIGHTS = dict(VERSION=1, INFO=2, SERVICES=4, SERVICE=6, DESTS=6, DEST=1, TIMEOUT=2, DAEMON=2)
 SERVICE_ENTRY, DEST_ENTRY, ROOM = 104, 96, 1 << 16

@@ -267,8 +267,8 @@ for name in FILES:
 ipvsadm("".join(f"-A -t 192.168.1.110:{port} -s {scheduler}\n-a -t 192.168.1.110:{port} -r 10.1.1.11:{port} -g -w {port}\n"
                 for port, scheduler in enumerate("rr wrr lc wlc sed nq dh sh fo ovf twos lblc lblcr mh".split(), 100)) +
         "-A -u 192.168.1.110:1 -s rr -p 60 -M 255.255.255.0\n-a -u 192.168.1.110:1 -r 10.1.1.11 -g -w 65535\n"
-        "-A -u 192.168.1.110:2 -s rr -o\n-A --sctp-service 192.168.1.110:3 -s rr\n-A -t 192.168.1.110:0 -s rr -p 4000000\n"
-        "-A -f 1 -s rr\n-a -f 1 -r 10.1.1.11 -i\n-A -f 4294967295 -6 -s wlc -p 7 -M 64\n-a -f 4294967295 -6 -r [2001:db8:2::11] -m\n"
+        "-A -u 192.168.1.110:2 -s rr -o\n-A --sctp-service 192.168.1.110:3 -s rr\n-A -t 192.168.1.110:0 -s rr -p 2000000\n"
+        "-A -f 1 -s rr\n-a -f 1 -r 10.1.1.11 -i\n-A -f 4294967295 -6 -s wlc -p 7 -M 64\n-a -f 4294967295 -6 -r [2001:db8:2::11]:80 -m\n"
         "-A -u [2001:db8:1::110]:1 -s wlc\n-a -u [2001:db8:1::110]:1 -r [2001:db8:2::11]:81 -m\n"
         "-a -u [2001:db8:1::110]:1 -r 10.1.1.11 -i\n-A -u 192.168.1.110:80 -s rr\n"
         + "".join(f"-a -u 192.168.1.110:80 -r 10.1.1.{i}:80 -m -w {i % 2}\n" for i in range(11, 50)))
