@@ -25,6 +25,7 @@ use crate::{
         },
         Dest, //
     },
+    estimator::Source,
     netns::{
         self,
         Netns, //
@@ -51,7 +52,10 @@ use crate::{
         Pool,
         Service, //
     },
-    stats::Counts,
+    stats::{
+        Counts,
+        Shown, //
+    },
     IpVs, //
 };
 use kernel::{
@@ -165,18 +169,22 @@ impl<'a> Ctl<'a> {
         if is_first {
             netns::enable_hooks(netns, id.family)?;
         }
-        match Service::new(id, spec, kind, &netns.sysctl) {
-            Ok(service) => {
-                netns.services.insert(service);
-                Ok(())
-            }
-            Err(error) => {
-                if is_first {
-                    netns::disable_hooks(netns, id.family);
-                }
-                Err(error)
-            }
+        let added = self.new_service(id, spec, kind);
+        if added.is_err() && is_first {
+            netns::disable_hooks(netns, id.family);
         }
+        added
+    }
+
+    fn new_service(&self, id: ServiceId, spec: &ServiceSpec<'_>, kind: Option<Kind>) -> Result {
+        let netns = self.netns;
+        let service = Service::new(id, spec, kind, &netns.sysctl)?;
+        netns.start_estimator()?;
+        netns
+            .estimator
+            .add(Source::Service(service.tally.clone()))?;
+        netns.services.insert(service);
+        Ok(())
     }
 
     /// C: `ip_vs_edit_service()`.
@@ -195,6 +203,7 @@ impl<'a> Ctl<'a> {
         if netns.services.len(service.id.family) == 0 {
             netns::disable_hooks(netns, service.id.family);
         }
+        netns.estimator.remove(&service.tally.rates);
         if let Some(pool) = service.close() {
             for dest in pool.dests() {
                 self.discard(service, dest);
@@ -223,7 +232,7 @@ impl<'a> Ctl<'a> {
             None => self.new_dest(service, id)?,
         };
         dest.configure(spec);
-        if let Err(error) = service.link(&pool, dest.clone()) {
+        if let Err(error) = self.link(service, &pool, &dest) {
             dest.unlinked();
             self.netns.ctl.trash.put(dest, service.tally.clone());
             return Err(error);
@@ -232,6 +241,15 @@ impl<'a> Ctl<'a> {
             self.state.mixed_family_dests = self.state.mixed_family_dests.wrapping_add(1);
         }
         Ok(())
+    }
+
+    /// Has the service choose it, and its rates estimated.
+    fn link(&self, service: &Service, pool: &Pool, dest: &RcuArc<Dest>) -> Result {
+        let estimator = &self.netns.estimator;
+        estimator.add(Source::Dest(dest.clone(), service.tally.clone()))?;
+        service
+            .link(pool, dest.clone())
+            .inspect_err(|_| estimator.remove(&dest.stats.rates))
     }
 
     /// C: `ip_vs_new_dest()`.
@@ -274,6 +292,7 @@ impl<'a> Ctl<'a> {
     /// Puts a dest that the service has no more into the trash (C: `__ip_vs_del_dest()`).
     fn discard(&mut self, service: &Service, dest: &RcuArc<Dest>) {
         dest.unlinked();
+        self.netns.estimator.remove(&dest.stats.rates);
         if dest.family != service.id.family {
             self.state.mixed_family_dests = self.state.mixed_family_dests.wrapping_sub(1);
         }
@@ -296,7 +315,7 @@ impl<'a> Ctl<'a> {
     }
 
     /// The figures of a service.
-    pub(crate) fn stats(&self, service: &Service, pool: &Pool) -> Counts {
+    pub(crate) fn stats(&self, service: &Service, pool: &Pool) -> Shown {
         service.tally.shown(self.counted(service, pool))
     }
 
@@ -316,7 +335,7 @@ impl<'a> Ctl<'a> {
         while let Some(service) = self.next(&mut cursor) {
             self.zero_service(&service)?;
         }
-        self.netns.stats.zero();
+        self.netns.stats().zero();
         Ok(())
     }
 

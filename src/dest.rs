@@ -96,6 +96,7 @@ pub(crate) struct Dest {
     overload: SpinLock<()>,
     place: Place,
 
+    #[pin]
     pub(crate) stats: Stats,
     /// The raw counters when it joined its service.
     joined: Kept,
@@ -139,7 +140,7 @@ impl Dest {
             overloaded: Atomic::new(0),
             overload <- new_spinlock!(()),
             place: Place::new(),
-            stats: Stats::new()?,
+            stats <- Stats::new(),
             joined: Kept::default(),
             route <- DestRoute::new(),
         }? Error)

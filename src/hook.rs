@@ -303,7 +303,7 @@ impl<'a> Call<'a> {
     fn count_in(self, conn: &Conn, skb: &HookSkb<'_>) {
         if conn.dest.is_available() {
             conn.dest.stats.count_in(skb.len().into());
-            self.netns.stats.count_in(skb.len().into());
+            self.netns.stats().count_in(skb.len().into());
         }
     }
 
@@ -312,7 +312,7 @@ impl<'a> Call<'a> {
     fn count_out(self, conn: ConnRef<'_>, skb: &HookSkb<'_>) {
         if conn.dest.is_available() {
             conn.dest.stats.count_out(skb.len().into());
-            self.netns.stats.count_out(skb.len().into());
+            self.netns.stats().count_out(skb.len().into());
         }
     }
 }

@@ -28,5 +28,8 @@ mod proto {
 mod sched;
 mod search;
 mod shim;
+mod stats {
+    mod counts;
+}
 mod uapi;
 mod wire;

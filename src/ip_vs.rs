@@ -12,6 +12,7 @@ mod addr;
 mod conn;
 mod ctl;
 mod dest;
+mod estimator;
 mod hash;
 mod hook;
 mod netns;

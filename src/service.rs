@@ -106,8 +106,8 @@ impl From<InitError> for Error {
 fn setup(id: &ServiceId, sysctl: &Sysctl) -> Setup {
     Setup {
         family: id.family,
-        lblc_expiration: sysctl.lblc_expiration.value(),
-        lblcr_expiration: sysctl.lblcr_expiration.value(),
+        lblc_expiration: sysctl.lblc_expiration.clone(),
+        lblcr_expiration: sysctl.lblcr_expiration.clone(),
         mh: crate::mh_settings().unwrap_or(mh::Settings::DEFAULT),
     }
 }
@@ -155,7 +155,7 @@ impl Service {
             netmask: Atomic::new(0),
             pool: RcuArcCell::new(Some(RcuArc::new(pool, GFP_KERNEL)?)),
             names <- new_mutex!(Names::new()),
-            tally: Arc::new(Tally::new(), GFP_KERNEL)?,
+            tally: Arc::pin_init(Tally::new(), GFP_KERNEL)?,
         }? Error);
         let service = RcuArc::new(Linked::new(service), GFP_KERNEL)?;
         service.configure(spec);

@@ -2,7 +2,6 @@
 
 #include <linux/bit_spinlock.h>
 #include <linux/bottom_half.h>
-#include <linux/sched.h>
 #include <linux/timer.h>
 #include <linux/workqueue.h>
 
@@ -40,9 +39,4 @@ __oot_helper void oot_init_work(struct work_struct *work, work_func_t function)
 __oot_helper bool oot_schedule_work(struct work_struct *work)
 {
 	return queue_work(system_dfl_long_wq, work);
-}
-
-__oot_helper void oot_cond_resched(void)
-{
-	cond_resched();
 }

@@ -7,7 +7,7 @@
 //!
 //! # Not supported
 //!
-//! Rates, which are 0; apps, of which there are none.
+//! Apps, of which there are none.
 
 mod conns;
 mod status;
@@ -195,15 +195,6 @@ impl fmt::Display for Row {
     }
 }
 
-/// No rates are estimated.
-const RATES: Row = Row(Counts {
-    conns: 0,
-    inpkts: 0,
-    outpkts: 0,
-    inbytes: 0,
-    outbytes: 0,
-});
-
 /// /proc/net/ip_vs_stats
 struct Stats;
 
@@ -220,12 +211,13 @@ impl Single for Stats {
             seq,
             "   Conns  Packets  Packets            Bytes            Bytes\n"
         );
-        seq_print!(seq, "{}\n\n", Row(netns.stats.shown()));
+        let shown = netns.stats().shown();
+        seq_print!(seq, "{}\n\n", Row(shown.counts));
         seq_print!(
             seq,
             " Conns/s   Pkts/s   Pkts/s          Bytes/s          Bytes/s\n"
         );
-        seq_print!(seq, "{RATES}\n");
+        seq_print!(seq, "{}\n", Row(shown.rates));
     }
 }
 
@@ -246,13 +238,14 @@ impl Single for StatsPerCpu {
             "CPU    Conns  Packets  Packets            Bytes            Bytes\n"
         );
         for cpu in (0..percpu::nr_cpu_ids()).filter(|cpu| percpu::is_possible(*cpu)) {
-            seq_print!(seq, "{cpu:3X} {}\n", Row(netns.stats.on_cpu(cpu)));
+            seq_print!(seq, "{cpu:3X} {}\n", Row(netns.stats().on_cpu(cpu)));
         }
-        seq_print!(seq, "  ~ {}\n\n", Row(netns.stats.shown()));
+        let shown = netns.stats().shown();
+        seq_print!(seq, "  ~ {}\n\n", Row(shown.counts));
         seq_print!(
             seq,
             "     Conns/s   Pkts/s   Pkts/s          Bytes/s          Bytes/s\n"
         );
-        seq_print!(seq, "    {RATES}\n");
+        seq_print!(seq, "    {}\n", Row(shown.rates));
     }
 }

@@ -235,7 +235,7 @@ impl<'a> Call<'a> {
         let conn = Conn::one_packet(params, held);
         dest.conn_bound(flags);
         dest.stats.count_conn();
-        self.netns.stats.count_conn();
+        self.netns.stats().count_conn();
         self.count_in(&conn, &skb);
         let context = xmit::Context {
             netns: self.netns,
@@ -257,7 +257,7 @@ impl<'a> Call<'a> {
         ports: &Ports,
     ) -> Verdict<'h> {
         conn.dest.stats.count_conn();
-        self.netns.stats.count_conn();
+        self.netns.stats().count_conn();
         Conn::touch(
             conn,
             self.rcu,

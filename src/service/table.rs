@@ -204,6 +204,11 @@ impl Table {
         self.hash.chain_lengths()
     }
 
+    /// Makes it hold `2^load` services to a bucket before it grows.
+    pub(crate) fn set_load(&self, load: i32) {
+        self.hash.set_load(load);
+    }
+
     /// Whether there is a service, or has been one.
     pub(crate) fn is_used(&self) -> bool {
         self.used.read_once() != 0

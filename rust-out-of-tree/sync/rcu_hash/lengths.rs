@@ -71,7 +71,8 @@ impl<T: Object> RcuHash<T> {
     /// The number of buckets of the table, and of its successor if there is one.
     fn sizes(&self, guard: &rcu::Guard) -> (usize, usize) {
         let table = self.current(guard);
-        (table.size(), table.successor().map_or(0, Buckets::size))
+        let size = |table: &Buckets| table.heads.len();
+        (size(table), table.successor().map_or(0, size))
     }
 }
 

@@ -4,10 +4,6 @@
 //!
 //! C version: `ip_vs_genl_fill_service()`, `ip_vs_genl_fill_dest()`
 //! [net/netfilter/ipvs/ip_vs_ctl.c].
-//!
-//! # Not supported
-//!
-//! Rates, which are 0.
 
 use crate::{
     ctl::request::Timeouts,
@@ -21,7 +17,7 @@ use crate::{
         Pool,
         Service, //
     },
-    stats::Counts,
+    stats::Shown,
     uapi::*,
 };
 use kernel::prelude::*;
@@ -30,7 +26,7 @@ pub(super) fn service(
     writer: &mut Writer<'_>,
     service: &Service,
     pool: &Pool,
-    stats: Counts,
+    stats: Shown,
 ) -> Result {
     let id = &service.id;
     writer.nest(IPVS_CMD_ATTR_SERVICE, |nest| {
@@ -86,7 +82,8 @@ pub(super) fn timeouts(writer: &mut Writer<'_>, timeouts: Timeouts) -> Result {
     writer.put_u32(IPVS_CMD_ATTR_TIMEOUT_UDP, timeouts.udp)
 }
 
-fn stats32(writer: &mut Writer<'_>, attrtype: usize, counts: Counts) -> Result {
+fn stats32(writer: &mut Writer<'_>, attrtype: usize, stats: Shown) -> Result {
+    let Shown { counts, rates } = stats;
     writer.nest(attrtype, |nest| {
         nest.put_u32(IPVS_STATS_ATTR_CONNS, counts.conns as u32)?;
         nest.put_u32(IPVS_STATS_ATTR_INPKTS, counts.inpkts as u32)?;
@@ -97,36 +94,32 @@ fn stats32(writer: &mut Writer<'_>, attrtype: usize, counts: Counts) -> Result {
             counts.outbytes,
             IPVS_STATS_ATTR_PAD,
         )?;
-        for rate in RATES {
-            nest.put_u32(rate, 0)?;
-        }
-        Ok(())
+        nest.put_u32(IPVS_STATS_ATTR_CPS, rates.conns as u32)?;
+        nest.put_u32(IPVS_STATS_ATTR_INPPS, rates.inpkts as u32)?;
+        nest.put_u32(IPVS_STATS_ATTR_OUTPPS, rates.outpkts as u32)?;
+        nest.put_u32(IPVS_STATS_ATTR_INBPS, rates.inbytes as u32)?;
+        nest.put_u32(IPVS_STATS_ATTR_OUTBPS, rates.outbytes as u32)
     })
 }
 
-fn stats64(writer: &mut Writer<'_>, attrtype: usize, counts: Counts) -> Result {
+fn stats64(writer: &mut Writer<'_>, attrtype: usize, stats: Shown) -> Result {
+    let Shown { counts, rates } = stats;
     let figures = [
         (IPVS_STATS_ATTR_CONNS, counts.conns),
         (IPVS_STATS_ATTR_INPKTS, counts.inpkts),
         (IPVS_STATS_ATTR_OUTPKTS, counts.outpkts),
         (IPVS_STATS_ATTR_INBYTES, counts.inbytes),
         (IPVS_STATS_ATTR_OUTBYTES, counts.outbytes),
+        (IPVS_STATS_ATTR_CPS, rates.conns),
+        (IPVS_STATS_ATTR_INPPS, rates.inpkts),
+        (IPVS_STATS_ATTR_OUTPPS, rates.outpkts),
+        (IPVS_STATS_ATTR_INBPS, rates.inbytes),
+        (IPVS_STATS_ATTR_OUTBPS, rates.outbytes),
     ];
     writer.nest(attrtype, |nest| {
         for (attrtype, value) in figures {
             nest.put_u64_64bit(attrtype, value, IPVS_STATS_ATTR_PAD)?;
         }
-        for rate in RATES {
-            nest.put_u64_64bit(rate, 0, IPVS_STATS_ATTR_PAD)?;
-        }
         Ok(())
     })
 }
-
-const RATES: [usize; 5] = [
-    IPVS_STATS_ATTR_CPS,
-    IPVS_STATS_ATTR_INPPS,
-    IPVS_STATS_ATTR_OUTPPS,
-    IPVS_STATS_ATTR_INBPS,
-    IPVS_STATS_ATTR_OUTBPS,
-];

@@ -38,13 +38,15 @@ impl Single for Status {
             .wrapping_add(services.len(Family::Inet6));
 
         seq_print!(seq, "Conns:\t{}\n", conns.len());
-        let buckets = Buckets(conns.size(), services.is_used());
+        let load = netns.sysctl.conn_lfactor();
+        let buckets = Buckets(conns.size(), load, services.is_used());
         seq_print!(seq, "Conn buckets:\t{buckets}\n");
         if conns.len() != 0 {
             show_chains("Conn", conns.chain_lengths(), seq);
         }
         seq_print!(seq, "Services:\t{number}\n");
-        let buckets = Buckets(services.size(), number != 0);
+        let load = netns.sysctl.svc_lfactor();
+        let buckets = Buckets(services.size(), load, number != 0);
         seq_print!(seq, "Service buckets:\t{buckets}\n");
         if number != 0 {
             show_chains("Service", services.chain_lengths(), seq);
@@ -56,18 +58,16 @@ impl Single for Status {
     }
 }
 
-/// The size of a table, which has none until it is used. A table grows when there is an entry for
-/// each bucket, which is a load factor of 0 in C's terms.
-struct Buckets(usize, bool);
+/// The size of a table and its load factor, none of which it has until it is used.
+struct Buckets(usize, i32, bool);
 
 impl fmt::Display for Buckets {
     fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
-        let (size, bits) = if self.1 {
-            (self.0, self.0.trailing_zeros())
-        } else {
-            (0, 0)
+        let (size, bits, lfactor) = match *self {
+            Self(size, lfactor, true) => (size, size.trailing_zeros(), lfactor),
+            Self(_, _, false) => (0, 0, 0),
         };
-        write!(f, "{size} ({bits} bits, lfactor 0)")
+        write!(f, "{size} ({bits} bits, lfactor {lfactor})")
     }
 }
 
