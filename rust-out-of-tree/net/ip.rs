@@ -135,10 +135,9 @@ pub(crate) fn route_to_group4(
     device: &Device,
 ) -> Result<Dst> {
     let [daddr, saddr] = [group, saddr].map(u32::from_ne_bytes);
-    let index = device.index();
+    let (net, index) = (net.as_raw(), device.index());
     // SAFETY: The namespace is live.
-    let rt =
-        from_err_ptr(unsafe { bindings::oot_ip_route_udp(net.as_raw(), daddr, saddr, index) })?;
+    let rt = from_err_ptr(unsafe { bindings::oot_ip_route_udp(net, daddr, saddr, index) })?;
     let dst = NonNull::new(rt).ok_or(EHOSTUNREACH)?;
     // SAFETY: The look-up gave us a reference.
     Ok(unsafe { Dst::from_raw(dst) })
@@ -265,8 +264,8 @@ pub(crate) fn requires_privilege(net: &Net, port: u16) -> bool {
 /// sysctl `ip_nonlocal_bind` is set.
 pub(crate) fn may_bind4(net: &Net, addr: [u8; 4]) -> bool {
     // SAFETY: The namespace is live.
-    addr_type4(net, addr) == bindings::RTN_LOCAL
-        || unsafe { bindings::oot_ip_nonlocal_bind(net.as_raw()) }
+    let any = unsafe { bindings::oot_ip_nonlocal_bind(net.as_raw()) };
+    any || addr_type4(net, addr) == bindings::RTN_LOCAL
 }
 
 /// What kind of address an IPv4 address is for this host: `RTN_UNICAST`, `RTN_LOCAL`, ...
