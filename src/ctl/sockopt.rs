@@ -116,10 +116,13 @@ impl SockOpt for Options {
                 let user: DaemonUser = exactly(call)?;
                 Ctl::lock(netns).stop_daemon(user.state)
             }
-            option @ (IP_VS_SO_SET_ADD | IP_VS_SO_SET_EDIT | IP_VS_SO_SET_DEL
-            | IP_VS_SO_SET_ZERO) => set_service(&mut Ctl::lock(netns), option, &exactly(call)?),
-            option @ (IP_VS_SO_SET_ADDDEST | IP_VS_SO_SET_EDITDEST | IP_VS_SO_SET_DELDEST) => {
-                set_dest(&mut Ctl::lock(netns), option, &exactly(call)?)
+            IP_VS_SO_SET_ADD | IP_VS_SO_SET_EDIT | IP_VS_SO_SET_DEL | IP_VS_SO_SET_ZERO => {
+                let user: ServiceUser = exactly(call)?;
+                set_service(&mut Ctl::lock(netns), call.option(), &user)
+            }
+            IP_VS_SO_SET_ADDDEST | IP_VS_SO_SET_EDITDEST | IP_VS_SO_SET_DELDEST => {
+                let user: ServiceDestUser = exactly(call)?;
+                set_dest(&mut Ctl::lock(netns), call.option(), &user)
             }
             _ => Err(EINVAL),
         }
@@ -135,13 +138,11 @@ impl SockOpt for Options {
             IP_VS_SO_GET_VERSION => get_version(netns, call),
             IP_VS_SO_GET_INFO => {
                 at_least::<GetInfo>(call)?;
-                let ctl = Ctl::lock(netns);
                 let info = GetInfo {
                     version: IP_VS_VERSION_CODE,
                     size: conn_tab_size(netns),
                     num_services: netns.services.len(Family::Inet),
                 };
-                drop(ctl);
                 answer(call, &info)
             }
             IP_VS_SO_GET_SERVICES => get_services(netns, call),
@@ -221,10 +222,9 @@ fn set_dest(ctl: &mut Ctl<'_>, option: i32, user: &ServiceDestUser) -> Result {
     }
 }
 
-/// The service to be changed.
+/// The service to be changed. One by fwmark has a protocol too, though that does not name it.
 fn find(ctl: &Ctl<'_>, id: &ServiceId) -> Result<Entry> {
     check_protocol(id)?;
-    // For one by fwmark as well, of which any protocol is the name.
     let service = ctl.find(id).ok_or(ESRCH)?;
     match service.id.protocol == id.protocol {
         true => Ok(service),
@@ -293,7 +293,7 @@ fn get_dests(netns: &PerNet<Netns>, call: &Get<'_>) -> Result {
     Ok(())
 }
 
-/// Whether the room is as large as was said in it.
+/// Whether the room is as large as what was put into it says.
 fn check_len(call: &Get<'_>, size: usize) -> Result {
     if call.len() != size {
         pr_err!("length: {} != {size}\n", call.len());
