@@ -29,8 +29,8 @@ PROTOCOLS = 6, 6, 17
 SCHEDULERS = "rr wrr lc wlc sed nq dh sh lblc lblcr fo ovf twos none".split() * 2 + ["mh"]
 EXTREMES = (0, 1, 2, 3, 4, 5, 7, 8, 0xFF, 0x100, 0x7FFF, 0xFFFF, 0x10000, 0x7FFFFFFF, 0x80000000, 0xFFFFFFFF,
             0x7FFFFFFF // 250, 0x7FFFFFFF // 250 + 1)
-# Daemons start on a device that there is; without it none ever runs.
-DEVICES = "nosuch", "nosuch", "", "x" * 15
+# Of these there is d0, and daemons start on it.
+DEVICES = "d0", "d0", "d0", "nosuch", "lo", "", "x" * 15
 DAEMON = "- STATE MCAST_IFN SYNC_ID SYNC_MAXLEN MCAST_GROUP MCAST_GROUP6 MCAST_PORT MCAST_TTL".split()
 
 

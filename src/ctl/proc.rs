@@ -41,8 +41,8 @@ use kernel::{
 };
 
 use super::{
-    conn_tab_size,
-    netns_of, //
+    netns_of,
+    Version, //
 };
 use conns::{
     Conns,
@@ -69,12 +69,9 @@ impl Table for Info {
     type Cursor = [usize; 2];
 
     fn header(net: &Net, seq: &SeqFile) {
-        let size = netns_of(net).map_or(0, |netns| conn_tab_size(netns));
-        let [_, major, minor, patch] = IP_VS_VERSION_CODE.to_be_bytes();
-        seq_print!(
-            seq,
-            "IP Virtual Server version {major}.{minor}.{patch} (size={size})\n"
-        );
+        if let Ok(netns) = netns_of(net) {
+            seq_print!(seq, "{}\n", Version(netns));
+        }
         seq_print!(seq, "Prot LocalAddress:Port Scheduler Flags\n");
         seq_print!(
             seq,

@@ -209,7 +209,7 @@ impl Table {
         self.hash.set_load(load);
     }
 
-    /// Whether there is a service, or has been one.
+    /// Whether there is a service, or has been one, or a daemon that needs the conns of some.
     pub(crate) fn is_used(&self) -> bool {
         self.used.read_once() != 0
     }
@@ -253,9 +253,14 @@ impl Table {
         service.upgrade()
     }
 
+    /// From now on it counts as used.
+    pub(crate) fn set_used(&self) {
+        self.used.write_once(1);
+    }
+
     /// Puts a service into the table.
     pub(crate) fn insert(&self, service: Entry) {
-        self.used.write_once(1);
+        self.set_used();
         self.numbers(service.id.family).count(&service.id, 1);
         let hash = self.hash_of(&service.id);
         self.hash.insert(&rcu::read_lock(), service, hash, None);
