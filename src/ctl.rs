@@ -2,8 +2,9 @@
 
 //! The control plane: what the user does to services and dests.
 //!
-//! Requests arrive decoded ([`request`]), from netlink ([`genl`]) for now; what a request asks is
-//! done here, in C's order, which decides about the error where several things are wrong.
+//! Requests arrive decoded ([`request`]), from netlink ([`genl`]) or by socket options
+//! ([`sockopt`]); what a request asks is done here, in C's order, which decides about the error
+//! where several things are wrong.
 //!
 //! C version: [net/netfilter/ipvs/ip_vs_ctl.c].
 //!
@@ -12,9 +13,11 @@
 //! All of it is done under the namespace's mutex, which a [`Ctl`] holds. The trash has a mutex of
 //! its own, taken after that one.
 
+mod daemon;
 pub(crate) mod genl;
 pub(crate) mod proc;
 pub(crate) mod request;
+pub(crate) mod sockopt;
 
 use crate::{
     addr::Family,
@@ -56,9 +59,12 @@ use crate::{
         Counts,
         Shown, //
     },
+    uapi::IP_VS_VERSION_CODE,
     IpVs, //
 };
+use daemon::Daemons;
 use kernel::{
+    fmt,
     module::this_module,
     new_mutex,
     prelude::*,
@@ -101,8 +107,9 @@ pub(crate) struct State {
 
 /// What the namespace's mutex guards, beside services and dests.
 struct Inner {
-    /// Each service is a use of the module.
+    /// Each service and each daemon is a use of the module.
     uses: module::Uses,
+    daemons: Daemons,
     /// How many dests are not of their service's family: with any, there is no sync.
     mixed_family_dests: u32,
 }
@@ -113,6 +120,7 @@ impl State {
             trash <- Trash::new(),
             inner <- new_mutex!(Inner {
                 uses: module::Uses::new(this_module::<IpVs>()),
+                daemons: Daemons::default(),
                 mixed_family_dests: 0,
             }),
         }? Error)
@@ -148,16 +156,21 @@ impl<'a> Ctl<'a> {
         self.netns.services.load_next(cursor)
     }
 
-    /// C: `ip_vs_add_service()`.
-    pub(crate) fn add_service(&mut self, id: ServiceId, spec: &ServiceSpec<'_>) -> Result {
+    /// Makes what is a use of the module.
+    fn with_use(&mut self, make: impl FnOnce(&mut Self) -> Result) -> Result {
         if !self.state.uses.inc() {
             return Err(ENOPROTOOPT);
         }
-        let added = self.try_add_service(id, spec);
-        if added.is_err() {
+        let made = make(self);
+        if made.is_err() {
             self.state.uses.dec();
         }
-        added
+        made
+    }
+
+    /// C: `ip_vs_add_service()`.
+    pub(crate) fn add_service(&mut self, id: ServiceId, spec: &ServiceSpec<'_>) -> Result {
+        self.with_use(|ctl| ctl.try_add_service(id, spec))
     }
 
     fn try_add_service(&self, id: ServiceId, spec: &ServiceSpec<'_>) -> Result {
@@ -339,6 +352,14 @@ impl<'a> Ctl<'a> {
         Ok(())
     }
 
+    /// Whether a dest may be of another family than its service.
+    pub(crate) fn check_mixed_family(&self, spec: &DestSpec) -> Result {
+        if self.has_daemons() {
+            return Err(EINVAL);
+        }
+        Ok(spec.check_mixed_family()?)
+    }
+
     /// Whether any dest is not of its service's family.
     pub(crate) fn has_mixed_families(&self) -> bool {
         self.state.mixed_family_dests != 0
@@ -381,9 +402,25 @@ fn conn_tab_size(netns: &Netns) -> u32 {
     }
 }
 
-/// The namespace or the module goes: so do its services.
+/// What files and options call the module, and the size of the conn table.
+struct Version<'a>(&'a Netns);
+
+impl fmt::Display for Version<'_> {
+    fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
+        let [_, major, minor, patch] = IP_VS_VERSION_CODE.to_be_bytes();
+        let size = conn_tab_size(self.0);
+        write!(
+            f,
+            "IP Virtual Server version {major}.{minor}.{patch} (size={size})"
+        )
+    }
+}
+
+/// The namespace or the module goes: so do its daemons and services.
 pub(crate) fn cleanup(netns: &PerNet<Netns>) {
-    Ctl::lock(netns).flush();
+    let mut ctl = Ctl::lock(netns);
+    ctl.stop_daemons();
+    ctl.flush();
 }
 
 /// The scheduler that `spec` names, once the persistence engine has been looked for as well.

@@ -13,7 +13,13 @@ mod conn {
     pub(crate) mod expiry;
 }
 mod ctl {
+    pub(crate) mod daemon {
+        pub(crate) mod config;
+    }
     pub(crate) mod request;
+    pub(crate) mod sockopt {
+        pub(crate) mod layout;
+    }
 }
 mod hash;
 mod proto {

@@ -26,5 +26,6 @@
 #include "siphash.c"
 #include "skbuff.c"
 #include "slab.c"
+#include "sock.c"
 #include "sync.c"
 #include "workqueue.c"

@@ -86,6 +86,13 @@ impl Net {
         unsafe { bindings::oot_net_is_of_init_user_ns(self.as_raw()) }
     }
 
+    /// Whether the caller may administer it: has `CAP_NET_ADMIN` in the user namespace that it
+    /// belongs to.
+    pub(crate) fn is_admin(&self) -> bool {
+        // SAFETY: The namespace is live by the type invariant.
+        unsafe { bindings::oot_net_ns_capable(self.as_raw(), bindings::CAP_NET_ADMIN as c_int) }
+    }
+
     #[inline(always)]
     pub(in crate::oot) fn as_raw(&self) -> *mut bindings::net {
         self.0.get()

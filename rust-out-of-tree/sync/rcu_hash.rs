@@ -29,8 +29,10 @@
 //! C header: [`include/linux/rhashtable.h`](srctree/include/linux/rhashtable.h)
 
 mod buckets;
+mod lengths;
 mod walk;
 
+pub(crate) use lengths::ChainLengths;
 pub(crate) use walk::Cursor;
 
 use core::{

@@ -26,6 +26,7 @@ use crate::{
         hash::HashKey,
         mm::slab::Cache,
         sync::{
+            ChainLengths,
             Cursor,
             Linked,
             Once,
@@ -237,6 +238,11 @@ impl Table {
     /// The number of buckets.
     pub(crate) fn size(&self) -> usize {
         self.hash.size()
+    }
+
+    /// How many chains of conns, templates aside, there are of each length. Sleeps.
+    pub(crate) fn chain_lengths(&self) -> Option<ChainLengths> {
+        self.hash.chain_lengths()
     }
 
     /// Makes it hold `2^load` conns to a bucket before it grows.

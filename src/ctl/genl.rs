@@ -3,27 +3,20 @@
 //! The generic netlink family `IPVS`.
 //!
 //! C version: [net/netfilter/ipvs/ip_vs_ctl.c], "Generic Netlink interface".
-//!
-//! # Not supported
-//!
-//! Sync daemons: none can be started.
 
 mod decode;
 mod encode;
 
 use crate::{
     oot::{
-        net::{
-            device,
-            genetlink::{
-                DoIt,
-                Dump,
-                DumpIt,
-                Family,
-                Registration,
-                Request,
-                SmallOp, //
-            },
+        net::genetlink::{
+            DoIt,
+            Dump,
+            DumpIt,
+            Family,
+            Registration,
+            Request,
+            SmallOp, //
         },
         sync::Cursor, //
     },
@@ -37,6 +30,7 @@ use kernel::{
 };
 
 use super::{
+    daemon::config::Role,
     netns_of,
     Ctl, //
 };
@@ -137,7 +131,7 @@ fn set_service(
             let spec = dest.spec()?;
             let id = dest.id(service.id.family)?;
             if id.family != service.id.family {
-                spec.check_mixed_family()?;
+                ctl.check_mixed_family(&spec)?;
             }
             match cmd {
                 IPVS_CMD_NEW_DEST => ctl.add_dest(&service, id, &spec),
@@ -248,28 +242,17 @@ impl DoIt for SetDaemon {
             .nested(daemon, &decode::DAEMON_POLICY)
             .map_err(|_| EINVAL)?;
         let state = attrs.get(IPVS_DAEMON_ATTR_STATE).ok_or(EINVAL)?.u32();
+        let netns = netns_of(request.net())?;
         if request.cmd() == IPVS_CMD_DEL_DAEMON {
-            return match state {
-                IP_VS_STATE_MASTER | IP_VS_STATE_BACKUP => Err(ESRCH),
-                _ => Err(EINVAL),
-            };
+            return Ctl::lock(netns).stop_daemon(state);
         }
-        let device = attrs.get(IPVS_DAEMON_ATTR_MCAST_IFN).ok_or(EINVAL)?;
-        attrs.get(IPVS_DAEMON_ATTR_SYNC_ID).ok_or(EINVAL)?;
-        let is_multicast = match attrs.get(IPVS_DAEMON_ATTR_MCAST_GROUP) {
-            Some(group) => matches!(group.array(), [224..=239]),
-            None => attrs
-                .get(IPVS_DAEMON_ATTR_MCAST_GROUP6)
-                .is_none_or(|group| group.array() == [0xff]),
-        };
-        let net = request.net();
-        if !is_multicast || Ctl::lock(netns_of(net)?).has_mixed_families() {
+        let spec = decode::daemon(&attrs)?;
+        let mut ctl = Ctl::lock(netns);
+        // What directors tell each other has no room for them.
+        if ctl.has_mixed_families() {
             return Err(EINVAL);
         }
-        if !device::exists(net, device.str_bytes()) {
-            return Err(ENODEV);
-        }
-        Err(EOPNOTSUPP)
+        ctl.start_daemon(&spec, state)
     }
 }
 
@@ -277,7 +260,23 @@ impl DoIt for SetDaemon {
 struct DumpDaemons;
 
 impl DumpIt for DumpDaemons {
-    fn dumpit(_dump: &mut Dump<'_>) -> Result {
+    fn dumpit(dump: &mut Dump<'_>) -> Result {
+        let ctl = Ctl::lock(netns_of(dump.net())?);
+        for (i, role) in Role::ALL.into_iter().enumerate() {
+            let is_done = dump.cursor().get(i).is_some_and(|done| *done != 0);
+            let Some(config) = ctl.daemon(role).filter(|_| !is_done) else {
+                continue;
+            };
+            let put = dump.message(IPVS_CMD_NEW_DAEMON, |writer| {
+                encode::daemon(writer, role, config)
+            });
+            if put.is_err() {
+                break;
+            }
+            if let Some(done) = dump.cursor().get_mut(i) {
+                *done = 1;
+            }
+        }
         Ok(())
     }
 }

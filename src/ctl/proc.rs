@@ -7,9 +7,10 @@
 //!
 //! # Not supported
 //!
-//! Apps, of which there are none; how long the tables' chains are.
+//! Apps, of which there are none.
 
 mod conns;
+mod status;
 
 use crate::{
     addr::Family,
@@ -40,13 +41,14 @@ use kernel::{
 };
 
 use super::{
-    conn_tab_size,
-    netns_of, //
+    netns_of,
+    Version, //
 };
 use conns::{
     Conns,
     SyncConns, //
 };
+use status::Status;
 
 /// The files of a namespace.
 pub(crate) static FILES: [File; 7] = [
@@ -67,12 +69,9 @@ impl Table for Info {
     type Cursor = [usize; 2];
 
     fn header(net: &Net, seq: &SeqFile) {
-        let size = netns_of(net).map_or(0, |netns| conn_tab_size(netns));
-        let [_, major, minor, patch] = IP_VS_VERSION_CODE.to_be_bytes();
-        seq_print!(
-            seq,
-            "IP Virtual Server version {major}.{minor}.{patch} (size={size})\n"
-        );
+        if let Ok(netns) = netns_of(net) {
+            seq_print!(seq, "{}\n", Version(netns));
+        }
         seq_print!(seq, "Prot LocalAddress:Port Scheduler Flags\n");
         seq_print!(
             seq,
@@ -245,51 +244,5 @@ impl Single for StatsPerCpu {
             "     Conns/s   Pkts/s   Pkts/s          Bytes/s          Bytes/s\n"
         );
         seq_print!(seq, "    {}\n", Row(shown.rates));
-    }
-}
-
-/// /proc/net/ip_vs_status
-struct Status;
-
-impl Single for Status {
-    fn show(net: &Net, seq: &SeqFile) {
-        let Ok(netns) = netns_of(net) else {
-            return;
-        };
-        let is_used = netns.services.is_used();
-        let services = &netns.services;
-        let number = [Family::Inet, Family::Inet6].map(|family| services.len(family));
-        let number = number
-            .iter()
-            .fold(0, |sum: u32, len| sum.wrapping_add(*len));
-        seq_print!(seq, "Conns:\t{}\n", netns.conns.len());
-        seq_print!(
-            seq,
-            "Conn buckets:\t{}\n",
-            Buckets(netns.conns.size(), netns.sysctl.conn_lfactor(), is_used)
-        );
-        seq_print!(seq, "Services:\t{number}\n");
-        seq_print!(
-            seq,
-            "Service buckets:\t{}\n",
-            Buckets(services.size(), netns.sysctl.svc_lfactor(), number != 0)
-        );
-        // Nothing is estimated.
-        seq_print!(seq, "Stats thread slots:\t0 (max 0)\n");
-        seq_print!(seq, "Stats chain max len:\t0\n");
-        seq_print!(seq, "Stats thread ests:\t0\n");
-    }
-}
-
-/// The size of a table and its load factor, none of which it has until it is used.
-struct Buckets(usize, i32, bool);
-
-impl fmt::Display for Buckets {
-    fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
-        let (size, bits, lfactor) = match *self {
-            Self(size, lfactor, true) => (size, size.trailing_zeros(), lfactor),
-            Self(_, _, false) => (0, 0, 0),
-        };
-        write!(f, "{size} ({bits} bits, lfactor {lfactor})")
     }
 }

@@ -8,6 +8,11 @@
 use crate::addr::{Addr, Family, Port};
 use crate::uapi::*;
 
+/// The protocols that a service by address usually has.
+pub(crate) const IPPROTO_TCP: u16 = 6;
+pub(crate) const IPPROTO_UDP: u16 = 17;
+pub(crate) const IPPROTO_SCTP: u16 = 132;
+
 /// Why a request is refused.
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
 pub(crate) enum Refusal {

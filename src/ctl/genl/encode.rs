@@ -6,7 +6,14 @@
 //! [net/netfilter/ipvs/ip_vs_ctl.c].
 
 use crate::{
-    ctl::request::Timeouts,
+    ctl::{
+        daemon::config::{
+            Config,
+            Group,
+            Role, //
+        },
+        request::Timeouts, //
+    },
     dest::Dest,
     oot::{
         net::netlink::Writer,
@@ -73,6 +80,22 @@ pub(super) fn dest(writer: &mut Writer<'_>, dest: &Dest) -> Result {
         nest.put_u16(IPVS_DEST_ATTR_ADDR_FAMILY, dest.family.af())?;
         stats32(nest, IPVS_DEST_ATTR_STATS, stats)?;
         stats64(nest, IPVS_DEST_ATTR_STATS64, stats)
+    })
+}
+
+/// A daemon that runs.
+pub(super) fn daemon(writer: &mut Writer<'_>, role: Role, config: &Config) -> Result {
+    writer.nest(IPVS_CMD_ATTR_DAEMON, |nest| {
+        nest.put_u32(IPVS_DAEMON_ATTR_STATE, role.state())?;
+        nest.put(IPVS_DAEMON_ATTR_MCAST_IFN, config.ifn.with_nul())?;
+        nest.put_u32(IPVS_DAEMON_ATTR_SYNC_ID, config.sync_id)?;
+        nest.put_u16(IPVS_DAEMON_ATTR_SYNC_MAXLEN, config.maxlen)?;
+        nest.put_u16(IPVS_DAEMON_ATTR_MCAST_PORT, config.port)?;
+        nest.put_u8(IPVS_DAEMON_ATTR_MCAST_TTL, config.ttl)?;
+        match &config.group {
+            Group::V4(group) => nest.put(IPVS_DAEMON_ATTR_MCAST_GROUP, group),
+            Group::V6(group) => nest.put(IPVS_DAEMON_ATTR_MCAST_GROUP6, group),
+        }
     })
 }
 
