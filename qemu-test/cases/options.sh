@@ -11,7 +11,7 @@ rows() {
 		while IFS= read -r row; do
 			input=
 			case $row in *" < "*) input=${row#* < } row=${row% < *} ;; esac
-			echo "[director]${*:+ $*} ipvsadm $row" >&2
+			echo "[director] ${EPOCHREALTIME} ${*:+$* }ipvsadm $row" >&2
 			status=0
 			said=$("$@" ipvsadm $row 2>&1 <<<"${input@E}") || status=$?
 			echo "# ${row:-(nothing)}: $status"
@@ -44,64 +44,43 @@ table services <<-.
 	-A --sctp-service [2001:db8:1::110]:80 -s rr
 	-A -t localhost:http -s rr
 	-A -t 192.168.1.110:https -s rr
-	-A -t 192.168.1.110:nosuch -s rr
-	-A -t 192.168.1.110:65536 -s rr
-	-A -t 80 -s rr
-	-A -t [2001:db8:1::110] -s rr
 	-A -f 1
 	--add-service --fwmark-service 2 --scheduler rr
 	-A -f 3 -6 -s rr
 	-A -f 3 -s rr
-	-A -f 4 --ipv6
-	-A -f 0
 	-A -f 4294967295 -s rr
-	-A -f 4294967296 -s rr
-	-A -6 -f 5
-	-A -s rr
-	-A -D -t 192.168.1.110:80
-	-A -t 192.168.1.110:80 -t 192.168.1.110:81
-	-A -t 192.168.1.110:80 -r 10.1.1.11
-	-A -t 192.168.1.110:80 -n
-	--nosuch
-	-A -t 192.168.1.110:82 nosuch
 .
-port=0
-observe "schedulers" rows < <(for scheduler in rr wrr lc wlc lblc lblcr dh sh sed nq fo ovf mh twos nosuch averylongschedulername; do
-	echo "-A -t 192.168.1.111:$((++port)) -s $scheduler"
-done)
+# All of one process: of each what the kernel says
+observe "schedulers" rows <<-.
+	-R < -A -t 192.168.1.111:1 -s rr\n-A -t 192.168.1.111:2 -s wrr\n-A -t 192.168.1.111:3 -s lc\n-A -t 192.168.1.111:4 -s wlc
+	-R < -A -t 192.168.1.111:5 -s lblc\n-A -t 192.168.1.111:6 -s lblcr\n-A -t 192.168.1.111:7 -s dh\n-A -t 192.168.1.111:8 -s sh
+	-R < -A -t 192.168.1.111:9 -s sed\n-A -t 192.168.1.111:10 -s nq\n-A -t 192.168.1.111:11 -s fo\n-A -t 192.168.1.111:12 -s ovf
+	-R < -A -t 192.168.1.111:13 -s mh\n-A -t 192.168.1.111:14 -s twos\n-A -t 192.168.1.111:15 -s nosuch\n-A -t 192.168.1.111:16 -s averylongname
+.
 vs -S -n >/tmp/saved
 expect 14 grep -c -- '-t 192.168.1.111:' /tmp/saved
 table "persistence, flags, one packet" <<-.
 	-A -t 192.168.1.112:80 -s rr -p
 	-A -t 192.168.1.112:81 -s rr -p 50
 	-A -t 192.168.1.112:82 -s rr --persistent 360
-	-A -t 192.168.1.112:83 -s rr -p 0
 	-A -t 192.168.1.112:83 -s rr -p 2678400
-	-A -t 192.168.1.112:84 -s rr -p 2678401
-	-A -t 192.168.1.112:0 -s rr
 	-A -t 192.168.1.112:0 -s rr -p 100
 	-A -u 192.168.1.112 -s rr -p 100
 	-A -t 192.168.1.113:80 -s rr -p 50 -M 255.255.255.0
 	-A -t 192.168.1.113:81 -s rr -p 50 --netmask 255.255.0.0
 	-A -t 192.168.1.113:82 -s rr -p 50 -M 0.0.0.0
 	-A -t 192.168.1.113:83 -s rr -M 255.255.255.0
-	-A -t 192.168.1.113:84 -s rr -p 50 -M nosuch
 	-A -t [2001:db8:1::113]:80 -s rr -p 50 -M 64
 	-A -t [2001:db8:1::113]:81 -s rr -p 50 -M 128
-	-A -t [2001:db8:1::113]:82 -s rr -p 50 -M 0
-	-A -t [2001:db8:1::113]:83 -s rr -p 50 -M 129
 	-A -f 113 -6 -s rr -p 50 -M 48
 	-A -f 114 -s rr -p 50 -M 255.255.255.0
 	-A -u 192.168.1.114:80 -s rr -o
 	-A -u 192.168.1.114:81 -s rr --ops
-	-A -t 192.168.1.114:82 -s rr -o
 	-A -f 115 -s rr -o
 	-A -u 192.168.1.114:83 -s rr -o -p 50
 	-A -t 192.168.1.115:80 -s sh -b sh-port
 	-A -t 192.168.1.115:81 -s mh --sched-flags mh-port,mh-fallback
 	-A -t 192.168.1.115:82 -s rr -b flag-1,flag-2
-	-A -t 192.168.1.115:83 -s rr -b sh-port
-	-A -t 192.168.1.115:84 -s mh -b nosuch
 	-A -t 192.168.1.116:80 -s rr --pe nosuch
 .
 table edited <<-.
@@ -130,8 +109,6 @@ table deleted <<-.
 	-D -f 113 -6
 	-D --sctp-service [2001:db8:1::110]:80
 	-D -t 192.168.1.113:80
-	-D
-	-D -t 192.168.1.110:80 -s rr
 .
 
 # The engine for SIP is C's alone as yet.
@@ -160,51 +137,32 @@ table dests <<-.
 	-a -u 192.168.1.110:80 -r 10.1.1.12 -m --weight 0
 	-a -u 192.168.1.110:80 -r 10.1.1.13 -m -w 65535
 	-a -u 192.168.1.110:80 -r 10.1.1.14 -m -w 65536
-	-a -u 192.168.1.110:80 -r 10.1.1.14 -m -w -1
 	-a -u 192.168.1.110:80 -r 10.1.1.14 -m -x 100 -y 50
 	-a -u 192.168.1.110:80 -r 10.1.1.15 -m --u-threshold 100
 	-a -u 192.168.1.110:80 -r 10.1.1.16 -m -x 100 --l-threshold 101
 	-a -u 192.168.1.110:80 -r 10.1.1.17 -m --l-threshold 1
 	-a -u 192.168.1.110:80 -r 10.1.1.17 -m -x 2147483647 -y 2147483647
-	-a -u 192.168.1.110:80 -r 10.1.1.18 -m -x 2147483648
 	-a --sctp-service 192.168.1.110:80 -r 10.1.1.11:81 -m
 	-a -f 1 -r 10.1.1.11 -m
 	-a -f 1 -r 10.1.1.12:8080 -g
-	-a -f 3 -6 -r [2001:db8:2::11] -m
 	-a -f 3 -6 -r [2001:db8:2::11]:0 -m
-	-a -f 3 -6 -r 10.1.1.11 -m
 	-a -t [2001:db8:1::110]:80 -r [2001:db8:2::11]:8080 -m
 	-a -t [2001:db8:1::110]:80 -r [2001:db8:2::12]:80
 	-a -t [2001:db8:1::110]:80 -r 10.1.1.12 -i
-	-a -t [2001:db8:1::110]:80 -r 10.1.1.13 -g
 	-a -t 192.168.1.110:80 -r [2001:db8:2::12]:80 -i
 	-a -t 192.168.1.119:80 -r 10.1.1.11
-	-a -t 192.168.1.110:80
-	-a -r 10.1.1.11
-	-a -t 192.168.1.110:80 -r 10.1.1.18 -g -m
-	-a -t 192.168.1.110:80 -r 10.1.1.18 -s rr
-	-a -t 192.168.1.110:80 -r nosuch.invalid
 .
 table tunnels <<-.
 	-a -t 192.168.1.110:81 -r 10.1.1.11 -i --tun-type ipip
-	-a -t 192.168.1.110:81 -r 10.1.1.12 -i --tun-type ipip --tun-csum
-	-a -t 192.168.1.110:81 -r 10.1.1.12 -i --tun-type gue
 	-a -t 192.168.1.110:81 -r 10.1.1.12 -i --tun-type gue --tun-port 6080
 	-a -t 192.168.1.110:81 -r 10.1.1.13 -i --tun-type gue --tun-port 6080 --tun-nocsum
 	-a -t 192.168.1.110:81 -r 10.1.1.14 -i --tun-type gue --tun-port 6080 --tun-csum
 	-a -t 192.168.1.110:81 -r 10.1.1.15 -i --tun-type gue --tun-port 6080 --tun-remcsum
-	-a -t 192.168.1.110:81 -r 10.1.1.16 -i --tun-type gue --tun-port 6080 --tun-csum --tun-remcsum
-	-a -t 192.168.1.110:81 -r 10.1.1.16 -i --tun-type gue --tun-port 0
 	-a -t 192.168.1.110:81 -r 10.1.1.16 -i --tun-type gre
 	-a -t 192.168.1.110:81 -r 10.1.1.17 -i --tun-type gre --tun-nocsum
 	-a -t 192.168.1.110:81 -r 10.1.1.18 -i --tun-type gre --tun-csum
-	-a -t 192.168.1.110:81 -r 10.1.1.19 -i --tun-type gre --tun-remcsum
-	-a -t 192.168.1.110:81 -r 10.1.1.19 -i --tun-type gre --tun-port 6080
-	-a -t 192.168.1.110:81 -r 10.1.1.19 -i --tun-type nosuch
-	-a -t 192.168.1.110:81 -r 10.1.1.19 -m --tun-type gre
 	-a -t 192.168.1.110:81 -r [2001:db8:2::19]:81 -i --tun-type gre
 	-a -f 2 -r 10.1.1.11 -i --tun-type gue --tun-port 6080
-	-L -n --tun-info
 	-L -n -t 192.168.1.110:81 --tun-info
 .
 table "dests edited" <<-.
@@ -219,7 +177,6 @@ table "dests edited" <<-.
 	-e -t 192.168.1.110:81 -r 10.1.1.15 -g
 	-e -f 1 -r 10.1.1.12:8080 -g -w 3
 	-e -t [2001:db8:1::110]:80 -r 10.1.1.12 -i -w 4
-	-e -t [2001:db8:1::110]:80 -r 10.1.1.12 -m
 	-e -t 192.168.1.110:80 -r 10.1.1.19 -m
 	-e -t 192.168.1.119:80 -r 10.1.1.11 -m
 .
@@ -230,52 +187,33 @@ table "dests deleted" <<-.
 	-d -f 1 -r 10.1.1.11
 	-d -t [2001:db8:1::110]:80 -r 10.1.1.12
 	-d -t 192.168.1.119:80 -r 10.1.1.12
-	-d -t 192.168.1.110:80
-	-d -t 192.168.1.110:80 -r 10.1.1.14 -m
 .
 
 observe "lists" rows <<-.
 
 	-L
 	-L -n
-	-l -n
 	--list --numeric
-	-Ln --sort
 	-Ln --nosort -t 192.168.1.110:80
 	-Ln -t 192.168.1.110:80
-	-L -t 192.168.1.110:80
 	-Ln -u 192.168.1.110:80
 	-Ln --sctp-service 192.168.1.110:80
-	-Ln -t [2001:db8:1::110]:80
+	-l --sort -n -t [2001:db8:1::110]:80
 	-Ln -f 1
-	-Ln -f 3 -6
-	-Ln -f 4 --ipv6
+	-Ln -f 3 --ipv6
 	-Ln -t 192.168.1.119:80
 	-Ln --stats
 	-Ln --stats --exact
 	-Ln --rate
-	-Ln --rate --exact
 	-Ln --thresholds
-	-Ln --thresholds -u 192.168.1.110:80
 	-Ln --persistent-conn
 	-Ln --tun-info
-	-Ln --stats -f 2
 	-Ln --rate -t [2001:db8:1::110]:80
-	-Ln --stats --rate
-	-Ln --thresholds --persistent-conn
-	-Ln --tun-info --stats
 	-Ln --connection
 	-Ln -c --persistent-conn
-	-Ln -c --stats
-	-Ln -c -t 192.168.1.110:80
 	-Ln --timeout
-	-L --timeout --stats
-	-L --timeout --daemon
-	-L -w 1
-	-S
 	-S -n
 	--save --numeric
-	-S -n -t 192.168.1.110:80
 .
 
 table timeouts <<-.
@@ -284,10 +222,6 @@ table timeouts <<-.
 	--set 0 0 0
 	--set 0 60 0
 	-L --timeout
-	--set 1 2
-	--set 1 2 3 4
-	--set -1 0 0
-	--set 2678401 0 0
 	--set 2678400 2678400 2678400
 	-L --timeout
 	--set 900 120 300
@@ -297,12 +231,10 @@ table "restored" <<-.
 	-R < -A -t 192.168.1.117:80 -s rr\n-a -t 192.168.1.117:80 -r 10.1.1.11 -m
 	--restore < ipvsadm -A -u 192.168.1.117:80 -s rr -p 50\nipvsadm -a -u 192.168.1.117:80 -r 10.1.1.11 -m -w 3
 	-R < \n\n   -A   -t   192.168.1.118:80   -s   rr
-	-R < # no comments here
 	-R < -A -t 192.168.1.118:80 -s rr
 	-R < -D -t 192.168.1.118:80\n-D -t 192.168.1.118:80
 	-R < -D -t 192.168.1.118:80\n-A -t 192.168.1.118:80 -s rr
 	-R < -R
-	-R -n < -A -t 192.168.1.118:81 -s rr
 .
 
 # Counters, and connections: three of a client to a persistent service
@@ -325,16 +257,13 @@ table "after traffic" <<-.
 	-L -n --connection --persistent-conn
 	-Z -u 192.168.1.119:80
 	-Z -u 192.168.1.110:80
-	-Z -r 10.1.1.11
 	-Ln --stats --exact
 .
 vs -A -t "$VIP:80" -s rr
 observe "all are zero" rows <<-.
 	--zero
 	-Ln --stats --exact
-	-C -t 192.168.1.110:80
 	-C
-	-S
 	--clear
 .
 
@@ -359,18 +288,6 @@ table daemons <<-.
 	-L --daemon
 	--stop-daemon backup
 	--stop-daemon master
-	--start-daemon both
-	--stop-daemon both
-	--start-daemon
-	--start-daemon master --syncid 256
-	--start-daemon master --sync-maxlen 0
-	--start-daemon master --sync-maxlen 65508
-	--start-daemon master --mcast-group 10.1.1.1
-	--start-daemon master --mcast-group 2001:db8::1
-	--start-daemon master --mcast-port 0
-	--start-daemon master --mcast-ttl 256
-	--stop-daemon master --mcast-interface eth0
-	-L --daemon --stats
 	-A -t 192.168.1.110:80 -s rr
 	-a -t 192.168.1.110:80 -r [2001:db8:2::11]:80 -i
 	--start-daemon master
@@ -385,18 +302,13 @@ table daemons <<-.
 
 # Who may: nobody; one with the capability; root without; root of a user
 # namespace over a network of its own, and over this one.
-nobody() { printf '%s\n' setpriv --reuid 65534 --regid 65534 --clear-groups; }
-mapfile -t nobody < <(nobody)
+nobody=(setpriv --reuid 65534 --regid 65534 --clear-groups)
 allowed() {
 	cat <<-.
 		-Ln
 		-Lnc
-		-Sn
 		-A -t 192.168.1.111:80 -s rr
-		-D -t 192.168.1.111:80
 		-C
-		--set 1 2 3
-		-Z
 	.
 }
 may() { # LABEL COMMAND…

@@ -68,6 +68,7 @@ boot() {
 }
 
 netns director
+configure director <<<"link set lo up"
 generate >/tmp/lines
 [ "$(wc -l </tmp/lines)" -ge 500 ] || fail "too few lines"
 director ipvsadm-restore </tmp/lines

@@ -6,8 +6,8 @@ LOG=/run/keepalived.log
 finish() {
 	local pid
 	for pid in $(jobs -p); do kill "$pid" || true; done
-	sed 's/^/keepalived: /' $LOG | tail -n 60 >&2
-} 2>/dev/null
+	[ ! -e $LOG ] || sed 's/^/keepalived: /' $LOG | tail -n 60 >&2
+}
 trap finish EXIT
 
 # --- the scripts of an LVS-DR how-to; busybox has the net-tools they are for.
@@ -149,7 +149,7 @@ unload_config() {
 }
 complaints() {
 	sed -E 's/^[A-Z][a-z]{2} [A-Z][a-z]{2} .* [0-9]{4}: //' $LOG |
-		grep -iE 'line [0-9]+\)|unknown|deprecat|obsolete|warning|ipvs|[^_]error|not supported' | sort -u
+		grep -iE 'line [0-9]+\)|unknown|deprecat|obsolete|warning|ipvs|not supported' | sort -u
 }
 
 # As keepalived comes with it: nobody is there to check.
