@@ -335,13 +335,13 @@ virtual_server 192.168.1.110 53 {
         SMTP_CHECK {
             connect_timeout 3
             retry 2
-            delay_before_retry 5
+            delay_before_retry 30
             helo_name localhost
         }
     }
 }
 .
-load /run/old.conf 7
-wait_for is_master_too
+load /run/old.conf 12
+wait_for is_master
 observe "synchronisation" vs -Ln --daemon
 unload_config
