@@ -55,9 +55,7 @@ rates() { # LABEL
 	local i
 	sleep 8 # C measures at first what it can bear
 	for ((i = 0; i <= 100; i++)); do
-		cat /proc/[0-9]*/comm /dev/null 2>/dev/null | grep -q '^ipvs-e' || break
-		# shellcheck disable=SC2046 # words
-		cat $(grep -l '^ipvs-e' /proc/[0-9]*/comm | sed 's/comm$/schedstat/') | awk '{ ns += $1 } END { printf "%d\n", ns }'
+		grep -l '^ipvs-e' /proc/[0-9]*/comm | sed 's/comm$/schedstat/' | xargs -r awk '{ ns += $1 } END { printf "%d\n", ns }'
 		sleep 0.1
 	done | awk 'NR > 1 { d = $1 - last; sum += d; if (d > most) most = d } { last = $1 }
 		END { if (!sum) exit 1; printf "%d %d\n", sum / (NR - 1) * 10, most }' >/tmp/rates
