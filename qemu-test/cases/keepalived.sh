@@ -212,6 +212,7 @@ cat >>$CONFIG <<.
 virtual_server $VIP 8443 {
 	lb_algo mh
 	lb_kind NAT
+	protocol TCP
 	real_server $RIP3_4 8080 {
 	}
 }

@@ -7,15 +7,16 @@ typed=$(mktemp)
 # input; what follows ` < ` is its standard input, \n for a new line.
 rows() {
 	tee -a "$typed" | nsenter --net=/run/netns/director bash -fuc '
-		shopt -s extglob
 		while IFS= read -r row; do
 			input=
 			case $row in *" < "*) input=${row#* < } row=${row% < *} ;; esac
-			echo "[director] ${EPOCHREALTIME} ${*:+$* }ipvsadm $row" >&2
+			echo "[director] ${*:+$* }ipvsadm $row" >&2
 			status=0
 			said=$("$@" ipvsadm $row 2>&1 <<<"${input@E}") || status=$?
 			echo "# ${row:-(nothing)}: $status"
-			said=${said/size=+([0-9])/size=N}
+			case $said in
+			"IP Virtual Server version"*) said=${said%%size=*}size=N)${said#*size=*)} ;;
+			esac
 			case " $row " in
 			# Connections come in no order, and time passes.
 			*" -c "* | *" -Lnc "* | *" --connection "*)

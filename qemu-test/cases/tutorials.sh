@@ -225,7 +225,7 @@ virtual_server 192.168.1.110 80 {
 }
 .
 load /run/dr.conf 3
-is_master() { ip -n director addr show dev eth0 | grep -q 'inet 192.168.1.110/32'; }
+is_master() { ip -n director addr show dev eth0 | grep -q 'inet 192.168.1.110/'; }
 wait_for is_master
 # Nobody listens at 8081. The mail that tells of it goes nowhere, and stops nothing.
 wait_for dests_are 2
@@ -343,5 +343,8 @@ virtual_server 192.168.1.110 53 {
 .
 load /run/old.conf 12
 wait_for is_master
-observe "synchronisation" vs -Ln --daemon
+# The second group's state is the daemon's: backup until it is master.
+tells() { vs -L --daemon | grep -q '^master'; }
+wait_for tells
+observe "synchronisation" vs -L --daemon
 unload_config
