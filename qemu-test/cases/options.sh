@@ -15,7 +15,7 @@ rows() {
 			said=$("$@" ipvsadm $row 2>&1 <<<"${input@E}") || status=$?
 			echo "# ${row:-(nothing)}: $status"
 			case $said in
-			"IP Virtual Server version"*) said=${said%%size=*}size=N)${said#*size=*)} ;;
+			"IP Virtual Server version"*) said="${said%%size=*}size=N)${said#*size=*)}" ;;
 			esac
 			case " $row " in
 			# Connections come in no order, and time passes.
