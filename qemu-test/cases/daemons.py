@@ -18,6 +18,9 @@ netns("director", "plain", "tiny", "unused")
 enter("director")
 ipvs = Family()
 since = options.mark("daemons: begins")
+# C's schedulers are modules that use it as well, and this one stays.
+for name, fields in (("NEW_SERVICE", whole()), ("DEL_SERVICE", ident())):
+    ipvs.call(command(name), service(**fields))
 uses = options.module_uses()
 
 
@@ -145,7 +148,7 @@ for role in (MASTER, BACKUP):
         for value in values:
             observe(f"{role}, {field} {value.hex()}", f"{start(role, **{field: value})}\n{running()}")
             stop(role)
-observe("IPv6, lengths", "\n".join(start(BACKUP, "jumbo", MCAST_GROUP6=pton("ff05::81"), SYNC_MAXLEN=u16(n)) + "\n" + running() + stop(BACKUP)
+observe("IPv6, lengths", "\n".join(start(BACKUP, "jumbo", MCAST_GROUP6=pton("ff05::81"), SYNC_MAXLEN=u16(n)) + f"\n{running()}\n{stop(BACKUP)}"
                                    for n in (0, 65535)))
 
 # --- devices of every kind
@@ -157,7 +160,7 @@ def on_devices(*devices):
             for group in ("224.0.0.81", "239.1.1.1", "ff02::81", "ff05::81", "ff0e::81"):
                 field = "MCAST_GROUP6" if ":" in group else "MCAST_GROUP"
                 said = start(role, device, **{field: pton(group)})
-                maxlen = [dict(attributes(dict(attributes(body))[3 | NESTED]))[4].hex() for _, body in ipvs.dump(command("GET_DAEMON"))]
+                maxlen = [dict(attributes(dict(attributes(body))[3]))[4].hex() for _, body in ipvs.dump(command("GET_DAEMON"))]
                 yield f"{device}, {role}, {group}: {said} {maxlen} {stop(role)}"
 
 
