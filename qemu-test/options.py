@@ -127,6 +127,22 @@ def daemons_text(data):
                      for state, device, syncid in struct.iter_unpack("=i16si", data))
 
 
+def wait_for_daemons():
+    """C's are threads: one that is stopped before it has run at all is gone, but the request fails with EINTR, and over
+    netlink is never answered. Waits until those that came last have run."""
+    with open("/proc/loadavg") as f:
+        newest = int(f.read().split()[-1])
+    for pid in range(newest, max(newest - 20, 0), -1):
+        state = "R"
+        while state != "S":
+            try:
+                with open(f"/proc/{pid}/stat") as f:
+                    comm, state = f.read().rsplit(")", 1)
+            except OSError:
+                break
+            state = state.split()[0] if "(ipvs-" in comm else "S"
+
+
 def mark(text):
     """Leaves a line in the kernel's log, for `log_since`."""
     with open("/dev/kmsg", "w") as log:

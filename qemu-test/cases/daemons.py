@@ -3,6 +3,7 @@ stopped over netlink and by socket options. What C does at the sight of a
 request, of a device and its state, and of what runs already. (Ours do no more
 than that yet.)"""
 
+import fcntl
 import os
 import subprocess
 import time
@@ -105,7 +106,25 @@ def running():
 
 
 def start(role, device="eth0", **more):
-    return ipvs.outcome(command("NEW_DAEMON"), daemon(STATE=u32(role), MCAST_IFN=string(device), **more))
+    said = ipvs.outcome(command("NEW_DAEMON"), daemon(STATE=u32(role), MCAST_IFN=string(device), **more))
+    options.wait_for_daemons()
+    return said
+
+
+def start_by_option(role, device, syncid=0):
+    said = sockopts.set("STARTDAEMON", options.daemon(role, device, syncid))
+    options.wait_for_daemons()
+    return said
+
+
+def wait_for_links():
+    with socket.socket(V4, socket.SOCK_DGRAM) as sock:
+        for _, name in socket.if_nameindex():
+            while True:
+                flags, = struct.unpack("=16xH14x", fcntl.ioctl(sock, 0x8913, struct.pack("16s16x", name.encode())))
+                if flags & 0x41 != 0x01:  # not: up, but not running
+                    break
+                time.sleep(0.01)
 
 
 def stop(role):
@@ -115,7 +134,7 @@ def stop(role):
 observe("a master", f"{start(MASTER)}\n{running()}")
 observe("another", f"{start(MASTER)} {start(MASTER, 'bare')} {start(MASTER, 'nosuch')} {start(3)} {start(0, 'nosuch')} {used()}")
 observe("a backup", f"{start(BACKUP, 'big', SYNC_ID=u32(255))}\n{running()}")
-observe("by socket option", " ".join(sockopts.set("STARTDAEMON", options.daemon(role, device)) for role, device in (
+observe("by socket option", " ".join(start_by_option(role, device) for role, device in (
     (MASTER, b"eth0"), (BACKUP, b"eth0"), (MASTER, b"nosuch"), (3, b"eth0"), (0, b"eth0"), (-1, b"eth0"))))
 if subprocess.run(["rmmod", "ip_vs"], capture_output=True).returncode == 0:
     fail("the module went while daemons ran")
@@ -129,12 +148,12 @@ tell("of another family beside a backup", "NEW_DEST", mixed)
 observe("stopped, the backup", f"{stop(BACKUP)} {stop(BACKUP)}\n{running()}")
 tell("of another family", "NEW_DEST", mixed)
 observe("beside a dest of another family", f"{start(MASTER)} {start(BACKUP)} {start(MASTER, 'nosuch')}")
-observe("by socket option", f"{sockopts.set('STARTDAEMON', options.daemon(MASTER, b'eth0', -1))}\n{running()}")
+observe("by socket option", f"{start_by_option(MASTER, b'eth0', -1)}\n{running()}")
 tell("of another family, again", "SET_DEST", mixed)
 tell("of another family, gone", "DEL_DEST", mixed)
 observe("stopped by socket option", " ".join(sockopts.set("STOPDAEMON", options.daemon(role)) for role in (
     MASTER, MASTER, BACKUP, 3, 0)) + f"\n{running()}")
-observe("names by socket option", " ".join(sockopts.set("STARTDAEMON", options.daemon(MASTER, device)) for device in (
+observe("names by socket option", " ".join(start_by_option(MASTER, device) for device in (
     b"", b"x" * 15, b"x" * 16, b"\0eth0", b"eth0\0junk")) + " " + stop(MASTER))
 tell("", "FLUSH")
 
@@ -155,6 +174,7 @@ observe("IPv6, lengths", "\n".join(start(BACKUP, "jumbo", MCAST_GROUP6=pton("ff0
 
 
 def on_devices(*devices):
+    wait_for_links()
     for device in devices:
         for role in (MASTER, BACKUP):
             for group in ("224.0.0.81", "239.1.1.1", "ff02::81", "ff05::81", "ff0e::81"):

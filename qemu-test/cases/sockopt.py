@@ -181,7 +181,9 @@ for to, fields in ((genl.ident(port=84), genl.server("2001:db8:2::11", FWD_METHO
 observe("other families are hidden", f"{options.info()[2]}\n" + "\n".join(
     [service_text(e) for e in options.services() if e[8:10] == b"\0\x54"] +
     [dest_text(e) for e in options.dests(service(port=84), 5) if any(e)]))
-observe("a daemon beside them", options.set("STARTDAEMON", daemon(1, b"eth0")) + " " + options.set("STOPDAEMON", daemon(1)))
+said = options.set("STARTDAEMON", daemon(1, b"eth0"))
+wait_for_daemons()
+observe("a daemon beside them", said + " " + options.set("STOPDAEMON", daemon(1)))
 observe("flush", f"{options.set('FLUSH')} {options.info()[2]} {options.set('FLUSH')} {len(list(genl.services(ipvs)))}")
 observe("version after all services", size_hidden(options.ask("VERSION", bytes(64))[2]))
 observe("logged", "\n".join(log_since(since, "set_ctl: ") + log_since(since, "length: ")))
@@ -350,6 +352,7 @@ def forbid_netlink():
 
 def ipvsadm(*words, said=None):
     done = subprocess.run(["ipvsadm", *words], input=said, capture_output=True, text=True, preexec_fn=forbid_netlink)
+    wait_for_daemons()
     return re.sub(r"size=[0-9]+", "size=N", f"status {done.returncode}\n{done.stdout}{done.stderr}").rstrip("\n")
 
 
