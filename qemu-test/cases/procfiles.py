@@ -4,10 +4,12 @@ the thousand and our tables are resized, each that stays is read exactly once. (
 reader goes on after the number of lines that it had, whatever became of them: there
 it must come to an end, and no more.)"""
 
+import contextlib
 import errno
 import itertools
 import os
 import re
+import select
 import socket
 import struct
 import subprocess
@@ -167,21 +169,20 @@ def check_pieces(name):
 # --- changes
 
 class Child:
-    """A process that does something again and again in a namespace until `stop`, and says how often."""
+    """A process that does something again and again in a namespace until `stop`, which says how often."""
 
     def __init__(self, ns, again):
         self.output, write = os.pipe()
-        self.stopped, self.stopper = os.pipe()
+        stop, self.stopper = os.pipe()
         self.pid = os.fork()
         if self.pid:
             os.close(write)
+            os.close(stop)
             return
         try:
             enter(ns)
-            os.set_blocking(self.stopped, False)
-            os.close(self.stopper)
             times = 0
-            while not self.is_stopped():
+            while not select.select([stop], [], [], 0)[0]:
                 again()
                 times += 1
             os.write(write, str(times).encode())
@@ -190,20 +191,13 @@ class Child:
             traceback.print_exc()
             os._exit(1)
 
-    def is_stopped(self):
-        try:
-            return os.read(self.stopped, 1) == b""
-        except BlockingIOError:
-            return False
-
     def stop(self):
-        os.close(self.stopper)
-        os.close(self.stopped)
-        told = os.read(self.output, 100)
+        with contextlib.suppress(BrokenPipeError):
+            os.write(self.stopper, b".")
         _, status = os.waitpid(self.pid, 0)
         if status:
             fail("a process failed")
-        return int(told)
+        return int(os.read(self.output, 100))
 
 
 def passing_services():
