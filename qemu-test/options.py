@@ -140,7 +140,7 @@ def wait_for_daemons():
                     comm, state = f.read().rsplit(")", 1)
             except OSError:
                 break
-            state = state.split()[0] if "(ipvs-" in comm else "S"
+            state = state.split()[0] if "(ipvs-m" in comm or "(ipvs-b" in comm else "S"
 
 
 def mark(text):

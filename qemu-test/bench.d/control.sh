@@ -85,9 +85,30 @@ memory() {
 	ipvsadm -C
 }
 
+# What a new connection takes, and a packet of an established one, with so many
+# other services. Nothing else shall happen meanwhile.
+beside() { # SERVICES
+	fresh
+	sysctl -qw net.ipv4.vs.run_estimation=0
+	configuration "$1" 1 | ipvsadm -R
+	service dr 4 tcp
+	as tcp 4 $SYN
+	send 20000 < <(request 4 1024 21024) >/dev/null
+	settle
+	row "control-beside-$1-new" "$(send 2000 < <(request 4 30000 32000))"
+	as tcp 4 $ACK
+	row "control-beside-$1-established" "$(send "$N" < <(request 4 30001))"
+	nft flush ruleset
+}
+
 lab
 ulimit -s 16384
 memory
+for services in 0 10000; do
+	# shellcheck disable=SC2053 # CASES is a pattern.
+	[[ control-beside-$services == ${CASES:-*} ]] || continue
+	beside $services
+done
 for size in "100 10" "1000 10" "10000 10" "1 1000" "1 10000"; do
 	# shellcheck disable=SC2086 # words
 	set -- $size
