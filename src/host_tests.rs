@@ -16,6 +16,9 @@ mod ctl {
     pub(crate) mod daemon {
         pub(crate) mod config;
     }
+    pub(crate) mod proc {
+        mod line;
+    }
     pub(crate) mod request;
     pub(crate) mod sockopt {
         pub(crate) mod layout;

@@ -53,27 +53,34 @@ impl<const N: usize> PerCpuCounters<N> {
     /// The counters of one CPU; 0 for one that cannot exist.
     #[inline]
     pub(crate) fn on_cpu(&self, cpu: u32) -> [u64; N] {
+        let mut counts = [0; N];
+        self.add_to(&mut counts, cpu);
+        counts
+    }
+
+    /// Adds the counters of one CPU to `sums`.
+    #[inline(always)]
+    fn add_to(&self, sums: &mut [u64; N], cpu: u32) {
         if !is_possible(cpu) {
-            return [0; N];
+            return;
         }
         // SAFETY: `base` is the per-CPU address of live words, and `cpu` is possible.
         let words = unsafe { bindings::oot_per_cpu_ptr(self.base.as_ptr().cast(), cpu) };
-        core::array::from_fn(|index| {
+        for (index, sum) in sums.iter_mut().enumerate() {
             // SAFETY: The word lies within the allocation.
             let word = unsafe { words.add(index) };
             // SAFETY: A whole word is read, which its CPU writes whole.
-            unsafe { word.read_volatile() }
-        })
+            *sum = sum.wrapping_add(unsafe { word.read_volatile() });
+        }
     }
 
     /// The counters over all CPUs.
     pub(crate) fn sums(&self) -> [u64; N] {
-        (0..nr_cpu_ids()).fold([0; N], |mut sums, cpu| {
-            for (sum, count) in sums.iter_mut().zip(self.on_cpu(cpu)) {
-                *sum = sum.wrapping_add(count);
-            }
-            sums
-        })
+        let mut sums = [0; N];
+        for cpu in 0..nr_cpu_ids() {
+            self.add_to(&mut sums, cpu);
+        }
+        sums
     }
 }
 

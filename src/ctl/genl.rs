@@ -14,6 +14,7 @@ use crate::{
             Dump,
             DumpIt,
             Family,
+            Progress,
             Registration,
             Request,
             SmallOp, //
@@ -156,17 +157,17 @@ impl DoIt for GetCmd {
                 let service = ctl.find(&attrs.id).ok_or(ESRCH)?;
                 let pool = service.current()?;
                 let stats = ctl.stats(&service, &pool);
-                encode::service(&mut reply.writer(), &service, &pool, stats)?;
+                encode::service(reply.writer(), &service, &pool, stats)?;
                 reply.send()
             }
             IPVS_CMD_GET_CONFIG => {
                 let mut reply = request.reply(IPVS_CMD_SET_CONFIG)?;
-                encode::timeouts(&mut reply.writer(), Ctl::lock(netns).timeouts())?;
+                encode::timeouts(reply.writer(), Ctl::lock(netns).timeouts())?;
                 reply.send()
             }
             IPVS_CMD_GET_INFO => {
                 let mut reply = request.reply(IPVS_CMD_SET_INFO)?;
-                let mut writer = reply.writer();
+                let writer = reply.writer();
                 writer.put_u32(IPVS_INFO_ATTR_VERSION, IP_VS_VERSION_CODE)?;
                 writer.put_u32(IPVS_INFO_ATTR_CONN_TAB_SIZE, super::conn_tab_size(netns))?;
                 reply.send()
@@ -180,14 +181,14 @@ impl DoIt for GetCmd {
 struct DumpServices;
 
 impl DumpIt for DumpServices {
-    fn dumpit(dump: &mut Dump<'_>) -> Result {
+    fn dumpit(dump: &mut Dump<'_>) -> Result<Progress> {
         let ctl = Ctl::lock(netns_of(dump.net())?);
         let [hash, link, ..] = *dump.cursor();
         let mut cursor = Cursor::from_words([hash as usize, link as usize]);
-        loop {
+        let progress = loop {
             let before = cursor;
             let Some(service) = ctl.next(&mut cursor) else {
-                break;
+                break Progress::All;
             };
             let pool = service.current()?;
             let stats = ctl.stats(&service, &pool);
@@ -196,12 +197,12 @@ impl DumpIt for DumpServices {
             });
             if put.is_err() {
                 cursor = before;
-                break;
+                break Progress::Part;
             }
-        }
+        };
         let [hash, link, ..] = dump.cursor();
         [*hash, *link] = cursor.to_words().map(|word| word as isize);
-        Ok(())
+        Ok(progress)
     }
 }
 
@@ -209,14 +210,13 @@ impl DumpIt for DumpServices {
 struct DumpDests;
 
 impl DumpIt for DumpDests {
-    fn dumpit(dump: &mut Dump<'_>) -> Result {
+    fn dumpit(dump: &mut Dump<'_>) -> Result<Progress> {
         // As in C, whoever asks for the dests of what is not a service gets none, and no error.
-        let _ = dump_dests(dump);
-        Ok(())
+        Ok(dump_dests(dump).unwrap_or(Progress::All))
     }
 }
 
-fn dump_dests(dump: &mut Dump<'_>) -> Result {
+fn dump_dests(dump: &mut Dump<'_>) -> Result<Progress> {
     let netns = netns_of(dump.net())?;
     let attrs = dump.attrs(&decode::CMD_POLICY)?;
     let id = ServiceAttrs::parse(attrs.get(IPVS_CMD_ATTR_SERVICE))?.id;
@@ -225,11 +225,14 @@ fn dump_dests(dump: &mut Dump<'_>) -> Result {
     let pool = service.pool(&guard).ok_or(ESRCH)?;
     let [start, ..] = *dump.cursor();
     for dest in pool.dests().iter().skip(start as usize) {
-        dump.message(IPVS_CMD_NEW_DEST, |writer| encode::dest(writer, dest))?;
+        let put = dump.message(IPVS_CMD_NEW_DEST, |writer| encode::dest(writer, dest));
+        if put.is_err() {
+            return Ok(Progress::Part);
+        }
         let [done, ..] = dump.cursor();
         *done = done.wrapping_add(1);
     }
-    Ok(())
+    Ok(Progress::All)
 }
 
 /// C: `ip_vs_genl_set_daemon()`
@@ -260,7 +263,7 @@ impl DoIt for SetDaemon {
 struct DumpDaemons;
 
 impl DumpIt for DumpDaemons {
-    fn dumpit(dump: &mut Dump<'_>) -> Result {
+    fn dumpit(dump: &mut Dump<'_>) -> Result<Progress> {
         let ctl = Ctl::lock(netns_of(dump.net())?);
         for (i, role) in Role::ALL.into_iter().enumerate() {
             let is_done = dump.cursor().get(i).is_some_and(|done| *done != 0);
@@ -271,12 +274,12 @@ impl DumpIt for DumpDaemons {
                 encode::daemon(writer, role, config)
             });
             if put.is_err() {
-                break;
+                return Ok(Progress::Part);
             }
             if let Some(done) = dump.cursor().get_mut(i) {
                 *done = 1;
             }
         }
-        Ok(())
+        Ok(Progress::All)
     }
 }
