@@ -57,7 +57,8 @@ use crate::{
     },
     stats::{
         Counts,
-        Shown, //
+        Shown,
+        Tally, //
     },
     uapi::IP_VS_VERSION_CODE,
     IpVs, //
@@ -216,11 +217,12 @@ impl<'a> Ctl<'a> {
         if netns.services.len(service.id.family) == 0 {
             netns::disable_hooks(netns, service.id.family);
         }
-        netns.estimator.remove(&service.tally.rates);
+        netns.estimator.remove(&service.tally.rates, false);
         if let Some(pool) = service.close() {
             for dest in pool.dests() {
-                self.discard(service, dest);
+                self.left(service, dest, false);
             }
+            self.discard(pool.dests(), &service.tally);
         }
         self.state.uses.dec();
     }
@@ -247,7 +249,7 @@ impl<'a> Ctl<'a> {
         dest.configure(spec);
         if let Err(error) = self.link(service, &pool, &dest) {
             dest.unlinked();
-            self.netns.ctl.trash.put(dest, service.tally.clone());
+            self.discard(&[dest], &service.tally);
             return Err(error);
         }
         if dest.family != service.id.family {
@@ -262,7 +264,7 @@ impl<'a> Ctl<'a> {
         estimator.add(Source::Dest(dest.clone(), service.tally.clone()))?;
         service
             .link(pool, dest.clone())
-            .inspect_err(|_| estimator.remove(&dest.stats.rates))
+            .inspect_err(|_| estimator.remove(&dest.stats.rates, true))
     }
 
     /// C: `ip_vs_new_dest()`.
@@ -298,22 +300,26 @@ impl<'a> Ctl<'a> {
         let pool = service.current()?;
         let dest = service.find(&pool, &id).ok_or(ENOENT)?;
         service.unlink(&pool, dest)?;
-        self.discard(service, dest);
+        self.left(service, dest, true);
+        self.discard(core::slice::from_ref(dest), &service.tally);
         Ok(())
     }
 
-    /// Puts a dest that the service has no more into the trash (C: `__ip_vs_del_dest()`).
-    fn discard(&mut self, service: &Service, dest: &RcuArc<Dest>) {
+    /// A dest has left its service, which stays or not.
+    fn left(&mut self, service: &Service, dest: &Dest, service_stays: bool) {
         dest.unlinked();
-        self.netns.estimator.remove(&dest.stats.rates);
+        self.netns
+            .estimator
+            .remove(&dest.stats.rates, service_stays);
         if dest.family != service.id.family {
             self.state.mixed_family_dests = self.state.mixed_family_dests.wrapping_sub(1);
         }
-        self.netns
-            .ctl
-            .trash
-            .put(dest.clone(), service.tally.clone());
-        if self.netns.sysctl.expire_nodest_conn() {
+    }
+
+    /// Puts dests that a service has no more into the trash (C: `__ip_vs_del_dest()`).
+    fn discard(&self, dests: &[RcuArc<Dest>], tally: &Arc<Tally>) {
+        self.netns.ctl.trash.put(dests, tally);
+        if self.netns.sysctl.expire_nodest_conn() && !dests.is_empty() {
             self.netns.conns.schedule(1);
         }
     }

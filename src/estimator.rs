@@ -18,6 +18,7 @@ use crate::{
     dest::Dest,
     oot::{
         kthread::Steps,
+        mm::vec,
         sync::{
             Once,
             RcuArc, //
@@ -128,11 +129,8 @@ impl Row {
 
     fn push(&self, source: Source) -> Result {
         let mut sources = self.sources.lock();
-        if sources.len() == sources.capacity() {
-            *sources = enlarged(&mut sources)?;
-        }
         source.rates().spot.index.set(sources.len());
-        sources.push_within_capacity(source).map_err(|_| ENOMEM)?;
+        vec::push(&mut sources, source, GFP_KERNEL).map_err(|_| ENOMEM)?;
         self.len.set(sources.len());
         Ok(())
     }
@@ -140,26 +138,13 @@ impl Row {
     /// Takes out the source with that index, whose place the last one takes.
     fn take(&self, index: usize) -> Option<Source> {
         let mut sources = self.sources.lock();
-        let last = sources.pop()?;
+        let taken = vec::swap_remove(&mut sources, index);
         self.len.set(sources.len());
-        match sources.get_mut(index) {
-            None => Some(last),
-            Some(place) => {
-                last.rates().spot.index.set(index);
-                Some(core::mem::replace(place, last))
-            }
+        if let Some(moved) = sources.get(index) {
+            moved.rates().spot.index.set(index);
         }
+        taken
     }
-}
-
-/// The same sources, with room for as many more. (`KVec::push` makes room as well, but checks its
-/// own arithmetic by panics.)
-fn enlarged(sources: &mut KVVec<Source>) -> Result<KVVec<Source>> {
-    let mut larger = KVVec::with_capacity(sources.len().wrapping_mul(2).max(8), GFP_KERNEL)?;
-    for source in sources.drain_all() {
-        larger.push_within_capacity(source).map_err(|_| ENOMEM)?;
-    }
-    Ok(larger)
 }
 
 /// The estimator of a namespace, whose figures as a whole it holds.
@@ -210,12 +195,15 @@ impl Estimator {
         Ok(())
     }
 
-    /// Has what was added with these rates estimated no more (C: `ip_vs_stop_estimator()`).
-    pub(crate) fn remove(&self, rates: &Rates) {
+    /// Has what was added with these rates estimated no more (C: `ip_vs_stop_estimator()`). If a
+    /// dest's service stays, it is told what the dest has counted last.
+    pub(crate) fn remove(&self, rates: &Rates, service_stays: bool) {
         let row = self.rows.get(rates.spot.row.get());
         if let Some(source) = row.and_then(|row| row.take(rates.spot.index.get())) {
             self.len.set(self.len.get().wrapping_sub(1));
-            source.leave();
+            if service_stays {
+                source.leave();
+            }
         }
     }
 

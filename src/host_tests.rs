@@ -25,6 +25,7 @@ mod ctl {
     }
 }
 mod hash;
+mod index;
 mod proto {
     pub(crate) mod direction;
     pub(crate) mod tcp {

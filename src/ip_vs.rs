@@ -15,6 +15,7 @@ mod dest;
 mod estimator;
 mod hash;
 mod hook;
+mod index;
 mod netns;
 #[allow(unsafe_code)]
 #[path = "../rust-out-of-tree/lib.rs"]

@@ -240,16 +240,16 @@ impl Service {
 
     /// The dest of the pool that is called `id`.
     pub(crate) fn find<'p>(&self, pool: &'p Pool, id: &DestId) -> Option<&'p RcuArc<Dest>> {
-        let serial = self.names.lock().get(id)?;
-        pool.by_serial(serial).map(|(_, dest)| dest)
+        self.names.lock().find(pool, id).map(|(_, dest)| dest)
     }
 
     /// Adds a dest at the head of the list.
     pub(crate) fn link(&self, pool: &Pool, dest: RcuArc<Dest>) -> Result {
-        let (serial, name) = self.names.lock().prepare(&dest.id())?;
+        let mut names = self.names.lock();
+        let (id, serial) = (dest.id(), names.prepare(pool)?);
         dest.set_serial(serial);
         self.change(pool, pool.dests.with(dest, GFP_KERNEL)?, Change::Added)?;
-        self.names.lock().add(name);
+        names.add(&id, serial);
         Ok(())
     }
 
@@ -263,7 +263,7 @@ impl Service {
         let (index, _) = pool.by_serial(dest.serial()).ok_or(ENOENT)?;
         let dests = pool.dests.without(index, GFP_KERNEL)?;
         self.change(pool, dests, Change::Removed(index))?;
-        self.names.lock().remove(&dest.id());
+        self.names.lock().remove(&dest.id(), dest.serial());
         Ok(())
     }
 

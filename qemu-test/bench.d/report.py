@@ -271,13 +271,15 @@ def control_targets(data):
     above, more_than_half, steep = [], [], []
     for name, ((c, rust), (c_kernel, rust_kernel)) in steps.items():
         _, size, step = name.split("-")
-        if c and rust > c:
+        if not c or not rust:
+            continue
+        if rust > c:
             above.append(f"{size} {step} ({rust / 1e6:,.1f}, C {c / 1e6:,.1f})")
-        if c and step in RESCANNED and sized(name)[0] * sized(name)[1] >= 10000 and rust_kernel > c_kernel / 2:
+        if step in RESCANNED and sized(name)[0] * sized(name)[1] >= 10000 and rust_kernel > c_kernel / 2:
             more_than_half.append(f"{size} {step} ({rust_kernel / 1e6:,.1f}, C {c_kernel / 1e6:,.1f})")
         for smaller in SMALLER.get(size, ()):
             before = steps.get(f"control-{smaller}-{step}")
-            if before:
+            if before and before[0][1]:
                 entries, fewer = (math.prod(sized(n)) for n in (name, f"control-{smaller}-{step}"))
                 growth, allowed = rust / before[0][1], entries * math.log(entries) / (fewer * math.log(fewer))
                 if growth > allowed:

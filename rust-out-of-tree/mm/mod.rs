@@ -6,6 +6,7 @@
 //! [`include/linux/swap.h`](srctree/include/linux/swap.h)
 
 pub(crate) mod slab;
+pub(crate) mod vec;
 
 use crate::oot::bindings;
 

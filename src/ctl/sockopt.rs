@@ -266,16 +266,19 @@ fn get_services(netns: &PerNet<Netns>, call: &Get<'_>) -> Result {
     let services = core::iter::from_fn(|| ctl.next(&mut cursor));
     let alike = |service: &Entry| service.id.family == Family::Inet;
     for (_, service) in (0..asked.num_services).zip(services.filter(alike)) {
-        writer.write_slice(service_entry(&ctl, &service)?.as_bytes())?;
+        let mut entry = ServiceEntry::default();
+        fill(&mut entry, &ctl, &service)?;
+        writer.write_slice(entry.as_bytes())?;
     }
     Ok(())
 }
 
 fn get_service(netns: &PerNet<Netns>, call: &Get<'_>) -> Result {
-    let asked: ServiceEntry = at_least(call)?;
+    let mut entry: ServiceEntry = at_least(call)?;
     let ctl = Ctl::lock(netns);
-    let service = ctl.find(&asked.id()).ok_or(ESRCH)?;
-    answer(call, &service_entry(&ctl, &service)?)
+    let service = ctl.find(&entry.id()).ok_or(ESRCH)?;
+    fill(&mut entry, &ctl, &service)?;
+    answer(call, &entry)
 }
 
 /// The dests of a service that are of its family, or as many as there is room for.
@@ -312,17 +315,16 @@ fn get_daemons(netns: &PerNet<Netns>, call: &Get<'_>) -> Result {
     answer(call, &daemons)
 }
 
-/// C: `ip_vs_copy_service()`.
-fn service_entry(ctl: &Ctl<'_>, service: &Service) -> Result<ServiceEntry> {
+/// As in C, what there was in the gaps of the entry stays (C: `ip_vs_copy_service()`).
+fn fill(entry: &mut ServiceEntry, ctl: &Ctl<'_>, service: &Service) -> Result {
     let pool = service.current()?;
-    let sched_name = pool.kind().map_or("none", Kind::name);
-    let mut entry = ServiceEntry::new(&service.id, sched_name);
+    entry.set(&service.id, pool.kind().map_or("none", Kind::name));
     entry.flags = service.flags();
     entry.timeout = service.timeout() / HZ as u32;
     entry.netmask = service.netmask();
     entry.num_dests = pool.dests().len() as u32;
-    entry.stats = stats_user(ctl.stats(service, &pool));
-    Ok(entry)
+    fill_stats(&mut entry.stats, ctl.stats(service, &pool));
+    Ok(())
 }
 
 fn dest_entry(dest: &Dest) -> DestEntry {
@@ -334,14 +336,14 @@ fn dest_entry(dest: &Dest) -> DestEntry {
     entry.activeconns = dest.active_conns() as u32;
     entry.inactconns = dest.inactive_conns() as u32;
     entry.persistconns = dest.persist_conns() as u32;
-    entry.stats = stats_user(dest.stats.shown());
+    fill_stats(&mut entry.stats, dest.stats.shown());
     entry
 }
 
 /// C: `ip_vs_export_stats_user()`; what has more than 32 bits is cut.
-fn stats_user(stats: Shown) -> StatsUser {
-    let Shown { counts, rates } = stats;
-    StatsUser {
+fn fill_stats(stats: &mut StatsUser, shown: Shown) {
+    let Shown { counts, rates } = shown;
+    *stats = StatsUser {
         conns: counts.conns as u32,
         inpkts: counts.inpkts as u32,
         outpkts: counts.outpkts as u32,
@@ -352,6 +354,6 @@ fn stats_user(stats: Shown) -> StatsUser {
         outpps: rates.outpkts as u32,
         inbps: rates.inbytes as u32,
         outbps: rates.outbytes as u32,
-        ..StatsUser::default()
-    }
+        ..*stats
+    };
 }

@@ -16,8 +16,10 @@ use crate::{
         DestId,
         ServiceId, //
     },
+    hash::mix_32,
+    index::Index,
     oot::{
-        hash::HashKey,
+        mm::vec,
         sync::RcuArc,
         time::{
             jiffies,
@@ -71,127 +73,106 @@ impl Removed {
         }
     }
 
+    fn hash(&self) -> u32 {
+        hash_of(&self.dest.vip, &self.dest.id())
+    }
+
     fn forget(&self) {
         self.tally.forgot(self.dest.counted());
     }
 }
 
-/// A stack of removed dests, the last one first.
-struct Stack(Option<KBox<Node>>);
-
-struct Node {
-    removed: Removed,
-    below: Option<KBox<Node>>,
+/// All that are removed, in any order. Which one is called what is found out when one is looked for:
+/// many may go at once, and never come back.
+struct Heap {
+    removed: KVVec<Removed>,
+    index: Index,
+    /// The first so many are in the index.
+    indexed: usize,
 }
 
-impl Stack {
-    fn push(&mut self, mut node: KBox<Node>) {
-        node.below = self.0.take();
-        self.0 = Some(node);
-    }
-
-    fn iter(&self) -> impl Iterator<Item = &Removed> {
-        fn below<'a>(node: &&'a Node) -> Option<&'a Node> {
-            node.below.as_deref()
-        }
-        core::iter::successors(self.0.as_deref(), below).map(|node| &node.removed)
-    }
-
-    /// Takes out the first that `pred` holds for.
-    fn take(&mut self, pred: impl Fn(&Removed) -> bool) -> Option<Removed> {
-        let mut at = &mut self.0;
-        while let Some(mut node) = at.take() {
-            if pred(&node.removed) {
-                *at = node.below.take();
-                return Some(KBox::into_inner(node).removed);
-            }
-            at = &mut at.insert(node).below;
-        }
-        None
-    }
-
-    /// Takes out all that `pred` does not hold for.
-    fn retain(&mut self, mut pred: impl FnMut(&mut Removed) -> bool) {
-        let mut at = &mut self.0;
-        while let Some(mut node) = at.take() {
-            if pred(&mut node.removed) {
-                at = &mut at.insert(node).below;
-            } else {
-                *at = node.below.take();
-            }
-        }
-    }
-}
-
-impl Drop for Stack {
-    fn drop(&mut self) {
-        // One by one: a stack of any height must not be dropped by recursion.
-        self.retain(|_| false);
-    }
-}
-
-/// Stacks, by a hash of what a dest is called: a service with many dests is often removed to be
-/// added again.
-struct Stacks {
-    stacks: [Stack; 256],
-    len: usize,
-}
-
-impl Stacks {
+impl Heap {
     fn new() -> Self {
         Self {
-            stacks: [const { Stack(None) }; 256],
-            len: 0,
+            removed: KVVec::new(),
+            index: Index::new(),
+            indexed: 0,
         }
     }
 
-    fn of(&mut self, hash: u32) -> Option<&mut Stack> {
-        let [low, ..] = hash.to_le_bytes();
-        self.stacks.get_mut(usize::from(low))
-    }
-
-    fn push(&mut self, hash: u32, node: KBox<Node>) {
-        if let Some(stack) = self.of(hash) {
-            stack.push(node);
-            self.len = self.len.wrapping_add(1);
+    /// Puts into the index all that are not, as long as there is memory.
+    fn update(&mut self) {
+        while let Some(removed) = self.removed.get(self.indexed) {
+            if self.index.reserve().is_err() {
+                return;
+            }
+            self.index.insert(removed.hash(), self.indexed as u64);
+            self.indexed = self.indexed.wrapping_add(1);
         }
     }
 
-    fn take(&mut self, hash: u32, pred: impl Fn(&Removed) -> bool) -> Option<Removed> {
-        let taken = self.of(hash)?.take(pred)?;
-        self.len = self.len.wrapping_sub(1);
-        Some(taken)
+    /// Takes out one under that hash that `is_wanted` holds for.
+    fn take(&mut self, hash: u32, is_wanted: impl Fn(&Removed) -> bool) -> Option<Removed> {
+        self.update();
+        let is_it = |number: u64| self.removed.get(number as usize).is_some_and(&is_wanted);
+        let number = self
+            .index
+            .find(hash, is_it)
+            .or_else(|| (self.indexed as u64..self.removed.len() as u64).find(|n| is_it(*n)))?;
+        self.leave(number as usize, hash);
+        let taken = vec::swap_remove(&mut self.removed, number as usize);
+        self.enter(number as usize);
+        taken
+    }
+
+    /// The one with that number and hash, and the last, are about to leave their places.
+    fn leave(&mut self, number: usize, hash: u32) {
+        let last = self.removed.len().wrapping_sub(1);
+        if number < self.indexed {
+            self.index.remove(hash, number as u64);
+        }
+        if last < self.indexed {
+            self.indexed = last;
+            if let Some(removed) = self.removed.get(last).filter(|_| last != number) {
+                self.index.remove(removed.hash(), last as u64);
+            }
+        }
+    }
+
+    /// Another has got that number, which there is room for, as the one before it has left.
+    fn enter(&mut self, number: usize) {
+        if let Some(removed) = self.removed.get(number).filter(|_| number < self.indexed) {
+            self.index.insert(removed.hash(), number as u64);
+        }
     }
 
     /// Forgets those whose time is over.
     fn expire(&mut self, now: usize) {
-        let mut len: usize = 0;
-        for stack in &mut self.stacks {
-            stack.retain(|removed| {
-                let over = removed.is_over(now);
-                if over {
-                    removed.forget();
-                } else {
-                    len = len.wrapping_add(1);
-                }
-                !over
-            });
+        self.index.clear();
+        self.indexed = 0;
+        let mut number = 0;
+        while let Some(removed) = self.removed.get_mut(number) {
+            if removed.is_over(now) {
+                removed.forget();
+                vec::swap_remove(&mut self.removed, number);
+            } else {
+                number = number.wrapping_add(1);
+            }
         }
-        self.len = len;
     }
 }
 
 #[pin_data]
-struct Heap {
+struct Expiry {
     #[pin]
-    removed: Mutex<Stacks>,
+    heap: Mutex<Heap>,
 }
 
-impl Work for Heap {
+impl Work for Expiry {
     fn run(&self) -> Option<usize> {
-        let mut removed = self.removed.lock();
-        removed.expire(jiffies());
-        (removed.len != 0).then_some(PERIOD / 2)
+        let mut heap = self.heap.lock();
+        heap.expire(jiffies());
+        (!heap.removed.is_empty()).then_some(PERIOD / 2)
     }
 }
 
@@ -199,77 +180,65 @@ impl Work for Heap {
 #[pin_data]
 pub(crate) struct Trash {
     #[pin]
-    heap: Delayed<Heap>,
-    key: HashKey,
+    expiry: Delayed<Expiry>,
 }
 
 impl Trash {
     pub(crate) fn new() -> impl PinInit<Self> {
         pin_init::pin_init!(Self {
-            heap <- Delayed::new(pin_init::pin_init!(Heap {
-                removed <- new_mutex!(Stacks::new()),
+            expiry <- Delayed::new(pin_init::pin_init!(Expiry {
+                heap <- new_mutex!(Heap::new()),
             })),
-            key: HashKey::random(),
         })
     }
 
-    /// Takes in a dest.
-    pub(crate) fn put(&self, dest: RcuArc<Dest>, tally: Arc<Tally>) {
-        let hash = self.hash_of(&dest.vip, &dest.id());
-        let removed = Removed {
-            dest,
-            tally,
-            idle_start: 0,
-        };
-        removed.tally.discarded();
-        let Ok(node) = KBox::new_uninit(GFP_KERNEL) else {
-            removed.forget();
-            return;
-        };
-        let node = node.write(Node {
-            removed,
-            below: None,
-        });
-        let mut removed = self.heap.removed.lock();
-        if removed.len == 0 {
-            self.heap.schedule(PERIOD / 2);
+    /// Takes in dests of the service with that tally.
+    pub(crate) fn put(&self, dests: &[RcuArc<Dest>], tally: &Arc<Tally>) {
+        let mut heap = self.expiry.heap.lock();
+        if heap.removed.is_empty() && !dests.is_empty() {
+            self.expiry.schedule(PERIOD / 2);
         }
-        removed.push(hash, node);
+        for dest in dests {
+            tally.discarded();
+            let removed = Removed {
+                dest: dest.clone(),
+                tally: tally.clone(),
+                idle_start: 0,
+            };
+            if let Err(removed) = vec::push(&mut heap.removed, removed, GFP_KERNEL) {
+                removed.forget();
+            }
+        }
     }
 
     /// Gives back the dest called `id` of a service called `vip`.
     pub(crate) fn take(&self, vip: &ServiceId, id: &DestId) -> Option<Removed> {
-        let is_wanted =
-            |removed: &Removed| removed.dest.is(id) && removed.dest.vip.may_return_to(vip);
-        let hash = self.hash_of(vip, id);
-        self.heap.removed.lock().take(hash, is_wanted)
+        let mut heap = self.expiry.heap.lock();
+        if heap.removed.is_empty() {
+            return None;
+        }
+        heap.take(hash_of(vip, id), |removed| {
+            removed.dest.is(id) && removed.dest.vip.may_return_to(vip)
+        })
     }
 
     /// What the dests that have left the service with that tally have counted for it.
     pub(crate) fn counted(&self, tally: &Arc<Tally>) -> Counts {
         // A dest is forgotten under the lock: it counts once.
-        let removed = self.heap.removed.lock();
+        let heap = self.expiry.heap.lock();
         if !tally.has_discarded() {
             return tally.gone();
         }
-        removed
-            .stacks
+        heap.removed
             .iter()
-            .flat_map(Stack::iter)
             .filter(|removed| Arc::ptr_eq(&removed.tally, tally))
             .fold(tally.gone(), |sum, removed| {
                 sum.plus(removed.dest.counted())
             })
     }
+}
 
-    /// A hash that is the same for all dests called `id` that may come back to `vip`.
-    fn hash_of(&self, vip: &ServiceId, id: &DestId) -> u32 {
-        let word = |words: [u32; 4]| self.key.hash4(words);
-        let service = match vip.fwmark {
-            0 => word(vip.addr.words()) ^ u32::from(vip.port.be16()),
-            fwmark => fwmark,
-        };
-        let dest = word(id.addr.words());
-        word([service, dest, id.port.be16().into(), vip.protocol.into()])
-    }
+/// A hash that is the same for all dests called `id` that may come back to `vip`.
+fn hash_of(vip: &ServiceId, id: &DestId) -> u32 {
+    mix_32(vip.hash() ^ id.hash())
 }

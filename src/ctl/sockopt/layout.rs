@@ -45,14 +45,11 @@ impl ServiceName {
         }
     }
 
-    fn of(id: &ServiceId) -> Self {
-        Self {
-            protocol: id.protocol,
-            addr: id.addr.v4(),
-            port: id.port,
-            fwmark: id.fwmark,
-            ..Self::default()
-        }
+    fn set(&mut self, id: &ServiceId) {
+        self.protocol = id.protocol;
+        self.addr = id.addr.v4();
+        self.port = id.port;
+        self.fwmark = id.fwmark;
     }
 }
 
@@ -227,18 +224,15 @@ pub(crate) struct ServiceEntry {
 }
 
 impl ServiceEntry {
-    /// The entry of a service with that scheduler, and nothing else yet.
-    pub(crate) fn new(id: &ServiceId, sched_name: &str) -> Self {
-        let mut entry = Self {
-            name: ServiceName::of(id),
-            ..Self::default()
-        };
-        // The last byte stays 0.
-        let room = entry.sched_name.iter_mut().take(IP_VS_SCHEDNAME_MAXLEN - 1);
-        for (to, from) in room.zip(sched_name.bytes()) {
+    /// Makes it the entry of a service with that scheduler. What lies between the fields, and behind
+    /// the scheduler's name, stays what it was.
+    pub(crate) fn set(&mut self, id: &ServiceId, sched_name: &str) {
+        self.name.set(id);
+        let room = self.sched_name.len().saturating_sub(1);
+        let name = Iterator::chain(sched_name.bytes().take(room), [0]);
+        for (to, from) in self.sched_name.iter_mut().zip(name) {
             *to = from;
         }
-        entry
     }
 
     /// What names the service.
@@ -439,12 +433,17 @@ mod tests {
 
     #[test]
     fn service_entries() {
-        let entry = ServiceEntry::new(&id(), "lblcr");
+        let entry = |name| {
+            let mut entry = ServiceEntry::default();
+            entry.set(&id(), name);
+            entry
+        };
+        let long = entry("a name of more than 15 bytes");
+        let entry = entry("lblcr");
         assert_eq!(entry.id(), id());
         let bytes = entry.as_bytes();
         assert_eq!(bytes[..16], NAME);
         assert_eq!(bytes[16..32], *b"lblcr\0\0\0\0\0\0\0\0\0\0\0");
-        let long = ServiceEntry::new(&id(), "a name of more than 15 bytes");
         assert_eq!(long.as_bytes()[16..32], *b"a name of more \0");
     }
 }
