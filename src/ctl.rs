@@ -222,7 +222,9 @@ impl<'a> Ctl<'a> {
             for dest in pool.dests() {
                 self.left(service, dest, false);
             }
-            self.discard(pool.dests(), &service.tally);
+            let trash = &netns.ctl.trash;
+            trash.put_all(pool.list(), service.tally.clone());
+            self.conns_may_end();
         }
         self.state.uses.dec();
     }
@@ -249,7 +251,7 @@ impl<'a> Ctl<'a> {
         dest.configure(spec);
         if let Err(error) = self.link(service, &pool, &dest) {
             dest.unlinked();
-            self.discard(&[dest], &service.tally);
+            self.discard(&dest, &service.tally);
             return Err(error);
         }
         if dest.family != service.id.family {
@@ -301,7 +303,7 @@ impl<'a> Ctl<'a> {
         let dest = service.find(&pool, &id).ok_or(ENOENT)?;
         service.unlink(&pool, dest)?;
         self.left(service, dest, true);
-        self.discard(core::slice::from_ref(dest), &service.tally);
+        self.discard(dest, &service.tally);
         Ok(())
     }
 
@@ -316,10 +318,15 @@ impl<'a> Ctl<'a> {
         }
     }
 
-    /// Puts dests that a service has no more into the trash (C: `__ip_vs_del_dest()`).
-    fn discard(&self, dests: &[RcuArc<Dest>], tally: &Arc<Tally>) {
-        self.netns.ctl.trash.put(dests, tally);
-        if self.netns.sysctl.expire_nodest_conn() && !dests.is_empty() {
+    /// Puts a dest that a service has no more into the trash (C: `__ip_vs_del_dest()`).
+    fn discard(&self, dest: &RcuArc<Dest>, tally: &Arc<Tally>) {
+        self.netns.ctl.trash.put(dest, tally);
+        self.conns_may_end();
+    }
+
+    /// Dests have gone: their conns go with them, if that is wanted.
+    fn conns_may_end(&self) {
+        if self.netns.sysctl.expire_nodest_conn() {
             self.netns.conns.schedule(1);
         }
     }

@@ -81,6 +81,11 @@ impl Pool {
         self.dests.as_slice()
     }
 
+    /// The dests, to be kept.
+    pub(crate) fn list(&self) -> HeadList<Dest> {
+        self.dests.clone()
+    }
+
     /// The dest with that serial number, and its index.
     fn by_serial(&self, serial: u64) -> Option<(usize, &RcuArc<Dest>)> {
         let index = partition_point(self.dests(), |dest| dest.serial() > serial);

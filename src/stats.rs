@@ -267,9 +267,9 @@ impl Tally {
         })
     }
 
-    /// A dest has gone into the trash.
-    pub(crate) fn discarded(&self) {
-        self.discarded.fetch_add(1, Relaxed);
+    /// So many dests have gone into the trash.
+    pub(crate) fn discarded(&self, number: u32) {
+        self.discarded.fetch_add(number, Relaxed);
     }
 
     /// A dest has come back from the trash.

@@ -25,7 +25,7 @@ def state(ipvs):
 
 def listing(option):
     text = subprocess.run(["ipvsadm", option, "--sort"], capture_output=True, text=True, check=True).stdout
-    return "\n".join(sorted(text.split("\n")[1:]))
+    return "\n".join(sorted(line for line in text.split("\n") if not line.startswith("IP Virtual Server")))
 
 
 def play(name, number, **sources):

@@ -20,7 +20,10 @@ use crate::{
     index::Index,
     oot::{
         mm::vec,
-        sync::RcuArc,
+        sync::{
+            HeadList,
+            RcuArc, //
+        },
         time::{
             jiffies,
             HZ, //
@@ -39,6 +42,10 @@ use kernel::{
     new_mutex,
     prelude::*,
     sync::{
+        lock::{
+            mutex::MutexBackend,
+            Guard, //
+        },
         Arc,
         Mutex, //
     },
@@ -82,9 +89,17 @@ impl Removed {
     }
 }
 
+/// The dests of a service that is gone.
+struct Batch {
+    dests: HeadList<Dest>,
+    tally: Arc<Tally>,
+}
+
 /// All that are removed, in any order. Which one is called what is found out when one is looked for:
 /// many may go at once, and never come back.
 struct Heap {
+    /// Those not yet among the others.
+    batches: KVVec<Batch>,
     removed: KVVec<Removed>,
     index: Index,
     /// The first so many are in the index.
@@ -94,14 +109,62 @@ struct Heap {
 impl Heap {
     fn new() -> Self {
         Self {
+            batches: KVVec::new(),
             removed: KVVec::new(),
             index: Index::new(),
             indexed: 0,
         }
     }
 
+    fn is_empty(&self) -> bool {
+        self.removed.is_empty() && self.batches.is_empty()
+    }
+
+    fn push(&mut self, dest: &RcuArc<Dest>, tally: &Arc<Tally>) {
+        let removed = Removed {
+            dest: dest.clone(),
+            tally: tally.clone(),
+            idle_start: 0,
+        };
+        if let Err(removed) = vec::push(&mut self.removed, removed, GFP_KERNEL) {
+            removed.forget();
+        }
+    }
+
+    fn push_batch(&mut self, batch: Batch) {
+        if let Err(batch) = vec::push(&mut self.batches, batch, GFP_KERNEL) {
+            for dest in batch.dests.as_slice() {
+                batch.tally.forgot(dest.counted());
+            }
+        }
+    }
+
+    /// Puts the dests of batches among the others.
+    fn spread(&mut self) {
+        while let Some(batch) = self.batches.pop() {
+            for dest in batch.dests.as_slice() {
+                self.push(dest, &batch.tally);
+            }
+        }
+    }
+
+    /// All dests of a service with that tally.
+    fn of<'a>(&'a self, tally: &'a Arc<Tally>) -> impl Iterator<Item = &'a RcuArc<Dest>> {
+        let single = self.removed.iter();
+        let batches = self.batches.iter();
+        Iterator::chain(
+            single
+                .filter(|removed| Arc::ptr_eq(&removed.tally, tally))
+                .map(|removed| &removed.dest),
+            batches
+                .filter(|batch| Arc::ptr_eq(&batch.tally, tally))
+                .flat_map(|batch| batch.dests.as_slice()),
+        )
+    }
+
     /// Puts into the index all that are not, as long as there is memory.
     fn update(&mut self) {
+        self.spread();
         while let Some(removed) = self.removed.get(self.indexed) {
             if self.index.reserve().is_err() {
                 return;
@@ -148,6 +211,7 @@ impl Heap {
 
     /// Forgets those whose time is over.
     fn expire(&mut self, now: usize) {
+        self.spread();
         self.index.clear();
         self.indexed = 0;
         let mut number = 0;
@@ -172,7 +236,7 @@ impl Work for Expiry {
     fn run(&self) -> Option<usize> {
         let mut heap = self.heap.lock();
         heap.expire(jiffies());
-        (!heap.removed.is_empty()).then_some(PERIOD / 2)
+        (!heap.is_empty()).then_some(PERIOD / 2)
     }
 }
 
@@ -192,29 +256,34 @@ impl Trash {
         })
     }
 
-    /// Takes in dests of the service with that tally.
-    pub(crate) fn put(&self, dests: &[RcuArc<Dest>], tally: &Arc<Tally>) {
-        let mut heap = self.expiry.heap.lock();
-        if heap.removed.is_empty() && !dests.is_empty() {
+    /// Takes in a dest of the service with that tally.
+    pub(crate) fn put(&self, dest: &RcuArc<Dest>, tally: &Arc<Tally>) {
+        tally.discarded(1);
+        self.lock().push(dest, tally);
+    }
+
+    /// Takes in all dests of the service with that tally, which is gone.
+    pub(crate) fn put_all(&self, dests: HeadList<Dest>, tally: Arc<Tally>) {
+        let number = dests.as_slice().len();
+        if number != 0 {
+            tally.discarded(number as u32);
+            self.lock().push_batch(Batch { dests, tally });
+        }
+    }
+
+    /// The heap, into which something is about to come.
+    fn lock(&self) -> Guard<'_, Heap, MutexBackend> {
+        let heap = self.expiry.heap.lock();
+        if heap.is_empty() {
             self.expiry.schedule(PERIOD / 2);
         }
-        for dest in dests {
-            tally.discarded();
-            let removed = Removed {
-                dest: dest.clone(),
-                tally: tally.clone(),
-                idle_start: 0,
-            };
-            if let Err(removed) = vec::push(&mut heap.removed, removed, GFP_KERNEL) {
-                removed.forget();
-            }
-        }
+        heap
     }
 
     /// Gives back the dest called `id` of a service called `vip`.
     pub(crate) fn take(&self, vip: &ServiceId, id: &DestId) -> Option<Removed> {
         let mut heap = self.expiry.heap.lock();
-        if heap.removed.is_empty() {
+        if heap.is_empty() {
             return None;
         }
         heap.take(hash_of(vip, id), |removed| {
@@ -229,12 +298,8 @@ impl Trash {
         if !tally.has_discarded() {
             return tally.gone();
         }
-        heap.removed
-            .iter()
-            .filter(|removed| Arc::ptr_eq(&removed.tally, tally))
-            .fold(tally.gone(), |sum, removed| {
-                sum.plus(removed.dest.counted())
-            })
+        heap.of(tally)
+            .fold(tally.gone(), |sum, dest| sum.plus(dest.counted()))
     }
 }
 
