@@ -13,6 +13,7 @@ mod icmp;
 mod persist;
 mod response;
 mod schedule;
+mod unsupported;
 
 use crate::{
     addr::Family,
@@ -43,7 +44,8 @@ use crate::{
         direction::Direction,
         Proto,
         IPPROTO_ICMP,
-        IPPROTO_ICMPV6, //
+        IPPROTO_ICMPV6,
+        IPPROTO_SCTP, //
     },
     xmit, //
 };
@@ -155,6 +157,7 @@ impl<'a> Call<'a> {
         match Proto::of(packet.protocol) {
             Some(proto) => self.balance(skb, packet, proto),
             None if self.is_icmp(&packet) => self.icmp(skb, packet),
+            None if packet.protocol == IPPROTO_SCTP => self.sctp(skb, &packet),
             None => skb.accept(),
         }
     }

@@ -102,7 +102,8 @@ impl<'a> Call<'a> {
         }
     }
 
-    fn service(self, skb: &Skb, packet: &Packet, ports: &Ports) -> Option<&'a Service> {
+    /// The service that a packet is for.
+    pub(super) fn service(self, skb: &Skb, packet: &Packet, ports: &Ports) -> Option<&'a Service> {
         let id = ServiceId {
             family: self.family,
             protocol: packet.protocol.into(),
