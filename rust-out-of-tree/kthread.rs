@@ -101,6 +101,11 @@ impl<T: Steps> Threaded<T> {
         Ok(true)
     }
 
+    /// Whether a thread was started, and not stopped.
+    pub(crate) fn is_running(&self) -> bool {
+        self.task.lock().is_some()
+    }
+
     /// Stops the thread, if it is running, and waits for it; says whether it was.
     pub(crate) fn stop(&self) -> bool {
         self.task.lock().take().is_some()

@@ -193,7 +193,7 @@ impl<'a> Ctl<'a> {
     fn new_service(&self, id: ServiceId, spec: &ServiceSpec<'_>, kind: Option<Kind>) -> Result {
         let netns = self.netns;
         let service = Service::new(id, spec, kind, &netns.sysctl)?;
-        netns.start_estimator()?;
+        netns.start_estimator();
         netns
             .estimator
             .add(Source::Service(service.tally.clone()))?;
@@ -223,7 +223,7 @@ impl<'a> Ctl<'a> {
                 self.left(service, dest, false);
             }
             let trash = &netns.ctl.trash;
-            trash.put_all(pool.list(), service.tally.clone());
+            trash.put_all(pool.list());
             self.conns_may_end();
         }
         self.state.uses.dec();
@@ -313,6 +313,9 @@ impl<'a> Ctl<'a> {
         self.netns
             .estimator
             .remove(&dest.stats.rates, service_stays);
+        if service_stays {
+            service.tally.keep(dest.take_counted());
+        }
         if dest.family != service.id.family {
             self.state.mixed_family_dests = self.state.mixed_family_dests.wrapping_sub(1);
         }
@@ -335,9 +338,7 @@ impl<'a> Ctl<'a> {
     fn counted(&self, service: &Service, pool: &Pool) -> Counts {
         pool.dests()
             .iter()
-            .fold(self.netns.ctl.trash.counted(&service.tally), |sum, dest| {
-                sum.plus(dest.counted())
-            })
+            .fold(service.tally.gone(), |sum, dest| sum.plus(dest.counted()))
     }
 
     /// The figures of a service.
@@ -458,10 +459,7 @@ fn scheduler(spec: &ServiceSpec<'_>) -> Result<Option<Kind>> {
 /// A dest that is back from the trash; what it counts from now on is counted for `service`.
 fn returned(removed: Removed, service: &Service) -> RcuArc<Dest> {
     let Removed { dest, tally, .. } = removed;
-    if Arc::ptr_eq(&tally, &service.tally) {
-        tally.recovered();
-    } else {
-        tally.forgot(dest.counted());
+    if !tally.is_some_and(|tally| Arc::ptr_eq(&tally, &service.tally)) {
         dest.join();
     }
     dest

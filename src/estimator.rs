@@ -71,6 +71,10 @@ impl Source {
         }
     }
 
+    fn is_dest(&self) -> bool {
+        matches!(self, Self::Dest(..))
+    }
+
     fn estimate(&self) {
         match self {
             Self::Dest(dest, tally) => tally.dest_counted(dest.stats.estimate()),
@@ -89,19 +93,19 @@ impl Source {
 /// Where a source is: its row, and its index in that.
 #[derive(Default)]
 pub(crate) struct Spot {
-    row: Index,
-    index: Index,
+    row: Number,
+    index: Number,
 }
 
-struct Index(Atomic<u32>);
+struct Number(Atomic<u32>);
 
-impl Default for Index {
+impl Default for Number {
     fn default() -> Self {
         Self(Atomic::new(0))
     }
 }
 
-impl Index {
+impl Number {
     fn get(&self) -> usize {
         self.0.read_once() as usize
     }
@@ -116,14 +120,14 @@ impl Index {
 struct Row {
     #[pin]
     sources: Mutex<KVVec<Source>>,
-    len: Index,
+    len: Number,
 }
 
 impl Row {
     fn new() -> impl PinInit<Self> {
         pin_init::pin_init!(Self {
             sources <- new_mutex!(KVVec::new()),
-            len: Index::default(),
+            len: Number::default(),
         })
     }
 
@@ -140,6 +144,9 @@ impl Row {
         let mut sources = self.sources.lock();
         let taken = vec::swap_remove(&mut sources, index);
         self.len.set(sources.len());
+        if sources.is_empty() {
+            *sources = KVVec::new();
+        }
         if let Some(moved) = sources.get(index) {
             moved.rates().spot.index.set(index);
         }
@@ -154,9 +161,11 @@ pub(crate) struct Estimator {
     pub(crate) total: Stats,
     #[pin]
     rows: [Row; ROWS],
-    len: Index,
+    len: Number,
+    /// Whether there has been a service.
+    enabled: Number,
     /// The row whose turn is next.
-    next: Index,
+    next: Number,
     /// When that is, in jiffies.
     due: Atomic<usize>,
 }
@@ -166,10 +175,21 @@ impl Estimator {
         pin_init::pin_init!(Self {
             total <- Stats::new(),
             rows <- pin_init::pin_init_array_from_fn(|_| Row::new()),
-            len: Index::default(),
-            next: Index::default(),
+            len: Number::default(),
+            enabled: Number::default(),
+            next: Number::default(),
             due: Atomic::new(jiffies()),
         }? Error)
+    }
+
+    /// There is a service.
+    pub(crate) fn enable(&self) {
+        self.enabled.set(1);
+    }
+
+    /// Whether there has been a service.
+    pub(crate) fn is_enabled(&self) -> bool {
+        self.enabled.get() != 0
     }
 
     /// Has a source estimated from now on (C: `ip_vs_start_estimator()`).
@@ -213,7 +233,14 @@ impl Estimator {
             self.total.estimate();
         }
         if let Some(row) = self.rows.get(row) {
-            row.sources.lock().iter().for_each(Source::estimate);
+            let sources = row.sources.lock();
+            // A service's figures are made of its dests'.
+            let (dests, services) = (Source::is_dest, |source: &&Source| !source.is_dest());
+            sources
+                .iter()
+                .filter(|source| dests(source))
+                .for_each(Source::estimate);
+            sources.iter().filter(services).for_each(Source::estimate);
         }
     }
 }

@@ -89,11 +89,6 @@ impl Index {
             }
         }
     }
-
-    /// Takes out all.
-    pub(crate) fn clear(&mut self) {
-        *self = Self::new();
-    }
 }
 
 /// The slots' indexes from where `hash` belongs on.
@@ -204,7 +199,5 @@ mod tests {
         index.remove(2, 1);
         index.remove(1, 2);
         assert!(has(&index, 1, 1));
-        index.clear();
-        assert!(!has(&index, 1, 1));
     }
 }

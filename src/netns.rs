@@ -79,35 +79,42 @@ impl Netns {
         &self.estimator.total
     }
 
-    /// Has rates estimated, if the settings want it and they are not yet
-    /// (C: `ip_vs_est_kthread_start()`).
-    pub(crate) fn start_estimator(&self) -> Result {
+    /// Has rates estimated from now on, as the settings want it: there is a service
+    /// (C: `ip_vs_est_reload_start()`).
+    pub(crate) fn start_estimator(&self) {
+        if self.estimator.is_running() {
+            return;
+        }
         let _settings = self.sysctl.hold();
-        self.start_estimator_held()
+        self.estimator.enable();
+        self.start_estimator_held();
     }
 
-    fn start_estimator_held(&self) -> Result {
+    fn start_estimator_held(&self) {
         let cpus = self.sysctl.est_cpulist();
         let none = cpus.as_ref().is_some_and(|cpus| cpus.empty());
         if none || !self.sysctl.run_estimation() {
-            return Ok(());
+            return;
         }
-        let name = CString::try_from_fmt(fmt!("ipvs-e:{}:0", self.generation))?;
         let cpus = cpus.as_deref().map(Deref::deref);
-        if self.estimator.start(&name, self.sysctl.est_nice(), cpus)? {
-            pr_info!("starting estimator thread 0...\n");
+        let started = CString::try_from_fmt(fmt!("ipvs-e:{}:0", self.generation))
+            .map_err(Error::from)
+            .and_then(|name| self.estimator.start(&name, self.sysctl.est_nice(), cpus));
+        match started {
+            Ok(true) => pr_info!("starting estimator thread 0...\n"),
+            Ok(false) => (),
+            // The next service tries again.
+            Err(_) => pr_err!("could not start the estimator thread\n"),
         }
-        Ok(())
     }
 
-    /// Has rates estimated as the settings, which the caller holds, want it now
-    /// (C: `ip_vs_est_reload_start()`).
+    /// Has rates estimated as the settings, which the caller holds, want it now.
     pub(crate) fn restart_estimator(&self) {
         if self.estimator.stop() {
             pr_info!("stopping estimator thread 0...\n");
         }
-        if self.services.is_used() && self.start_estimator_held().is_err() {
-            pr_err!("no memory for the estimator thread\n");
+        if self.estimator.is_enabled() {
+            self.start_estimator_held();
         }
     }
 }

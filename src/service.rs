@@ -268,7 +268,9 @@ impl Service {
         let (index, _) = pool.by_serial(dest.serial()).ok_or(ENOENT)?;
         let dests = pool.dests.without(index, GFP_KERNEL)?;
         self.change(pool, dests, Change::Removed(index))?;
-        self.names.lock().remove(&dest.id(), dest.serial());
+        let left = pool.dests().len().saturating_sub(1);
+        let mut names = self.names.lock();
+        names.remove(&dest.id(), dest.serial(), left);
         Ok(())
     }
 

@@ -14,7 +14,8 @@
 //!
 //! # Locking
 //!
-//! The data path adds to raw counters. All else is done under the mutex of the control plane.
+//! The data path adds to raw counters. Zero points are set under the mutex of the control plane, and
+//! read by anybody; a zero point and the rates change, and are read, under the lock of the rates.
 
 mod counts;
 
@@ -125,33 +126,43 @@ impl Rates {
         })
     }
 
-    /// Another two seconds are over, and the figures are `now`; answers what was counted in them.
-    fn estimate(&self, now: Counts) -> Counts {
+    /// Another two seconds are over, and the figures are what `now` reads; answers what was counted in
+    /// them.
+    fn estimate(&self, now: impl FnOnce() -> Counts) -> Counts {
         let mut averages = self.averages.lock();
+        // Read under the lock: the figures never go back.
+        let now = now();
         let counted = now.since(averages.last);
         averages.last = now;
         averages.average = averages.average.averaged(counted);
         counted
     }
 
-    /// Passes over what was counted until `now`, and answers it.
-    fn pass_over(&self, now: Counts) -> Counts {
+    /// Passes over what was counted until now, and answers it.
+    fn pass_over(&self, now: impl FnOnce() -> Counts) -> Counts {
         let mut averages = self.averages.lock();
+        let now = now();
         let counted = now.since(averages.last);
         averages.last = now;
         counted
     }
 
-    /// The rates are 0; what is counted from `now` on makes them again.
-    fn zero(&self, now: Counts) {
-        *self.averages.lock() = Averages {
-            last: now,
+    /// The rates are 0; what is counted from now on makes them again.
+    fn zero(&self, now: impl FnOnce() -> Counts) {
+        let mut averages = self.averages.lock();
+        *averages = Averages {
+            last: now(),
             average: Counts::default(),
         };
     }
 
-    fn shown(&self) -> Counts {
-        self.averages.lock().average.per_second()
+    /// The figures, and the rates.
+    fn shown(&self, counts: impl FnOnce() -> Counts) -> Shown {
+        let averages = self.averages.lock();
+        Shown {
+            counts: counts(),
+            rates: averages.average.per_second(),
+        }
     }
 }
 
@@ -206,27 +217,26 @@ impl Stats {
 
     /// What to show (C: `ip_vs_copy_stats()`).
     pub(crate) fn shown(&self) -> Shown {
-        Shown {
-            counts: self.raw().since(self.zero.get()),
-            rates: self.rates.shown(),
-        }
+        self.rates.shown(|| self.raw().since(self.zero.get()))
     }
 
     /// Has the figures start from 0 (C: `ip_vs_zero_stats()`).
     pub(crate) fn zero(&self) {
-        let raw = self.raw();
-        self.zero.set(raw);
-        self.rates.zero(raw);
+        self.rates.zero(|| {
+            let raw = self.raw();
+            self.zero.set(raw);
+            raw
+        });
     }
 
     /// Another two seconds are over; answers what was counted in them.
     pub(crate) fn estimate(&self) -> Counts {
-        self.rates.estimate(self.raw())
+        self.rates.estimate(|| self.raw())
     }
 
     /// What was counted since the last estimate, which no estimate will be made of.
     pub(crate) fn pass_over(&self) -> Counts {
-        self.rates.pass_over(self.raw())
+        self.rates.pass_over(|| self.raw())
     }
 }
 
@@ -241,14 +251,11 @@ fn counts([conns, inpkts, outpkts, inbytes, outbytes]: [u64; COUNTERS]) -> Count
     }
 }
 
-/// What a service's dests have counted for it while they were its dests, those that are forgotten;
-/// and its rates.
+/// What a service's dests have counted for it that are its dests no more; and its rates.
 #[pin_data]
 pub(crate) struct Tally {
     gone: Kept,
     zero: Kept,
-    /// How many of its dests are in the trash.
-    discarded: Atomic<u32>,
     /// What its dests' estimates have been made of.
     estimated: Kept,
     #[pin]
@@ -261,50 +268,32 @@ impl Tally {
         pin_init::pin_init!(Self {
             gone: Kept::default(),
             zero: Kept::default(),
-            discarded: Atomic::new(0),
             estimated: Kept::default(),
             rates <- Rates::new(),
         })
     }
 
-    /// So many dests have gone into the trash.
-    pub(crate) fn discarded(&self, number: u32) {
-        self.discarded.fetch_add(number, Relaxed);
-    }
-
-    /// A dest has come back from the trash.
-    pub(crate) fn recovered(&self) {
-        self.discarded.fetch_sub(1, Relaxed);
-    }
-
-    /// Takes over the figures of a dest in the trash that goes for good.
-    pub(crate) fn forgot(&self, counts: Counts) {
+    /// Takes over what a dest has counted that leaves.
+    pub(crate) fn keep(&self, counts: Counts) {
         self.gone.add(counts);
-        self.recovered();
     }
 
-    /// Whether any of its dests are in the trash.
-    pub(crate) fn has_discarded(&self) -> bool {
-        self.discarded.read_once() != 0
-    }
-
-    /// What the dests that are forgotten have counted.
+    /// What the dests that have left have counted.
     pub(crate) fn gone(&self) -> Counts {
         self.gone.get()
     }
 
     /// What to show, with `all` what all dests have counted.
     pub(crate) fn shown(&self, all: Counts) -> Shown {
-        Shown {
-            counts: all.since(self.zero.get()),
-            rates: self.rates.shown(),
-        }
+        self.rates.shown(|| all.since(self.zero.get()))
     }
 
     /// Has the figures start from 0; `all` is as for [`Self::shown`].
     pub(crate) fn zero(&self, all: Counts) {
-        self.zero.set(all);
-        self.rates.zero(self.estimated.get());
+        self.rates.zero(|| {
+            self.zero.set(all);
+            self.estimated.get()
+        });
     }
 
     /// A dest has counted that since its estimate before.
@@ -314,6 +303,6 @@ impl Tally {
 
     /// Another two seconds are over, and each dest was estimated once in them.
     pub(crate) fn estimate(&self) {
-        self.rates.estimate(self.estimated.get());
+        self.rates.estimate(|| self.estimated.get());
     }
 }

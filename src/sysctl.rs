@@ -256,6 +256,15 @@ impl Sysctl {
         get(&self.ints.est_nice)
     }
 
+    /// How many CPUs may do it.
+    pub(crate) fn est_cpus(&self) -> usize {
+        let weight = |cpus: &CpuMask| cpus.weight() as usize;
+        match self.est_cpulist() {
+            Some(cpus) => weight(&cpus),
+            None => CpuMask::housekeeping().as_ref().map_or(1, weight),
+        }
+    }
+
     /// The CPUs that were chosen to do it, which may be none, if any were.
     pub(crate) fn est_cpulist(&self) -> Option<Arc<CpuMask>> {
         self.est_cpulist.lock().clone()

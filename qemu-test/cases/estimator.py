@@ -113,8 +113,15 @@ service_there(False)
 settled("which is gone")
 setting("run_estimation", 0)
 setting("run_estimation", 1)
+held = os.open("/proc/sys/net/ipv4/vs/run_estimation", os.O_RDWR)
 enter("director")
 run("ip netns del other")
 settled("the namespace is gone")
+for act in (lambda: os.pread(held, 10, 0), lambda: os.pwrite(held, b"0\n", 0)):
+    try:
+        observe("a file of it", str(act()))
+    except OSError as e:
+        observe("a file of it", e.strerror)
+os.close(held)
 service_there(False)
 settled("no service any more")

@@ -9,6 +9,7 @@ import subprocess
 
 from case import enter, fail, netns, observe, run, say
 from genl import *
+from options import wait_for_daemons
 from random_requests import Netlink, Sockopt, Values, digest
 
 SEED = os.environ.get("SEED") or "1"
@@ -43,6 +44,8 @@ def play(name, number, **sources):
             outcome = request.ask(sockets[kind])
         except TimeoutError:
             outcome = "no answer"
+        if outcome.startswith("ok") and str(request).endswith(("NEW_DAEMON", "STARTDAEMON")):
+            wait_for_daemons()
         outcomes.append(f"{kind} {counts[kind]} {request}: {outcome}")
         counts[kind] += 1
         tally[f"{request}: {outcome.split()[0]}"] += 1

@@ -26,6 +26,32 @@ for rip in "$RIP1" "$RIP2" "$RIP3"; do vs -a -t "$VIP:80" -r "$rip:80" -m; done
 director ip route add local 10.64.0.0/10 dev lo
 expect "rs3 rs2 rs1" agent hold client held tcp "$VIP" 80 3
 agent load client beside tcp "$VIP" 80 2
+# Datagrams of one connection, of which nobody repeats any.
+vs -A -u "$VIP:7777" -s rr
+vs -a -u "$VIP:7777" -r "$RIP1:7777" -m
+rm -f /run/enough
+n rs1 python3 -c '
+import socket
+sock = socket.socket(socket.AF_INET, socket.SOCK_DGRAM)
+sock.setsockopt(socket.SOL_SOCKET, 33, 8 << 20)  # SO_RCVBUFFORCE
+sock.bind(("", 7777))
+print(sum(1 for _ in iter(lambda: sock.recv(9), b"end")))' >/run/heard &
+heard=$!
+director ip neigh replace "$RIP1" lladdr "$(n rs1 cat /sys/class/net/eth0/address)" dev eth1
+wait_for n rs1 grep -q ':1E61 ' /proc/net/udp
+n client python3 -c '
+import os, socket, sys, time
+sock = socket.socket(socket.AF_INET, socket.SOCK_DGRAM)
+sock.connect((sys.argv[1], 7777))
+sent = 0
+while not os.path.exists("/run/enough"):
+    sock.send(b"data")
+    sent += 1
+    time.sleep(.001)
+time.sleep(1)
+sock.send(b"end")
+print(sent)' "$VIP" >/run/sent &
+sent=$!
 held() { for i in 1 2 3; do agent use held$i; done 2>/dev/null | xargs; }
 
 change 0 1 "-A -s rr"
@@ -49,6 +75,11 @@ lines 0 1 "-D " | director ipvsadm -R
 observe "gone" number
 expect "rs3 rs2 rs1" held
 
+touch /run/enough
+wait $sent $heard
+say "$(</run/sent) datagrams"
+expect "$(</run/sent)" cat /run/heard
+[ "$(</run/sent)" -gt 100 ] || fail "hardly anything was sent"
 agent unload beside >/tmp/beside
 cat /tmp/beside >&2
 expect "rs1 rs2 rs3" xargs < <(awk '{ print $1 }' /tmp/beside)

@@ -264,6 +264,9 @@ vs -A -t "$VIP:80" -s rr
 observe "all are zero" rows <<-.
 	--zero
 	-Ln --stats --exact
+.
+observe "all are zero: files" n director sh -c "sed -n 3p /proc/net/ip_vs_stats; grep '~' /proc/net/ip_vs_stats_percpu"
+observe "cleared" rows <<-.
 	-C
 	--clear
 .

@@ -92,7 +92,7 @@ def plain(name):
         return "\n".join([head] + sorted(line[:-7] for line in lines))
     if name == "ip_vs_status":
         # How many estimators there may be is measured; how long chains are is chance.
-        text = "".join(line for line in text.splitlines(True) if not re.match("Stats|.* len-", line))
+        text = "".join(line for line in text.splitlines(True) if not re.match("Stats chain|Stats thread ests|.* len-", line))
         return re.sub(r"(buckets.*:\t).*", lambda found: found[1] + re.sub("[-0-9]+", "N", found[0][len(found[1]):]), text)
     if name == "ip_vs_stats_percpu":
         return re.sub(r"(?m)^ +[0-9A-F]+( +0)+\n", "", text)

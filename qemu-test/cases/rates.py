@@ -2,7 +2,11 @@
 figures follow each other, for the dest, the service and the namespace."""
 
 import socket
+import struct
+import subprocess
 import time
+
+import options
 
 from case import enter, expect, fail, netns, observe, run, say
 from genl import *
@@ -41,7 +45,7 @@ def rates():
     for data, names in ((server, DEST), (entry, SVC)):
         (_, body), = attributes(data)
         of64, of32 = (nested(body, kind, names) for kind in ("STATS64", "STATS"))
-        expect("32 bits and 64", [of32[r] for r in RATES], [of64[r] for r in RATES])
+        expect("32 bits and 64", of32, of64)
         shown.append(tuple(of64[r] for r in RATES))
     total = namespace()
     return shown + [tuple(total[r] for r in RATES)]
@@ -53,6 +57,8 @@ def burst():
     start = time.monotonic()
     for i in range(BURST):
         clients[i % CLIENTS].sendto(b"x" * 32, (VIP, 80))
+        if i % 4 == 0:
+            server.sendto(b"y" * 64, server.recvfrom(64)[1])
     return time.monotonic() - start
 
 
@@ -97,5 +103,23 @@ for attempt in range(4):
 for name, series in zip(NAMES, seen):
     expect(f"changes of the rates of the {name}", True, len(series) >= 4)
     observe(f"rates of the {name}: {' '.join(RATES)}", "\n".join(str(rate) for _, rate in series[:4]))
+
+
+def shown(option):
+    """What ipvsadm says of the service."""
+    text = subprocess.run(["ipvsadm", "-Ln", option, "--exact"], capture_output=True, text=True, check=True).stdout
+    return [int(word) for word in text.split("UDP", 1)[1].split()[1:6]]
+
+
+for _ in range(100):
+    before = rates()
+    by_netlink = shown("--rate")
+    by_option = struct.unpack_from("=5I", options.Options().services()[0], 48 + 32)
+    if before == rates():
+        break
+else:
+    fail("the rates never stood still")
+expect("ipvsadm --rate", list(before[1]), by_netlink)
+expect("the socket option's rates", before[1], by_option)
 with open("/proc/thread-self/net/ip_vs_stats_percpu") as percpu, open("/proc/thread-self/net/ip_vs_stats") as stats:
     expect("rates in both files", stats.read().split("\n")[5].split(), percpu.read().split("\n")[-2].split())

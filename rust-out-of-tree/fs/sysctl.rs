@@ -25,6 +25,7 @@ use kernel::{
         c_int,
         c_void, //
     },
+    page::PAGE_SIZE,
     prelude::*,
     sync::{
         atomic::Atomic,
@@ -76,7 +77,7 @@ struct Ruled<T: 'static, const N: usize> {
 pub(crate) struct Rule<T, const N: usize> {
     /// What is shown of what they are.
     pub(crate) show: fn(&T, [i32; N]) -> [i32; N],
-    /// Stores new ones, or refuses to. It is called after each write, if with what they were.
+    /// Stores new ones, or refuses to. It is called after each write that had any.
     pub(crate) set: fn(&T, &[Atomic<i32>; N], [i32; N]) -> Result,
     /// What `set` gets in place of a number that was not given, if not what it was.
     pub(crate) absent: Option<i32>,
@@ -227,6 +228,7 @@ unsafe extern "C" fn ruled_ints<T: 'static, const N: usize>(
         Some(absent) => [absent; N],
         None => now,
     };
+    let before = ints;
     let copy = bindings::ctl_table {
         data: ints.as_mut_ptr().cast(),
         maxlen: size_of::<[c_int; N]>() as c_int,
@@ -235,7 +237,8 @@ unsafe extern "C" fn ruled_ints<T: 'static, const N: usize>(
     };
     // SAFETY: The copy describes `ints`; the rest is what we were called with.
     let result = unsafe { bindings::proc_dointvec(&copy, write, buffer, len, pos) };
-    if write != 0 {
+    // As in C, what came before an error in what was written is set.
+    if write != 0 && (result == 0 || ints != before) {
         if let Err(error) = (rule.set)(value, place, ints) {
             return error.to_errno();
         }
@@ -269,14 +272,18 @@ unsafe extern "C" fn text<T: 'static>(
         *len = 0;
         return 0;
     }
-    // SAFETY: C has the buffer hold one byte more than is to be read or was written, zeroed.
-    let buffer =
-        unsafe { core::slice::from_raw_parts_mut(buffer.cast::<u8>(), len.saturating_add(1)) };
+    let buffer = buffer.cast::<u8>();
     let result = if write != 0 {
-        CStr::from_bytes_until_nul(buffer)
-            .map_err(|_| EINVAL)
-            .and_then(|given| (text.set)(value, given))
+        // SAFETY: So much was written.
+        let given = unsafe { core::slice::from_raw_parts(buffer, *len) };
+        set_text(text, value, given)
     } else {
+        // A reader has one byte more than it asks for, unless it is a BPF program with its page.
+        let room = len.saturating_add(usize::from(*len < PAGE_SIZE));
+        // SAFETY: There is so much room.
+        unsafe { buffer.write_bytes(0, room) };
+        // SAFETY: As above, and it is initialised now.
+        let buffer = unsafe { core::slice::from_raw_parts_mut(buffer, room) };
         (text.show)(value, buffer).map(|shown| *len = shown.min(*len))
     };
     match result {
@@ -286,6 +293,17 @@ unsafe extern "C" fn text<T: 'static>(
         }
         Err(error) => error.to_errno(),
     }
+}
+
+/// What was written need not end in a NUL.
+fn set_text<T>(text: &Text<T>, value: &T, given: &[u8]) -> Result {
+    let mut copy = KVVec::with_capacity(given.len().saturating_add(1), GFP_KERNEL)?;
+    for byte in given.iter().copied().take_while(|byte| *byte != 0) {
+        copy.push_within_capacity(byte).map_err(|_| ENOMEM)?;
+    }
+    copy.push_within_capacity(0).map_err(|_| ENOMEM)?;
+    let copy = CStr::from_bytes_with_nul(&copy).map_err(|_| EINVAL)?;
+    (text.set)(value, copy)
 }
 
 /// Files in a namespace; dropping them removes them.

@@ -29,7 +29,7 @@ pub(crate) enum Refusal {
     OutOfRange,
 }
 
-/// What names a service. One by fwmark has no address; its protocol is TCP, and means nothing.
+/// What names a service. Of one by fwmark, the address and port mean nothing.
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
 pub(crate) struct ServiceId {
     pub(crate) family: Family,

@@ -33,10 +33,7 @@ use crate::{
             Work, //
         },
     },
-    stats::{
-        Counts,
-        Tally, //
-    },
+    stats::Tally,
 };
 use kernel::{
     new_mutex,
@@ -56,10 +53,11 @@ use super::Dest;
 /// How long a dest without conns is kept, in jiffies.
 const PERIOD: usize = 120 * HZ;
 
-/// A removed dest, with the tally of the service it was in.
+/// A removed dest.
 pub(crate) struct Removed {
     pub(crate) dest: RcuArc<Dest>,
-    pub(crate) tally: Arc<Tally>,
+    /// What it counted for, if that service was there still when it was removed.
+    pub(crate) tally: Option<Arc<Tally>>,
     /// When it was first seen without conns, never 0, which stands for not yet.
     idle_start: usize,
 }
@@ -83,23 +81,13 @@ impl Removed {
     fn hash(&self) -> u32 {
         hash_of(&self.dest.vip, &self.dest.id())
     }
-
-    fn forget(&self) {
-        self.tally.forgot(self.dest.counted());
-    }
-}
-
-/// The dests of a service that is gone.
-struct Batch {
-    dests: HeadList<Dest>,
-    tally: Arc<Tally>,
 }
 
 /// All that are removed, in any order. Which one is called what is found out when one is looked for:
 /// many may go at once, and never come back.
 struct Heap {
-    /// Those not yet among the others.
-    batches: KVVec<Batch>,
+    /// The dests of services that are gone, and not yet among the others.
+    batches: KVVec<HeadList<Dest>>,
     removed: KVVec<Removed>,
     index: Index,
     /// The first so many are in the index.
@@ -120,46 +108,23 @@ impl Heap {
         self.removed.is_empty() && self.batches.is_empty()
     }
 
-    fn push(&mut self, dest: &RcuArc<Dest>, tally: &Arc<Tally>) {
+    /// Without memory for its place a dest is forgotten at once.
+    fn push(&mut self, dest: &RcuArc<Dest>, tally: Option<Arc<Tally>>) {
         let removed = Removed {
             dest: dest.clone(),
-            tally: tally.clone(),
+            tally,
             idle_start: 0,
         };
-        if let Err(removed) = vec::push(&mut self.removed, removed, GFP_KERNEL) {
-            removed.forget();
-        }
-    }
-
-    fn push_batch(&mut self, batch: Batch) {
-        if let Err(batch) = vec::push(&mut self.batches, batch, GFP_KERNEL) {
-            for dest in batch.dests.as_slice() {
-                batch.tally.forgot(dest.counted());
-            }
-        }
+        let _ = vec::push(&mut self.removed, removed, GFP_KERNEL);
     }
 
     /// Puts the dests of batches among the others.
     fn spread(&mut self) {
         while let Some(batch) = self.batches.pop() {
-            for dest in batch.dests.as_slice() {
-                self.push(dest, &batch.tally);
+            for dest in batch.as_slice() {
+                self.push(dest, None);
             }
         }
-    }
-
-    /// All dests of a service with that tally.
-    fn of<'a>(&'a self, tally: &'a Arc<Tally>) -> impl Iterator<Item = &'a RcuArc<Dest>> {
-        let single = self.removed.iter();
-        let batches = self.batches.iter();
-        Iterator::chain(
-            single
-                .filter(|removed| Arc::ptr_eq(&removed.tally, tally))
-                .map(|removed| &removed.dest),
-            batches
-                .filter(|batch| Arc::ptr_eq(&batch.tally, tally))
-                .flat_map(|batch| batch.dests.as_slice()),
-        )
     }
 
     /// Puts into the index all that are not, as long as there is memory.
@@ -182,9 +147,14 @@ impl Heap {
             .index
             .find(hash, is_it)
             .or_else(|| (self.indexed as u64..self.removed.len() as u64).find(|n| is_it(*n)))?;
-        self.leave(number as usize, hash);
-        let taken = vec::swap_remove(&mut self.removed, number as usize);
-        self.enter(number as usize);
+        self.remove(number as usize, hash)
+    }
+
+    /// Takes out the one with that number, under that hash.
+    fn remove(&mut self, number: usize, hash: u32) -> Option<Removed> {
+        self.leave(number, hash);
+        let taken = vec::swap_remove(&mut self.removed, number);
+        self.enter(number);
         taken
     }
 
@@ -212,16 +182,17 @@ impl Heap {
     /// Forgets those whose time is over.
     fn expire(&mut self, now: usize) {
         self.spread();
-        self.index.clear();
-        self.indexed = 0;
         let mut number = 0;
         while let Some(removed) = self.removed.get_mut(number) {
             if removed.is_over(now) {
-                removed.forget();
-                vec::swap_remove(&mut self.removed, number);
+                let hash = removed.hash();
+                self.remove(number, hash);
             } else {
                 number = number.wrapping_add(1);
             }
+        }
+        if self.removed.is_empty() {
+            *self = Self::new();
         }
     }
 }
@@ -256,18 +227,15 @@ impl Trash {
         })
     }
 
-    /// Takes in a dest of the service with that tally.
+    /// Takes in a dest of the service with that tally, which stays.
     pub(crate) fn put(&self, dest: &RcuArc<Dest>, tally: &Arc<Tally>) {
-        tally.discarded(1);
-        self.lock().push(dest, tally);
+        self.lock().push(dest, Some(tally.clone()));
     }
 
-    /// Takes in all dests of the service with that tally, which is gone.
-    pub(crate) fn put_all(&self, dests: HeadList<Dest>, tally: Arc<Tally>) {
-        let number = dests.as_slice().len();
-        if number != 0 {
-            tally.discarded(number as u32);
-            self.lock().push_batch(Batch { dests, tally });
+    /// Takes in all dests of a service, which is gone.
+    pub(crate) fn put_all(&self, dests: HeadList<Dest>) {
+        if !dests.as_slice().is_empty() {
+            let _ = vec::push(&mut self.lock().batches, dests, GFP_KERNEL);
         }
     }
 
@@ -275,7 +243,7 @@ impl Trash {
     fn lock(&self) -> Guard<'_, Heap, MutexBackend> {
         let heap = self.expiry.heap.lock();
         if heap.is_empty() {
-            self.expiry.schedule(PERIOD / 2);
+            self.expiry.reschedule(PERIOD / 2);
         }
         heap
     }
@@ -289,17 +257,6 @@ impl Trash {
         heap.take(hash_of(vip, id), |removed| {
             removed.dest.is(id) && removed.dest.vip.may_return_to(vip)
         })
-    }
-
-    /// What the dests that have left the service with that tally have counted for it.
-    pub(crate) fn counted(&self, tally: &Arc<Tally>) -> Counts {
-        // A dest is forgotten under the lock: it counts once.
-        let heap = self.expiry.heap.lock();
-        if !tally.has_discarded() {
-            return tally.gone();
-        }
-        heap.of(tally)
-            .fold(tally.gone(), |sum, dest| sum.plus(dest.counted()))
     }
 }
 

@@ -19,7 +19,7 @@ const FEW: usize = 8;
 /// The serial numbers of the dests in a service's list, by name. A dest that joins gets a higher
 /// one than all before it.
 pub(super) struct Names {
-    /// Once there have been more than few.
+    /// If there have been more than few.
     serials: Option<Index>,
     next: u64,
 }
@@ -76,8 +76,11 @@ impl Names {
         }
     }
 
-    /// A dest has left.
-    pub(super) fn remove(&mut self, id: &DestId, serial: u64) {
+    /// A dest has left, and so many are left.
+    pub(super) fn remove(&mut self, id: &DestId, serial: u64, left: usize) {
+        if left < FEW / 2 {
+            self.serials = None;
+        }
         if let Some(serials) = &mut self.serials {
             serials.remove(id.hash(), serial);
         }

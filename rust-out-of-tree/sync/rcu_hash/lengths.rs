@@ -58,7 +58,7 @@ impl<T: Object> RcuHash<T> {
                 }
                 let table = self.current(&guard);
                 let table = if is_newer { table.newest() } else { table };
-                table.count(start, &mut lengths);
+                table.count(&guard, start, &mut lengths);
                 drop(guard);
                 // SAFETY: This sleeps in no critical section: the guard is gone, and the function
                 // says that it sleeps.
@@ -77,10 +77,10 @@ impl<T: Object> RcuHash<T> {
 }
 
 impl Buckets {
-    /// Counts a chunk of chains. The caller is in a read-side section.
-    fn count(&self, start: usize, lengths: &mut ChainLengths) {
+    /// Counts a chunk of chains.
+    fn count(&self, guard: &rcu::Guard, start: usize, lengths: &mut ChainLengths) {
         for head in self.heads.iter().skip(start).take(CHUNK) {
-            if let Some(number) = lengths.get_mut(Bucket(head).length()) {
+            if let Some(number) = lengths.get_mut(Bucket(head).length(guard)) {
                 *number = number.wrapping_add(1);
             }
         }
@@ -90,11 +90,11 @@ impl Buckets {
 impl Bucket<'_> {
     /// How many links the chain has, as far as they are counted. One that is moved meanwhile leads
     /// into another chain, which is then counted on.
-    fn length(self) -> usize {
+    fn length(self, _guard: &rcu::Guard) -> usize {
         let mut at = self.first();
         let mut length = 0;
         while at & 1 == 0 && length < MAX_LENGTH {
-            // SAFETY: A link found in a chain is live until the caller's section ends.
+            // SAFETY: A link found in a chain is live until the section ends that the guard is of.
             at = unsafe { &*(at as *const Link) }.next.read_once();
             length = length.wrapping_add(1);
         }

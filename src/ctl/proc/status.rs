@@ -7,7 +7,7 @@
 //! # Differences from C
 //!
 //! Templates, which have a table of their own, count as conns, but the buckets and chains are those
-//! of the others.
+//! of the others. C measures how long the chains of its estimators may be; ours have none.
 
 use crate::{
     addr::Family,
@@ -23,6 +23,9 @@ use kernel::{
     seq_file::SeqFile,
     seq_print, //
 };
+
+/// C: `IPVS_EST_CPU_KTHREADS`
+const THREADS_PER_CPU: usize = 4;
 
 /// /proc/net/ip_vs_status
 pub(super) struct Status;
@@ -51,8 +54,12 @@ impl Single for Status {
         if number != 0 {
             show_chains("Service", services.chain_lengths(), seq);
         }
-        // Nothing is estimated.
-        seq_print!(seq, "Stats thread slots:\t0 (max 0)\n");
+        let max = if netns.estimator.is_enabled() {
+            netns.sysctl.est_cpus().wrapping_mul(THREADS_PER_CPU)
+        } else {
+            0
+        };
+        seq_print!(seq, "Stats thread slots:\t1 (max {max})\n");
         seq_print!(seq, "Stats chain max len:\t0\n");
         seq_print!(seq, "Stats thread ests:\t0\n");
     }

@@ -2,8 +2,8 @@
 
 //! The values of socket options, byte by byte as C lays them out.
 //!
-//! Numbers are in host byte order, addresses and ports in that of the network. What C leaves as it
-//! is between fields, and after the last one, is 0 here.
+//! Numbers are in host byte order, addresses and ports in that of the network. The gaps between
+//! fields, and after the last one, are fields here; they are 0 unless they came with a request.
 //!
 //! C version: [include/uapi/linux/ip_vs.h].
 
