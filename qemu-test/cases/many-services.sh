@@ -37,7 +37,6 @@ sock.setsockopt(socket.SOL_SOCKET, 33, 8 << 20)  # SO_RCVBUFFORCE
 sock.bind(("", 7777))
 print(sum(1 for _ in iter(lambda: sock.recv(9), b"end")))' >/run/heard &
 heard=$!
-director ip neigh replace "$RIP1" lladdr "$(n rs1 cat /sys/class/net/eth0/address)" dev eth1
 wait_for n rs1 grep -q ':1E61 ' /proc/net/udp
 n client python3 -c '
 import os, socket, sys, time
