@@ -39,7 +39,7 @@ is_back() {
 	state "edited"
 	# Who is no dest counts nothing.
 	vs -d -u "$VIPB:80" -r "$RIPB2:80"
-	refused agent use held1
+	expect "timeout" agent use held1
 	state "removed, spoken to"
 	vs -a -u "$VIPB:80" -r "$RIPB2:80" -m
 	expect "rs2" agent use held1
