@@ -19,11 +19,17 @@ configuration() {
 # step NAME COMMAND…: rows for all its instructions, a nanosecond each, and for
 # those of the kernel, as far as the tick that samples them can tell.
 step() {
-	local TIMEFORMAT='%R %S' total kernel
-	# shellcheck disable=SC2053 # CASES is a pattern.
-	read -r total kernel < <({ time "${@:2}" >/tmp/said 2>/tmp/complaints; } 2>&1)
+	local TIMEFORMAT='%S' total kernel
+	{
+		read -r kernel
+		read -r total
+	} < <({
+		start=${EPOCHREALTIME/./}
+		time "${@:2}" >/tmp/said 2>/tmp/complaints
+		echo $((${EPOCHREALTIME/./} - start))
+	} 2>&1)
 	[ ! -s /tmp/complaints ] || { cat /tmp/complaints >&2; return 1; }
-	row "control-$1" "$(awk -v s="$total" 'BEGIN { printf "%.0f", s * 1e9 }')"
+	row "control-$1" "${total}000"
 	row "control-$1-kernel" "$(awk -v s="$kernel" 'BEGIN { printf "%.0f", s * 1e9 }')"
 }
 

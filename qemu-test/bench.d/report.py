@@ -292,6 +292,8 @@ def control_targets(data):
     c, rust = (data[m]["control"] for m in MODULES)
     for what in ("service", "dest"):
         name = f"control-memory-{what}"
+        cpus = {data[m]["control"].get("control-memory-cpus") for m in MODULES}
+        yield f"memory of a {what} measured with 16 possible CPUs in both", f"{cpus}" if name in rust else None, cpus == {16}
         yield (f"memory of a {what} below C's", f"{rust[name]:,.0f}, C {c[name]:,.0f}" if name in rust and name in c else None,
                name in c and name in rust and rust[name] < c[name])
     mean, most = (rust.get(f"control-10000x10-rates{s}") for s in ("", "-most"))

@@ -11,7 +11,7 @@ import options
 from case import enter, expect, fail, netns, observe, run, say
 from genl import *
 
-VIP, RIP, BURST, CLIENTS = "192.168.1.110", "10.1.1.11", 2000, 100
+VIP, RIP, BURST, CLIENTS = "192.168.1.110", "10.1.1.11", 800, 100
 RATES = ("CPS", "INPPS", "OUTPPS", "INBPS", "OUTBPS")
 NAMES = ("dest", "service", "namespace")
 
