@@ -294,12 +294,19 @@ run("ipvsadm --set 0 0 1")
 sizes = []
 children = dict(services=Child("director", passing_services), edits=Child("director", edited_services),
                 conns=Child("client", passing_conns), readers=Child("director", reader), others=Child("director", reader))
-end = time.monotonic() + SECONDS
-while time.monotonic() < end:
+
+
+def resized():
+    """The sizes that there have been of the conns' table, and of the services'."""
+    return [[size for size, _ in itertools.groupby(column)] for column in zip(*sizes)]
+
+
+begun = time.monotonic()
+while (passed := time.monotonic() - begun) < SECONDS or OURS and passed < 10 * SECONDS and min(map(len, resized())) < 2:
     sizes.append(tuple(map(int, re.findall(rb"buckets:\t(\d+)", read("ip_vs_status")))))
     time.sleep(0.02)
 counts = {name: child.stop() for name, child in children.items()}
-seen = [[size for size, _ in itertools.groupby(column)] for column in zip(*sizes)]
+seen = resized()
 say(f"{counts}\nbuckets of conns {seen[0]}, of services {seen[1]}")
 if OURS and min(len(column) for column in seen) < 2:
     fail("a table was not resized")
