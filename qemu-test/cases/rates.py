@@ -11,7 +11,7 @@ import options
 from case import enter, expect, fail, netns, observe, run, say
 from genl import *
 
-VIP, RIP, BURST, CLIENTS = "192.168.1.110", "10.1.1.11", 800, 100
+VIP, RIP, BURST, CLIENTS = "192.168.1.110", "10.1.1.11", 400, 100
 RATES = ("CPS", "INPPS", "OUTPPS", "INBPS", "OUTBPS")
 NAMES = ("dest", "service", "namespace")
 
@@ -92,7 +92,7 @@ expect("rates came", 3, len(times))
 for attempt in range(4):
     run("ipvsadm -Z")
     expect("rates are zeroed", [(0,) * 5] * 3, rates())
-    wait_for_gap(times, 2 * took + 0.1)
+    wait_for_gap(times, 1.5 * took + 0.1)
     burst()
     seen = watch(4)
     first = [series[0][1][1] if series else 0 for series in seen]
