@@ -36,6 +36,7 @@ unsupported() {
 	vs -C
 }
 families unsupported
-complaints() { dmesg | grep -c "$1.* not supported yet" || true; }
-expect 1 complaints GUE
-expect 1 complaints SCTP
+# Not for each packet: a module complains once, and there may have been others before.
+complaints() { [ "$(dmesg | grep -c "$1.* not supported yet")" -lt 6 ] && dmesg | grep -q "$1.* not supported yet" && echo few; }
+expect few complaints GUE
+expect few complaints SCTP
