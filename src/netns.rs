@@ -98,7 +98,6 @@ impl Netns {
         }
         let cpus = cpus.as_deref().map(Deref::deref);
         let started = CString::try_from_fmt(fmt!("ipvs-e:{}:0", self.generation))
-            .map_err(Error::from)
             .and_then(|name| self.estimator.start(&name, self.sysctl.est_nice(), cpus));
         match started {
             Ok(true) => pr_info!("starting estimator thread 0...\n"),
