@@ -1,9 +1,11 @@
 /* SPDX-License-Identifier: GPL-2.0 */
 /* Headers that bindgen reads for what `kernel::bindings` lacks, sorted. */
 
+#include <linux/cpumask.h>
 #include <linux/icmp.h>
 #include <linux/if_packet.h>
 #include <linux/jiffies.h>
+#include <linux/kthread.h>
 #include <linux/netdevice.h>
 #include <linux/netfilter.h>
 #include <linux/netfilter_ipv4.h>
@@ -11,6 +13,7 @@
 #include <linux/random.h>
 #include <linux/rcupdate.h>
 #include <linux/rtnetlink.h>
+#include <linux/sched.h>
 #include <linux/seq_file.h>
 #include <linux/seq_file_net.h>
 #include <linux/siphash.h>

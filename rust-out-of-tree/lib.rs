@@ -7,8 +7,11 @@
 
 mod bindings;
 
+pub(crate) mod capability;
+pub(crate) mod cpumask;
 pub(crate) mod fs;
 pub(crate) mod hash;
+pub(crate) mod kthread;
 pub(crate) mod mm;
 pub(crate) mod module;
 pub(crate) mod net;

@@ -56,6 +56,12 @@ impl<T: Work> Delayed<T> {
         // SAFETY: The work was initialised, and is cancelled when `self` is dropped.
         unsafe { bindings::oot_schedule_delayed_work(self.work.get(), delay) };
     }
+
+    /// Has the work done in `delay` jiffies, no sooner even if it was scheduled for.
+    pub(crate) fn reschedule(&self, delay: usize) {
+        // SAFETY: As above.
+        unsafe { bindings::oot_mod_delayed_work(self.work.get(), delay) };
+    }
 }
 
 impl<T: Work> Deref for Delayed<T> {

@@ -8,7 +8,6 @@
 //! C version: `union nf_inet_addr` [include/uapi/linux/netfilter.h], `ip_vs_addr_*()`
 //! [include/net/ip_vs.h].
 
-use crate::shim::Display;
 use core::fmt;
 use zerocopy_derive::{
     FromBytes,
@@ -180,45 +179,19 @@ impl Addr {
             Family::Inet6 => self.masked_v6(netmask),
         }
     }
-
-    /// The address as the files in /proc have it: eight hexadecimal digits of the IPv4 address
-    /// (C: `%08X`), or eight groups of four of the IPv6 address (C: `%pI6`).
-    #[inline]
-    pub(crate) const fn proc_hex(&self, family: Family) -> ProcHex<'_> {
-        ProcHex { family, addr: self }
-    }
 }
 
 impl fmt::Debug for Addr {
     fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
-        Display::fmt(&self.proc_hex(Family::Inet6), f)
-    }
-}
-
-/// An address to be printed as the files in /proc have it; see [`Addr::proc_hex`].
-///
-/// The brackets which some of these files put around an IPv6 address are not part of it.
-pub(crate) struct ProcHex<'a> {
-    family: Family,
-    addr: &'a Addr,
-}
-
-impl Display for ProcHex<'_> {
-    fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
-        match self.family {
-            Family::Inet => write!(f, "{:08X}", u32::from_be_bytes(self.addr.v4())),
-            Family::Inet6 => {
-                let mut separator = "";
-                for group in self.addr.bytes().chunks(2) {
-                    f.write_str(separator)?;
-                    for byte in group {
-                        write!(f, "{byte:02x}")?;
-                    }
-                    separator = ":";
-                }
-                Ok(())
+        let mut separator = "";
+        for group in self.bytes().chunks(2) {
+            f.write_str(separator)?;
+            for byte in group {
+                write!(f, "{byte:02x}")?;
             }
+            separator = ":";
         }
+        Ok(())
     }
 }
 
@@ -386,17 +359,6 @@ mod tests {
             V6.fold(Family::Inet6),
             0x2001_0db8 ^ 0xffff_ffff ^ 0xabcd_ef01
         );
-    }
-
-    #[test]
-    fn proc_hex() {
-        let v4 = Addr::from_v4([10, 1, 2, 254]);
-        assert_eq!(v4.proc_hex(Family::Inet).to_string(), "0A0102FE");
-        assert_eq!(
-            V6.proc_hex(Family::Inet6).to_string(),
-            "2001:0db8:0000:0000:ffff:ffff:abcd:ef01"
-        );
-        assert_eq!(Addr::ANY.proc_hex(Family::Inet).to_string(), "00000000");
     }
 
     #[test]

@@ -2,8 +2,9 @@
 
 //! The control plane: what the user does to services and dests.
 //!
-//! Requests arrive decoded ([`request`]), from netlink ([`genl`]) for now; what a request asks is
-//! done here, in C's order, which decides about the error where several things are wrong.
+//! Requests arrive decoded ([`request`]), from netlink ([`genl`]) or by socket options
+//! ([`sockopt`]); what a request asks is done here, in C's order, which decides about the error
+//! where several things are wrong.
 //!
 //! C version: [net/netfilter/ipvs/ip_vs_ctl.c].
 //!
@@ -12,9 +13,11 @@
 //! All of it is done under the namespace's mutex, which a [`Ctl`] holds. The trash has a mutex of
 //! its own, taken after that one.
 
+mod daemon;
 pub(crate) mod genl;
 pub(crate) mod proc;
 pub(crate) mod request;
+pub(crate) mod sockopt;
 
 use crate::{
     addr::Family,
@@ -25,6 +28,7 @@ use crate::{
         },
         Dest, //
     },
+    estimator::Source,
     netns::{
         self,
         Netns, //
@@ -51,10 +55,17 @@ use crate::{
         Pool,
         Service, //
     },
-    stats::Counts,
+    stats::{
+        Counts,
+        Shown,
+        Tally, //
+    },
+    uapi::IP_VS_VERSION_CODE,
     IpVs, //
 };
+use daemon::Daemons;
 use kernel::{
+    fmt,
     module::this_module,
     new_mutex,
     prelude::*,
@@ -97,8 +108,9 @@ pub(crate) struct State {
 
 /// What the namespace's mutex guards, beside services and dests.
 struct Inner {
-    /// Each service is a use of the module.
+    /// Each service and each daemon is a use of the module.
     uses: module::Uses,
+    daemons: Daemons,
     /// How many dests are not of their service's family: with any, there is no sync.
     mixed_family_dests: u32,
 }
@@ -109,6 +121,7 @@ impl State {
             trash <- Trash::new(),
             inner <- new_mutex!(Inner {
                 uses: module::Uses::new(this_module::<IpVs>()),
+                daemons: Daemons::default(),
                 mixed_family_dests: 0,
             }),
         }? Error)
@@ -144,16 +157,21 @@ impl<'a> Ctl<'a> {
         self.netns.services.load_next(cursor)
     }
 
-    /// C: `ip_vs_add_service()`.
-    pub(crate) fn add_service(&mut self, id: ServiceId, spec: &ServiceSpec<'_>) -> Result {
+    /// Makes what is a use of the module.
+    fn with_use(&mut self, make: impl FnOnce(&mut Self) -> Result) -> Result {
         if !self.state.uses.inc() {
             return Err(ENOPROTOOPT);
         }
-        let added = self.try_add_service(id, spec);
-        if added.is_err() {
+        let made = make(self);
+        if made.is_err() {
             self.state.uses.dec();
         }
-        added
+        made
+    }
+
+    /// C: `ip_vs_add_service()`.
+    pub(crate) fn add_service(&mut self, id: ServiceId, spec: &ServiceSpec<'_>) -> Result {
+        self.with_use(|ctl| ctl.try_add_service(id, spec))
     }
 
     fn try_add_service(&self, id: ServiceId, spec: &ServiceSpec<'_>) -> Result {
@@ -165,18 +183,22 @@ impl<'a> Ctl<'a> {
         if is_first {
             netns::enable_hooks(netns, id.family)?;
         }
-        match Service::new(id, spec, kind, &netns.sysctl) {
-            Ok(service) => {
-                netns.services.insert(service);
-                Ok(())
-            }
-            Err(error) => {
-                if is_first {
-                    netns::disable_hooks(netns, id.family);
-                }
-                Err(error)
-            }
+        let added = self.new_service(id, spec, kind);
+        if added.is_err() && is_first {
+            netns::disable_hooks(netns, id.family);
         }
+        added
+    }
+
+    fn new_service(&self, id: ServiceId, spec: &ServiceSpec<'_>, kind: Option<Kind>) -> Result {
+        let netns = self.netns;
+        let service = Service::new(id, spec, kind, &netns.sysctl)?;
+        netns.start_estimator();
+        netns
+            .estimator
+            .add(Source::Service(service.tally.clone()))?;
+        netns.services.insert(service);
+        Ok(())
     }
 
     /// C: `ip_vs_edit_service()`.
@@ -195,10 +217,14 @@ impl<'a> Ctl<'a> {
         if netns.services.len(service.id.family) == 0 {
             netns::disable_hooks(netns, service.id.family);
         }
+        netns.estimator.remove(&service.tally.rates, false);
         if let Some(pool) = service.close() {
             for dest in pool.dests() {
-                self.discard(service, dest);
+                self.left(service, dest, false);
             }
+            let trash = &netns.ctl.trash;
+            trash.put_all(pool.list());
+            self.conns_may_end();
         }
         self.state.uses.dec();
     }
@@ -223,15 +249,24 @@ impl<'a> Ctl<'a> {
             None => self.new_dest(service, id)?,
         };
         dest.configure(spec);
-        if let Err(error) = service.link(&pool, dest.clone()) {
+        if let Err(error) = self.link(service, &pool, &dest) {
             dest.unlinked();
-            self.netns.ctl.trash.put(dest, service.tally.clone());
+            self.discard(&dest, &service.tally);
             return Err(error);
         }
         if dest.family != service.id.family {
             self.state.mixed_family_dests = self.state.mixed_family_dests.wrapping_add(1);
         }
         Ok(())
+    }
+
+    /// Has the service choose it, and its rates estimated.
+    fn link(&self, service: &Service, pool: &Pool, dest: &RcuArc<Dest>) -> Result {
+        let estimator = &self.netns.estimator;
+        estimator.add(Source::Dest(dest.clone(), service.tally.clone()))?;
+        service
+            .link(pool, dest.clone())
+            .inspect_err(|_| estimator.remove(&dest.stats.rates, true))
     }
 
     /// C: `ip_vs_new_dest()`.
@@ -267,20 +302,33 @@ impl<'a> Ctl<'a> {
         let pool = service.current()?;
         let dest = service.find(&pool, &id).ok_or(ENOENT)?;
         service.unlink(&pool, dest)?;
-        self.discard(service, dest);
+        self.left(service, dest, true);
+        self.discard(dest, &service.tally);
         Ok(())
     }
 
-    /// Puts a dest that the service has no more into the trash (C: `__ip_vs_del_dest()`).
-    fn discard(&mut self, service: &Service, dest: &RcuArc<Dest>) {
+    /// A dest has left its service, which stays or not.
+    fn left(&mut self, service: &Service, dest: &Dest, service_stays: bool) {
         dest.unlinked();
+        self.netns
+            .estimator
+            .remove(&dest.stats.rates, service_stays);
+        if service_stays {
+            service.tally.keep(dest.take_counted());
+        }
         if dest.family != service.id.family {
             self.state.mixed_family_dests = self.state.mixed_family_dests.wrapping_sub(1);
         }
-        self.netns
-            .ctl
-            .trash
-            .put(dest.clone(), service.tally.clone());
+    }
+
+    /// Puts a dest that a service has no more into the trash (C: `__ip_vs_del_dest()`).
+    fn discard(&self, dest: &RcuArc<Dest>, tally: &Arc<Tally>) {
+        self.netns.ctl.trash.put(dest, tally);
+        self.conns_may_end();
+    }
+
+    /// Dests have gone: their conns go with them, if that is wanted.
+    fn conns_may_end(&self) {
         if self.netns.sysctl.expire_nodest_conn() {
             self.netns.conns.schedule(1);
         }
@@ -290,13 +338,11 @@ impl<'a> Ctl<'a> {
     fn counted(&self, service: &Service, pool: &Pool) -> Counts {
         pool.dests()
             .iter()
-            .fold(self.netns.ctl.trash.counted(&service.tally), |sum, dest| {
-                sum.plus(dest.counted())
-            })
+            .fold(service.tally.gone(), |sum, dest| sum.plus(dest.counted()))
     }
 
     /// The figures of a service.
-    pub(crate) fn stats(&self, service: &Service, pool: &Pool) -> Counts {
+    pub(crate) fn stats(&self, service: &Service, pool: &Pool) -> Shown {
         service.tally.shown(self.counted(service, pool))
     }
 
@@ -316,8 +362,16 @@ impl<'a> Ctl<'a> {
         while let Some(service) = self.next(&mut cursor) {
             self.zero_service(&service)?;
         }
-        self.netns.stats.zero();
+        self.netns.stats().zero();
         Ok(())
+    }
+
+    /// Whether a dest may be of another family than its service.
+    pub(crate) fn check_mixed_family(&self, spec: &DestSpec) -> Result {
+        if self.has_daemons() {
+            return Err(EINVAL);
+        }
+        Ok(spec.check_mixed_family()?)
     }
 
     /// Whether any dest is not of its service's family.
@@ -362,9 +416,25 @@ fn conn_tab_size(netns: &Netns) -> u32 {
     }
 }
 
-/// The namespace or the module goes: so do its services.
+/// What files and options call the module, and the size of the conn table.
+struct Version<'a>(&'a Netns);
+
+impl fmt::Display for Version<'_> {
+    fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
+        let [_, major, minor, patch] = IP_VS_VERSION_CODE.to_be_bytes();
+        let size = conn_tab_size(self.0);
+        write!(
+            f,
+            "IP Virtual Server version {major}.{minor}.{patch} (size={size})"
+        )
+    }
+}
+
+/// The namespace or the module goes: so do its daemons and services.
 pub(crate) fn cleanup(netns: &PerNet<Netns>) {
-    Ctl::lock(netns).flush();
+    let mut ctl = Ctl::lock(netns);
+    ctl.stop_daemons();
+    ctl.flush();
 }
 
 /// The scheduler that `spec` names, once the persistence engine has been looked for as well.
@@ -389,10 +459,7 @@ fn scheduler(spec: &ServiceSpec<'_>) -> Result<Option<Kind>> {
 /// A dest that is back from the trash; what it counts from now on is counted for `service`.
 fn returned(removed: Removed, service: &Service) -> RcuArc<Dest> {
     let Removed { dest, tally, .. } = removed;
-    if Arc::ptr_eq(&tally, &service.tally) {
-        tally.recovered();
-    } else {
-        tally.forgot(dest.counted());
+    if !tally.is_some_and(|tally| Arc::ptr_eq(&tally, &service.tally)) {
         dest.join();
     }
     dest

@@ -96,8 +96,9 @@ pub(crate) struct Dest {
     overload: SpinLock<()>,
     place: Place,
 
+    #[pin]
     pub(crate) stats: Stats,
-    /// The raw counters when it joined its service.
+    /// The raw counters when it joined its service, or left it.
     joined: Kept,
     /// The way there.
     #[pin]
@@ -139,7 +140,7 @@ impl Dest {
             overloaded: Atomic::new(0),
             overload <- new_spinlock!(()),
             place: Place::new(),
-            stats: Stats::new()?,
+            stats <- Stats::new(),
             joined: Kept::default(),
             route <- DestRoute::new(),
         }? Error)
@@ -361,6 +362,14 @@ impl Dest {
     pub(crate) fn join(&self) {
         self.joined.set(self.stats.raw());
         self.stats.zero();
+    }
+
+    /// What it has counted since it joined its service, or since this was asked, and starts anew.
+    pub(crate) fn take_counted(&self) -> Counts {
+        let raw = self.stats.raw();
+        let counted = raw.since(self.joined.get());
+        self.joined.set(raw);
+        counted
     }
 
     /// What it has counted since it joined its service.

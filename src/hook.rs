@@ -13,6 +13,7 @@ mod icmp;
 mod persist;
 mod response;
 mod schedule;
+mod unsupported;
 
 use crate::{
     addr::Family,
@@ -43,7 +44,8 @@ use crate::{
         direction::Direction,
         Proto,
         IPPROTO_ICMP,
-        IPPROTO_ICMPV6, //
+        IPPROTO_ICMPV6,
+        IPPROTO_SCTP, //
     },
     xmit, //
 };
@@ -155,6 +157,7 @@ impl<'a> Call<'a> {
         match Proto::of(packet.protocol) {
             Some(proto) => self.balance(skb, packet, proto),
             None if self.is_icmp(&packet) => self.icmp(skb, packet),
+            None if packet.protocol == IPPROTO_SCTP => self.sctp(skb, &packet),
             None => skb.accept(),
         }
     }
@@ -303,7 +306,7 @@ impl<'a> Call<'a> {
     fn count_in(self, conn: &Conn, skb: &HookSkb<'_>) {
         if conn.dest.is_available() {
             conn.dest.stats.count_in(skb.len().into());
-            self.netns.stats.count_in(skb.len().into());
+            self.netns.stats().count_in(skb.len().into());
         }
     }
 
@@ -312,7 +315,7 @@ impl<'a> Call<'a> {
     fn count_out(self, conn: ConnRef<'_>, skb: &HookSkb<'_>) {
         if conn.dest.is_available() {
             conn.dest.stats.count_out(skb.len().into());
-            self.netns.stats.count_out(skb.len().into());
+            self.netns.stats().count_out(skb.len().into());
         }
     }
 }

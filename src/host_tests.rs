@@ -13,9 +13,19 @@ mod conn {
     pub(crate) mod expiry;
 }
 mod ctl {
+    pub(crate) mod daemon {
+        pub(crate) mod config;
+    }
+    pub(crate) mod proc {
+        mod line;
+    }
     pub(crate) mod request;
+    pub(crate) mod sockopt {
+        pub(crate) mod layout;
+    }
 }
 mod hash;
+mod index;
 mod proto {
     pub(crate) mod direction;
     pub(crate) mod tcp {
@@ -28,5 +38,8 @@ mod proto {
 mod sched;
 mod search;
 mod shim;
+mod stats {
+    mod counts;
+}
 mod uapi;
 mod wire;

@@ -12,8 +12,10 @@ mod addr;
 mod conn;
 mod ctl;
 mod dest;
+mod estimator;
 mod hash;
 mod hook;
+mod index;
 mod netns;
 #[allow(unsafe_code)]
 #[path = "../rust-out-of-tree/lib.rs"]
@@ -39,7 +41,8 @@ use crate::{
         net::{
             device,
             genetlink,
-            namespace, //
+            namespace,
+            sockopt, //
         },
         sync::rcu_arc, //
     },
@@ -78,6 +81,7 @@ fn mh_settings() -> Option<mh::Settings> {
 /// What the module consists of while it is loaded. Fields are dropped in this order: requests and
 /// news of devices stop, then the namespaces' directors go, then memory is waited for.
 struct IpVs {
+    _options: sockopt::Registration,
     _requests: genetlink::Registration,
     _devices: device::Notifier<Netns>,
     _namespaces: namespace::Registration<Netns>,
@@ -109,8 +113,10 @@ impl kernel::Module for IpVs {
         let namespaces = namespace::Registration::new(conns.clone())?;
         let devices = device::Notifier::new()?;
         let requests = ctl::genl::register()?;
+        let options = ctl::sockopt::register()?;
         pr_info!("ipvs loaded.\n");
         Ok(Self {
+            _options: options,
             _requests: requests,
             _devices: devices,
             _namespaces: namespaces,

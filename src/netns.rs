@@ -12,9 +12,11 @@ use crate::{
         table::ConnCache, //
     },
     ctl,
+    estimator::Estimator,
     hook,
     oot::{
-        fs::proc::File,
+        fs,
+        kthread::Threaded,
         net::{
             device::{
                 Device,
@@ -31,12 +33,26 @@ use crate::{
     },
     service,
     stats::Stats,
-    sysctl::Sysctl, //
+    sysctl::{
+        self,
+        Sysctl, //
+    }, //
 };
+use core::ops::Deref;
 use kernel::{
     prelude::*,
-    sync::ArcBorrow, //
+    str::CString,
+    sync::{
+        atomic::{
+            Atomic,
+            Relaxed, //
+        },
+        ArcBorrow, //
+    },
 };
+
+/// How many namespaces there have been.
+static GENERATIONS: Atomic<u32> = Atomic::new(0);
 
 /// A namespace's director. Once hooks and files are gone, its fields are dropped in this order.
 #[pin_data]
@@ -47,10 +63,59 @@ pub(crate) struct Netns {
     pub(crate) conns: Delayed<conn::table::Table>,
     #[pin]
     pub(crate) services: service::Table,
-    pub(crate) stats: Stats,
+    #[pin]
+    pub(crate) estimator: Threaded<Estimator>,
     pub(crate) timeouts: Timeouts,
+    /// How many were there before this one.
+    generation: u32,
     #[pin]
     pub(crate) sysctl: Sysctl,
+}
+
+impl Netns {
+    /// The figures of the namespace as a whole.
+    #[inline(always)]
+    pub(crate) fn stats(&self) -> &Stats {
+        &self.estimator.total
+    }
+
+    /// Has rates estimated from now on, as the settings want it: there is a service
+    /// (C: `ip_vs_est_reload_start()`).
+    pub(crate) fn start_estimator(&self) {
+        if self.estimator.is_running() {
+            return;
+        }
+        let _settings = self.sysctl.hold();
+        self.estimator.enable();
+        self.start_estimator_held();
+    }
+
+    fn start_estimator_held(&self) {
+        let cpus = self.sysctl.est_cpulist();
+        let none = cpus.as_ref().is_some_and(|cpus| cpus.empty());
+        if none || !self.sysctl.run_estimation() {
+            return;
+        }
+        let cpus = cpus.as_deref().map(Deref::deref);
+        let started = CString::try_from_fmt(fmt!("ipvs-e:{}:0", self.generation))
+            .and_then(|name| self.estimator.start(&name, self.sysctl.est_nice(), cpus));
+        match started {
+            Ok(true) => pr_info!("starting estimator thread 0...\n"),
+            Ok(false) => (),
+            // The next service tries again.
+            Err(_) => pr_err!("could not start the estimator thread\n"),
+        }
+    }
+
+    /// Has rates estimated as the settings, which the caller holds, want it now.
+    pub(crate) fn restart_estimator(&self) {
+        if self.estimator.stop() {
+            pr_info!("stopping estimator thread 0...\n");
+        }
+        if self.estimator.is_enabled() {
+            self.start_estimator_held();
+        }
+    }
 }
 
 impl Pernet for Netns {
@@ -61,18 +126,24 @@ impl Pernet for Netns {
         &ID
     }
 
-    fn files() -> &'static [File] {
+    fn files() -> &'static [fs::proc::File] {
         &ctl::proc::FILES
     }
 
+    fn settings() -> (&'static CStr, &'static [fs::sysctl::File<Self>]) {
+        (sysctl::PATH, sysctl::FILES)
+    }
+
     fn init<'a>(net: &'a Net, cache: ArcBorrow<'a, ConnCache>) -> impl PinInit<Self, Error> {
+        let conn_max = sysctl::first_conn_max();
         kernel::try_pin_init!(Self {
             ctl <- ctl::State::new(),
-            conns <- Delayed::new(conn::table::Table::new(cache.into())),
+            conns <- Delayed::new(conn::table::Table::new(cache.into(), conn_max)),
             services <- service::Table::new(),
-            stats: Stats::new()?,
+            estimator <- Threaded::new(Estimator::new()),
             timeouts: Timeouts::new(),
-            sysctl <- Sysctl::new(net),
+            generation: GENERATIONS.fetch_add(1, Relaxed),
+            sysctl <- Sysctl::new(net, conn_max),
         }? Error)
     }
 

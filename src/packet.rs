@@ -124,11 +124,12 @@ impl Packet {
                 is_whole: true,
             }),
         };
-        ports.or_else(|| self.truncated_ports(skb))
+        ports.or_else(|| self.leading_ports(skb))
     }
 
+    /// The ports of a header of which there is no more, or that means nothing to us.
     #[cold]
-    fn truncated_ports(&self, skb: &Skb) -> Option<Ports> {
+    pub(crate) fn leading_ports(&self, skb: &Skb) -> Option<Ports> {
         let [a, b, c, d]: [u8; 4] = skb.read(self.transport)?;
         Some(Ports {
             source: Port::from_be16(u16::from_ne_bytes([a, b])),

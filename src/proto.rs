@@ -26,6 +26,7 @@ pub(crate) enum Proto {
 
 pub(crate) const IPPROTO_ICMP: u8 = 1;
 pub(crate) const IPPROTO_ICMPV6: u8 = 58;
+pub(crate) const IPPROTO_SCTP: u8 = 132;
 
 impl Proto {
     /// The protocol with this number (C: `ip_vs_proto_get()`).

@@ -81,6 +81,11 @@ impl Pool {
         self.dests.as_slice()
     }
 
+    /// The dests, to be kept.
+    pub(crate) fn list(&self) -> HeadList<Dest> {
+        self.dests.clone()
+    }
+
     /// The dest with that serial number, and its index.
     fn by_serial(&self, serial: u64) -> Option<(usize, &RcuArc<Dest>)> {
         let index = partition_point(self.dests(), |dest| dest.serial() > serial);
@@ -106,8 +111,8 @@ impl From<InitError> for Error {
 fn setup(id: &ServiceId, sysctl: &Sysctl) -> Setup {
     Setup {
         family: id.family,
-        lblc_expiration: sysctl.lblc_expiration.value(),
-        lblcr_expiration: sysctl.lblcr_expiration.value(),
+        lblc_expiration: sysctl.lblc_expiration.clone(),
+        lblcr_expiration: sysctl.lblcr_expiration.clone(),
         mh: crate::mh_settings().unwrap_or(mh::Settings::DEFAULT),
     }
 }
@@ -155,7 +160,7 @@ impl Service {
             netmask: Atomic::new(0),
             pool: RcuArcCell::new(Some(RcuArc::new(pool, GFP_KERNEL)?)),
             names <- new_mutex!(Names::new()),
-            tally: Arc::new(Tally::new(), GFP_KERNEL)?,
+            tally: Arc::pin_init(Tally::new(), GFP_KERNEL)?,
         }? Error);
         let service = RcuArc::new(Linked::new(service), GFP_KERNEL)?;
         service.configure(spec);
@@ -240,16 +245,16 @@ impl Service {
 
     /// The dest of the pool that is called `id`.
     pub(crate) fn find<'p>(&self, pool: &'p Pool, id: &DestId) -> Option<&'p RcuArc<Dest>> {
-        let serial = self.names.lock().get(id)?;
-        pool.by_serial(serial).map(|(_, dest)| dest)
+        self.names.lock().find(pool, id).map(|(_, dest)| dest)
     }
 
     /// Adds a dest at the head of the list.
     pub(crate) fn link(&self, pool: &Pool, dest: RcuArc<Dest>) -> Result {
-        let (serial, name) = self.names.lock().prepare(&dest.id())?;
+        let mut names = self.names.lock();
+        let (id, serial) = (dest.id(), names.prepare(pool)?);
         dest.set_serial(serial);
         self.change(pool, pool.dests.with(dest, GFP_KERNEL)?, Change::Added)?;
-        self.names.lock().add(name);
+        names.add(&id, serial);
         Ok(())
     }
 
@@ -263,7 +268,9 @@ impl Service {
         let (index, _) = pool.by_serial(dest.serial()).ok_or(ENOENT)?;
         let dests = pool.dests.without(index, GFP_KERNEL)?;
         self.change(pool, dests, Change::Removed(index))?;
-        self.names.lock().remove(&dest.id());
+        let left = pool.dests().len().saturating_sub(1);
+        let mut names = self.names.lock();
+        names.remove(&dest.id(), dest.serial(), left);
         Ok(())
     }
 

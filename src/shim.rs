@@ -52,14 +52,6 @@ pub(crate) use world::{
     HZ, //
 };
 
-/// The trait a type implements to be printed by `pr_info!`, `seq_print!` or, on the host,
-/// `format!`.
-#[cfg(not(test))]
-pub(crate) use kernel::fmt::Display;
-
-#[cfg(test)]
-pub(crate) use core::fmt::Display;
-
 /// An allocation failed; the one request or packet which needed it is refused (C: `-ENOMEM`).
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
 pub(crate) struct NoMemory;

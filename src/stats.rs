@@ -10,22 +10,35 @@
 //! - A *tally* is what a service shows: the sum of what its dests have counted since they joined
 //!   it. C counts every packet a second time for that.
 //! - A *zero point* is what is taken off when a figure is shown; to zero a figure is to move it.
+//! - *Rates* are averages that the [`estimator`](crate::estimator) updates every two seconds.
 //!
 //! # Locking
 //!
-//! The data path adds to raw counters. All else is done under the mutex of the control plane.
+//! The data path adds to raw counters. Zero points are set under the mutex of the control plane, and
+//! read by anybody; a zero point and the rates change, and are read, under the lock of the rates.
 
-use crate::oot::sync::{
-    Once,
-    PerCpuCounters, //
+mod counts;
+
+use crate::{
+    estimator::Spot,
+    oot::sync::{
+        Once,
+        PerCpuCounters, //
+    }, //
 };
 use kernel::{
+    new_spinlock,
     prelude::*,
-    sync::atomic::{
-        Atomic,
-        Relaxed, //
+    sync::{
+        atomic::{
+            Atomic,
+            Relaxed, //
+        },
+        SpinLock, //
     },
 };
+
+pub(crate) use counts::Counts;
 
 const CONNS: usize = 0;
 const INPKTS: usize = 1;
@@ -33,39 +46,6 @@ const OUTPKTS: usize = 2;
 const INBYTES: usize = 3;
 const OUTBYTES: usize = 4;
 const COUNTERS: usize = 5;
-
-/// The figures at one moment.
-#[derive(Clone, Copy, Default, PartialEq, Eq)]
-pub(crate) struct Counts {
-    pub(crate) conns: u64,
-    pub(crate) inpkts: u64,
-    pub(crate) outpkts: u64,
-    pub(crate) inbytes: u64,
-    pub(crate) outbytes: u64,
-}
-
-impl Counts {
-    /// Figure by figure, which wraps.
-    fn each(self, other: Self, op: fn(u64, u64) -> u64) -> Self {
-        Self {
-            conns: op(self.conns, other.conns),
-            inpkts: op(self.inpkts, other.inpkts),
-            outpkts: op(self.outpkts, other.outpkts),
-            inbytes: op(self.inbytes, other.inbytes),
-            outbytes: op(self.outbytes, other.outbytes),
-        }
-    }
-
-    /// The sum of both.
-    pub(crate) fn plus(self, other: Self) -> Self {
-        self.each(other, u64::wrapping_add)
-    }
-
-    /// What has been counted since `start`.
-    pub(crate) fn since(self, start: Self) -> Self {
-        self.each(start, u64::wrapping_sub)
-    }
-}
 
 /// Figures that are kept, such as a zero point.
 #[derive(Default)]
@@ -113,19 +93,96 @@ impl Kept {
     }
 }
 
-/// Raw counters with the zero point of their figures.
+/// Figures and rates, to be shown.
+#[derive(Clone, Copy, Default)]
+pub(crate) struct Shown {
+    pub(crate) counts: Counts,
+    /// How much of each there is in a second.
+    pub(crate) rates: Counts,
+}
+
+/// Rates of figures that only grow (C: `struct ip_vs_estimator`).
+#[pin_data]
+pub(crate) struct Rates {
+    #[pin]
+    averages: SpinLock<Averages>,
+    /// Where the estimator has them.
+    pub(crate) spot: Spot,
+}
+
+#[derive(Default)]
+struct Averages {
+    /// The figures two seconds ago.
+    last: Counts,
+    /// Scaled.
+    average: Counts,
+}
+
+impl Rates {
+    fn new() -> impl PinInit<Self> {
+        pin_init::pin_init!(Self {
+            averages <- new_spinlock!(Averages::default()),
+            spot: Spot::default(),
+        })
+    }
+
+    /// Another two seconds are over, and the figures are what `now` reads; answers what was counted in
+    /// them.
+    fn estimate(&self, now: impl FnOnce() -> Counts) -> Counts {
+        let mut averages = self.averages.lock();
+        // Read under the lock: the figures never go back.
+        let now = now();
+        let counted = now.since(averages.last);
+        averages.last = now;
+        averages.average = averages.average.averaged(counted);
+        counted
+    }
+
+    /// Passes over what was counted until now, and answers it.
+    fn pass_over(&self, now: impl FnOnce() -> Counts) -> Counts {
+        let mut averages = self.averages.lock();
+        let now = now();
+        let counted = now.since(averages.last);
+        averages.last = now;
+        counted
+    }
+
+    /// The rates are 0; what is counted from now on makes them again.
+    fn zero(&self, now: impl FnOnce() -> Counts) {
+        let mut averages = self.averages.lock();
+        *averages = Averages {
+            last: now(),
+            average: Counts::default(),
+        };
+    }
+
+    /// The figures, and the rates.
+    fn shown(&self, counts: impl FnOnce() -> Counts) -> Shown {
+        let averages = self.averages.lock();
+        Shown {
+            counts: counts(),
+            rates: averages.average.per_second(),
+        }
+    }
+}
+
+/// Raw counters with the zero point of their figures, and rates.
+#[pin_data]
 pub(crate) struct Stats {
     raw: PerCpuCounters<COUNTERS>,
     zero: Kept,
+    #[pin]
+    pub(crate) rates: Rates,
 }
 
 impl Stats {
     /// Counters at 0.
-    pub(crate) fn new() -> Result<Self> {
-        Ok(Self {
+    pub(crate) fn new() -> impl PinInit<Self, Error> {
+        pin_init::pin_init!(Self {
             raw: PerCpuCounters::new()?,
             zero: Kept::default(),
-        })
+            rates <- Rates::new(),
+        }? Error)
     }
 
     /// Counts a conn (C: `ip_vs_conn_stats()`).
@@ -150,88 +207,102 @@ impl Stats {
 
     /// All that was counted since the beginning.
     pub(crate) fn raw(&self) -> Counts {
-        Counts {
-            conns: self.raw.sum(CONNS),
-            inpkts: self.raw.sum(INPKTS),
-            outpkts: self.raw.sum(OUTPKTS),
-            inbytes: self.raw.sum(INBYTES),
-            outbytes: self.raw.sum(OUTBYTES),
-        }
+        counts(self.raw.sums())
     }
 
     /// All that was counted on one CPU since the beginning.
     pub(crate) fn on_cpu(&self, cpu: u32) -> Counts {
-        Counts {
-            conns: self.raw.on_cpu(cpu, CONNS),
-            inpkts: self.raw.on_cpu(cpu, INPKTS),
-            outpkts: self.raw.on_cpu(cpu, OUTPKTS),
-            inbytes: self.raw.on_cpu(cpu, INBYTES),
-            outbytes: self.raw.on_cpu(cpu, OUTBYTES),
-        }
+        counts(self.raw.on_cpu(cpu))
     }
 
-    /// The figures to show (C: `ip_vs_copy_stats()`).
-    pub(crate) fn shown(&self) -> Counts {
-        self.raw().since(self.zero.get())
+    /// What to show (C: `ip_vs_copy_stats()`).
+    pub(crate) fn shown(&self) -> Shown {
+        self.rates.shown(|| self.raw().since(self.zero.get()))
     }
 
     /// Has the figures start from 0 (C: `ip_vs_zero_stats()`).
     pub(crate) fn zero(&self) {
-        self.zero.set(self.raw());
+        self.rates.zero(|| {
+            let raw = self.raw();
+            self.zero.set(raw);
+            raw
+        });
+    }
+
+    /// Another two seconds are over; answers what was counted in them.
+    pub(crate) fn estimate(&self) -> Counts {
+        self.rates.estimate(|| self.raw())
+    }
+
+    /// What was counted since the last estimate, which no estimate will be made of.
+    pub(crate) fn pass_over(&self) -> Counts {
+        self.rates.pass_over(|| self.raw())
     }
 }
 
-/// What a service's dests have counted for it while they were its dests, those that are forgotten.
+/// Counters by their names.
+fn counts([conns, inpkts, outpkts, inbytes, outbytes]: [u64; COUNTERS]) -> Counts {
+    Counts {
+        conns,
+        inpkts,
+        outpkts,
+        inbytes,
+        outbytes,
+    }
+}
+
+/// What a service's dests have counted for it that are its dests no more; and its rates.
+#[pin_data]
 pub(crate) struct Tally {
     gone: Kept,
     zero: Kept,
-    /// How many of its dests are in the trash.
-    discarded: Atomic<u32>,
+    /// What its dests' estimates have been made of.
+    estimated: Kept,
+    #[pin]
+    pub(crate) rates: Rates,
 }
 
 impl Tally {
     /// All at 0.
-    pub(crate) fn new() -> Self {
-        Self {
+    pub(crate) fn new() -> impl PinInit<Self> {
+        pin_init::pin_init!(Self {
             gone: Kept::default(),
             zero: Kept::default(),
-            discarded: Atomic::new(0),
-        }
+            estimated: Kept::default(),
+            rates <- Rates::new(),
+        })
     }
 
-    /// A dest has gone into the trash.
-    pub(crate) fn discarded(&self) {
-        self.discarded.fetch_add(1, Relaxed);
-    }
-
-    /// A dest has come back from the trash.
-    pub(crate) fn recovered(&self) {
-        self.discarded.fetch_sub(1, Relaxed);
-    }
-
-    /// Takes over the figures of a dest in the trash that goes for good.
-    pub(crate) fn forgot(&self, counts: Counts) {
+    /// Takes over what a dest has counted that leaves.
+    pub(crate) fn keep(&self, counts: Counts) {
         self.gone.add(counts);
-        self.recovered();
     }
 
-    /// Whether any of its dests are in the trash.
-    pub(crate) fn has_discarded(&self) -> bool {
-        self.discarded.read_once() != 0
-    }
-
-    /// What the dests that are forgotten have counted.
+    /// What the dests that have left have counted.
     pub(crate) fn gone(&self) -> Counts {
         self.gone.get()
     }
 
-    /// The figures to show, with `all` what all dests have counted.
-    pub(crate) fn shown(&self, all: Counts) -> Counts {
-        all.since(self.zero.get())
+    /// What to show, with `all` what all dests have counted.
+    pub(crate) fn shown(&self, all: Counts) -> Shown {
+        self.rates.shown(|| all.since(self.zero.get()))
     }
 
     /// Has the figures start from 0; `all` is as for [`Self::shown`].
     pub(crate) fn zero(&self, all: Counts) {
-        self.zero.set(all);
+        self.rates.zero(|| {
+            self.zero.set(all);
+            self.estimated.get()
+        });
+    }
+
+    /// A dest has counted that since its estimate before.
+    pub(crate) fn dest_counted(&self, counted: Counts) {
+        self.estimated.add(counted);
+    }
+
+    /// Another two seconds are over, and each dest was estimated once in them.
+    pub(crate) fn estimate(&self) {
+        self.rates.estimate(|| self.estimated.get());
     }
 }

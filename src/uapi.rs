@@ -54,6 +54,40 @@ pub(crate) const IP_VS_CONN_F_TUNNEL_TYPE_GUE: u8 = 1;
 pub(crate) const IP_VS_STATE_MASTER: u32 = 1;
 pub(crate) const IP_VS_STATE_BACKUP: u32 = 2;
 
+/// The port of messages if none is given.
+pub(crate) const IP_VS_SYNC_PORT: u16 = 8848;
+
+// Lengths of names, with their zeros.
+
+pub(crate) const IP_VS_SCHEDNAME_MAXLEN: usize = 16;
+pub(crate) const IP_VS_IFNAME_MAXLEN: usize = 16;
+
+// Socket options.
+
+pub(crate) const IP_VS_BASE_CTL: i32 = 64 + 1024 + 64;
+
+pub(crate) const IP_VS_SO_SET_ADD: i32 = IP_VS_BASE_CTL + 2;
+pub(crate) const IP_VS_SO_SET_EDIT: i32 = IP_VS_BASE_CTL + 3;
+pub(crate) const IP_VS_SO_SET_DEL: i32 = IP_VS_BASE_CTL + 4;
+pub(crate) const IP_VS_SO_SET_FLUSH: i32 = IP_VS_BASE_CTL + 5;
+pub(crate) const IP_VS_SO_SET_ADDDEST: i32 = IP_VS_BASE_CTL + 7;
+pub(crate) const IP_VS_SO_SET_DELDEST: i32 = IP_VS_BASE_CTL + 8;
+pub(crate) const IP_VS_SO_SET_EDITDEST: i32 = IP_VS_BASE_CTL + 9;
+pub(crate) const IP_VS_SO_SET_TIMEOUT: i32 = IP_VS_BASE_CTL + 10;
+pub(crate) const IP_VS_SO_SET_STARTDAEMON: i32 = IP_VS_BASE_CTL + 11;
+pub(crate) const IP_VS_SO_SET_STOPDAEMON: i32 = IP_VS_BASE_CTL + 12;
+pub(crate) const IP_VS_SO_SET_ZERO: i32 = IP_VS_BASE_CTL + 15;
+pub(crate) const IP_VS_SO_SET_MAX: i32 = IP_VS_SO_SET_ZERO;
+
+pub(crate) const IP_VS_SO_GET_VERSION: i32 = IP_VS_BASE_CTL;
+pub(crate) const IP_VS_SO_GET_INFO: i32 = IP_VS_BASE_CTL + 1;
+pub(crate) const IP_VS_SO_GET_SERVICES: i32 = IP_VS_BASE_CTL + 2;
+pub(crate) const IP_VS_SO_GET_SERVICE: i32 = IP_VS_BASE_CTL + 3;
+pub(crate) const IP_VS_SO_GET_DESTS: i32 = IP_VS_BASE_CTL + 4;
+pub(crate) const IP_VS_SO_GET_TIMEOUT: i32 = IP_VS_BASE_CTL + 6;
+pub(crate) const IP_VS_SO_GET_DAEMON: i32 = IP_VS_BASE_CTL + 7;
+pub(crate) const IP_VS_SO_GET_MAX: i32 = IP_VS_SO_GET_DAEMON;
+
 // Generic netlink.
 
 pub(crate) const IPVS_GENL_VERSION: u32 = 1;
@@ -115,8 +149,11 @@ pub(crate) const IPVS_DEST_ATTR_TUN_FLAGS: usize = 15;
 pub(crate) const IPVS_DAEMON_ATTR_STATE: usize = 1;
 pub(crate) const IPVS_DAEMON_ATTR_MCAST_IFN: usize = 2;
 pub(crate) const IPVS_DAEMON_ATTR_SYNC_ID: usize = 3;
+pub(crate) const IPVS_DAEMON_ATTR_SYNC_MAXLEN: usize = 4;
 pub(crate) const IPVS_DAEMON_ATTR_MCAST_GROUP: usize = 5;
 pub(crate) const IPVS_DAEMON_ATTR_MCAST_GROUP6: usize = 6;
+pub(crate) const IPVS_DAEMON_ATTR_MCAST_PORT: usize = 7;
+pub(crate) const IPVS_DAEMON_ATTR_MCAST_TTL: usize = 8;
 
 pub(crate) const IPVS_STATS_ATTR_CONNS: usize = 1;
 pub(crate) const IPVS_STATS_ATTR_INPKTS: usize = 2;

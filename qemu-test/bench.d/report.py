@@ -4,6 +4,7 @@ table.txt), results.json, packets.svg and schedulers.svg; exits with 1 if a
 target is missed."""
 
 import json
+import math
 import pathlib
 import sys
 
@@ -13,6 +14,9 @@ RECIPE_OWN = {"dr": 2849, "nat": 3131}
 BYTES = 256
 # What a new connection may cost more with so many dests than with one.
 FLAT = {1000: 250, 10000: 400}
+# Where C begins from the start for each message or chunk; and what a size is compared with.
+RESCANNED = ("list", "save", "proc")
+SMALLER = {"1000x10": ["100x10"], "10000x10": ["1000x10"], "1x10000": ["1x1000"]}
 KINDS = {"udp4": "UDP without checksum", "udp4sum": "UDP", "tcp4": "TCP"}
 WAYS = {
     "nic": "packets as a network card delivers them (pktgen with !SHARED)",
@@ -39,6 +43,7 @@ def load(directory):
         data[module] = {
             "packets": {way: rows(here / f"packets-{way}" / "results") for way in WAYS},
             "schedulers": rows(here / "schedulers" / "results"),
+            "control": rows(here / "control" / "results"),
             "memory": rows(here / "memory" / "results"),
             "trace": json.loads(trace.read_text()) if trace.exists() else {},
         }
@@ -140,6 +145,42 @@ def schedulers(data):
     return out
 
 
+def sized(name):
+    """The services and dests that a step of `control` was done with."""
+    return tuple(map(int, name.split("-")[1].split("x")))
+
+
+def control_steps(data):
+    """Yields (name, C's and our instructions, C's and our instructions in the kernel)."""
+    c, rust = (data[m]["control"] for m in MODULES)
+    for name in dict.fromkeys([*c, *rust]):
+        if name.endswith("-kernel"):
+            step = name.removesuffix("-kernel")
+            yield step, (c.get(step), rust.get(step)), (c.get(name), rust.get(name))
+
+
+def control(data):
+    c, rust = (data[m]["control"] for m in MODULES)
+    if not c and not rust:
+        return []
+    millions = [[f"{value / 1e6:,.1f}" if value is not None else "-" for value in pair] + [ratio(*pair)]
+                for _, *pairs in control_steps(data) for pair in pairs]
+    out = table("Millions of instructions of a command, by number of services and their dests each; the kernel's part of them",
+                ["", "C", "Rust", "ratio", "kernel: C", "Rust", "ratio"],
+                [["{} services x {} dests: ".format(*sized(name)) + name.split("-")[2], *whole, *kernel]
+                 for (name, *_), whole, kernel in zip(control_steps(data), millions[::2], millions[1::2])])
+    return out + table("Others of it", ["", "C", "Rust", "ratio"], [
+        [text, number(c.get(name)), number(rust.get(name)), ratio(c.get(name), rust.get(name))] for text, name in (
+            ("bytes a service, for 16 CPUs", "control-memory-service"),
+            ("bytes a dest, for 16 CPUs", "control-memory-dest"),
+            ("rates of 100,000 dests, instructions a second", "control-10000x10-rates"),
+            ("rates of 100,000 dests, most in a tenth of a second", "control-10000x10-rates-most"),
+            ("a new connection, one service", "control-beside-0-new"),
+            ("a new connection, beside 10,000 services", "control-beside-10000-new"),
+            ("an established packet, one service", "control-beside-0-established"),
+            ("an established packet, beside 10,000 services", "control-beside-10000-established"))])
+
+
 def memory(data):
     c, rust = (data[m]["memory"] for m in MODULES)
     if not c and not rust:
@@ -212,6 +253,7 @@ def targets(data):
     dearer = [f"{s} ({sum(rust[s]):,.0f}, C {sum(c[s]):,.0f})" for s in rust if s in c and all(rust[s] + c[s]) and sum(rust[s]) > sum(c[s])]
     yield ("4,000 dests added, edited and removed at no more than C's cost",
            ", ".join(dearer) or f"{len(rust)} schedulers" if rust and c else None, not dearer)
+    yield from control_targets(data)
     figures = data["rust"]["memory"]
     for method in RECIPE_OWN:
         size = figures.get(f"memory-{method}-total")
@@ -222,6 +264,45 @@ def targets(data):
             yield f"lookup at 1,000,000 within 5 % of 1,000 ({method}, own share)", f"{many / few - 1:+.1%}", many <= few * 1.05
         except KeyError:
             yield f"lookup at 1,000,000 within 5 % of 1,000 ({method}, own share)", None, False
+
+
+def control_targets(data):
+    steps = {name: figures for name, *figures in control_steps(data)}
+    above, more_than_half, steep = [], [], []
+    for name, ((c, rust), (c_kernel, rust_kernel)) in steps.items():
+        _, size, step = name.split("-")
+        if not c or not rust:
+            continue
+        if rust > c:
+            above.append(f"{size} {step} ({rust / 1e6:,.1f}, C {c / 1e6:,.1f})")
+        if step in RESCANNED and sized(name)[0] * sized(name)[1] >= 10000 and rust_kernel > c_kernel / 2:
+            more_than_half.append(f"{size} {step} ({rust_kernel / 1e6:,.1f}, C {c_kernel / 1e6:,.1f})")
+        for smaller in SMALLER.get(size, ()):
+            before = steps.get(f"control-{smaller}-{step}")
+            if before and before[0][1]:
+                entries, fewer = (math.prod(sized(n)) for n in (name, f"control-{smaller}-{step}"))
+                growth, allowed = rust / before[0][1], entries * math.log(entries) / (fewer * math.log(fewer))
+                if growth > allowed:
+                    steep.append(f"{step} {smaller} to {size}: {growth:.1f} times, {allowed:.1f} allowed")
+    both = any(c and rust for (c, rust), _ in steps.values())
+    yield "each command at no more than C's cost", ", ".join(above) or f"{len(steps)} figures" if both else None, not above
+    yield ("kernel part of listing, saving and /proc at most half of C's, from 10,000 dests",
+           ", ".join(more_than_half) or "all" if both else None, not more_than_half)
+    yield "no command's cost grows faster than n log n", ", ".join(steep) or "none" if steps else None, not steep
+    c, rust = (data[m]["control"] for m in MODULES)
+    for what in ("service", "dest"):
+        name = f"control-memory-{what}"
+        cpus = {data[m]["control"].get("control-memory-cpus") for m in MODULES}
+        yield f"memory of a {what} measured with 16 possible CPUs in both", f"{cpus}" if name in rust else None, cpus == {16}
+        yield (f"memory of a {what} below C's", f"{rust[name]:,.0f}, C {c[name]:,.0f}" if name in rust and name in c else None,
+               name in c and name in rust and rust[name] < c[name])
+    mean, most = (rust.get(f"control-10000x10-rates{s}") for s in ("", "-most"))
+    yield ("rates of 100,000 dests: no tenth of a second takes twice its share",
+           f"{most:,.0f} of {mean / 10:,.0f}" if mean else None, mean and most <= mean / 5)
+    for what in ("new", "established"):
+        few, many = (rust.get(f"control-beside-{n}-{what}") for n in (0, 10000))
+        yield (f"a packet ({what}) beside 10,000 services costs what it costs without them, within 1 %",
+               f"{many:,.0f}, {few:,.0f}" if few and many else None, few and many and many <= few * 1.01)
 
 
 def out_of_reach(data):
@@ -296,7 +377,7 @@ def main(directory):
            "repeated string instruction counts as one)."]
     for way in WAYS:
         out += packets(data, way)
-    out += schedulers(data) + where(data) + memory(data) + [""]
+    out += schedulers(data) + control(data) + where(data) + memory(data) + [""]
     judged = [(text, measured, bool(met)) for text, measured, met in targets(data) if measured is not None]
     for text, measured, met in judged:
         out.append(f"{'ok    ' if met else 'missed'}  {text}: {measured}")

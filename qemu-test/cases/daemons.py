@@ -1,16 +1,28 @@
-"""Requests for C's daemons, which tell other directors of the connections, over
-netlink: those that C refuses whatever comes of them. (We have none, and so an
-interface that exists is not tried.)"""
+"""The daemons that tell other directors of the connections: started, listed and
+stopped over netlink and by socket options. What C does at the sight of a
+request, of a device and its state, and of what runs already. (Ours do no more
+than that yet.)"""
 
-from case import enter, netns, observe
+import fcntl
+import os
+import subprocess
+import time
+
+from case import enter, expect, fail, netns, observe, run
 from genl import *
+import options
 
-DAEMON = "- STATE MCAST_IFN SYNC_ID SYNC_MAXLEN MCAST_GROUP MCAST_GROUP6 MCAST_PORT MCAST_TTL".split()
 GOOD = dict(STATE=u32(1), MCAST_IFN=string("nosuch"), SYNC_ID=u32(1))
+MASTER, BACKUP = 1, 2
 
-netns("director")
+netns("director", "plain", "tiny", "unused")
 enter("director")
 ipvs = Family()
+since = options.mark("daemons: begins")
+# C's schedulers are modules that use it as well, and this one stays.
+for name, fields in (("NEW_SERVICE", whole()), ("DEL_SERVICE", ident())):
+    ipvs.call(command(name), service(**fields))
+uses = options.module_uses()
 
 
 def tell(label, name, body=b""):
@@ -21,6 +33,12 @@ def daemon(**changes):
     fields = {**GOOD, **changes}
     return attr(3, [attr(DAEMON.index(k), v) for k, v in fields.items() if v is not None])
 
+
+def used():
+    return f"uses {options.module_uses() - uses:+}"
+
+
+# --- wrong requests, and an interface that is not there
 
 for name in ("NEW_DAEMON", "DEL_DAEMON"):
     tell("without anything", name)
@@ -40,3 +58,166 @@ for name in ("NEW_DAEMON", "DEL_DAEMON"):
         tell(f"{field} {value.hex()}", name, daemon(**{field: value}))
 observe("none runs", str(len(ipvs.dump(command("GET_DAEMON")))))
 observe("GET_DAEMON, not dumped", ipvs.outcome(command("GET_DAEMON")))
+
+# --- what runs, and what is refused meanwhile
+
+NETS = {"director": """
+link add eth0 type veth peer name eth1
+link add big mtu 9000 type veth peer name big1
+link add jumbo mtu 65535 type veth peer name jumbo1
+link add bare type veth peer name bare1
+link add dark type veth peer name dark1
+link add small type veth peer name small1
+link add quiet type veth peer name quiet1
+link set dev bare addrgenmode none
+link set dev quiet multicast off
+addr add 192.168.1.1/24 dev eth0
+addr add 192.168.4.1/24 dev dark
+addr add 192.168.5.1/24 dev quiet
+addr add 2001:db8:1::1/64 dev eth0
+link set eth0 up
+link set eth1 up
+link set big up
+link set big1 up
+link set jumbo up
+link set jumbo1 up
+link set bare up
+link set bare1 up
+link set small up
+link set small1 up
+link set quiet up
+link set quiet1 up
+link set small mtu 1279
+""", "plain": """
+link add bare type veth peer name bare1
+link add dark type veth peer name dark1
+link set dev bare addrgenmode none
+link set bare up
+link set bare1 up
+"""}
+for net, lines in NETS.items():
+    subprocess.run(["ip", "-n", net, "-batch", "-"], input=lines.strip(), text=True, check=True)
+sockopts = options.Options()
+
+
+def running():
+    by_option = options.daemons_text(sockopts.ask("DAEMON", bytes(48))[2])
+    return "\n".join([text(body) for _, body in ipvs.dump(command("GET_DAEMON"))] + [by_option, used()])
+
+
+def start(role, device="eth0", **more):
+    said = ipvs.outcome(command("NEW_DAEMON"), daemon(STATE=u32(role), MCAST_IFN=string(device), **more))
+    options.wait_for_daemons()
+    return said
+
+
+def start_by_option(role, device, syncid=0):
+    said = sockopts.set("STARTDAEMON", options.daemon(role, device, syncid))
+    options.wait_for_daemons()
+    return said
+
+
+def wait_for_links():
+    with socket.socket(V4, socket.SOCK_DGRAM) as sock:
+        for _, name in socket.if_nameindex():
+            while True:
+                flags, = struct.unpack("=16xH14x", fcntl.ioctl(sock, 0x8913, struct.pack("16s16x", name.encode())))
+                if flags & 0x41 != 0x01:  # not: up, but not running
+                    break
+                time.sleep(0.01)
+
+
+def stop(role):
+    return ipvs.outcome(command("DEL_DAEMON"), daemon(STATE=u32(role)))
+
+
+observe("a master", f"{start(MASTER)}\n{running()}")
+observe("another", f"{start(MASTER)} {start(MASTER, 'bare')} {start(MASTER, 'nosuch')} {start(3)} {start(0, 'nosuch')} {used()}")
+observe("a backup", f"{start(BACKUP, 'big', SYNC_ID=u32(255))}\n{running()}")
+observe("by socket option", " ".join(start_by_option(role, device) for role, device in (
+    (MASTER, b"eth0"), (BACKUP, b"eth0"), (MASTER, b"nosuch"), (3, b"eth0"), (0, b"eth0"), (-1, b"eth0"))))
+if subprocess.run(["rmmod", "ip_vs"], capture_output=True).returncode == 0:
+    fail("the module went while daemons ran")
+tunnel = dict(FWD_METHOD=u32(2), ADDR_FAMILY=u16(V6))
+ipvs.call(command("NEW_SERVICE"), service(**whole()))
+mixed = service(**ident()) + real(**server("2001:db8:2::11", **tunnel))
+tell("of another family beside both", "NEW_DEST", mixed)
+tell("of the same family beside both", "NEW_DEST", service(**ident()) + real(**server()))
+observe("stopped, the master", f"{stop(MASTER)} {stop(MASTER)}\n{running()}")
+tell("of another family beside a backup", "NEW_DEST", mixed)
+observe("stopped, the backup", f"{stop(BACKUP)} {stop(BACKUP)}\n{running()}")
+tell("of another family", "NEW_DEST", mixed)
+observe("beside a dest of another family", f"{start(MASTER)} {start(BACKUP)} {start(MASTER, 'nosuch')}")
+observe("by socket option", f"{start_by_option(MASTER, b'eth0', -1)}\n{running()}")
+tell("of another family, again", "SET_DEST", mixed)
+tell("of another family, gone", "DEL_DEST", mixed)
+observe("stopped by socket option", " ".join(sockopts.set("STOPDAEMON", options.daemon(role)) for role in (
+    MASTER, MASTER, BACKUP, 3, 0)) + f"\n{running()}")
+observe("names by socket option", " ".join(start_by_option(MASTER, device) for device in (
+    b"", b"x" * 15, b"x" * 16, b"\0eth0", b"eth0\0junk")) + " " + stop(MASTER))
+tell("", "FLUSH")
+
+# --- what is said of them, and what stands for what is not
+
+for role in (MASTER, BACKUP):
+    for field, values in (("SYNC_MAXLEN", [u16(n) for n in (0, 1, 1023, 1024, 1473, 65507, 65508, 65535)]),
+                          ("MCAST_PORT", [u16(n) for n in (0, 8849, 65535)]), ("MCAST_TTL", [u8(n) for n in (0, 1, 255)]),
+                          ("SYNC_ID", [u32(n) for n in (0, 256, 0xFFFFFFFF)]),
+                          ("MCAST_GROUP6", [pton("ff02::81")])):
+        for value in values:
+            observe(f"{role}, {field} {value.hex()}", f"{start(role, **{field: value})}\n{running()}")
+            stop(role)
+observe("IPv6, lengths", "\n".join(start(BACKUP, "jumbo", MCAST_GROUP6=pton("ff05::81"), SYNC_MAXLEN=u16(n)) + f"\n{running()}\n{stop(BACKUP)}"
+                                   for n in (0, 65535)))
+
+# --- devices of every kind
+
+
+def on_devices(*devices):
+    wait_for_links()
+    for device in devices:
+        for role in (MASTER, BACKUP):
+            for group in ("224.0.0.81", "239.1.1.1", "ff02::81", "ff05::81", "ff0e::81"):
+                field = "MCAST_GROUP6" if ":" in group else "MCAST_GROUP"
+                said = start(role, device, **{field: pton(group)})
+                maxlen = [dict(attributes(dict(attributes(body))[3]))[4].hex() for _, body in ipvs.dump(command("GET_DAEMON"))]
+                yield f"{device}, {role}, {group}: {said} {maxlen} {stop(role)}"
+
+
+observe("devices", "\n".join(on_devices("lo", "eth0", "big", "jumbo", "bare", "dark", "small", "quiet")))
+run("ip netns exec director sysctl -qw net.ipv4.ip_nonlocal_bind=1")
+observe("devices, with ip_nonlocal_bind", "\n".join(on_devices("dark")))
+enter("plain")
+ipvs, sockopts = Family(), options.Options()
+observe("devices without any address", "\n".join(on_devices("lo", "bare", "dark")))
+
+enter("tiny")
+run("ip -n tiny link set lo mtu 60")
+ipvs, sockopts = Family(), options.Options()
+observe("a device with an MTU too small for IP", "\n".join(on_devices("lo")))
+enter("plain")
+ipvs, sockopts = Family(), options.Options()
+
+# --- a device goes, and a namespace
+
+observe("before", f"{start(MASTER, 'bare')} {start(BACKUP, 'dark')} {used()}")
+run("ip -n plain link set dark up && ip -n plain link set dark name renamed && ip -n plain link del bare && ip -n plain link del renamed")
+observe("their devices are gone", f"{running()}\n{stop(MASTER)} {start(MASTER, 'bare')} {used()}")
+enter("unused")
+ipvs, sockopts = Family(), options.Options()
+table = lambda: "a table" if sockopts.info()[1] else "no table"
+observe("the table of connections", " ".join([table(), start(MASTER, "lo"), stop(MASTER), table(), start(BACKUP, "nosuch"), table()]))
+enter("director")
+ipvs, sockopts = None, None
+run("ip netns del plain")
+for _ in range(200):
+    if options.module_uses() == uses:
+        break
+    time.sleep(0.1)
+observe("its namespace is gone", used())
+observe("logged", "\n".join(line for word in ("interface: ", "Error ", "You probably") for line in options.log_since(since, word)))
+if os.environ["MODULE"] == "rust":
+    # Once for all, which may have been before.
+    warning = "neither send nor hear"
+    expect("warnings, at most one now", True, len(options.log_since(since, warning)) <= 1)
+    expect("a warning", True, warning in subprocess.run("dmesg", capture_output=True, text=True, check=True).stdout)

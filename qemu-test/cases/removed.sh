@@ -32,6 +32,18 @@ is_back() {
 	expect "rs1" agent use held2
 	expect "rs2" agent use held1
 	state "used"
+	# Figures survive edits.
+	vs -E -u "$VIPB:80" -s wlc -p 60
+	vs -E -u "$VIPB:80" -s rr
+	vs -e -u "$VIPB:80" -r "$RIPB2:80" -m -w 5 -x 9
+	state "edited"
+	# Who is no dest counts nothing.
+	vs -d -u "$VIPB:80" -r "$RIPB2:80"
+	expect "timeout" agent use held1
+	state "removed, spoken to"
+	vs -a -u "$VIPB:80" -r "$RIPB2:80" -m
+	expect "rs2" agent use held1
+	state "back, spoken to"
 }
 is_back
 

@@ -1,5 +1,6 @@
 # What net.ipv4.vs.conn_reuse_mode, sloppy_tcp and snat_reroute do. (For
-# pmtu_disc see `mtu`; for those about removed dests `removed`, `templates`.)
+# pmtu_disc see `mtu`; for those about removed dests `removed`, `templates`; for
+# the tables' `tables`; for the files `sysctl-files`.)
 
 # conn_reuse_mode: a client takes a port again, after the flags of its packets
 # and the server's (<FLAGS). If its SYN begins a new connection, this goes to

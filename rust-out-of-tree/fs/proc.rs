@@ -144,6 +144,14 @@ unsafe fn directory(net: *const bindings::net) -> *mut bindings::proc_dir_entry 
     unsafe { (*net).proc_net }
 }
 
+/// Writes bytes to a file that is being shown.
+pub(crate) fn write(seq: &SeqFile, bytes: &[u8]) {
+    let file = core::ptr::from_ref(seq).cast_mut().cast();
+    // SAFETY: A `SeqFile` is a valid `seq_file` that is being shown, and the bytes are valid. What
+    // there is no room for is shown again, with more room.
+    let _ = unsafe { bindings::seq_write(file, bytes.as_ptr().cast(), bytes.len()) };
+}
+
 /// What is kept for a reader of a table; the kernel allocates it zeroed.
 #[repr(C)]
 struct Reading<T: Table> {

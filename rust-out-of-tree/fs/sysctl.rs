@@ -1,9 +1,15 @@
 // SPDX-License-Identifier: GPL-2.0
 
-//! Integers in /proc/sys/net, one set of them in every network namespace.
+//! Files in /proc/sys/net, a set of them in every network namespace.
+//!
+//! A [`File`] says which number or text of a `T` it shows and sets, and how; the ones that a
+//! [`Pernet`] lists are there in each namespace as long as its value, the `T`, is. Numbers are plain
+//! words of the `T`: whoever needs one reads it at the cost of a load.
 //!
 //! C headers: [`include/linux/sysctl.h`](srctree/include/linux/sysctl.h),
 //! [`include/net/net_namespace.h`](srctree/include/net/net_namespace.h)
+//!
+//! [`Pernet`]: crate::oot::net::namespace::Pernet
 
 use crate::oot::{
     bindings,
@@ -11,11 +17,15 @@ use crate::oot::{
     sync::Once, //
 };
 use core::{
-    marker::PhantomPinned,
+    array,
     ptr::NonNull, //
 };
 use kernel::{
-    ffi::c_int,
+    ffi::{
+        c_int,
+        c_void, //
+    },
+    page::PAGE_SIZE,
     prelude::*,
     sync::{
         atomic::Atomic,
@@ -23,26 +33,285 @@ use kernel::{
     },
 };
 
-/// A file and what it reads as at first.
-pub(crate) struct IntFile {
-    pub(crate) name: &'static CStr,
-    pub(crate) default: i32,
+/// Where in a `T` a file's numbers lie.
+pub(crate) type At<T, const N: usize> = fn(&T) -> &[Atomic<i32>; N];
+
+/// What becomes of a file in a namespace whose owner need not be privileged, because it belongs to
+/// another user namespace than the initial one.
+#[derive(Clone, Copy, PartialEq, Eq)]
+pub(crate) enum Unprivileged {
+    /// It may be set as everywhere.
+    Sets,
+    /// It may be read only.
+    Reads,
+    /// There is none.
+    Lacks,
 }
 
-/// How a file shows its integer.
-#[derive(Clone, Copy)]
-enum Unit {
-    Itself,
+/// What a file is called, and what of a `T` it shows and sets.
+pub(crate) struct File<T: 'static> {
+    name: &'static CStr,
+    unprivileged: Unprivileged,
+    value: Value<T>,
+}
+
+enum Value<T: 'static> {
+    Int(At<T, 1>),
+    /// From one number to another.
+    Range(At<T, 1>, &'static [c_int; 2]),
     /// In seconds what is a number of jiffies.
-    Seconds,
+    Seconds(At<T, 1>),
+    Long(fn(&T) -> &Atomic<usize>),
+    One(Ruled<T, 1>),
+    Two(Ruled<T, 2>),
+    Text(Text<T>),
 }
 
-/// Files of integers, which may be set to anything.
+/// `N` integers that are shown and set by a rule.
+struct Ruled<T: 'static, const N: usize> {
+    at: At<T, N>,
+    rule: &'static Rule<T, N>,
+}
+
+/// What is shown of `N` integers, and what is done with new ones.
+pub(crate) struct Rule<T, const N: usize> {
+    /// What is shown of what they are.
+    pub(crate) show: fn(&T, [i32; N]) -> [i32; N],
+    /// Stores new ones, or refuses to. It is called after each write that had any.
+    pub(crate) set: fn(&T, &[Atomic<i32>; N], [i32; N]) -> Result,
+    /// What `set` gets in place of a number that was not given, if not what it was.
+    pub(crate) absent: Option<i32>,
+}
+
+/// A text that is shown and set.
+pub(crate) struct Text<T> {
+    /// Writes it to the buffer, as far as it goes, and a NUL behind. Its length without that.
+    pub(crate) show: fn(&T, &mut [u8]) -> Result<usize>,
+    /// Sets it, or refuses to.
+    pub(crate) set: fn(&T, &CStr) -> Result,
+}
+
+impl<T: Sync> File<T> {
+    const fn new(name: &'static CStr, value: Value<T>) -> Self {
+        Self {
+            name,
+            unprivileged: Unprivileged::Sets,
+            value,
+        }
+    }
+
+    /// Any integer.
+    pub(crate) const fn int(name: &'static CStr, at: At<T, 1>) -> Self {
+        Self::new(name, Value::Int(at))
+    }
+
+    /// An integer from the first of `range` to the second.
+    pub(crate) const fn range(
+        name: &'static CStr,
+        at: At<T, 1>,
+        range: &'static [c_int; 2],
+    ) -> Self {
+        Self::new(name, Value::Range(at, range))
+    }
+
+    /// Seconds, which are kept in jiffies.
+    pub(crate) const fn seconds(name: &'static CStr, at: At<T, 1>) -> Self {
+        Self::new(name, Value::Seconds(at))
+    }
+
+    /// Any `unsigned long`.
+    pub(crate) const fn long(name: &'static CStr, at: fn(&T) -> &Atomic<usize>) -> Self {
+        Self::new(name, Value::Long(at))
+    }
+
+    /// An integer with a rule.
+    pub(crate) const fn one(name: &'static CStr, at: At<T, 1>, rule: &'static Rule<T, 1>) -> Self {
+        Self::new(name, Value::One(Ruled { at, rule }))
+    }
+
+    /// Two integers with a rule.
+    pub(crate) const fn two(name: &'static CStr, at: At<T, 2>, rule: &'static Rule<T, 2>) -> Self {
+        Self::new(name, Value::Two(Ruled { at, rule }))
+    }
+
+    /// A text.
+    pub(crate) const fn text(name: &'static CStr, text: Text<T>) -> Self {
+        Self::new(name, Value::Text(text))
+    }
+
+    /// What becomes of it where users are unprivileged, if they may not set it.
+    pub(crate) const fn unprivileged(mut self, unprivileged: Unprivileged) -> Self {
+        self.unprivileged = unprivileged;
+        self
+    }
+
+    /// The file for what is `value`'s; it refers to both.
+    fn entry(&'static self, value: &T, is_privileged: bool) -> bindings::ctl_table {
+        let entry = match &self.value {
+            Value::Int(at) => ints(at(value), bindings::proc_dointvec),
+            Value::Range(at, [least, most]) => bindings::ctl_table {
+                extra1: core::ptr::from_ref(least).cast_mut().cast(),
+                extra2: core::ptr::from_ref(most).cast_mut().cast(),
+                ..ints(at(value), bindings::proc_dointvec_minmax)
+            },
+            Value::Seconds(at) => ints(at(value), bindings::proc_dointvec_jiffies),
+            Value::Long(at) => bindings::ctl_table {
+                data: at(value).as_ptr().cast(),
+                maxlen: size_of::<usize>() as c_int,
+                proc_handler: Some(bindings::proc_doulongvec_minmax),
+                ..Default::default()
+            },
+            Value::One(ruled) => ours(value, ruled, ruled_ints::<T, 1>),
+            Value::Two(ruled) => ours(value, ruled, ruled_ints::<T, 2>),
+            Value::Text(of) => ours(value, of, text::<T>),
+        };
+        let is_writable = is_privileged || self.unprivileged == Unprivileged::Sets;
+        bindings::ctl_table {
+            procname: self.name.as_char_ptr(),
+            mode: if is_writable { 0o644 } else { 0o444 },
+            ..entry
+        }
+    }
+}
+
+/// What C calls to read and write a file.
+type Handler = unsafe extern "C" fn(
+    *const bindings::ctl_table,
+    c_int,
+    *mut c_void,
+    *mut usize,
+    *mut bindings::loff_t,
+) -> c_int;
+
+/// A file that a handler of C's shows and sets.
+fn ints<const N: usize>(at: &[Atomic<i32>; N], handler: Handler) -> bindings::ctl_table {
+    bindings::ctl_table {
+        data: core::ptr::from_ref(at).cast_mut().cast(),
+        maxlen: size_of::<[Atomic<i32>; N]>() as c_int,
+        proc_handler: Some(handler),
+        ..Default::default()
+    }
+}
+
+/// A file that a handler of ours shows and sets: what is `value`'s as `by` says.
+fn ours<T, By>(value: &T, by: &'static By, handler: Handler) -> bindings::ctl_table {
+    bindings::ctl_table {
+        data: core::ptr::from_ref(value).cast_mut().cast(),
+        extra1: core::ptr::from_ref(by).cast_mut().cast(),
+        proc_handler: Some(handler),
+        ..Default::default()
+    }
+}
+
+/// The handler of [`Ruled`] integers.
+///
+/// # Safety
+///
+/// To be called as a handler of a file by [`ours`] of a `T` and a `Ruled<T, N>`.
+unsafe extern "C" fn ruled_ints<T: 'static, const N: usize>(
+    table: *const bindings::ctl_table,
+    write: c_int,
+    buffer: *mut c_void,
+    len: *mut usize,
+    pos: *mut bindings::loff_t,
+) -> c_int {
+    // SAFETY: C calls handlers with their table.
+    let table = unsafe { &*table };
+    // SAFETY: `ours` put a `T` there, which outlives the files.
+    let value = unsafe { &*table.data.cast::<T>() };
+    // SAFETY: `ours` put it there.
+    let Ruled { at, rule } = unsafe { &*table.extra1.cast::<Ruled<T, N>>() };
+    let place = at(value);
+    let now = array::from_fn(|i| place.get(i).map_or(0, |int| int.read_once()));
+    let mut ints: [c_int; N] = match rule.absent {
+        _ if write == 0 => (rule.show)(value, now),
+        Some(absent) => [absent; N],
+        None => now,
+    };
+    let before = ints;
+    let copy = bindings::ctl_table {
+        data: ints.as_mut_ptr().cast(),
+        maxlen: size_of::<[c_int; N]>() as c_int,
+        mode: table.mode,
+        ..Default::default()
+    };
+    // SAFETY: The copy describes `ints`; the rest is what we were called with.
+    let result = unsafe { bindings::proc_dointvec(&copy, write, buffer, len, pos) };
+    // As in C, what came before an error in what was written is set.
+    if write != 0 && (result == 0 || ints != before) {
+        if let Err(error) = (rule.set)(value, place, ints) {
+            return error.to_errno();
+        }
+    }
+    result
+}
+
+/// The handler of a [`Text`], which is read and written from its start in one go.
+///
+/// # Safety
+///
+/// To be called as a handler of a file by [`ours`] of a `T` and a `Text<T>`.
+unsafe extern "C" fn text<T: 'static>(
+    table: *const bindings::ctl_table,
+    write: c_int,
+    buffer: *mut c_void,
+    len: *mut usize,
+    pos: *mut bindings::loff_t,
+) -> c_int {
+    // SAFETY: C calls handlers with their table.
+    let table = unsafe { &*table };
+    // SAFETY: `ours` put a `T` there, which outlives the files.
+    let value = unsafe { &*table.data.cast::<T>() };
+    // SAFETY: `ours` put it there.
+    let text = unsafe { &*table.extra1.cast::<Text<T>>() };
+    // SAFETY: C calls handlers with a length of their own.
+    let len = unsafe { &mut *len };
+    // SAFETY: C calls handlers with a position of their own.
+    let pos = unsafe { &mut *pos };
+    if *pos != 0 || *len == 0 {
+        *len = 0;
+        return 0;
+    }
+    let buffer = buffer.cast::<u8>();
+    let result = if write != 0 {
+        // SAFETY: So much was written.
+        let given = unsafe { core::slice::from_raw_parts(buffer, *len) };
+        set_text(text, value, given)
+    } else {
+        // A reader has one byte more than it asks for, unless it is a BPF program with its page.
+        let room = len.saturating_add(usize::from(*len < PAGE_SIZE));
+        // SAFETY: There is so much room.
+        unsafe { buffer.write_bytes(0, room) };
+        // SAFETY: As above, and it is initialised now.
+        let buffer = unsafe { core::slice::from_raw_parts_mut(buffer, room) };
+        (text.show)(value, buffer).map(|shown| *len = shown.min(*len))
+    };
+    match result {
+        Ok(()) => {
+            *pos = pos.wrapping_add_unsigned(*len as u64);
+            0
+        }
+        Err(error) => error.to_errno(),
+    }
+}
+
+/// What was written need not end in a NUL.
+fn set_text<T>(text: &Text<T>, value: &T, given: &[u8]) -> Result {
+    let mut copy = KVVec::with_capacity(given.len().saturating_add(1), GFP_KERNEL)?;
+    for byte in given.iter().copied().take_while(|byte| *byte != 0) {
+        copy.push_within_capacity(byte).map_err(|_| ENOMEM)?;
+    }
+    copy.push_within_capacity(0).map_err(|_| ENOMEM)?;
+    let copy = CStr::from_bytes_with_nul(&copy).map_err(|_| EINVAL)?;
+    (text.set)(value, copy)
+}
+
+/// Files in a namespace; dropping them removes them.
 ///
 /// # Invariants
 ///
 /// `header` is of a registration of files in a namespace that is alive.
-struct Files {
+pub(in crate::oot) struct Files {
     /// What the files are, for as long as they are registered.
     _table: KVec<bindings::ctl_table>,
     header: NonNull<bindings::ctl_table_header>,
@@ -54,6 +323,46 @@ unsafe impl Send for Files {}
 // SAFETY: There is nothing to do with a shared reference.
 unsafe impl Sync for Files {}
 
+impl Files {
+    /// Creates the files in the directory `path`, such as `net/ipv4/vs`, of a namespace for what is
+    /// `value`'s.
+    ///
+    /// # Safety
+    ///
+    /// They must be dropped before the namespace goes, and before `value` is dropped, moved, or
+    /// borrowed as mutable.
+    pub(in crate::oot) unsafe fn new<T: Sync>(
+        net: &Net,
+        path: &'static CStr,
+        files: &'static [File<T>],
+        value: &T,
+    ) -> Result<Self> {
+        let is_privileged = net.is_of_init_user_ns();
+        let mut table = KVec::with_capacity(files.len(), GFP_KERNEL)?;
+        for file in files {
+            if is_privileged || file.unprivileged != Unprivileged::Lacks {
+                let entry = file.entry(value, is_privileged);
+                table.push_within_capacity(entry).map_err(|_| ENOMEM)?;
+            }
+        }
+        // SAFETY: Namespace and path are valid, and the table is as long as it says and lives as
+        // long as the files; so does what it refers to.
+        let header = unsafe {
+            bindings::register_net_sysctl_sz(
+                net.as_raw(),
+                path.as_char_ptr(),
+                table.as_ptr(),
+                table.len(),
+            )
+        };
+        // INVARIANT: The files have just been registered.
+        Ok(Self {
+            _table: table,
+            header: NonNull::new(header).ok_or(ENOMEM)?,
+        })
+    }
+}
+
 impl Drop for Files {
     fn drop(&mut self) {
         // SAFETY: By the type invariant; this waits for those who use the files.
@@ -61,126 +370,25 @@ impl Drop for Files {
     }
 }
 
-/// Integers, each with its file, which lie where their owner does.
-#[pin_data]
-pub(crate) struct Ints<const N: usize> {
-    /// Dropped before the values that they write to.
-    files: Files,
-    values: [Atomic<i32>; N],
-    #[pin]
-    _pin: PhantomPinned,
-}
-
-impl<const N: usize> Ints<N> {
-    /// Creates `files` in the directory `path`, such as `net/ipv4/vs`, of a namespace.
-    ///
-    /// They have to be dropped before the namespace goes: they belong into its per-namespace state.
-    pub(crate) fn new<'a>(
-        net: &'a Net,
-        path: &'static CStr,
-        files: &'static [IntFile; N],
-    ) -> impl PinInit<Self, Error> + use<'a, N> {
-        pin_init::pin_init!(&this in Self {
-            values: core::array::from_fn(|i| {
-                Atomic::new(files.get(i).map_or(0, |file| file.default))
-            }),
-            files: {
-                // SAFETY: `this` is valid for writes, so the address of its field is one.
-                let values = unsafe { &raw mut (*this.as_ptr()).values };
-                register(net, path, table(files, values.cast(), Unit::Itself)?)?
-            },
-            _pin: PhantomPinned,
-        }? Error)
-    }
-
-    /// The integer with that index.
-    #[inline(always)]
-    pub(crate) fn get<const I: usize>(&self) -> i32 {
-        const { assert!(I < N) };
-        self.values.get(I).map_or(0, |value| value.read_once())
-    }
-}
-
-/// A number of jiffies that a file shows in seconds, and that may outlast its file.
-///
-/// The file is there in namespaces of the initial user namespace only.
-pub(crate) struct SharedJiffies {
-    _file: Option<Files>,
-    value: Jiffies,
-}
-
-/// The number of jiffies.
+/// A number of jiffies that a file may show in seconds, and that may outlast the file.
 #[derive(Clone)]
-pub(crate) struct Jiffies(Arc<Atomic<i32>>);
-
-impl SharedJiffies {
-    /// As [`Ints::new`], with one file.
-    pub(crate) fn new(net: &Net, path: &'static CStr, file: &IntFile) -> Result<Self> {
-        let value = Jiffies(Arc::new(Atomic::new(file.default), GFP_KERNEL)?);
-        let file = if net.is_of_init_user_ns() {
-            let files = core::slice::from_ref(file);
-            let ptr = core::ptr::from_ref(&*value.0).cast_mut();
-            Some(register(net, path, table(files, ptr, Unit::Seconds)?)?)
-        } else {
-            None
-        };
-        Ok(Self { _file: file, value })
-    }
-
-    /// A reference to the number.
-    pub(crate) fn value(&self) -> Jiffies {
-        self.value.clone()
-    }
-}
+pub(crate) struct Jiffies(Arc<[Atomic<i32>; 1]>);
 
 impl Jiffies {
+    pub(crate) fn new(jiffies: i32) -> Result<Self> {
+        Ok(Self(Arc::new([Atomic::new(jiffies)], GFP_KERNEL)?))
+    }
+
+    /// Where it lies.
+    pub(crate) fn at(&self) -> &[Atomic<i32>; 1] {
+        &self.0
+    }
+
     /// The number as it is now; below 0 it is a very large one.
     #[inline]
     pub(crate) fn get(&self) -> usize {
+        let [jiffies] = self.at();
         // CAST: As C adds an `int` to an `unsigned long`.
-        self.0.read_once() as usize
+        jiffies.read_once() as usize
     }
-}
-
-/// The files for the integers from `values` on.
-fn table(
-    files: &[IntFile],
-    values: *mut Atomic<i32>,
-    unit: Unit,
-) -> Result<KVec<bindings::ctl_table>> {
-    let mut table = KVec::with_capacity(files.len(), GFP_KERNEL)?;
-    for (i, file) in files.iter().enumerate() {
-        let entry = bindings::ctl_table {
-            procname: file.name.as_char_ptr(),
-            data: values.wrapping_add(i).cast(),
-            maxlen: size_of::<c_int>() as c_int,
-            mode: 0o644,
-            proc_handler: Some(match unit {
-                Unit::Itself => bindings::proc_dointvec,
-                Unit::Seconds => bindings::proc_dointvec_jiffies,
-            }),
-            ..Default::default()
-        };
-        table.push_within_capacity(entry).map_err(|_| ENOMEM)?;
-    }
-    Ok(table)
-}
-
-/// Creates the files of a table, whose integers stay where they are until the files are removed.
-fn register(net: &Net, path: &'static CStr, table: KVec<bindings::ctl_table>) -> Result<Files> {
-    // SAFETY: Namespace and path are valid, and the table is as long as it says and lives as long
-    // as the files.
-    let header = unsafe {
-        bindings::register_net_sysctl_sz(
-            net.as_raw(),
-            path.as_char_ptr(),
-            table.as_ptr(),
-            table.len(),
-        )
-    };
-    // INVARIANT: The files have just been registered.
-    Ok(Files {
-        _table: table,
-        header: NonNull::new(header).ok_or(ENOMEM)?,
-    })
 }

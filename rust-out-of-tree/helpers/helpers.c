@@ -12,10 +12,12 @@
 #define __oot_helper
 #endif
 
+#include "cpumask.c"
 #include "genetlink.c"
 #include "ip.c"
 #include "ip_vs.c"
 #include "ipv6.c"
+#include "kthread.c"
 #include "namespace.c"
 #include "netdevice.c"
 #include "netlink.c"
@@ -24,5 +26,6 @@
 #include "siphash.c"
 #include "skbuff.c"
 #include "slab.c"
+#include "sock.c"
 #include "sync.c"
 #include "workqueue.c"

@@ -10,17 +10,7 @@ __oot_helper int oot_nlmsg_parse_deprecated(const struct nlmsghdr *nlh, int hdrl
 	return nlmsg_parse_deprecated(nlh, hdrlen, tb, maxtype, policy, extack);
 }
 
-__oot_helper struct nlattr *oot_nla_nest_start_noflag(struct sk_buff *skb, int attrtype)
+__oot_helper const unsigned char *oot_skb_tail_pointer(const struct sk_buff *skb)
 {
-	return nla_nest_start_noflag(skb, attrtype);
-}
-
-__oot_helper void oot_nla_nest_end(struct sk_buff *skb, struct nlattr *start)
-{
-	nla_nest_end(skb, start);
-}
-
-__oot_helper void oot_nla_nest_cancel(struct sk_buff *skb, struct nlattr *start)
-{
-	nla_nest_cancel(skb, start);
+	return skb_tail_pointer(skb);
 }

@@ -13,9 +13,9 @@ __oot_helper void oot_this_cpu_add(u64 __percpu *word, u64 value)
 	this_cpu_add(*word, value);
 }
 
-__oot_helper u64 oot_per_cpu_read(u64 __percpu *word, unsigned int cpu)
+__oot_helper u64 *oot_per_cpu_ptr(u64 __percpu *word, unsigned int cpu)
 {
-	return READ_ONCE(*per_cpu_ptr(word, cpu));
+	return per_cpu_ptr(word, cpu);
 }
 
 __oot_helper unsigned int oot_nr_cpu_ids(void)

@@ -11,3 +11,8 @@ __oot_helper bool oot_schedule_delayed_work(struct delayed_work *work, unsigned 
 {
 	return queue_delayed_work(system_dfl_long_wq, work, delay);
 }
+
+__oot_helper void oot_mod_delayed_work(struct delayed_work *work, unsigned long delay)
+{
+	mod_delayed_work(system_dfl_long_wq, work, delay);
+}

@@ -23,20 +23,6 @@ use super::namespace::{
     Pernet, //
 };
 
-/// Whether the namespace has a device of that name.
-pub(crate) fn exists(net: &Net, name: &[u8]) -> bool {
-    let mut with_nul = [0; bindings::IFNAMSIZ as usize];
-    if name.len() >= with_nul.len() {
-        return false;
-    }
-    for (to, from) in with_nul.iter_mut().zip(name) {
-        *to = *from;
-    }
-    let _guard = rcu::read_lock();
-    // SAFETY: The namespace is live, the name ends in NUL, and the RCU read lock is held.
-    !unsafe { bindings::dev_get_by_name_rcu(net.as_raw(), with_nul.as_ptr()) }.is_null()
-}
-
 /// A network device.
 ///
 /// # Invariants
@@ -46,8 +32,56 @@ pub(crate) fn exists(net: &Net, name: &[u8]) -> bool {
 pub(crate) struct Device(Opaque<bindings::net_device>);
 
 impl Device {
+    /// The device of that name, or alternative name.
+    pub(crate) fn by_name<'g>(net: &Net, name: &[u8], _guard: &'g rcu::Guard) -> Option<&'g Self> {
+        let mut with_nul = [0; bindings::IFNAMSIZ as usize];
+        if name.len() >= with_nul.len() {
+            return None;
+        }
+        for (to, from) in with_nul.iter_mut().zip(name) {
+            *to = *from;
+        }
+        // SAFETY: The namespace is live, the name ends in NUL, and the RCU read lock is held.
+        let device = unsafe { bindings::dev_get_by_name_rcu(net.as_raw(), with_nul.as_ptr()) };
+        // SAFETY: The device, if there is one, lives as long as the lock is held; the type is
+        // transparent.
+        unsafe { device.cast::<Self>().as_ref() }
+    }
+
     pub(super) fn as_raw(&self) -> *mut bindings::net_device {
         self.0.get()
+    }
+
+    /// Its number in its namespace.
+    pub(super) fn index(&self) -> c_int {
+        // SAFETY: The device is live, and keeps its number.
+        unsafe { bindings::oot_dev_ifindex(self.as_raw()) }
+    }
+
+    /// The most bytes of a packet by it.
+    pub(crate) fn mtu(&self) -> u32 {
+        // SAFETY: The device is live.
+        unsafe { bindings::oot_dev_mtu(self.as_raw()) }
+    }
+
+    /// Whether it speaks IPv4, which all do whose MTU is not too small.
+    pub(crate) fn has_inet(&self, _guard: &rcu::Guard) -> bool {
+        // SAFETY: The device is live, and the RCU read lock held.
+        unsafe { bindings::oot_dev_has_inet(self.as_raw()) }
+    }
+
+    /// Whether it speaks IPv6.
+    pub(crate) fn has_inet6(&self, _guard: &rcu::Guard) -> bool {
+        // SAFETY: The device is live, and the RCU read lock held.
+        unsafe { bindings::oot_dev_has_inet6(self.as_raw()) }
+    }
+
+    /// The address, valid everywhere, that this host would send from by the device; one of another
+    /// device if it has none, and zero if none has (C: `inet_select_addr()`).
+    pub(crate) fn select_addr4(&self) -> [u8; 4] {
+        let scope = bindings::rt_scope_t_RT_SCOPE_UNIVERSE as c_int;
+        // SAFETY: The device is live.
+        unsafe { bindings::inet_select_addr(self.as_raw(), 0, scope) }.to_ne_bytes()
     }
 }
 

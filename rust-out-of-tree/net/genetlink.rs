@@ -42,9 +42,16 @@ pub(crate) trait DoIt: 'static {
 /// Serves the dumps of a command.
 pub(crate) trait DumpIt: 'static {
     /// Adds the next messages of `dump`, as many as there is room for.
-    ///
-    /// It is called until it adds none.
-    fn dumpit(dump: &mut Dump<'_>) -> Result;
+    fn dumpit(dump: &mut Dump<'_>) -> Result<Progress>;
+}
+
+/// How far a dump has come.
+#[derive(Clone, Copy)]
+pub(crate) enum Progress {
+    /// There is more than there was room for.
+    Part,
+    /// Nothing is left: the end of the dump is told beside its last messages, not on its own.
+    All,
 }
 
 /// A request, as its [`DoIt`] function gets it.
@@ -101,6 +108,7 @@ impl<'a> Request<'a> {
             info: self.0,
             skb: NonNull::new(skb).ok_or(ENOMEM)?,
             hdr: core::ptr::null_mut(),
+            writer: Writer::new(),
         };
         let Self(info) = self;
         // SAFETY: `skb` was just allocated, and the request's family is registered.
@@ -110,6 +118,8 @@ impl<'a> Request<'a> {
         if reply.hdr.is_null() {
             return Err(EMSGSIZE);
         }
+        // SAFETY: By the type invariants, the buffer is ours.
+        unsafe { reply.writer.start(reply.skb) };
         Ok(reply)
     }
 }
@@ -131,17 +141,19 @@ pub(crate) struct Reply<'a> {
     info: &'a bindings::genl_info,
     skb: NonNull<bindings::sk_buff>,
     hdr: *mut c_void,
+    writer: Writer,
 }
 
 impl Reply<'_> {
     /// Where to put the attributes.
-    pub(crate) fn writer(&mut self) -> Writer<'_> {
-        // SAFETY: By the type invariants, the buffer is ours, and borrowed with `self`.
-        unsafe { Writer::from_raw(self.skb) }
+    pub(crate) fn writer(&mut self) -> &mut Writer {
+        &mut self.writer
     }
 
     /// Sends the reply to who asked.
     pub(crate) fn send(self) -> Result {
+        // SAFETY: By the type invariants, the buffer is ours.
+        unsafe { self.writer.append_to(self.skb)? };
         let reply = ManuallyDrop::new(self);
         let skb = reply.skb.as_ptr();
         let info = core::ptr::from_ref(reply.info).cast_mut();
@@ -169,6 +181,7 @@ pub(crate) struct Dump<'a> {
     skb: NonNull<bindings::sk_buff>,
     cb: &'a mut bindings::netlink_callback,
     info: &'a bindings::genl_info,
+    writer: Writer,
 }
 
 impl<'a> Dump<'a> {
@@ -205,13 +218,9 @@ impl<'a> Dump<'a> {
         Ok(attrs)
     }
 
-    /// Adds a message with that command and the attributes that `fill` puts into it; if it fails or
-    /// there is no room, the message is taken back.
-    pub(crate) fn message(
-        &mut self,
-        cmd: u8,
-        fill: impl FnOnce(&mut Writer<'_>) -> Result,
-    ) -> Result {
+    /// Adds a message with that command and the attributes that `fill` puts into it, unless it fails
+    /// or there is no room.
+    pub(crate) fn message(&mut self, cmd: u8, fill: impl FnOnce(&mut Writer) -> Result) -> Result {
         let (skb, info) = (self.skb.as_ptr(), self.info);
         let flags = bindings::NLM_F_MULTI as c_int;
         // SAFETY: By the type invariants, `skb` is valid; the family is registered.
@@ -221,16 +230,17 @@ impl<'a> Dump<'a> {
         if hdr.is_null() {
             return Err(EMSGSIZE);
         }
+        // SAFETY: By the type invariants, `skb` is valid.
+        unsafe { self.writer.start(self.skb) };
         // SAFETY: By the type invariants, `skb` is valid, and borrowed with `self`.
-        let mut writer = unsafe { Writer::from_raw(self.skb) };
-        let filled = fill(&mut writer);
-        match filled {
+        let put = fill(&mut self.writer).and_then(|()| unsafe { self.writer.append_to(self.skb) });
+        match put {
             // SAFETY: `hdr` is the header of the last message in `skb`.
             Ok(()) => unsafe { bindings::genlmsg_end(skb, hdr) },
             // SAFETY: As above.
             Err(_) => unsafe { bindings::genlmsg_cancel(skb, hdr) },
         }
-        filled
+        put
     }
 }
 
@@ -273,9 +283,18 @@ impl<T: DumpIt> Adapter<T> {
             // SAFETY: The information lives as long as the dump, and nobody changes it meanwhile.
             let info = unsafe { &*info };
             // INVARIANT: All are what the core has passed.
-            T::dumpit(&mut Dump { skb, cb, info })?;
-            // SAFETY: `skb` is still valid.
-            Ok(unsafe { (*skb.as_ptr()).len } as c_int)
+            let writer = Writer::new();
+            let mut dump = Dump {
+                skb,
+                cb,
+                info,
+                writer,
+            };
+            match T::dumpit(&mut dump)? {
+                // SAFETY: `skb` is still valid.
+                Progress::Part => Ok(unsafe { (*skb.as_ptr()).len } as c_int),
+                Progress::All => Ok(0),
+            }
         })
     }
 }

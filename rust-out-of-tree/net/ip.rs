@@ -17,6 +17,7 @@ use kernel::{
 use crate::oot::bindings;
 
 use super::{
+    device::Device,
     dst::Dst,
     filter::Pf,
     namespace::Net,
@@ -125,6 +126,40 @@ pub(crate) fn route6(
     })
 }
 
+/// The route that a UDP socket would get from `saddr`, if that is not zero, to the multicast group
+/// `group` by `device`.
+pub(crate) fn route_to_group4(
+    net: &Net,
+    group: [u8; 4],
+    saddr: [u8; 4],
+    device: &Device,
+) -> Result<Dst> {
+    let [daddr, saddr] = [group, saddr].map(u32::from_ne_bytes);
+    let (net, index) = (net.as_raw(), device.index());
+    // SAFETY: The namespace is live.
+    let rt = from_err_ptr(unsafe { bindings::oot_ip_route_udp(net, daddr, saddr, index) })?;
+    let dst = NonNull::new(rt).ok_or(EHOSTUNREACH)?;
+    // SAFETY: The look-up gave us a reference.
+    Ok(unsafe { Dst::from_raw(dst) })
+}
+
+/// As [`route_to_group4`] for IPv6, from an address of the kernel's choice.
+pub(crate) fn route_to_group6(net: &Net, group: [u8; 16], device: &Device) -> Result<Dst> {
+    let mut flow = bindings::flowi6::default();
+    // SAFETY: Any bytes are an address.
+    *unsafe { flow.daddr.in6_u.u6_addr8.as_mut() } = group;
+    flow.__fl_common.flowic_oif = device.index();
+    flow.__fl_common.flowic_proto = bindings::IPPROTO_UDP as u8;
+    let (sk, final_dst) = (core::ptr::null(), core::ptr::null());
+    // SAFETY: The namespace is live and `flow` a local; neither socket nor last hop is needed.
+    let dst = from_err_ptr(unsafe {
+        bindings::ip6_dst_lookup_flow(net.as_raw(), sk, &mut flow, final_dst)
+    })?;
+    let dst = NonNull::new(dst).ok_or(EHOSTUNREACH)?;
+    // SAFETY: The look-up gave us a reference.
+    Ok(unsafe { Dst::from_raw(dst) })
+}
+
 /// Sends a packet that has its route through LOCAL_OUT and on its way, as `NF_HOOK()` with
 /// `dst_output()`. Without a route it is dropped.
 #[inline(always)]
@@ -223,6 +258,14 @@ pub(crate) fn update_socket_pmtu(skb: &mut Skb, mtu: u32) {
 pub(crate) fn requires_privilege(net: &Net, port: u16) -> bool {
     // SAFETY: The namespace is live.
     unsafe { bindings::oot_inet_port_requires_bind_service(net.as_raw(), port) }
+}
+
+/// Whether a socket may be bound to an IPv4 address of a device: it is this host's by now, or the
+/// sysctl `ip_nonlocal_bind` is set.
+pub(crate) fn may_bind4(net: &Net, addr: [u8; 4]) -> bool {
+    // SAFETY: The namespace is live.
+    let any = unsafe { bindings::oot_ip_nonlocal_bind(net.as_raw()) };
+    any || addr_type4(net, addr) == bindings::RTN_LOCAL
 }
 
 /// What kind of address an IPv4 address is for this host: `RTN_UNICAST`, `RTN_LOCAL`, ...

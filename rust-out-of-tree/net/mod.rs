@@ -11,4 +11,5 @@ pub(crate) mod ip;
 pub(crate) mod namespace;
 pub(crate) mod netlink;
 pub(crate) mod skbuff;
+pub(crate) mod sockopt;
 pub(crate) mod tunnel;

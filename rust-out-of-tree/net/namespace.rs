@@ -34,9 +34,12 @@ use kernel::{
 
 use crate::oot::{
     bindings,
-    fs::proc::{
-        Entry,
-        File, //
+    fs::{
+        proc::{
+            Entry,
+            File, //
+        },
+        sysctl, //
     },
     sync::Once, //
 };
@@ -66,10 +69,28 @@ impl Net {
         unsafe { &*net.cast::<Self>() }
     }
 
+    /// The initial one.
+    pub(crate) fn init() -> &'static Self {
+        // SAFETY: It is never freed.
+        unsafe { Self::from_raw(&raw mut bindings::init_net) }
+    }
+
+    /// Whether it is the initial one.
+    pub(crate) fn is_init(&self) -> bool {
+        core::ptr::eq(self, Self::init())
+    }
+
     /// Whether it belongs to the initial user namespace, not to an unprivileged user's.
     pub(crate) fn is_of_init_user_ns(&self) -> bool {
         // SAFETY: The namespace is live by the type invariant.
         unsafe { bindings::oot_net_is_of_init_user_ns(self.as_raw()) }
+    }
+
+    /// Whether the caller may administer it: has `CAP_NET_ADMIN` in the user namespace that it
+    /// belongs to.
+    pub(crate) fn is_admin(&self) -> bool {
+        // SAFETY: The namespace is live by the type invariant.
+        unsafe { bindings::oot_net_ns_capable(self.as_raw(), bindings::CAP_NET_ADMIN as c_int) }
     }
 
     #[inline(always)]
@@ -110,6 +131,10 @@ pub(crate) trait Pernet: Send + Sync + Sized + 'static {
     /// What there is in the namespace's /proc/net.
     fn files() -> &'static [File];
 
+    /// What there is in the namespace's /proc/sys: a directory, such as `net/ipv4/vs`, and the files
+    /// in it.
+    fn settings() -> (&'static CStr, &'static [sysctl::File<Self>]);
+
     /// Makes the value for a namespace that is being set up.
     fn init<'a>(net: &'a Net, shared: ArcBorrow<'a, Self::Shared>) -> impl PinInit<Self, Error>;
 
@@ -119,11 +144,12 @@ pub(crate) trait Pernet: Send + Sync + Sized + 'static {
 }
 
 /// A value in its namespace. Fields are dropped in this order: the files, and with them who reads
-/// them, before what is read.
+/// or writes them, before what is read.
 #[pin_data]
 pub(crate) struct PerNet<T: Pernet> {
     net: NonNull<bindings::net>,
     _files: KVec<Entry>,
+    _settings: sysctl::Files,
     #[pin]
     hooks: Mutex<Hooks>,
     #[pin]
@@ -147,13 +173,23 @@ impl<T: Pernet> PerNet<T> {
         namespace: &'a Net,
         shared: ArcBorrow<'a, T::Shared>,
     ) -> impl PinInit<Self, Error> + use<'a, T> {
-        kernel::try_pin_init!(Self {
+        kernel::try_pin_init!(&this in Self {
             net: NonNull::from(namespace).cast(),
             hooks <- new_mutex!(Hooks {
                 closed: false,
                 sets: [None, None],
             }),
             value <- T::init(namespace, shared),
+            _settings: {
+                // SAFETY: `this` is valid, so the address of its field is.
+                let value = unsafe { &raw const (*this.as_ptr()).value };
+                // SAFETY: It was initialised just before, and only shared from here on.
+                let value = unsafe { &*value };
+                let (path, files) = T::settings();
+                // SAFETY: They are for `self`, which is dropped while the namespace lives, the
+                // value last.
+                unsafe { sysctl::Files::new(namespace, path, files, value) }?
+            },
             _files: Self::create_files(namespace)?,
         }? Error)
     }

@@ -7,14 +7,9 @@
 use crate::oot::bindings;
 use core::{
     marker::PhantomData,
-    mem::MaybeUninit,
     ptr::NonNull, //
 };
-use kernel::{
-    error::to_result,
-    ffi::{c_int, c_void},
-    prelude::*,
-};
+use kernel::{error::to_result, ffi::c_int, prelude::*};
 
 /// What an attribute must be like.
 #[repr(transparent)]
@@ -197,112 +192,182 @@ impl<'a, const N: usize> Attrs<'a, N> {
     }
 }
 
-/// Puts attributes into a message under construction.
+/// The attributes of a message can be that long, in bytes.
+const ROOM: usize = 512;
+
+/// The length of an attribute of eight bytes.
+const NUMBER: usize = size_of::<bindings::nlattr>() + size_of::<u64>();
+
+/// Each attribute begins at a multiple of so many bytes (C: `NLA_ALIGNTO`).
+const ALIGN: usize = 4;
+
+/// Attributes under construction, that are put into a message all at once.
 ///
 /// Each function fails with `EMSGSIZE` if there is no room.
-///
-/// # Invariants
-///
-/// The buffer is valid for `'a`, and nobody else uses it meanwhile.
-pub(crate) struct Writer<'a>(NonNull<bindings::sk_buff>, PhantomData<&'a mut ()>);
+pub(crate) struct Writer {
+    bytes: [u8; ROOM],
+    len: usize,
+    /// The address, modulo 8, of where the attributes will be.
+    base: usize,
+}
 
-impl Writer<'_> {
-    /// A writer at the end of `skb`.
+impl Writer {
+    /// No attributes.
+    pub(super) fn new() -> Self {
+        Self {
+            bytes: [0; ROOM],
+            len: 0,
+            base: 0,
+        }
+    }
+
+    /// Drops all attributes; those to come are for the end of `skb`.
     ///
     /// # Safety
     ///
-    /// `skb` must be valid and not be used otherwise while the writer lives.
-    pub(super) unsafe fn from_raw(skb: NonNull<bindings::sk_buff>) -> Self {
-        // INVARIANT: By the safety requirements.
-        Self(skb, PhantomData)
+    /// `skb` must be valid.
+    pub(super) unsafe fn start(&mut self, skb: NonNull<bindings::sk_buff>) {
+        // SAFETY: By the safety requirements.
+        let tail = unsafe { bindings::oot_skb_tail_pointer(skb.as_ptr()) };
+        self.len = 0;
+        self.base = tail.addr() % size_of::<u64>();
+    }
+
+    /// Puts the attributes at the end of `skb`.
+    ///
+    /// # Safety
+    ///
+    /// `skb` must be valid, and nobody else use it.
+    pub(super) unsafe fn append_to(&self, skb: NonNull<bindings::sk_buff>) -> Result {
+        let bytes = self.bytes.get(..self.len).ok_or(EMSGSIZE)?;
+        let (data, len) = (bytes.as_ptr().cast(), bytes.len() as c_int);
+        // SAFETY: By the safety requirements; `data` has `len` bytes.
+        to_result(unsafe { bindings::nla_append(skb.as_ptr(), len, data) })
     }
 
     /// Puts an attribute of these bytes.
-    pub(crate) fn put(&mut self, attrtype: usize, bytes: &[u8]) -> Result {
-        let len = attr_len(bytes.len())?;
-        let data: *const c_void = bytes.as_ptr().cast();
-        // SAFETY: By the type invariants, the buffer is valid; `data` has `len` bytes.
-        to_result(unsafe { bindings::nla_put(self.0.as_ptr(), attrtype as c_int, len, data) })
+    #[inline]
+    pub(crate) fn put<const N: usize>(&mut self, attrtype: usize, bytes: &[u8; N]) -> Result {
+        let contents = self.reserve(attrtype, N)?.first_chunk_mut();
+        *contents.ok_or(EMSGSIZE)? = *bytes;
+        Ok(())
+    }
+
+    /// Puts an attribute of so many bytes as there are.
+    pub(crate) fn put_slice(&mut self, attrtype: usize, bytes: &[u8]) -> Result {
+        let contents = self.reserve(attrtype, bytes.len())?;
+        for (to, from) in contents.iter_mut().zip(bytes) {
+            *to = *from;
+        }
+        Ok(())
     }
 
     /// Puts a number of one byte.
+    #[inline]
     pub(crate) fn put_u8(&mut self, attrtype: usize, value: u8) -> Result {
         self.put(attrtype, &value.to_ne_bytes())
     }
 
     /// Puts a number of two bytes.
+    #[inline]
     pub(crate) fn put_u16(&mut self, attrtype: usize, value: u16) -> Result {
         self.put(attrtype, &value.to_ne_bytes())
     }
 
     /// Puts a number of four bytes.
+    #[inline]
     pub(crate) fn put_u32(&mut self, attrtype: usize, value: u32) -> Result {
         self.put(attrtype, &value.to_ne_bytes())
     }
 
     /// Puts a number of eight bytes, on an address divisible by eight if need be by means of an
-    /// attribute of type `padattr`.
+    /// attribute of type `padattr` (C: `nla_put_64bit()`).
+    #[inline]
     pub(crate) fn put_u64_64bit(&mut self, attrtype: usize, value: u64, padattr: usize) -> Result {
-        let bytes = value.to_ne_bytes();
-        // SAFETY: By the type invariants, the buffer is valid; the data has as many bytes as said.
-        to_result(unsafe {
-            bindings::nla_put_64bit(
-                self.0.as_ptr(),
-                attrtype as c_int,
-                size_of::<u64>() as c_int,
-                bytes.as_ptr().cast(),
-                padattr as c_int,
-            )
-        })
+        let is_aligned = self.base.wrapping_add(self.len) % size_of::<u64>() == 0;
+        if cfg!(not(CONFIG_HAVE_EFFICIENT_UNALIGNED_ACCESS)) && is_aligned {
+            self.put::<0>(padattr, &[])?;
+        }
+        self.put(attrtype, &value.to_ne_bytes())
+    }
+
+    /// Puts numbers as [`Self::put_u64_64bit`] does, with consecutive types from `attrtype` on.
+    #[inline]
+    pub(crate) fn put_u64s_64bit<const N: usize>(
+        &mut self,
+        attrtype: usize,
+        values: [u64; N],
+        padattr: usize,
+    ) -> Result {
+        if cfg!(not(CONFIG_HAVE_EFFICIENT_UNALIGNED_ACCESS)) {
+            return (attrtype..)
+                .zip(values)
+                .try_for_each(|(attrtype, value)| self.put_u64_64bit(attrtype, value, padattr));
+        }
+        let next = self.len.wrapping_add(NUMBER * N);
+        let room = self.bytes.get_mut(self.len..next).ok_or(EMSGSIZE)?;
+        for ((attr, attrtype), value) in room.chunks_exact_mut(NUMBER).zip(attrtype..).zip(values) {
+            if let Some((place, contents)) = attr.split_first_chunk_mut() {
+                *place = header(attrtype, NUMBER);
+                *contents.first_chunk_mut().ok_or(EMSGSIZE)? = value.to_ne_bytes();
+            }
+        }
+        self.len = next;
+        Ok(())
     }
 
     /// Puts a string and a NUL.
     pub(crate) fn put_string(&mut self, attrtype: usize, value: &str) -> Result {
-        let len = attr_len(value.len().saturating_add(1))?;
-        let skb = self.0.as_ptr();
-        // SAFETY: By the type invariants, the buffer is valid.
-        let attr = unsafe { bindings::nla_reserve(skb, attrtype as c_int, len) };
-        let attr = NonNull::new(attr).ok_or(EMSGSIZE)?;
-        // SAFETY: The contents follow the header, and lie in the buffer with it.
-        let contents = unsafe { attr.add(1) }.cast::<MaybeUninit<u8>>();
-        // SAFETY: `len` bytes were reserved for the contents.
-        let contents = unsafe { core::slice::from_raw_parts_mut(contents.as_ptr(), len as usize) };
+        let contents = self.reserve(attrtype, value.len().saturating_add(1))?;
         for (to, from) in contents.iter_mut().zip(Iterator::chain(value.bytes(), [0])) {
-            to.write(from);
+            *to = from;
         }
         Ok(())
     }
 
     /// Puts an attribute of the attributes that `fill` puts; if it fails, all is taken back.
+    #[inline]
     pub(crate) fn nest(
         &mut self,
         attrtype: usize,
         fill: impl FnOnce(&mut Self) -> Result,
     ) -> Result {
-        let skb = self.0.as_ptr();
-        let attrtype = attrtype as c_int;
-        // SAFETY: By the type invariants, the buffer is valid.
-        let start = unsafe { bindings::oot_nla_nest_start_noflag(skb, attrtype) };
-        if start.is_null() {
-            return Err(EMSGSIZE);
-        }
-        let filled = fill(self);
-        match filled {
-            // SAFETY: `start` is an attribute of `skb`, and what follows is its contents.
-            Ok(()) => unsafe { bindings::oot_nla_nest_end(skb, start) },
-            // SAFETY: As above.
-            Err(_) => unsafe { bindings::oot_nla_nest_cancel(skb, start) },
+        let start = self.len;
+        self.reserve(attrtype, 0)?;
+        let filled = fill(self).and_then(|()| self.set_header(start, attrtype, self.len));
+        if filled.is_err() {
+            self.len = start;
         }
         filled
     }
+
+    /// Puts an attribute with `len` bytes, and gives them to be written.
+    #[inline]
+    fn reserve(&mut self, attrtype: usize, len: usize) -> Result<&mut [u8]> {
+        let start = self.len;
+        let contents = start.wrapping_add(size_of::<bindings::nlattr>());
+        let end = contents.saturating_add(len);
+        let next = end.checked_next_multiple_of(ALIGN).ok_or(EMSGSIZE)?;
+        self.bytes.get_mut(end..next).ok_or(EMSGSIZE)?.fill(0);
+        self.set_header(start, attrtype, end)?;
+        self.len = next;
+        self.bytes.get_mut(contents..end).ok_or(EMSGSIZE)
+    }
+
+    /// Writes the header of the attribute from `start` to `end`.
+    #[inline]
+    fn set_header(&mut self, start: usize, attrtype: usize, end: usize) -> Result {
+        let place = self.bytes.get_mut(start..);
+        let place = place.and_then(<[u8]>::first_chunk_mut);
+        *place.ok_or(EMSGSIZE)? = header(attrtype, end.wrapping_sub(start));
+        Ok(())
+    }
 }
 
-/// The length of an attribute's contents, if an attribute can be that long.
-fn attr_len(len: usize) -> Result<c_int> {
-    const MAX: usize = u16::MAX as usize - size_of::<bindings::nlattr>();
-
-    match len {
-        0..=MAX => Ok(len as c_int),
-        _ => Err(EMSGSIZE),
-    }
+/// The header of an attribute of that length (C: `struct nlattr`); none is longer than the room.
+#[inline]
+fn header(attrtype: usize, len: usize) -> [u8; 4] {
+    let [len_low, len_high] = (len as u16).to_ne_bytes();
+    let [type_low, type_high] = (attrtype as u16).to_ne_bytes();
+    [len_low, len_high, type_low, type_high]
 }

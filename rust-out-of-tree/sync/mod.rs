@@ -27,6 +27,7 @@ pub(crate) use self::{
     rcu_arc_cell::RcuArcCell,
     rcu_cell::{RcuBox, RcuCell},
     rcu_hash::{
+        ChainLengths,
         Cursor,
         Linked,
         RcuHash, //

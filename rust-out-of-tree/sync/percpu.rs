@@ -50,20 +50,37 @@ impl<const N: usize> PerCpuCounters<N> {
         }
     }
 
-    /// Counter `index` of one CPU; 0 for one that cannot exist.
-    pub(crate) fn on_cpu(&self, cpu: u32, index: usize) -> u64 {
-        if index >= N || !is_possible(cpu) {
-            return 0;
-        }
-        // SAFETY: The word lies within the allocation.
-        let word = unsafe { self.base.as_ptr().cast::<u64>().add(index) };
-        // SAFETY: `word` is the per-CPU address of a live `u64`, and `cpu` is possible.
-        unsafe { bindings::oot_per_cpu_read(word, cpu) }
+    /// The counters of one CPU; 0 for one that cannot exist.
+    #[inline]
+    pub(crate) fn on_cpu(&self, cpu: u32) -> [u64; N] {
+        let mut counts = [0; N];
+        self.add_to(&mut counts, cpu);
+        counts
     }
 
-    /// Counter `index` over all CPUs.
-    pub(crate) fn sum(&self, index: usize) -> u64 {
-        (0..nr_cpu_ids()).fold(0, |sum: u64, cpu| sum.wrapping_add(self.on_cpu(cpu, index)))
+    /// Adds the counters of one CPU to `sums`.
+    #[inline(always)]
+    fn add_to(&self, sums: &mut [u64; N], cpu: u32) {
+        if !is_possible(cpu) {
+            return;
+        }
+        // SAFETY: `base` is the per-CPU address of live words, and `cpu` is possible.
+        let words = unsafe { bindings::oot_per_cpu_ptr(self.base.as_ptr().cast(), cpu) };
+        for (index, sum) in sums.iter_mut().enumerate() {
+            // SAFETY: The word lies within the allocation.
+            let word = unsafe { words.add(index) };
+            // SAFETY: A whole word is read, which its CPU writes whole.
+            *sum = sum.wrapping_add(unsafe { word.read_volatile() });
+        }
+    }
+
+    /// The counters over all CPUs.
+    pub(crate) fn sums(&self) -> [u64; N] {
+        let mut sums = [0; N];
+        for cpu in 0..nr_cpu_ids() {
+            self.add_to(&mut sums, cpu);
+        }
+        sums
     }
 }
 

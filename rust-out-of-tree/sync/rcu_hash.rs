@@ -20,11 +20,19 @@
 //! there, then moves each bucket: the old bucket's lock is taken before the new one's. A reader
 //! that misses in the old table looks into the successor.
 //!
+//! # Size
+//!
+//! A table grows when it holds more entries than buckets, and shrinks when it holds less than a
+//! 16th. The *load factor* moves that: as a binary logarithm, it is how many entries there are to a
+//! bucket.
+//!
 //! C header: [`include/linux/rhashtable.h`](srctree/include/linux/rhashtable.h)
 
 mod buckets;
+mod lengths;
 mod walk;
 
+pub(crate) use lengths::ChainLengths;
 pub(crate) use walk::Cursor;
 
 use core::{
@@ -53,7 +61,8 @@ use crate::oot::bindings;
 use buckets::{
     Bucket,
     Buckets,
-    Link, //
+    Link,
+    Size, //
 };
 
 use super::{
@@ -66,13 +75,6 @@ use super::{
         RcuRef, //
     }, //
 };
-
-/// The smallest table has 2^8 buckets, the largest 2^26.
-const MIN_BITS: u32 = 8;
-const MAX_BITS: u32 = 26;
-
-/// A table is not shrunk to less than twice the smallest.
-const LEAST_SHRUNK_BITS: u32 = MIN_BITS + 1;
 
 /// A value with links for one table.
 #[repr(C)]
@@ -165,6 +167,8 @@ unsafe fn entry_of<'g, T: Object>(link: usize) -> RcuRef<'g, Linked<T>> {
 pub(crate) struct RcuHash<T: Object> {
     current: Atomic<*mut Buckets>,
     len: Atomic<i32>,
+    /// The load factor that the next size is to have.
+    load: Atomic<i32>,
     /// Whether there has been an entry.
     used: Atomic<u32>,
     #[pin]
@@ -182,8 +186,9 @@ impl<T: Object> RcuHash<T> {
     /// An empty table of the smallest size.
     pub(crate) fn new() -> impl PinInit<Self, Error> {
         kernel::try_pin_init!(Self {
-            current: Atomic::new(KBox::into_raw(Buckets::new(MIN_BITS)?)),
+            current: Atomic::new(KBox::into_raw(Buckets::new(Size::SMALLEST)?)),
             len: Atomic::new(0),
+            load: Atomic::new(0),
             used: Atomic::new(0),
             resize <- Opaque::ffi_init(|work| {
                 // SAFETY: `work` is valid for writes and pinned; the callback fits it.
@@ -206,7 +211,7 @@ impl<T: Object> RcuHash<T> {
 
     /// The number of buckets.
     pub(crate) fn size(&self) -> usize {
-        self.current(&rcu::read_lock()).size()
+        self.current(&rcu::read_lock()).heads.len()
     }
 
     /// The first entry one of whose links has this hash and pleases `matches`, which gets the
@@ -279,7 +284,7 @@ impl<T: Object> RcuHash<T> {
         table.bucket(hash).lock().push(first);
 
         let len = self.len.fetch_add(1, Relaxed).wrapping_add(1);
-        if len as usize > table.size() && table.bits < MAX_BITS {
+        if len as usize > table.most {
             self.schedule_resize();
         }
         Some(entry)
@@ -309,7 +314,7 @@ impl<T: Object> RcuHash<T> {
         }
         let len = self.len.fetch_sub(1, Relaxed).wrapping_sub(1);
         let table = self.current(guard);
-        if (len as usize) < table.size() / 16 && table.bits > LEAST_SHRUNK_BITS {
+        if (len as usize) < table.least {
             self.schedule_resize();
         }
         // SAFETY: The state said that the table owned a reference, and nobody else got it.
@@ -335,6 +340,12 @@ impl<T: Object> RcuHash<T> {
         self.for_each(|guard, entry| drop(self.remove(guard, entry)));
     }
 
+    /// Makes it hold `2^load` entries to a bucket before it grows.
+    pub(crate) fn set_load(&self, load: i32) {
+        self.load.write_once(load);
+        self.schedule_resize();
+    }
+
     fn schedule_resize(&self) {
         // SAFETY: The work was initialised with the table, and is cancelled when that is dropped.
         unsafe { bindings::oot_schedule_work(self.resize.get()) };
@@ -344,21 +355,12 @@ impl<T: Object> RcuHash<T> {
     fn resize(&self) {
         // SAFETY: Only this function replaces the table, and it does not run twice at a time.
         let old = unsafe { &*self.current.read_once() };
-        let most = (self.len() as u32).saturating_sub(1);
-        let bits = u32::BITS
-            .wrapping_sub(most.leading_zeros())
-            .clamp(MIN_BITS, MAX_BITS);
-        // Shrink to twice the need, so that a table that breathes is not resized with each breath.
-        let bits = if bits < old.bits {
-            bits.wrapping_add(1).min(old.bits)
-        } else {
-            bits
-        };
-        if bits == old.bits {
+        let size = Size::fitting(self.len(), self.load.read_once(), old.size);
+        if size == old.size {
             return;
         }
         // Without memory the chains stay long until the next entry asks again.
-        let Ok(new) = Buckets::new(bits) else { return };
+        let Ok(new) = Buckets::new(size) else { return };
         let new = KBox::into_raw(new);
         old.successor.store(new, Release);
         // From here on all add to `new`.

@@ -26,6 +26,7 @@ use crate::{
         hash::HashKey,
         mm::slab::Cache,
         sync::{
+            ChainLengths,
             Cursor,
             Linked,
             Once,
@@ -90,9 +91,6 @@ impl Walk {
     }
 }
 
-/// C's limit on 64-bit systems (`IP_VS_CONN_TAB_MAX`'s and `conn_max`'s default).
-const CONN_MAX: u32 = 1 << 30;
-
 /// The conns of a namespace.
 #[pin_data]
 pub(crate) struct Table {
@@ -103,7 +101,7 @@ pub(crate) struct Table {
     key: HashKey,
     cache: Arc<ConnCache>,
     /// How many conns there may be (`net.ipv4.vs.conn_max`).
-    pub(crate) max: Atomic<u32>,
+    pub(crate) max: [Atomic<i32>; 1],
 }
 
 /// Ends the conns of dests that were removed, where they are to end at once.
@@ -115,13 +113,14 @@ impl Work for Table {
 }
 
 impl Table {
-    pub(crate) fn new(cache: Arc<ConnCache>) -> impl PinInit<Self, Error> {
+    /// An empty table with room for `max` conns.
+    pub(crate) fn new(cache: Arc<ConnCache>, max: i32) -> impl PinInit<Self, Error> {
         kernel::try_pin_init!(Self {
             hash <- RcuHash::new(),
             templates <- RcuHash::new(),
             key: HashKey::random(),
             cache,
-            max: Atomic::new(CONN_MAX),
+            max: [Atomic::new(max)],
         }? Error)
     }
 
@@ -222,7 +221,8 @@ impl Table {
 
     /// Whether there are as many as may be.
     pub(crate) fn is_full(&self) -> bool {
-        self.len() >= self.max.read_once() as usize
+        let [max] = &self.max;
+        self.len() >= max.read_once().max(0) as usize
     }
 
     /// A new conn has its first state: from here on it can expire.
@@ -238,6 +238,17 @@ impl Table {
     /// The number of buckets.
     pub(crate) fn size(&self) -> usize {
         self.hash.size()
+    }
+
+    /// How many chains of conns, templates aside, there are of each length. Sleeps.
+    pub(crate) fn chain_lengths(&self) -> Option<ChainLengths> {
+        self.hash.chain_lengths()
+    }
+
+    /// Makes it hold `2^load` conns to a bucket before it grows.
+    pub(crate) fn set_load(&self, load: i32) {
+        self.hash.set_load(load);
+        self.templates.set_load(load);
     }
 
     /// The next conn or template of a walk over all, and where the walk stands after it.

@@ -3,27 +3,21 @@
 //! The generic netlink family `IPVS`.
 //!
 //! C version: [net/netfilter/ipvs/ip_vs_ctl.c], "Generic Netlink interface".
-//!
-//! # Not supported
-//!
-//! Sync daemons: none can be started.
 
 mod decode;
 mod encode;
 
 use crate::{
     oot::{
-        net::{
-            device,
-            genetlink::{
-                DoIt,
-                Dump,
-                DumpIt,
-                Family,
-                Registration,
-                Request,
-                SmallOp, //
-            },
+        net::genetlink::{
+            DoIt,
+            Dump,
+            DumpIt,
+            Family,
+            Progress,
+            Registration,
+            Request,
+            SmallOp, //
         },
         sync::Cursor, //
     },
@@ -37,6 +31,7 @@ use kernel::{
 };
 
 use super::{
+    daemon::config::Role,
     netns_of,
     Ctl, //
 };
@@ -137,7 +132,7 @@ fn set_service(
             let spec = dest.spec()?;
             let id = dest.id(service.id.family)?;
             if id.family != service.id.family {
-                spec.check_mixed_family()?;
+                ctl.check_mixed_family(&spec)?;
             }
             match cmd {
                 IPVS_CMD_NEW_DEST => ctl.add_dest(&service, id, &spec),
@@ -162,17 +157,17 @@ impl DoIt for GetCmd {
                 let service = ctl.find(&attrs.id).ok_or(ESRCH)?;
                 let pool = service.current()?;
                 let stats = ctl.stats(&service, &pool);
-                encode::service(&mut reply.writer(), &service, &pool, stats)?;
+                encode::service(reply.writer(), &service, &pool, stats)?;
                 reply.send()
             }
             IPVS_CMD_GET_CONFIG => {
                 let mut reply = request.reply(IPVS_CMD_SET_CONFIG)?;
-                encode::timeouts(&mut reply.writer(), Ctl::lock(netns).timeouts())?;
+                encode::timeouts(reply.writer(), Ctl::lock(netns).timeouts())?;
                 reply.send()
             }
             IPVS_CMD_GET_INFO => {
                 let mut reply = request.reply(IPVS_CMD_SET_INFO)?;
-                let mut writer = reply.writer();
+                let writer = reply.writer();
                 writer.put_u32(IPVS_INFO_ATTR_VERSION, IP_VS_VERSION_CODE)?;
                 writer.put_u32(IPVS_INFO_ATTR_CONN_TAB_SIZE, super::conn_tab_size(netns))?;
                 reply.send()
@@ -186,14 +181,14 @@ impl DoIt for GetCmd {
 struct DumpServices;
 
 impl DumpIt for DumpServices {
-    fn dumpit(dump: &mut Dump<'_>) -> Result {
+    fn dumpit(dump: &mut Dump<'_>) -> Result<Progress> {
         let ctl = Ctl::lock(netns_of(dump.net())?);
         let [hash, link, ..] = *dump.cursor();
         let mut cursor = Cursor::from_words([hash as usize, link as usize]);
-        loop {
+        let progress = loop {
             let before = cursor;
             let Some(service) = ctl.next(&mut cursor) else {
-                break;
+                break Progress::All;
             };
             let pool = service.current()?;
             let stats = ctl.stats(&service, &pool);
@@ -202,12 +197,12 @@ impl DumpIt for DumpServices {
             });
             if put.is_err() {
                 cursor = before;
-                break;
+                break Progress::Part;
             }
-        }
+        };
         let [hash, link, ..] = dump.cursor();
         [*hash, *link] = cursor.to_words().map(|word| word as isize);
-        Ok(())
+        Ok(progress)
     }
 }
 
@@ -215,14 +210,13 @@ impl DumpIt for DumpServices {
 struct DumpDests;
 
 impl DumpIt for DumpDests {
-    fn dumpit(dump: &mut Dump<'_>) -> Result {
+    fn dumpit(dump: &mut Dump<'_>) -> Result<Progress> {
         // As in C, whoever asks for the dests of what is not a service gets none, and no error.
-        let _ = dump_dests(dump);
-        Ok(())
+        Ok(dump_dests(dump).unwrap_or(Progress::All))
     }
 }
 
-fn dump_dests(dump: &mut Dump<'_>) -> Result {
+fn dump_dests(dump: &mut Dump<'_>) -> Result<Progress> {
     let netns = netns_of(dump.net())?;
     let attrs = dump.attrs(&decode::CMD_POLICY)?;
     let id = ServiceAttrs::parse(attrs.get(IPVS_CMD_ATTR_SERVICE))?.id;
@@ -231,11 +225,14 @@ fn dump_dests(dump: &mut Dump<'_>) -> Result {
     let pool = service.pool(&guard).ok_or(ESRCH)?;
     let [start, ..] = *dump.cursor();
     for dest in pool.dests().iter().skip(start as usize) {
-        dump.message(IPVS_CMD_NEW_DEST, |writer| encode::dest(writer, dest))?;
+        let put = dump.message(IPVS_CMD_NEW_DEST, |writer| encode::dest(writer, dest));
+        if put.is_err() {
+            return Ok(Progress::Part);
+        }
         let [done, ..] = dump.cursor();
         *done = done.wrapping_add(1);
     }
-    Ok(())
+    Ok(Progress::All)
 }
 
 /// C: `ip_vs_genl_set_daemon()`
@@ -248,28 +245,17 @@ impl DoIt for SetDaemon {
             .nested(daemon, &decode::DAEMON_POLICY)
             .map_err(|_| EINVAL)?;
         let state = attrs.get(IPVS_DAEMON_ATTR_STATE).ok_or(EINVAL)?.u32();
+        let netns = netns_of(request.net())?;
         if request.cmd() == IPVS_CMD_DEL_DAEMON {
-            return match state {
-                IP_VS_STATE_MASTER | IP_VS_STATE_BACKUP => Err(ESRCH),
-                _ => Err(EINVAL),
-            };
+            return Ctl::lock(netns).stop_daemon(state);
         }
-        let device = attrs.get(IPVS_DAEMON_ATTR_MCAST_IFN).ok_or(EINVAL)?;
-        attrs.get(IPVS_DAEMON_ATTR_SYNC_ID).ok_or(EINVAL)?;
-        let is_multicast = match attrs.get(IPVS_DAEMON_ATTR_MCAST_GROUP) {
-            Some(group) => matches!(group.array(), [224..=239]),
-            None => attrs
-                .get(IPVS_DAEMON_ATTR_MCAST_GROUP6)
-                .is_none_or(|group| group.array() == [0xff]),
-        };
-        let net = request.net();
-        if !is_multicast || Ctl::lock(netns_of(net)?).has_mixed_families() {
+        let spec = decode::daemon(&attrs)?;
+        let mut ctl = Ctl::lock(netns);
+        // What directors tell each other has no room for them.
+        if ctl.has_mixed_families() {
             return Err(EINVAL);
         }
-        if !device::exists(net, device.str_bytes()) {
-            return Err(ENODEV);
-        }
-        Err(EOPNOTSUPP)
+        ctl.start_daemon(&spec, state)
     }
 }
 
@@ -277,7 +263,23 @@ impl DoIt for SetDaemon {
 struct DumpDaemons;
 
 impl DumpIt for DumpDaemons {
-    fn dumpit(_dump: &mut Dump<'_>) -> Result {
-        Ok(())
+    fn dumpit(dump: &mut Dump<'_>) -> Result<Progress> {
+        let ctl = Ctl::lock(netns_of(dump.net())?);
+        for (i, role) in Role::ALL.into_iter().enumerate() {
+            let is_done = dump.cursor().get(i).is_some_and(|done| *done != 0);
+            let Some(config) = ctl.daemon(role).filter(|_| !is_done) else {
+                continue;
+            };
+            let put = dump.message(IPVS_CMD_NEW_DAEMON, |writer| {
+                encode::daemon(writer, role, config)
+            });
+            if put.is_err() {
+                return Ok(Progress::Part);
+            }
+            if let Some(done) = dump.cursor().get_mut(i) {
+                *done = 1;
+            }
+        }
+        Ok(Progress::All)
     }
 }

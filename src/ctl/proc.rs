@@ -7,15 +7,18 @@
 //!
 //! # Not supported
 //!
-//! Rates, which are 0; apps, of which there are none; how long the tables' chains are.
+//! Apps, of which there are none.
 
 mod conns;
+mod line;
+mod status;
 
 use crate::{
     addr::Family,
     dest::Dest,
     oot::{
         fs::proc::{
+            self,
             File,
             Single,
             Table, //
@@ -40,13 +43,18 @@ use kernel::{
 };
 
 use super::{
-    conn_tab_size,
-    netns_of, //
+    netns_of,
+    Version, //
 };
 use conns::{
     Conns,
     SyncConns, //
 };
+use line::Line;
+use status::Status;
+
+/// What stands around an address of IPv6 before a port.
+const BRACKETS: [&str; 2] = ["[", "]"];
 
 /// The files of a namespace.
 pub(crate) static FILES: [File; 7] = [
@@ -67,12 +75,9 @@ impl Table for Info {
     type Cursor = [usize; 2];
 
     fn header(net: &Net, seq: &SeqFile) {
-        let size = netns_of(net).map_or(0, |netns| conn_tab_size(netns));
-        let [_, major, minor, patch] = IP_VS_VERSION_CODE.to_be_bytes();
-        seq_print!(
-            seq,
-            "IP Virtual Server version {major}.{minor}.{patch} (size={size})\n"
-        );
+        if let Ok(netns) = netns_of(net) {
+            seq_print!(seq, "{}\n", Version(netns));
+        }
         seq_print!(seq, "Prot LocalAddress:Port Scheduler Flags\n");
         seq_print!(
             seq,
@@ -95,14 +100,17 @@ impl Table for Info {
         let Some(pool) = service.pool(guard) else {
             return;
         };
-        show_service(service, pool.kind().map_or("none", Kind::name), seq);
+        let mut line = Line::new();
+        write_service(&mut line, service, pool.kind().map_or("none", Kind::name));
+        proc::write(seq, line.bytes());
         for dest in pool.dests() {
-            show_dest(dest, seq);
+            write_dest(line.clear(), dest);
+            proc::write(seq, line.bytes());
         }
     }
 }
 
-fn show_service(service: &Service, sched: &str, seq: &SeqFile) {
+fn write_service(line: &mut Line, service: &Service, sched: &str) {
     let id = &service.id;
     let flags = service.flags();
     let ops = if flags & IP_VS_SVC_F_ONEPACKET != 0 {
@@ -110,42 +118,59 @@ fn show_service(service: &Service, sched: &str, seq: &SeqFile) {
     } else {
         ""
     };
-    let (proto, port) = (ProtoName(id.protocol), id.port.host());
-    let addr = id.addr.proc_hex(id.family);
-    match id.family {
-        _ if id.fwmark != 0 => seq_print!(seq, "FWM  {:08X} {sched} {ops}", id.fwmark),
-        Family::Inet => seq_print!(seq, "{proto}  {addr}:{port:04X} {sched} {ops} "),
-        Family::Inet6 => seq_print!(seq, "{proto}  [{addr}]:{port:04X} {sched} "),
+    if id.fwmark != 0 {
+        line.text("FWM  ").hex(id.fwmark, 8);
+        line.text(" ").text(sched).text(" ").text(ops);
+    } else {
+        write_protocol(line, id.protocol);
+        line.text("  ").addr(id.family, &id.addr, BRACKETS);
+        line.port(":", id.port.host());
+        line.text(" ").text(sched).text(" ");
+        if let Family::Inet = id.family {
+            line.text(ops).text(" ");
+        }
     }
     if flags & IP_VS_SVC_F_PERSISTENT != 0 {
-        let netmask = u32::from_be(service.netmask());
-        seq_print!(
-            seq,
-            "persistent {} {netmask:08X}\n",
-            service.timeout() as i32
-        );
-    } else {
-        seq_print!(seq, "\n");
+        line.text("persistent ")
+            .decimal((service.timeout() as i32).into(), 0)
+            .text(" ")
+            .hex(u32::from_be(service.netmask()), 8);
     }
+    line.text("\n");
 }
 
-fn show_dest(dest: &Dest, seq: &SeqFile) {
-    let (addr, port) = (dest.addr.proc_hex(dest.family), dest.port.host());
-    match dest.family {
-        Family::Inet => seq_print!(seq, "  -> {addr}:{port:04X}      "),
-        Family::Inet6 => seq_print!(seq, "  -> [{addr}]:{port:04X}      "),
-    }
+/// The name of a protocol (C: `ip_vs_proto_name()`).
+fn write_protocol(line: &mut Line, protocol: u16) {
+    match protocol {
+        0 => line.text("IP"),
+        1 => line.text("ICMP"),
+        6 => line.text("TCP"),
+        17 => line.text("UDP"),
+        58 => line.text("ICMPv6"),
+        132 => line.text("SCTP"),
+        other => line.text("IP_").decimal(other.into(), 0),
+    };
+}
+
+fn write_dest(line: &mut Line, dest: &Dest) {
     let forward = match dest.conn_flags() & IP_VS_CONN_F_FWD_MASK {
         IP_VS_CONN_F_LOCALNODE => "Local",
         IP_VS_CONN_F_TUNNEL => "Tunnel",
         IP_VS_CONN_F_DROUTE => "Route",
         _ => "Masq",
     };
-    let (weight, active, inactive) = (dest.weight(), dest.active_conns(), dest.inactive_conns());
-    seq_print!(
-        seq,
-        "{forward:<7} {weight:<6} {active:<10} {inactive:<10}\n"
-    );
+    line.text("  -> ")
+        .addr(dest.family, &dest.addr, BRACKETS)
+        .port(":", dest.port.host())
+        .text("      ")
+        .text_padded(forward, 7)
+        .text(" ")
+        .decimal(dest.weight().into(), 6)
+        .text(" ")
+        .decimal(dest.active_conns().into(), 10)
+        .text(" ")
+        .decimal(dest.inactive_conns().into(), 10)
+        .text("\n");
 }
 
 /// /proc/net/ip_vs_app
@@ -154,23 +179,6 @@ struct Apps;
 impl Single for Apps {
     fn show(_net: &Net, seq: &SeqFile) {
         seq_print!(seq, "prot port    usecnt name\n");
-    }
-}
-
-/// The name of a protocol (C: `ip_vs_proto_name()`).
-struct ProtoName(u16);
-
-impl fmt::Display for ProtoName {
-    fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
-        match self.0 {
-            0 => f.write_str("IP"),
-            1 => f.write_str("ICMP"),
-            6 => f.write_str("TCP"),
-            17 => f.write_str("UDP"),
-            58 => f.write_str("ICMPv6"),
-            132 => f.write_str("SCTP"),
-            other => write!(f, "IP_{other}"),
-        }
     }
 }
 
@@ -193,15 +201,6 @@ impl fmt::Display for Row {
     }
 }
 
-/// No rates are estimated.
-const RATES: Row = Row(Counts {
-    conns: 0,
-    inpkts: 0,
-    outpkts: 0,
-    inbytes: 0,
-    outbytes: 0,
-});
-
 /// /proc/net/ip_vs_stats
 struct Stats;
 
@@ -218,12 +217,13 @@ impl Single for Stats {
             seq,
             "   Conns  Packets  Packets            Bytes            Bytes\n"
         );
-        seq_print!(seq, "{}\n\n", Row(netns.stats.shown()));
+        let shown = netns.stats().shown();
+        seq_print!(seq, "{}\n\n", Row(shown.counts));
         seq_print!(
             seq,
             " Conns/s   Pkts/s   Pkts/s          Bytes/s          Bytes/s\n"
         );
-        seq_print!(seq, "{RATES}\n");
+        seq_print!(seq, "{}\n", Row(shown.rates));
     }
 }
 
@@ -244,61 +244,14 @@ impl Single for StatsPerCpu {
             "CPU    Conns  Packets  Packets            Bytes            Bytes\n"
         );
         for cpu in (0..percpu::nr_cpu_ids()).filter(|cpu| percpu::is_possible(*cpu)) {
-            seq_print!(seq, "{cpu:3X} {}\n", Row(netns.stats.on_cpu(cpu)));
+            seq_print!(seq, "{cpu:3X} {}\n", Row(netns.stats().on_cpu(cpu)));
         }
-        seq_print!(seq, "  ~ {}\n\n", Row(netns.stats.shown()));
+        let shown = netns.stats().shown();
+        seq_print!(seq, "  ~ {}\n\n", Row(shown.counts));
         seq_print!(
             seq,
             "     Conns/s   Pkts/s   Pkts/s          Bytes/s          Bytes/s\n"
         );
-        seq_print!(seq, "    {RATES}\n");
-    }
-}
-
-/// /proc/net/ip_vs_status
-struct Status;
-
-impl Single for Status {
-    fn show(net: &Net, seq: &SeqFile) {
-        let Ok(netns) = netns_of(net) else {
-            return;
-        };
-        let is_used = netns.services.is_used();
-        let services = &netns.services;
-        let number = [Family::Inet, Family::Inet6].map(|family| services.len(family));
-        let number = number
-            .iter()
-            .fold(0, |sum: u32, len| sum.wrapping_add(*len));
-        seq_print!(seq, "Conns:\t{}\n", netns.conns.len());
-        seq_print!(
-            seq,
-            "Conn buckets:\t{}\n",
-            Buckets(netns.conns.size(), is_used)
-        );
-        seq_print!(seq, "Services:\t{number}\n");
-        seq_print!(
-            seq,
-            "Service buckets:\t{}\n",
-            Buckets(services.size(), number != 0)
-        );
-        // Nothing is estimated.
-        seq_print!(seq, "Stats thread slots:\t0 (max 0)\n");
-        seq_print!(seq, "Stats chain max len:\t0\n");
-        seq_print!(seq, "Stats thread ests:\t0\n");
-    }
-}
-
-/// The size of a table, which has none until it is used. A table grows when there is an entry for
-/// each bucket, which is a load factor of 0 in C's terms.
-struct Buckets(usize, bool);
-
-impl fmt::Display for Buckets {
-    fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
-        let (size, bits) = if self.1 {
-            (self.0, self.0.trailing_zeros())
-        } else {
-            (0, 0)
-        };
-        write!(f, "{size} ({bits} bits, lfactor 0)")
+        seq_print!(seq, "    {}\n", Row(shown.rates));
     }
 }

@@ -5,8 +5,20 @@
 //! C version: `struct ip_vs_service_user_kern`, `struct ip_vs_dest_user_kern` [include/net/ip_vs.h];
 //! the checks stand in C's order, which decides about the error where several things are wrong.
 
-use crate::addr::{Addr, Family, Port};
-use crate::uapi::*;
+use crate::{
+    addr::{
+        Addr,
+        Family,
+        Port, //
+    },
+    hash::mix_32,
+    uapi::*, //
+};
+
+/// The protocols that a service by address usually has.
+pub(crate) const IPPROTO_TCP: u16 = 6;
+pub(crate) const IPPROTO_UDP: u16 = 17;
+pub(crate) const IPPROTO_SCTP: u16 = 132;
 
 /// Why a request is refused.
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
@@ -17,7 +29,7 @@ pub(crate) enum Refusal {
     OutOfRange,
 }
 
-/// What names a service. One by fwmark has no address; its protocol is TCP, and means nothing.
+/// What names a service. Of one by fwmark, the address and port mean nothing.
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
 pub(crate) struct ServiceId {
     pub(crate) family: Family,
@@ -43,6 +55,17 @@ impl ServiceId {
         self.fwmark == other.fwmark
             && self.protocol == other.protocol
             && (other.fwmark != 0 || self.has_address_of(other))
+    }
+
+    /// A hash that is the same for all services that dests of one so called may return to.
+    pub(crate) fn hash(&self) -> u32 {
+        match self.fwmark {
+            0 => hash_of(
+                &self.addr,
+                u32::from(self.protocol) << 16 ^ u32::from(self.port.be16()),
+            ),
+            fwmark => mix_32(fwmark),
+        }
     }
 
     fn has_address_of(&self, other: &Self) -> bool {
@@ -92,6 +115,19 @@ pub(crate) struct DestId {
     pub(crate) family: Family,
     pub(crate) addr: Addr,
     pub(crate) port: Port,
+}
+
+impl DestId {
+    /// A hash for tables of the control plane.
+    pub(crate) fn hash(&self) -> u32 {
+        let rest = u32::from(self.family.af()) << 16 | u32::from(self.port.be16());
+        hash_of(&self.addr, rest)
+    }
+}
+
+fn hash_of(addr: &Addr, rest: u32) -> u32 {
+    let step = |hash: u32, word: u32| mix_32(hash ^ word);
+    addr.words().into_iter().fold(mix_32(rest), step)
 }
 
 /// How packets to a dest are wrapped, if they are.

@@ -16,9 +16,14 @@ use crate::{
         DestId,
         ServiceId, //
     },
+    hash::mix_32,
+    index::Index,
     oot::{
-        hash::HashKey,
-        sync::RcuArc,
+        mm::vec,
+        sync::{
+            HeadList,
+            RcuArc, //
+        },
         time::{
             jiffies,
             HZ, //
@@ -28,15 +33,16 @@ use crate::{
             Work, //
         },
     },
-    stats::{
-        Counts,
-        Tally, //
-    },
+    stats::Tally,
 };
 use kernel::{
     new_mutex,
     prelude::*,
     sync::{
+        lock::{
+            mutex::MutexBackend,
+            Guard, //
+        },
         Arc,
         Mutex, //
     },
@@ -47,10 +53,11 @@ use super::Dest;
 /// How long a dest without conns is kept, in jiffies.
 const PERIOD: usize = 120 * HZ;
 
-/// A removed dest, with the tally of the service it was in.
+/// A removed dest.
 pub(crate) struct Removed {
     pub(crate) dest: RcuArc<Dest>,
-    pub(crate) tally: Arc<Tally>,
+    /// What it counted for, if that service was there still when it was removed.
+    pub(crate) tally: Option<Arc<Tally>>,
     /// When it was first seen without conns, never 0, which stands for not yet.
     idle_start: usize,
 }
@@ -71,127 +78,136 @@ impl Removed {
         }
     }
 
-    fn forget(&self) {
-        self.tally.forgot(self.dest.counted());
+    fn hash(&self) -> u32 {
+        hash_of(&self.dest.vip, &self.dest.id())
     }
 }
 
-/// A stack of removed dests, the last one first.
-struct Stack(Option<KBox<Node>>);
-
-struct Node {
-    removed: Removed,
-    below: Option<KBox<Node>>,
+/// All that are removed, in any order. Which one is called what is found out when one is looked for:
+/// many may go at once, and never come back.
+struct Heap {
+    /// The dests of services that are gone, and not yet among the others.
+    batches: KVVec<HeadList<Dest>>,
+    removed: KVVec<Removed>,
+    index: Index,
+    /// The first so many are in the index.
+    indexed: usize,
 }
 
-impl Stack {
-    fn push(&mut self, mut node: KBox<Node>) {
-        node.below = self.0.take();
-        self.0 = Some(node);
-    }
-
-    fn iter(&self) -> impl Iterator<Item = &Removed> {
-        fn below<'a>(node: &&'a Node) -> Option<&'a Node> {
-            node.below.as_deref()
-        }
-        core::iter::successors(self.0.as_deref(), below).map(|node| &node.removed)
-    }
-
-    /// Takes out the first that `pred` holds for.
-    fn take(&mut self, pred: impl Fn(&Removed) -> bool) -> Option<Removed> {
-        let mut at = &mut self.0;
-        while let Some(mut node) = at.take() {
-            if pred(&node.removed) {
-                *at = node.below.take();
-                return Some(KBox::into_inner(node).removed);
-            }
-            at = &mut at.insert(node).below;
-        }
-        None
-    }
-
-    /// Takes out all that `pred` does not hold for.
-    fn retain(&mut self, mut pred: impl FnMut(&mut Removed) -> bool) {
-        let mut at = &mut self.0;
-        while let Some(mut node) = at.take() {
-            if pred(&mut node.removed) {
-                at = &mut at.insert(node).below;
-            } else {
-                *at = node.below.take();
-            }
-        }
-    }
-}
-
-impl Drop for Stack {
-    fn drop(&mut self) {
-        // One by one: a stack of any height must not be dropped by recursion.
-        self.retain(|_| false);
-    }
-}
-
-/// Stacks, by a hash of what a dest is called: a service with many dests is often removed to be
-/// added again.
-struct Stacks {
-    stacks: [Stack; 256],
-    len: usize,
-}
-
-impl Stacks {
+impl Heap {
     fn new() -> Self {
         Self {
-            stacks: [const { Stack(None) }; 256],
-            len: 0,
+            batches: KVVec::new(),
+            removed: KVVec::new(),
+            index: Index::new(),
+            indexed: 0,
         }
     }
 
-    fn of(&mut self, hash: u32) -> Option<&mut Stack> {
-        let [low, ..] = hash.to_le_bytes();
-        self.stacks.get_mut(usize::from(low))
+    fn is_empty(&self) -> bool {
+        self.removed.is_empty() && self.batches.is_empty()
     }
 
-    fn push(&mut self, hash: u32, node: KBox<Node>) {
-        if let Some(stack) = self.of(hash) {
-            stack.push(node);
-            self.len = self.len.wrapping_add(1);
+    /// Without memory for its place a dest is forgotten at once.
+    fn push(&mut self, dest: &RcuArc<Dest>, tally: Option<Arc<Tally>>) {
+        let removed = Removed {
+            dest: dest.clone(),
+            tally,
+            idle_start: 0,
+        };
+        let _ = vec::push(&mut self.removed, removed, GFP_KERNEL);
+    }
+
+    /// Puts the dests of batches among the others.
+    fn spread(&mut self) {
+        while let Some(batch) = self.batches.pop() {
+            for dest in batch.as_slice() {
+                self.push(dest, None);
+            }
         }
     }
 
-    fn take(&mut self, hash: u32, pred: impl Fn(&Removed) -> bool) -> Option<Removed> {
-        let taken = self.of(hash)?.take(pred)?;
-        self.len = self.len.wrapping_sub(1);
-        Some(taken)
+    /// Puts into the index all that are not, as long as there is memory.
+    fn update(&mut self) {
+        self.spread();
+        while let Some(removed) = self.removed.get(self.indexed) {
+            if self.index.reserve().is_err() {
+                return;
+            }
+            self.index.insert(removed.hash(), self.indexed as u64);
+            self.indexed = self.indexed.wrapping_add(1);
+        }
+    }
+
+    /// Takes out one under that hash that `is_wanted` holds for.
+    fn take(&mut self, hash: u32, is_wanted: impl Fn(&Removed) -> bool) -> Option<Removed> {
+        self.update();
+        let is_it = |number: u64| self.removed.get(number as usize).is_some_and(&is_wanted);
+        let number = self
+            .index
+            .find(hash, is_it)
+            .or_else(|| (self.indexed as u64..self.removed.len() as u64).find(|n| is_it(*n)))?;
+        self.remove(number as usize, hash)
+    }
+
+    /// Takes out the one with that number, under that hash.
+    fn remove(&mut self, number: usize, hash: u32) -> Option<Removed> {
+        self.leave(number, hash);
+        let taken = vec::swap_remove(&mut self.removed, number);
+        self.enter(number);
+        taken
+    }
+
+    /// The one with that number and hash, and the last, are about to leave their places.
+    fn leave(&mut self, number: usize, hash: u32) {
+        let last = self.removed.len().wrapping_sub(1);
+        if number < self.indexed {
+            self.index.remove(hash, number as u64);
+        }
+        if last < self.indexed {
+            self.indexed = last;
+            if let Some(removed) = self.removed.get(last).filter(|_| last != number) {
+                self.index.remove(removed.hash(), last as u64);
+            }
+        }
+    }
+
+    /// Another has got that number, which there is room for, as the one before it has left.
+    fn enter(&mut self, number: usize) {
+        if let Some(removed) = self.removed.get(number).filter(|_| number < self.indexed) {
+            self.index.insert(removed.hash(), number as u64);
+        }
     }
 
     /// Forgets those whose time is over.
     fn expire(&mut self, now: usize) {
-        let mut len: usize = 0;
-        for stack in &mut self.stacks {
-            stack.retain(|removed| {
-                let over = removed.is_over(now);
-                if over {
-                    removed.forget();
-                } else {
-                    len = len.wrapping_add(1);
-                }
-                !over
-            });
+        self.spread();
+        let mut number = 0;
+        while let Some(removed) = self.removed.get_mut(number) {
+            if removed.is_over(now) {
+                let hash = removed.hash();
+                self.remove(number, hash);
+            } else {
+                number = number.wrapping_add(1);
+            }
         }
-        self.len = len;
+        if self.removed.is_empty() {
+            *self = Self::new();
+        }
     }
 }
 
 #[pin_data]
-struct Heap {
+struct Expiry {
     #[pin]
-    removed: Mutex<Stacks>,
+    heap: Mutex<Heap>,
 }
 
-impl Work for Heap {
+impl Work for Expiry {
     fn run(&self) -> Option<usize> {
-        let mut removed = self.removed.lock();
-        removed.expire(jiffies());
-        (removed.len != 0).then_some(PERIOD / 2)
+        let mut heap = self.heap.lock();
+        heap.expire(jiffies());
+        (!heap.is_empty()).then_some(PERIOD / 2)
     }
 }
 
@@ -199,77 +215,52 @@ impl Work for Heap {
 #[pin_data]
 pub(crate) struct Trash {
     #[pin]
-    heap: Delayed<Heap>,
-    key: HashKey,
+    expiry: Delayed<Expiry>,
 }
 
 impl Trash {
     pub(crate) fn new() -> impl PinInit<Self> {
         pin_init::pin_init!(Self {
-            heap <- Delayed::new(pin_init::pin_init!(Heap {
-                removed <- new_mutex!(Stacks::new()),
+            expiry <- Delayed::new(pin_init::pin_init!(Expiry {
+                heap <- new_mutex!(Heap::new()),
             })),
-            key: HashKey::random(),
         })
     }
 
-    /// Takes in a dest.
-    pub(crate) fn put(&self, dest: RcuArc<Dest>, tally: Arc<Tally>) {
-        let hash = self.hash_of(&dest.vip, &dest.id());
-        let removed = Removed {
-            dest,
-            tally,
-            idle_start: 0,
-        };
-        removed.tally.discarded();
-        let Ok(node) = KBox::new_uninit(GFP_KERNEL) else {
-            removed.forget();
-            return;
-        };
-        let node = node.write(Node {
-            removed,
-            below: None,
-        });
-        let mut removed = self.heap.removed.lock();
-        if removed.len == 0 {
-            self.heap.schedule(PERIOD / 2);
+    /// Takes in a dest of the service with that tally, which stays.
+    pub(crate) fn put(&self, dest: &RcuArc<Dest>, tally: &Arc<Tally>) {
+        self.lock().push(dest, Some(tally.clone()));
+    }
+
+    /// Takes in all dests of a service, which is gone.
+    pub(crate) fn put_all(&self, dests: HeadList<Dest>) {
+        if !dests.as_slice().is_empty() {
+            let _ = vec::push(&mut self.lock().batches, dests, GFP_KERNEL);
         }
-        removed.push(hash, node);
+    }
+
+    /// The heap, into which something is about to come.
+    fn lock(&self) -> Guard<'_, Heap, MutexBackend> {
+        let heap = self.expiry.heap.lock();
+        if heap.is_empty() {
+            self.expiry.reschedule(PERIOD / 2);
+        }
+        heap
     }
 
     /// Gives back the dest called `id` of a service called `vip`.
     pub(crate) fn take(&self, vip: &ServiceId, id: &DestId) -> Option<Removed> {
-        let is_wanted =
-            |removed: &Removed| removed.dest.is(id) && removed.dest.vip.may_return_to(vip);
-        let hash = self.hash_of(vip, id);
-        self.heap.removed.lock().take(hash, is_wanted)
-    }
-
-    /// What the dests that have left the service with that tally have counted for it.
-    pub(crate) fn counted(&self, tally: &Arc<Tally>) -> Counts {
-        // A dest is forgotten under the lock: it counts once.
-        let removed = self.heap.removed.lock();
-        if !tally.has_discarded() {
-            return tally.gone();
+        let mut heap = self.expiry.heap.lock();
+        if heap.is_empty() {
+            return None;
         }
-        removed
-            .stacks
-            .iter()
-            .flat_map(Stack::iter)
-            .filter(|removed| Arc::ptr_eq(&removed.tally, tally))
-            .fold(tally.gone(), |sum, removed| {
-                sum.plus(removed.dest.counted())
-            })
+        heap.take(hash_of(vip, id), |removed| {
+            removed.dest.is(id) && removed.dest.vip.may_return_to(vip)
+        })
     }
+}
 
-    /// A hash that is the same for all dests called `id` that may come back to `vip`.
-    fn hash_of(&self, vip: &ServiceId, id: &DestId) -> u32 {
-        let word = |words: [u32; 4]| self.key.hash4(words);
-        let service = match vip.fwmark {
-            0 => word(vip.addr.words()) ^ u32::from(vip.port.be16()),
-            fwmark => fwmark,
-        };
-        let dest = word(id.addr.words());
-        word([service, dest, id.port.be16().into(), vip.protocol.into()])
-    }
+/// A hash that is the same for all dests called `id` that may come back to `vip`.
+fn hash_of(vip: &ServiceId, id: &DestId) -> u32 {
+    mix_32(vip.hash() ^ id.hash())
 }

@@ -243,7 +243,7 @@ impl<'a> Call<'a> {
             let len = skb.len().into();
             if conn.dest.is_available() {
                 conn.dest.stats.count_out(len);
-                self.netns.stats.count_out(len);
+                self.netns.stats().count_out(len);
             }
         }
         skb.consume();

@@ -102,7 +102,8 @@ impl<'a> Call<'a> {
         }
     }
 
-    fn service(self, skb: &Skb, packet: &Packet, ports: &Ports) -> Option<&'a Service> {
+    /// The service that a packet is for.
+    pub(super) fn service(self, skb: &Skb, packet: &Packet, ports: &Ports) -> Option<&'a Service> {
         let id = ServiceId {
             family: self.family,
             protocol: packet.protocol.into(),
@@ -235,7 +236,7 @@ impl<'a> Call<'a> {
         let conn = Conn::one_packet(params, held);
         dest.conn_bound(flags);
         dest.stats.count_conn();
-        self.netns.stats.count_conn();
+        self.netns.stats().count_conn();
         self.count_in(&conn, &skb);
         let context = xmit::Context {
             netns: self.netns,
@@ -257,7 +258,7 @@ impl<'a> Call<'a> {
         ports: &Ports,
     ) -> Verdict<'h> {
         conn.dest.stats.count_conn();
-        self.netns.stats.count_conn();
+        self.netns.stats().count_conn();
         Conn::touch(
             conn,
             self.rcu,

@@ -4,66 +4,85 @@
 //!
 //! C version: `ip_vs_lookup_dest()`, a walk [net/netfilter/ipvs/ip_vs_ctl.c].
 
-use crate::ctl::request::DestId;
-use kernel::{
-    prelude::*,
-    rbtree::{
-        RBTree,
-        RBTreeNode, //
-    }, //
+use super::Pool;
+use crate::{
+    ctl::request::DestId,
+    dest::Dest,
+    index::Index,
+    oot::sync::RcuArc, //
 };
+use kernel::prelude::*;
 
-/// What orders names, as numbers, which are compared faster than bytes.
-type Key = (u64, u64, u32);
-
-fn key(id: &DestId) -> Key {
-    let [a, b, c, d] = id.addr.words();
-    let pair = |high, low| u64::from(high) << 32 | u64::from(low);
-    let rest = u32::from(id.family.af()) << 16 | u32::from(id.port.be16());
-    (pair(a, b), pair(c, d), rest)
-}
+/// Up to so many dests are looked through.
+const FEW: usize = 8;
 
 /// The serial numbers of the dests in a service's list, by name. A dest that joins gets a higher
 /// one than all before it.
 pub(super) struct Names {
-    serials: RBTree<Key, u64>,
+    /// If there have been more than few.
+    serials: Option<Index>,
     next: u64,
 }
 
-/// A name that is about to be known.
-pub(super) struct NewName(RBTreeNode<Key, u64>);
-
 impl Names {
-    pub(super) fn new() -> Self {
+    pub(super) const fn new() -> Self {
         Self {
-            serials: RBTree::new(),
+            serials: None,
             next: 0,
         }
     }
 
-    /// The serial number of the dest called `id`.
-    pub(super) fn get(&self, id: &DestId) -> Option<u64> {
-        self.serials.get(&key(id)).copied()
+    /// The dest of the pool that is called `id`, and its index.
+    pub(super) fn find<'p>(
+        &self,
+        pool: &'p Pool,
+        id: &DestId,
+    ) -> Option<(usize, &'p RcuArc<Dest>)> {
+        let Some(serials) = &self.serials else {
+            let mut dests = pool.dests().iter().enumerate();
+            return dests.find(|(_, dest)| dest.is(id));
+        };
+        let mut found = None;
+        serials.find(id.hash(), |serial| {
+            found = pool.by_serial(serial).filter(|(_, dest)| dest.is(id));
+            found.is_some()
+        })?;
+        found
     }
 
-    /// A serial number for a dest called `id` that is to join, which is known from when it is
+    /// A serial number for a dest that is to join those of the pool, which is known from when it is
     /// [`add`](Self::add)ed.
-    pub(super) fn prepare(&mut self, id: &DestId) -> Result<(u64, NewName)> {
+    pub(super) fn prepare(&mut self, pool: &Pool) -> Result<u64> {
+        if self.serials.is_none() && pool.dests().len() >= FEW {
+            let mut serials = Index::new();
+            for dest in pool.dests() {
+                serials.reserve()?;
+                serials.insert(dest.id().hash(), dest.serial());
+            }
+            self.serials = Some(serials);
+        }
+        if let Some(serials) = &mut self.serials {
+            serials.reserve()?;
+        }
         let serial = self.next;
         self.next = serial.wrapping_add(1);
-        Ok((
-            serial,
-            NewName(RBTreeNode::new(key(id), serial, GFP_KERNEL)?),
-        ))
+        Ok(serial)
     }
 
     /// A dest has joined.
-    pub(super) fn add(&mut self, name: NewName) {
-        self.serials.insert(name.0);
+    pub(super) fn add(&mut self, id: &DestId, serial: u64) {
+        if let Some(serials) = &mut self.serials {
+            serials.insert(id.hash(), serial);
+        }
     }
 
-    /// A dest has left.
-    pub(super) fn remove(&mut self, id: &DestId) {
-        self.serials.remove(&key(id));
+    /// A dest has left, and so many are left.
+    pub(super) fn remove(&mut self, id: &DestId, serial: u64, left: usize) {
+        if left < FEW / 2 {
+            self.serials = None;
+        }
+        if let Some(serials) = &mut self.serials {
+            serials.remove(id.hash(), serial);
+        }
     }
 }

@@ -22,6 +22,7 @@ use crate::{
             namespace::Net, //
         },
         sync::{
+            ChainLengths,
             Cursor,
             Linked,
             Once,
@@ -198,7 +199,17 @@ impl Table {
         self.hash.size()
     }
 
-    /// Whether there is a service, or has been one.
+    /// How many chains of each length there are. Sleeps.
+    pub(crate) fn chain_lengths(&self) -> Option<ChainLengths> {
+        self.hash.chain_lengths()
+    }
+
+    /// Makes it hold `2^load` services to a bucket before it grows.
+    pub(crate) fn set_load(&self, load: i32) {
+        self.hash.set_load(load);
+    }
+
+    /// Whether there is a service, or has been one, or a daemon that needs the conns of some.
     pub(crate) fn is_used(&self) -> bool {
         self.used.read_once() != 0
     }
@@ -242,9 +253,14 @@ impl Table {
         service.upgrade()
     }
 
+    /// From now on it counts as used.
+    pub(crate) fn set_used(&self) {
+        self.used.write_once(1);
+    }
+
     /// Puts a service into the table.
     pub(crate) fn insert(&self, service: Entry) {
-        self.used.write_once(1);
+        self.set_used();
         self.numbers(service.id.family).count(&service.id, 1);
         let hash = self.hash_of(&service.id);
         self.hash.insert(&rcu::read_lock(), service, hash, None);

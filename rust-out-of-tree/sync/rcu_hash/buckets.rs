@@ -30,19 +30,85 @@ pub(super) struct Link {
     pub(super) index: u32,
 }
 
+/// The smallest table has 2^8 buckets, the largest 2^26.
+const MIN_BITS: u32 = 8;
+const MAX_BITS: u32 = 26;
+
+/// A table is not shrunk to less than twice the smallest.
+const LEAST_SHRUNK_BITS: u32 = MIN_BITS + 1;
+
+/// How large a table is and is to become.
+#[derive(Clone, Copy, PartialEq, Eq)]
+pub(super) struct Size {
+    /// The binary logarithm of the number of buckets.
+    bits: u32,
+    /// The load factor.
+    load: i32,
+}
+
+impl Size {
+    pub(super) const SMALLEST: Self = Self {
+        bits: MIN_BITS,
+        load: 0,
+    };
+
+    /// The size for `len` entries after `old`.
+    pub(super) fn fitting(len: usize, load: i32, old: Self) -> Self {
+        let need = u32::BITS.wrapping_sub((len as u32).saturating_sub(1).leading_zeros());
+        let bits = (need as i32)
+            .saturating_sub(load)
+            .clamp(MIN_BITS as i32, MAX_BITS as i32) as u32;
+        // Shrink to twice the need, so that a table that breathes is not resized with each breath.
+        let bits = if bits < old.bits && load == old.load {
+            bits.wrapping_add(1).min(old.bits)
+        } else {
+            bits
+        };
+        Self { bits, load }
+    }
+
+    /// How many entries it is for.
+    fn capacity(self) -> usize {
+        1usize
+            .checked_shl(self.bits.saturating_add_signed(self.load))
+            .unwrap_or(usize::MAX)
+    }
+
+    /// With more entries it is to grow.
+    fn most(self) -> usize {
+        if self.bits < MAX_BITS {
+            self.capacity()
+        } else {
+            usize::MAX
+        }
+    }
+
+    /// With fewer entries it is to shrink.
+    fn least(self) -> usize {
+        if self.bits > LEAST_SHRUNK_BITS {
+            self.capacity() / 16
+        } else {
+            0
+        }
+    }
+}
+
 /// One size of the table.
 pub(super) struct Buckets {
     pub(super) heads: KVVec<Atomic<usize>>,
-    pub(super) bits: u32,
+    pub(super) size: Size,
+    /// With more entries it is to grow, with fewer to shrink.
+    pub(super) most: usize,
+    pub(super) least: usize,
     /// The successor while a resize is under way.
     pub(super) successor: Atomic<*mut Buckets>,
 }
 
 impl Buckets {
-    pub(super) fn new(bits: u32) -> Result<KBox<Self>> {
-        let size = 1usize.wrapping_shl(bits);
-        let mut heads = KVVec::with_capacity(size, GFP_KERNEL | __GFP_NOWARN)?;
-        for _ in 0..size {
+    pub(super) fn new(size: Size) -> Result<KBox<Self>> {
+        let len = 1usize.wrapping_shl(size.bits);
+        let mut heads = KVVec::with_capacity(len, GFP_KERNEL | __GFP_NOWARN)?;
+        for _ in 0..len {
             heads
                 .push_within_capacity(Atomic::new(0))
                 .map_err(|_| ENOMEM)?;
@@ -50,7 +116,9 @@ impl Buckets {
         Ok(KBox::new(
             Self {
                 heads,
-                bits,
+                size,
+                most: size.most(),
+                least: size.least(),
                 successor: Atomic::new(core::ptr::null_mut()),
             },
             GFP_KERNEL,
@@ -59,18 +127,14 @@ impl Buckets {
 
     #[inline(always)]
     pub(super) fn bucket(&self, hash: u32) -> Bucket<'_> {
-        let index = hash.wrapping_shr(32u32.wrapping_sub(self.bits)) as usize;
+        let index = hash.wrapping_shr(32u32.wrapping_sub(self.size.bits)) as usize;
         // SAFETY: There are `2^bits` heads, and `index` has `bits` bits.
         Bucket(unsafe { self.heads.get_unchecked(index) })
     }
 
-    pub(super) fn size(&self) -> usize {
-        self.heads.len()
-    }
-
     /// The last hash of the range that the bucket of `hash` holds.
     pub(super) fn last_of(&self, hash: u32) -> u32 {
-        hash | u32::MAX.wrapping_shr(self.bits)
+        hash | u32::MAX.wrapping_shr(self.size.bits)
     }
 
     pub(super) fn successor(&self) -> Option<&Self> {

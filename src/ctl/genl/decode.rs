@@ -11,14 +11,22 @@ use crate::{
         Family,
         Port, //
     },
-    ctl::request::{
-        DestId,
-        DestSpec,
-        FlagsEdit,
-        ServiceId,
-        ServiceSpec,
-        Timeouts,
-        Tunnel, //
+    ctl::{
+        daemon::config::{
+            DaemonSpec,
+            Group,
+            IfName, //
+        },
+        request::{
+            DestId,
+            DestSpec,
+            FlagsEdit,
+            ServiceId,
+            ServiceSpec,
+            Timeouts,
+            Tunnel,
+            IPPROTO_TCP, //
+        },
     },
     oot::net::{
         addrconf,
@@ -33,7 +41,6 @@ use crate::{
 };
 use kernel::prelude::*;
 
-const IPPROTO_TCP: u16 = 6;
 /// `sizeof(union nf_inet_addr)`
 const ADDR_LEN: u16 = 16;
 
@@ -215,6 +222,27 @@ impl<'a> DestAttrs<'a> {
             },
         })
     }
+}
+
+/// How the sync daemon is to be.
+pub(super) fn daemon(attrs: &Attrs<'_, 9>) -> Result<DaemonSpec> {
+    let get = |attrtype| attrs.get(attrtype);
+    let ifn = get(IPVS_DAEMON_ATTR_MCAST_IFN).ok_or(EINVAL)?;
+    let sync_id = get(IPVS_DAEMON_ATTR_SYNC_ID).ok_or(EINVAL)?;
+    let group = match get(IPVS_DAEMON_ATTR_MCAST_GROUP) {
+        Some(group) => Some(Group::V4(group.array())),
+        None => get(IPVS_DAEMON_ATTR_MCAST_GROUP6).map(|group| Group::V6(group.array())),
+    };
+    if group.is_some_and(|group| !group.is_multicast()) {
+        return Err(EINVAL);
+    }
+    Ok(DaemonSpec {
+        maxlen: get(IPVS_DAEMON_ATTR_SYNC_MAXLEN).map_or(0, |maxlen| maxlen.u16()),
+        group,
+        port: get(IPVS_DAEMON_ATTR_MCAST_PORT).map_or(0, |port| port.u16()),
+        ttl: get(IPVS_DAEMON_ATTR_MCAST_TTL).map_or(0, |ttl| ttl.u8()),
+        ..DaemonSpec::new(IfName::new(ifn.bytes()).ok_or(EINVAL)?, sync_id.u32())
+    })
 }
 
 /// The timeouts that `request` gives, the others as they are now.

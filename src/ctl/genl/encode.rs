@@ -4,13 +4,16 @@
 //!
 //! C version: `ip_vs_genl_fill_service()`, `ip_vs_genl_fill_dest()`
 //! [net/netfilter/ipvs/ip_vs_ctl.c].
-//!
-//! # Not supported
-//!
-//! Rates, which are 0.
 
 use crate::{
-    ctl::request::Timeouts,
+    ctl::{
+        daemon::config::{
+            Config,
+            Group,
+            Role, //
+        },
+        request::Timeouts, //
+    },
     dest::Dest,
     oot::{
         net::netlink::Writer,
@@ -21,17 +24,12 @@ use crate::{
         Pool,
         Service, //
     },
-    stats::Counts,
+    stats::Shown,
     uapi::*,
 };
 use kernel::prelude::*;
 
-pub(super) fn service(
-    writer: &mut Writer<'_>,
-    service: &Service,
-    pool: &Pool,
-    stats: Counts,
-) -> Result {
+pub(super) fn service(writer: &mut Writer, service: &Service, pool: &Pool, stats: Shown) -> Result {
     let id = &service.id;
     writer.nest(IPVS_CMD_ATTR_SERVICE, |nest| {
         nest.put_u16(IPVS_SVC_ATTR_AF, id.family.af())?;
@@ -44,7 +42,7 @@ pub(super) fn service(
         }
         let name = pool.kind().map_or("none", Kind::name);
         nest.put_string(IPVS_SVC_ATTR_SCHED_NAME, name)?;
-        nest.put(IPVS_SVC_ATTR_FLAGS, flags(service.flags()).as_flattened())?;
+        nest.put(IPVS_SVC_ATTR_FLAGS, &flags(service.flags()))?;
         nest.put_u32(IPVS_SVC_ATTR_TIMEOUT, service.timeout() / HZ as u32)?;
         nest.put_u32(IPVS_SVC_ATTR_NETMASK, service.netmask())?;
         stats32(nest, IPVS_SVC_ATTR_STATS, stats)?;
@@ -53,11 +51,12 @@ pub(super) fn service(
 }
 
 /// `struct ip_vs_flags` with all bits in the mask.
-fn flags(flags: u32) -> [[u8; 4]; 2] {
-    [flags.to_ne_bytes(), u32::MAX.to_ne_bytes()]
+fn flags(flags: u32) -> [u8; 8] {
+    let [a, b, c, d] = flags.to_ne_bytes();
+    [a, b, c, d, 0xff, 0xff, 0xff, 0xff]
 }
 
-pub(super) fn dest(writer: &mut Writer<'_>, dest: &Dest) -> Result {
+pub(super) fn dest(writer: &mut Writer, dest: &Dest) -> Result {
     let tunnel = dest.tunnel();
     let fwd = dest.conn_flags() & IP_VS_CONN_F_FWD_MASK;
     let stats = dest.stats.shown();
@@ -80,13 +79,30 @@ pub(super) fn dest(writer: &mut Writer<'_>, dest: &Dest) -> Result {
     })
 }
 
-pub(super) fn timeouts(writer: &mut Writer<'_>, timeouts: Timeouts) -> Result {
+/// A daemon that runs.
+pub(super) fn daemon(writer: &mut Writer, role: Role, config: &Config) -> Result {
+    writer.nest(IPVS_CMD_ATTR_DAEMON, |nest| {
+        nest.put_u32(IPVS_DAEMON_ATTR_STATE, role.state())?;
+        nest.put_slice(IPVS_DAEMON_ATTR_MCAST_IFN, config.ifn.with_nul())?;
+        nest.put_u32(IPVS_DAEMON_ATTR_SYNC_ID, config.sync_id)?;
+        nest.put_u16(IPVS_DAEMON_ATTR_SYNC_MAXLEN, config.maxlen)?;
+        nest.put_u16(IPVS_DAEMON_ATTR_MCAST_PORT, config.port)?;
+        nest.put_u8(IPVS_DAEMON_ATTR_MCAST_TTL, config.ttl)?;
+        match &config.group {
+            Group::V4(group) => nest.put(IPVS_DAEMON_ATTR_MCAST_GROUP, group),
+            Group::V6(group) => nest.put(IPVS_DAEMON_ATTR_MCAST_GROUP6, group),
+        }
+    })
+}
+
+pub(super) fn timeouts(writer: &mut Writer, timeouts: Timeouts) -> Result {
     writer.put_u32(IPVS_CMD_ATTR_TIMEOUT_TCP, timeouts.tcp)?;
     writer.put_u32(IPVS_CMD_ATTR_TIMEOUT_TCP_FIN, timeouts.tcp_fin)?;
     writer.put_u32(IPVS_CMD_ATTR_TIMEOUT_UDP, timeouts.udp)
 }
 
-fn stats32(writer: &mut Writer<'_>, attrtype: usize, counts: Counts) -> Result {
+fn stats32(writer: &mut Writer, attrtype: usize, stats: Shown) -> Result {
+    let Shown { counts, rates } = stats;
     writer.nest(attrtype, |nest| {
         nest.put_u32(IPVS_STATS_ATTR_CONNS, counts.conns as u32)?;
         nest.put_u32(IPVS_STATS_ATTR_INPKTS, counts.inpkts as u32)?;
@@ -97,36 +113,29 @@ fn stats32(writer: &mut Writer<'_>, attrtype: usize, counts: Counts) -> Result {
             counts.outbytes,
             IPVS_STATS_ATTR_PAD,
         )?;
-        for rate in RATES {
-            nest.put_u32(rate, 0)?;
-        }
-        Ok(())
+        nest.put_u32(IPVS_STATS_ATTR_CPS, rates.conns as u32)?;
+        nest.put_u32(IPVS_STATS_ATTR_INPPS, rates.inpkts as u32)?;
+        nest.put_u32(IPVS_STATS_ATTR_OUTPPS, rates.outpkts as u32)?;
+        nest.put_u32(IPVS_STATS_ATTR_INBPS, rates.inbytes as u32)?;
+        nest.put_u32(IPVS_STATS_ATTR_OUTBPS, rates.outbytes as u32)
     })
 }
 
-fn stats64(writer: &mut Writer<'_>, attrtype: usize, counts: Counts) -> Result {
+fn stats64(writer: &mut Writer, attrtype: usize, stats: Shown) -> Result {
+    let Shown { counts, rates } = stats;
     let figures = [
-        (IPVS_STATS_ATTR_CONNS, counts.conns),
-        (IPVS_STATS_ATTR_INPKTS, counts.inpkts),
-        (IPVS_STATS_ATTR_OUTPKTS, counts.outpkts),
-        (IPVS_STATS_ATTR_INBYTES, counts.inbytes),
-        (IPVS_STATS_ATTR_OUTBYTES, counts.outbytes),
+        counts.conns,
+        counts.inpkts,
+        counts.outpkts,
+        counts.inbytes,
+        counts.outbytes,
+        rates.conns,
+        rates.inpkts,
+        rates.outpkts,
+        rates.inbytes,
+        rates.outbytes,
     ];
     writer.nest(attrtype, |nest| {
-        for (attrtype, value) in figures {
-            nest.put_u64_64bit(attrtype, value, IPVS_STATS_ATTR_PAD)?;
-        }
-        for rate in RATES {
-            nest.put_u64_64bit(rate, 0, IPVS_STATS_ATTR_PAD)?;
-        }
-        Ok(())
+        nest.put_u64s_64bit(IPVS_STATS_ATTR_CONNS, figures, IPVS_STATS_ATTR_PAD)
     })
 }
-
-const RATES: [usize; 5] = [
-    IPVS_STATS_ATTR_CPS,
-    IPVS_STATS_ATTR_INPPS,
-    IPVS_STATS_ATTR_OUTPPS,
-    IPVS_STATS_ATTR_INBPS,
-    IPVS_STATS_ATTR_OUTBPS,
-];

@@ -12,7 +12,10 @@ use crate::{
     },
     ctl::netns_of,
     oot::{
-        fs::proc::Table,
+        fs::proc::{
+            self,
+            Table, //
+        },
         net::namespace::Net,
         sync::{
             Linked,
@@ -26,6 +29,8 @@ use kernel::{
     seq_print,
     sync::rcu, //
 };
+
+use super::line::Line;
 
 /// /proc/net/ip_vs_conn
 pub(super) struct Conns;
@@ -50,9 +55,11 @@ impl Table for Conns {
     }
 
     fn show(_net: &Net, _guard: &rcu::Guard, conn: &Self::Record, seq: &SeqFile) {
-        show_ends(conn, seq);
-        let (state, expires) = (conn.state_name(), seconds_left(conn));
-        seq_print!(seq, "{state:<11} {expires:7}\n");
+        let mut line = Line::new();
+        write_ends(&mut line, conn)
+            .decimal_right(seconds_left(conn), 7)
+            .text("\n");
+        proc::write(seq, line.bytes());
     }
 }
 
@@ -79,10 +86,14 @@ impl Table for SyncConns {
     }
 
     fn show(_net: &Net, _guard: &rcu::Guard, conn: &Self::Record, seq: &SeqFile) {
-        show_ends(conn, seq);
-        let (state, expires) = (conn.state_name(), seconds_left(conn));
+        let mut line = Line::new();
         // There is no sync: every conn was made here.
-        seq_print!(seq, "{state:<11} {:<6} {expires:7}\n", "LOCAL");
+        write_ends(&mut line, conn)
+            .text_padded("LOCAL", 6)
+            .text(" ")
+            .decimal_right(seconds_left(conn), 7)
+            .text("\n");
+        proc::write(seq, line.bytes());
     }
 }
 
@@ -97,18 +108,22 @@ fn next<'g>(
     Some(conn.get())
 }
 
-/// The protocol, and the addresses and ports of client, service and dest.
-fn show_ends(conn: &Conn, seq: &SeqFile) {
-    let proto = conn.proto_name();
-    let (cport, vport) = (conn.cport.host(), conn.vport.host());
-    let dport = conn.shown_dport().host();
-    let caddr = conn.caddr.proc_hex(conn.family);
-    let vaddr = conn.vaddr.proc_hex(conn.family);
-    let daddr = conn.daddr.proc_hex(conn.dest.family);
-    seq_print!(
-        seq,
-        "{proto:<3} {caddr} {cport:04X} {vaddr} {vport:04X} {daddr} {dport:04X} "
-    );
+/// The protocol, the addresses and ports of client, service and dest, and the state.
+fn write_ends<'a>(line: &'a mut Line, conn: &Conn) -> &'a mut Line {
+    let plain = ["", ""];
+    line.text_padded(conn.proto_name(), 3)
+        .text(" ")
+        .addr(conn.family, &conn.caddr, plain)
+        .port(" ", conn.cport.host())
+        .text(" ")
+        .addr(conn.family, &conn.vaddr, plain)
+        .port(" ", conn.vport.host())
+        .text(" ")
+        .addr(conn.dest.family, &conn.daddr, plain)
+        .port(" ", conn.shown_dport().host())
+        .text(" ")
+        .text_padded(conn.state_name(), 11)
+        .text(" ")
 }
 
 /// As in C, what has too many milliseconds left for 32 bits shows less (C: `jiffies_to_msecs()`).

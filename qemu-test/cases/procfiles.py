@@ -1,0 +1,316 @@
+"""The files in /proc/net: what they say, in C's words; the same however it is read,
+in pieces of any size and from any place; and while services and conns come and go by
+the thousand and our tables are resized, each that stays is read exactly once. (In C a
+reader goes on after the number of lines that it had, whatever became of them: there
+it must come to an end, and no more.)"""
+
+import contextlib
+import errno
+import itertools
+import os
+import re
+import select
+import socket
+import struct
+import subprocess
+import time
+import traceback
+
+from case import enter, fail, netns, observe, run, say
+from genl import *
+
+SLOW = int(os.environ["SLOW"])
+SECONDS = 60 if os.environ.get("LONG") else 8 * SLOW
+OURS = os.environ["MODULE"] == "rust"
+FILES = "ip_vs ip_vs_app ip_vs_conn ip_vs_conn_sync ip_vs_stats ip_vs_stats_percpu ip_vs_status".split()
+# Those that stay, and those that come and go: enough for a table to grow, and to shrink.
+STAYING, PASSING = 60, 1500
+TEMPLATES = 1
+SERVICE = re.compile(rb"^UDP +(\S+) ", re.M)
+CONN = re.compile(rb"^UDP (C0A801FE \S+) ", re.M)
+
+
+def path(name):
+    return f"/proc/thread-self/net/{name}"
+
+
+def read(name, size=1 << 20, file=None):
+    """The rest of a file, in pieces of `size`."""
+    fd = os.open(path(name), os.O_RDONLY) if file is None else file
+    pieces = list(iter(lambda: os.read(fd, size), b""))
+    if file is None:
+        os.close(fd)
+    return b"".join(pieces)
+
+
+def wait_for(what, is_so):
+    deadline = time.monotonic() + 30 * SLOW
+    while not is_so():
+        if time.monotonic() > deadline:
+            fail(f"waited too long for {what}")
+        time.sleep(0.05)
+
+
+def ipvsadm(commands):
+    subprocess.run(["ipvsadm", "-R"], input=commands, text=True, check=True)
+
+
+def datagrams(address, port, sources):
+    """One from each source port, by a client: a conn each."""
+    for source in sources:
+        with socket.socket(V6 if ":" in address else V4, socket.SOCK_DGRAM) as sock:
+            sock.setsockopt(socket.SOL_SOCKET, socket.SO_REUSEADDR, 1)
+            sock.bind(("", source))
+            sock.sendto(b"data", (address, port))
+
+
+def as_client(act, *arguments):
+    enter("client")
+    act(*arguments)
+    enter("director")
+
+
+def conns():
+    return read("ip_vs_conn").count(b"\n") - 1
+
+
+# --- what the files say
+
+def blocks(text):
+    """The services, each with its dests; the order of the former is chance."""
+    head, *rest = re.split(r"(?m)^(?=TCP|UDP|SCTP|FWM)", text)
+    return head + "".join(sorted(rest))
+
+
+def plain(name):
+    """A file without its module's own affair and the clock's."""
+    text = read(name).decode()
+    if name == "ip_vs":
+        return blocks(re.sub(r"size=\d+", "size=N", text))
+    if name in ("ip_vs_conn", "ip_vs_conn_sync"):
+        head, *lines = text.splitlines()
+        return "\n".join([head] + sorted(line[:-7] for line in lines))
+    if name == "ip_vs_status":
+        # How many estimators there may be is measured; how long chains are is chance.
+        text = "".join(line for line in text.splitlines(True) if not re.match("Stats chain|Stats thread ests|.* len-", line))
+        return re.sub(r"(buckets.*:\t).*", lambda found: found[1] + re.sub("[-0-9]+", "N", found[0][len(found[1]):]), text)
+    if name == "ip_vs_stats_percpu":
+        return re.sub(r"(?m)^ +[0-9A-F]+( +0)+\n", "", text)
+    return text
+
+
+def say_all(label, names=FILES):
+    for name in names:
+        observe(f"{label}: {name}", plain(name))
+
+
+def check_status():
+    """The chains told of are all that there are, and hold each entry, once or, if it can be found by two names, twice."""
+    text = read("ip_vs_status").decode()
+    for what, table in (("Conns", "Conn"), ("Services", "Service")):
+        number = int(re.search(rf"{what}:\t(\d+)", text)[1])
+        size, bits = map(int, re.search(rf"{table} buckets:\t(\d+) \((\d+) bits", text).groups())
+        lengths = {int(length): (int(count), int(part)) for length, count, part in
+                   re.findall(rf"{table} buckets len-(\d):\t(\d+) \((\d+)%\)", text)}
+        empty, part = map(int, re.search(rf"{table} buckets empty:\t(\d+) \((\d+)%\)", text).groups())
+        filled = sum(count for count, _ in lengths.values())
+        # C makes a table anew when its size does not fit, and tells of both until then.
+        if size != 1 << bits or filled + empty != size:
+            return False
+        if part != empty * 100 // size or any(p != c * 100 // filled for c, p in lengths.values()):
+            fail(f"wrong parts: {text}")
+        links = sum(length * count for length, (count, _) in lengths.items())
+        if links > 2 * number or 7 not in lengths and links < number - TEMPLATES:
+            fail(f"{number} {what} in chains of {lengths}")
+    return True
+
+
+# --- pieces
+
+def check_pieces(name):
+    """Any way to read a file gives the same, but for the time that conns have left."""
+    whole = read(name)
+    moving = set()
+    if name.startswith("ip_vs_conn"):
+        for line in re.finditer(rb"(?m)[ 0-9]{7}$", whole):
+            moving.update(range(*line.span()))
+
+    def compare(how, got, offset, size=None):
+        wanted = whole[offset:] if size is None else whole[offset:offset + size]
+        if len(got) != len(wanted) or any(a != b and offset + i not in moving for i, (a, b) in enumerate(zip(got, wanted))):
+            fail(f"{name}, {how}:\n{got}\nwhole:\n{whole}")
+
+    file = os.open(path(name), os.O_RDONLY)
+    for size in (1, 7, 100, 4096):
+        compare(f"by {size}", read(name, size), 0)
+        os.lseek(file, 0, os.SEEK_SET)
+        compare(f"by {size}, once more", read(name, size, file), 0)
+        for offset in (1, len(whole) // 3, len(whole) // 2, len(whole) - 1, len(whole), len(whole) + 1000):
+            os.lseek(file, offset, os.SEEK_SET)
+            compare(f"by {size} from {offset}", read(name, size, file), offset)
+    for offset in (len(whole) // 2, 0, len(whole) - 10, 5, len(whole) // 4, len(whole) + 5):
+        compare(f"100 at {offset}", os.pread(file, 100, offset), offset, 100)
+    # In the middle of all this a reader's own place stays.
+    os.lseek(file, 0, os.SEEK_SET)
+    begun = os.read(file, 50)
+    os.pread(file, 100, len(whole) // 2)
+    compare("around a pread", begun + read(name, 64, file), 0)
+    errors = []
+    for offset, whence in ((0, os.SEEK_END), (-1, os.SEEK_SET), (-(1 << 40), os.SEEK_CUR)):
+        try:
+            os.lseek(file, offset, whence)
+            errors.append("ok")
+        except OSError as e:
+            errors.append(errno.errorcode[e.errno])
+    os.close(file)
+    return " ".join(errors)
+
+
+# --- changes
+
+class Child:
+    """A process that does something again and again in a namespace until `stop`, which says how often."""
+
+    def __init__(self, ns, again):
+        self.output, write = os.pipe()
+        stop, self.stopper = os.pipe()
+        self.pid = os.fork()
+        if self.pid:
+            os.close(write)
+            os.close(stop)
+            return
+        try:
+            enter(ns)
+            times = 0
+            while not select.select([stop], [], [], 0)[0]:
+                again()
+                times += 1
+            os.write(write, str(times).encode())
+            os._exit(0)
+        except BaseException:
+            traceback.print_exc()
+            os._exit(1)
+
+    def stop(self):
+        with contextlib.suppress(BrokenPipeError):
+            os.write(self.stopper, b".")
+        _, status = os.waitpid(self.pid, 0)
+        if status:
+            fail("a process failed")
+        return int(os.read(self.output, 100))
+
+
+def passing_services():
+    ipvs = Family()
+    for name, fields in (("NEW_SERVICE", whole), ("DEL_SERVICE", ident)):
+        for port in range(PASSING):
+            ipvs.call(command(name), service(**fields("192.168.9.9", 1000 + port, 17)))
+
+
+def edited_services():
+    ipvs = Family()
+    for scheduler, port in itertools.product(("wlc", "rr"), range(STAYING)):
+        ipvs.call(command("SET_SERVICE"), service(**whole("192.168.1.110", 1 + port, 17, SCHED_NAME=string(scheduler))))
+
+
+def passing_conns():
+    datagrams("192.168.1.110", 2, range(20000, 20000 + PASSING))
+    time.sleep(1.5)
+
+
+def once(name, found, wanted):
+    """What was found by a reader: each that stayed, once."""
+    wrong = {entry: found.count(entry) for entry in wanted if found.count(entry) != 1}
+    if wrong and OURS:
+        fail(f"{name}: how often of {len(found)} were there {wrong}")
+
+
+def reader():
+    """All files with tables, in pieces of every size; and the dump of services."""
+    services = {b"C0A8016E:%04X" % port for port in range(1, 1 + STAYING)}
+    clients = {b"C0A801FE %04X" % port for port in range(10000, 10000 + STAYING)}
+    ipvs = Family()
+    for size in (1 << 16, 4096, 1000, 100):
+        once("ip_vs", SERVICE.findall(read("ip_vs", size)), services)
+        for name in ("ip_vs_conn", "ip_vs_conn_sync"):
+            once(name, CONN.findall(read(name, size)), clients)
+        read("ip_vs_status", size)
+    ports = [struct.unpack("!4sH", fields[3][:4] + fields[4]) for _, entry in ipvs.dump(command("GET_SERVICE"))
+             for fields in [dict(attributes(dict(attributes(entry))[1]))]]
+    once("dump", [b"%s:%04X" % (addr.hex().upper().encode(), port) for addr, port in ports], services)
+
+
+# --- the case
+
+run("modprobe dummy numdummies=0")
+netns("client", "director")
+run("ip -n director link add eth0 index 100 type veth peer name eth0 index 101 netns client")
+run("ip -n client -batch - <<.\n"
+    "addr add 192.168.1.254/24 dev eth0\naddr add 2001:db8:1::254/64 dev eth0\nlink set eth0 up\n.")
+run("ip -n director -batch - <<.\n"
+    "addr add 192.168.1.110/24 dev eth0\naddr add 2001:db8:1::110/64 dev eth0\nlink set eth0 up\n"
+    "link add d0 type dummy\naddr add 10.1.1.1/24 dev d0\naddr add 2001:db8:2::1/64 dev d0\nlink set d0 up\n"
+    "neigh add 10.1.1.11 lladdr 02:00:00:00:00:11 dev d0\nneigh add 2001:db8:2::11 lladdr 02:00:00:00:00:11 dev d0\n.")
+enter("director")
+run("sysctl -qw net.ipv4.ip_forward=1 net.ipv6.conf.all.forwarding=1")
+observe("modes", "\n".join(f"{name} {os.stat(path(name)).st_mode:o}" for name in FILES))
+say_all("nothing")
+for name in FILES:
+    check_pieces(name)
+
+ipvsadm("".join(f"-A -t 192.168.1.110:{port} -s {scheduler}\n-a -t 192.168.1.110:{port} -r 10.1.1.11:{port} -g -w {port}\n"
+                for port, scheduler in enumerate("rr wrr lc wlc sed nq dh sh fo ovf twos lblc lblcr mh".split(), 100)) +
+        "-A -u 192.168.1.110:1 -s rr -p 60 -M 255.255.255.0\n-a -u 192.168.1.110:1 -r 10.1.1.11 -g -w 65535\n"
+        "-A -u 192.168.1.110:2 -s rr -o\n-A --sctp-service 192.168.1.110:3 -s rr\n-A -t 192.168.1.110:0 -s rr -p 2000000\n"
+        "-A -f 1 -s rr\n-a -f 1 -r 10.1.1.11 -i\n-A -f 4294967295 -6 -s wlc -p 7 -M 64\n-a -f 4294967295 -6 -r [2001:db8:2::11]:80 -m\n"
+        "-A -u [2001:db8:1::110]:1 -s wlc\n-a -u [2001:db8:1::110]:1 -r [2001:db8:2::11]:81 -m\n"
+        "-a -u [2001:db8:1::110]:1 -r 10.1.1.11 -i\n-A -u 192.168.1.110:80 -s rr\n"
+        + "".join(f"-a -u 192.168.1.110:80 -r 10.1.1.{i}:80 -m -w {i % 2}\n" for i in range(11, 50)))
+say_all("services")
+for name in FILES:
+    check_pieces(name)
+
+as_client(datagrams, "192.168.1.110", 1, range(5000, 5040))
+as_client(datagrams, "2001:db8:1::110", 1, range(5000, 5010))
+wait_for("conns", lambda: conns() == 51)
+say_all("conns", ("ip_vs", "ip_vs_app", "ip_vs_conn", "ip_vs_conn_sync", "ip_vs_status"))
+# C copies its counters from time to time.
+wait_for("counters", lambda: read("ip_vs_stats").split(b"\n")[2].split()[:2] == [b"32", b"32"])
+observe("ip_vs_stats", read("ip_vs_stats").decode().split("\n\n")[0])
+wait_for("chains to be counted", check_status)
+observe("lseek", "\n".join(f"{name} {check_pieces(name)}" for name in FILES if not name.startswith("ip_vs_stat")))
+
+run("ipvsadm -C")
+observe("flushed", plain("ip_vs"))
+ipvs = Family()
+for port in range(1, 1 + STAYING):
+    ipvs.call(command("NEW_SERVICE"), service(**whole(port=port, protocol=17)))
+for port in (1, 2):
+    ipvs.call(command("NEW_DEST"), service(**ident(port=port, protocol=17)) + real(**server(port=port, FWD_METHOD=u32(3))))
+run("ipvsadm --set 0 0 3600")
+as_client(datagrams, "192.168.1.110", 1, range(10000, 10000 + STAYING))
+wait_for("conns that stay", lambda: read("ip_vs_conn").count(b"C0A801FE 27") >= STAYING)
+run("ipvsadm --set 0 0 1")
+sizes = []
+children = dict(services=Child("director", passing_services), edits=Child("director", edited_services),
+                conns=Child("client", passing_conns), readers=Child("director", reader), others=Child("director", reader))
+
+
+def resized():
+    """The sizes that there have been of the conns' table, and of the services'."""
+    return [[size for size, _ in itertools.groupby(column)] for column in zip(*sizes)]
+
+
+begun = time.monotonic()
+while (passed := time.monotonic() - begun) < SECONDS or OURS and passed < 10 * SECONDS and min(map(len, resized())) < 2:
+    sizes.append(tuple(map(int, re.findall(rb"buckets:\t(\d+)", read("ip_vs_status")))))
+    time.sleep(0.02)
+counts = {name: child.stop() for name, child in children.items()}
+seen = resized()
+say(f"{counts}\nbuckets of conns {seen[0]}, of services {seen[1]}")
+if OURS and min(len(column) for column in seen) < 2:
+    fail("a table was not resized")
+if not all(counts.values()):
+    fail("somebody did nothing")
+run("ipvsadm -C")
+observe("the end", plain("ip_vs"))

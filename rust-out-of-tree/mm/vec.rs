@@ -1,0 +1,36 @@
+// SPDX-License-Identifier: GPL-2.0
+
+//! What the kernel crate's vectors lack, or do with checks that panic.
+
+use kernel::{
+    alloc::Flags,
+    prelude::*, //
+};
+
+/// Adds `value` at the end, in twice the memory if need be; gives it back if there is none.
+pub(crate) fn push<T>(vec: &mut KVVec<T>, value: T, flags: Flags) -> Result<(), T> {
+    if vec.len() == vec.capacity() {
+        let capacity = vec.len().saturating_mul(2).max(8);
+        let Ok(mut larger) = KVVec::with_capacity(capacity, flags) else {
+            return Err(value);
+        };
+        for element in vec.drain_all() {
+            // It has room for them all.
+            let _ = larger.push_within_capacity(element);
+        }
+        *vec = larger;
+    }
+    vec.push_within_capacity(value).map_err(|full| full.0)
+}
+
+/// Takes out element number `index`, whose place the last one takes.
+pub(crate) fn swap_remove<T>(vec: &mut KVVec<T>, index: usize) -> Option<T> {
+    if index >= vec.len() {
+        return None;
+    }
+    let last = vec.pop()?;
+    Some(match vec.get_mut(index) {
+        Some(place) => core::mem::replace(place, last),
+        None => last,
+    })
+}

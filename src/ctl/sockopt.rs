@@ -1,0 +1,359 @@
+// SPDX-License-Identifier: GPL-2.0
+
+//! The socket options `IP_VS_SO_*`, by which old tools speak to the control plane.
+//!
+//! They know IPv4 alone: services of IPv6, and dests of another family than their service, are not
+//! seen by them.
+//!
+//! C version: `do_ip_vs_set_ctl()`, `do_ip_vs_get_ctl()` [net/netfilter/ipvs/ip_vs_ctl.c].
+
+mod layout;
+
+use crate::{
+    addr::Family,
+    dest::Dest,
+    netns::Netns,
+    oot::{
+        net::{
+            namespace::PerNet,
+            sockopt::{
+                Get,
+                Registration,
+                Set,
+                SockOpt,
+                SockOpts, //
+            },
+        },
+        sync::{
+            Cursor,
+            RcuArc, //
+        },
+        time::HZ, //
+    },
+    sched::Kind,
+    service::{
+        Entry,
+        Service, //
+    },
+    stats::Shown,
+    uapi::*,
+    IpVs, //
+};
+use core::fmt::Write;
+use kernel::{
+    module::this_module,
+    prelude::*,
+    str::Formatter, //
+};
+use zerocopy::{
+    FromBytes,
+    Immutable,
+    IntoBytes, //
+};
+
+use super::{
+    conn_tab_size,
+    daemon::config::Role,
+    netns_of,
+    request::{
+        ServiceId,
+        IPPROTO_SCTP,
+        IPPROTO_TCP,
+        IPPROTO_UDP, //
+    },
+    Ctl,
+    Version, //
+};
+use layout::{
+    DaemonUser,
+    DestEntry,
+    GetDests,
+    GetInfo,
+    GetServices,
+    ServiceDestUser,
+    ServiceEntry,
+    ServiceUser,
+    StatsUser,
+    TimeoutUser, //
+};
+
+static OPTIONS: SockOpts = SockOpts::new::<Options>(
+    this_module::<IpVs>(),
+    IP_VS_BASE_CTL..IP_VS_SO_SET_MAX + 1,
+    IP_VS_BASE_CTL..IP_VS_SO_GET_MAX + 1,
+);
+
+/// Has the options served.
+pub(crate) fn register() -> Result<Registration> {
+    OPTIONS.register()
+}
+
+struct Options;
+
+impl SockOpt for Options {
+    /// C: `do_ip_vs_set_ctl()`.
+    fn set(call: &Set<'_>) -> Result {
+        if !call.net().is_admin() {
+            return Err(EPERM);
+        }
+        let netns = netns_of(call.net())?;
+        match call.option() {
+            IP_VS_SO_SET_FLUSH => {
+                exactly::<()>(call)?;
+                Ctl::lock(netns).flush();
+                Ok(())
+            }
+            IP_VS_SO_SET_TIMEOUT => {
+                let user: TimeoutUser = exactly(call)?;
+                Ctl::lock(netns).set_timeouts(&user.timeouts())
+            }
+            IP_VS_SO_SET_STARTDAEMON => {
+                let user: DaemonUser = exactly(call)?;
+                let spec = user.spec().ok_or(EINVAL)?;
+                Ctl::lock(netns).start_daemon(&spec, user.state)
+            }
+            IP_VS_SO_SET_STOPDAEMON => {
+                let user: DaemonUser = exactly(call)?;
+                Ctl::lock(netns).stop_daemon(user.state)
+            }
+            IP_VS_SO_SET_ADD | IP_VS_SO_SET_EDIT | IP_VS_SO_SET_DEL | IP_VS_SO_SET_ZERO => {
+                let user: ServiceUser = exactly(call)?;
+                set_service(&mut Ctl::lock(netns), call.option(), &user)
+            }
+            IP_VS_SO_SET_ADDDEST | IP_VS_SO_SET_EDITDEST | IP_VS_SO_SET_DELDEST => {
+                let user: ServiceDestUser = exactly(call)?;
+                set_dest(&mut Ctl::lock(netns), call.option(), &user)
+            }
+            _ => Err(EINVAL),
+        }
+    }
+
+    /// C: `do_ip_vs_get_ctl()`.
+    fn get(call: &mut Get<'_>) -> Result {
+        if !call.net().is_admin() {
+            return Err(EPERM);
+        }
+        let netns = netns_of(call.net())?;
+        match call.option() {
+            IP_VS_SO_GET_VERSION => get_version(netns, call),
+            IP_VS_SO_GET_INFO => {
+                at_least::<GetInfo>(call)?;
+                let info = GetInfo {
+                    version: IP_VS_VERSION_CODE,
+                    size: conn_tab_size(netns),
+                    num_services: netns.services.len(Family::Inet),
+                };
+                answer(call, &info)
+            }
+            IP_VS_SO_GET_SERVICES => get_services(netns, call),
+            IP_VS_SO_GET_SERVICE => get_service(netns, call),
+            IP_VS_SO_GET_DESTS => get_dests(netns, call),
+            IP_VS_SO_GET_TIMEOUT => {
+                at_least::<TimeoutUser>(call)?;
+                let timeouts = Ctl::lock(netns).timeouts();
+                answer(call, &TimeoutUser::of(timeouts))
+            }
+            IP_VS_SO_GET_DAEMON => get_daemons(netns, call),
+            _ => Err(EINVAL),
+        }
+    }
+}
+
+/// The value of an option that has exactly this form.
+fn exactly<T: FromBytes + IntoBytes>(call: &Set<'_>) -> Result<T> {
+    match call.len() == size_of::<T>() {
+        true => call.read(),
+        false => Err(EINVAL),
+    }
+}
+
+/// What was put into the room for an answer of at least this form.
+fn at_least<T: FromBytes + IntoBytes>(call: &Get<'_>) -> Result<T> {
+    match call.len() < size_of::<T>() {
+        true => Err(EINVAL),
+        false => call.read(),
+    }
+}
+
+fn answer<T: IntoBytes + Immutable>(call: &Get<'_>, value: &T) -> Result {
+    call.writer(0).write_slice(value.as_bytes())
+}
+
+/// The options that name a service.
+fn set_service(ctl: &mut Ctl<'_>, option: i32, user: &ServiceUser) -> Result {
+    let id = user.id();
+    if option == IP_VS_SO_SET_ZERO && id.fwmark == 0 && id.addr.is_any() && id.port.is_zero() {
+        return ctl.zero_all();
+    }
+    match option {
+        IP_VS_SO_SET_ADD => {
+            let spec = user.spec().ok_or(EINVAL)?;
+            check_protocol(&id)?;
+            match ctl.find(&id) {
+                Some(_) => Err(EEXIST),
+                None => ctl.add_service(id, &spec),
+            }
+        }
+        IP_VS_SO_SET_EDIT => {
+            let spec = user.spec().ok_or(EINVAL)?;
+            let service = find(ctl, &id)?;
+            ctl.edit_service(&service, &spec)
+        }
+        IP_VS_SO_SET_DEL => {
+            let service = find(ctl, &id)?;
+            ctl.del_service(&service);
+            Ok(())
+        }
+        _ => {
+            let service = find(ctl, &id)?;
+            ctl.zero_service(&service)
+        }
+    }
+}
+
+/// The options that name a dest as well.
+fn set_dest(ctl: &mut Ctl<'_>, option: i32, user: &ServiceDestUser) -> Result {
+    let service = find(ctl, &user.service.id())?;
+    let id = user.dest.id();
+    match option {
+        IP_VS_SO_SET_ADDDEST => ctl.add_dest(&service, id, &user.dest.spec()),
+        IP_VS_SO_SET_EDITDEST => ctl.edit_dest(&service, id, &user.dest.spec()),
+        _ => ctl.del_dest(&service, id),
+    }
+}
+
+/// The service to be changed. One by fwmark has a protocol too, though that does not name it.
+fn find(ctl: &Ctl<'_>, id: &ServiceId) -> Result<Entry> {
+    check_protocol(id)?;
+    let service = ctl.find(id).ok_or(ESRCH)?;
+    match service.id.protocol == id.protocol {
+        true => Ok(service),
+        false => Err(ESRCH),
+    }
+}
+
+fn check_protocol(id: &ServiceId) -> Result {
+    match id.protocol {
+        IPPROTO_TCP | IPPROTO_UDP | IPPROTO_SCTP => Ok(()),
+        protocol => {
+            let [a, b, c, d] = id.addr.v4();
+            let port = id.port.host();
+            pr_err!("set_ctl: invalid protocol: {protocol} {a}.{b}.{c}.{d}:{port}\n");
+            Err(EFAULT)
+        }
+    }
+}
+
+fn get_version(netns: &PerNet<Netns>, call: &mut Get<'_>) -> Result {
+    let mut text = at_least::<[u8; 64]>(call)?;
+    let mut formatter = Formatter::new(&mut text);
+    formatter
+        .write_fmt(fmt!("{}\0", Version(netns)))
+        .map_err(|_| EINVAL)?;
+    let len = formatter.bytes_written();
+    call.writer(0).write_slice(text.get(..len).ok_or(EINVAL)?)?;
+    call.set_len(len);
+    Ok(())
+}
+
+/// All services of IPv4, or as many as there is room for, in one walk over the table.
+fn get_services(netns: &PerNet<Netns>, call: &Get<'_>) -> Result {
+    let asked: GetServices = at_least(call)?;
+    check_len(call, asked.size())?;
+    let ctl = Ctl::lock(netns);
+    let mut writer = call.writer(size_of::<GetServices>());
+    let mut cursor = Cursor::default();
+    let services = core::iter::from_fn(|| ctl.next(&mut cursor));
+    let alike = |service: &Entry| service.id.family == Family::Inet;
+    for (_, service) in (0..asked.num_services).zip(services.filter(alike)) {
+        let mut entry = ServiceEntry::default();
+        fill(&mut entry, &ctl, &service)?;
+        writer.write_slice(entry.as_bytes())?;
+    }
+    Ok(())
+}
+
+fn get_service(netns: &PerNet<Netns>, call: &Get<'_>) -> Result {
+    let mut entry: ServiceEntry = at_least(call)?;
+    let ctl = Ctl::lock(netns);
+    let service = ctl.find(&entry.id()).ok_or(ESRCH)?;
+    fill(&mut entry, &ctl, &service)?;
+    answer(call, &entry)
+}
+
+/// The dests of a service that are of its family, or as many as there is room for.
+fn get_dests(netns: &PerNet<Netns>, call: &Get<'_>) -> Result {
+    let asked: GetDests = at_least(call)?;
+    check_len(call, asked.size())?;
+    let ctl = Ctl::lock(netns);
+    let service = ctl.find(&asked.id()).ok_or(ESRCH)?;
+    let pool = service.current()?;
+    let mut writer = call.writer(size_of::<GetDests>());
+    let alike = |dest: &&RcuArc<Dest>| dest.family == service.id.family;
+    for (_, dest) in (0..asked.num_dests).zip(pool.dests().iter().filter(alike)) {
+        writer.write_slice(dest_entry(dest).as_bytes())?;
+    }
+    Ok(())
+}
+
+/// Whether the room is as large as what was put into it says.
+fn check_len(call: &Get<'_>, size: usize) -> Result {
+    if call.len() != size {
+        pr_err!("length: {} != {size}\n", call.len());
+        return Err(EINVAL);
+    }
+    Ok(())
+}
+
+fn get_daemons(netns: &PerNet<Netns>, call: &Get<'_>) -> Result {
+    at_least::<[DaemonUser; 2]>(call)?;
+    let ctl = Ctl::lock(netns);
+    let daemons = Role::ALL.map(|role| {
+        ctl.daemon(role)
+            .map_or(DaemonUser::default(), |config| DaemonUser::of(role, config))
+    });
+    answer(call, &daemons)
+}
+
+/// As in C, what there was in the gaps of the entry stays (C: `ip_vs_copy_service()`).
+fn fill(entry: &mut ServiceEntry, ctl: &Ctl<'_>, service: &Service) -> Result {
+    let pool = service.current()?;
+    entry.set(&service.id, pool.kind().map_or("none", Kind::name));
+    entry.flags = service.flags();
+    entry.timeout = service.timeout() / HZ as u32;
+    entry.netmask = service.netmask();
+    entry.num_dests = pool.dests().len() as u32;
+    fill_stats(&mut entry.stats, ctl.stats(service, &pool));
+    Ok(())
+}
+
+fn dest_entry(dest: &Dest) -> DestEntry {
+    let mut entry = DestEntry::new(&dest.id());
+    entry.conn_flags = dest.conn_flags();
+    entry.weight = dest.weight();
+    entry.u_threshold = dest.u_threshold();
+    entry.l_threshold = dest.l_threshold();
+    entry.activeconns = dest.active_conns() as u32;
+    entry.inactconns = dest.inactive_conns() as u32;
+    entry.persistconns = dest.persist_conns() as u32;
+    fill_stats(&mut entry.stats, dest.stats.shown());
+    entry
+}
+
+/// C: `ip_vs_export_stats_user()`; what has more than 32 bits is cut.
+fn fill_stats(stats: &mut StatsUser, shown: Shown) {
+    let Shown { counts, rates } = shown;
+    *stats = StatsUser {
+        conns: counts.conns as u32,
+        inpkts: counts.inpkts as u32,
+        outpkts: counts.outpkts as u32,
+        inbytes: counts.inbytes,
+        outbytes: counts.outbytes,
+        cps: rates.conns as u32,
+        inpps: rates.inpkts as u32,
+        outpps: rates.outpkts as u32,
+        inbps: rates.inbytes as u32,
+        outbps: rates.outbytes as u32,
+        ..*stats
+    };
+}

@@ -1,0 +1,203 @@
+// SPDX-License-Identifier: GPL-2.0
+
+//! Numbers by hash, for the control plane: where the one of thousands is that is so called.
+//!
+//! A number stands for an entry that is kept elsewhere; who looks for one is asked whether it is the
+//! right one. Open addressing with linear probing, at most three quarters full; a number that goes
+//! leaves no trace.
+
+use crate::shim::{
+    NoMemory,
+    Table, //
+};
+
+/// A place for a number, which is never [`NONE`] in one that is taken.
+#[derive(Clone, Copy)]
+struct Slot {
+    hash: u32,
+    number: u64,
+}
+
+const NONE: u64 = u64::MAX;
+
+const EMPTY: Slot = Slot {
+    hash: 0,
+    number: NONE,
+};
+
+impl Slot {
+    fn is_empty(self) -> bool {
+        self.number == NONE
+    }
+}
+
+/// How many slots there are at first.
+const FEWEST: usize = 16;
+
+#[derive(Default)]
+pub(crate) struct Index {
+    /// As many as a power of two.
+    slots: Option<Table<Slot>>,
+    len: usize,
+}
+
+impl Index {
+    /// An empty one.
+    pub(crate) const fn new() -> Self {
+        Self {
+            slots: None,
+            len: 0,
+        }
+    }
+
+    /// Makes room for one more.
+    pub(crate) fn reserve(&mut self) -> Result<(), NoMemory> {
+        let size = self.slots.as_deref().map_or(0, <[Slot]>::len);
+        if self.len < size / 4 * 3 {
+            return Ok(());
+        }
+        let mut larger = Table::new(size.wrapping_mul(2).max(FEWEST), |_| EMPTY)?;
+        for slot in self.slots.iter().flat_map(|slots| slots.iter()) {
+            if !slot.is_empty() {
+                put(&mut larger, *slot);
+            }
+        }
+        self.slots = Some(larger);
+        Ok(())
+    }
+
+    /// Adds a number under that hash; there is no room if none was [`reserve`](Self::reserve)d.
+    pub(crate) fn insert(&mut self, hash: u32, number: u64) {
+        if let Some(slots) = &mut self.slots {
+            put(slots, Slot { hash, number });
+            self.len = self.len.wrapping_add(1);
+        }
+    }
+
+    /// The number under that hash that `is_it` holds for.
+    pub(crate) fn find(&self, hash: u32, is_it: impl FnMut(u64) -> bool) -> Option<u64> {
+        let slots = self.slots.as_deref()?;
+        Some(slots.get(place(slots, hash, is_it)?)?.number)
+    }
+
+    /// Takes out that number, which is under that hash.
+    pub(crate) fn remove(&mut self, hash: u32, number: u64) {
+        if let Some(slots) = self.slots.as_deref_mut() {
+            if let Some(hole) = place(slots, hash, |other| other == number) {
+                close(slots, hole);
+                self.len = self.len.wrapping_sub(1);
+            }
+        }
+    }
+}
+
+/// The slots' indexes from where `hash` belongs on.
+fn from_home(slots: &[Slot], hash: u32) -> impl Iterator<Item = usize> {
+    let mask = slots.len().wrapping_sub(1);
+    (0..slots.len()).map(move |distance| (hash as usize).wrapping_add(distance) & mask)
+}
+
+fn put(slots: &mut [Slot], slot: Slot) {
+    for at in from_home(slots, slot.hash) {
+        if let Some(place) = slots.get_mut(at).filter(|place| place.is_empty()) {
+            *place = slot;
+            return;
+        }
+    }
+}
+
+/// The index of the slot with that hash that `is_it` holds for.
+fn place(slots: &[Slot], hash: u32, mut is_it: impl FnMut(u64) -> bool) -> Option<usize> {
+    from_home(slots, hash)
+        .map_while(|at| Some((at, slots.get(at).filter(|slot| !slot.is_empty())?)))
+        .find(|(_, slot)| slot.hash == hash && is_it(slot.number))
+        .map(|(at, _)| at)
+}
+
+/// Empties a slot, and has those behind it come nearer to where they belong.
+fn close(slots: &mut [Slot], mut hole: usize) {
+    let mask = slots.len().wrapping_sub(1);
+    let distance = |from: usize, to: usize| to.wrapping_sub(from) & mask;
+    let mut at = hole;
+    loop {
+        at = at.wrapping_add(1) & mask;
+        let Some(slot) = slots.get(at).copied().filter(|slot| !slot.is_empty()) else {
+            break;
+        };
+        if distance(slot.hash as usize, at) >= distance(hole, at) {
+            if let Some(place) = slots.get_mut(hole) {
+                *place = slot;
+            }
+            hole = at;
+        }
+    }
+    if let Some(place) = slots.get_mut(hole) {
+        *place = EMPTY;
+    }
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+    use crate::hash::mix_32;
+    use std::collections::HashSet;
+
+    fn add(index: &mut Index, hash: u32, number: u64) {
+        index.reserve().unwrap();
+        index.insert(hash, number);
+    }
+
+    fn has(index: &Index, hash: u32, number: u64) -> bool {
+        index.find(hash, |other| other == number) == Some(number)
+    }
+
+    #[test]
+    fn all_are_found_however_hashes_collide() {
+        for buckets in [1, 3, 100, u32::MAX] {
+            let (mut index, mut model) = (Index::new(), HashSet::new());
+            let mut random = 1;
+            for _ in 0..3000 {
+                random = mix_32(random ^ 0x5bd1_e995);
+                let number = u64::from(random % 400);
+                // At the end of the slots too, so that they are gone around.
+                let hash = (number as u32 % buckets).wrapping_sub(2);
+                if model.remove(&number) {
+                    index.remove(hash, number);
+                } else {
+                    model.insert(number);
+                    add(&mut index, hash, number);
+                }
+                assert_eq!(index.len, model.len());
+            }
+            for number in 0..400 {
+                let hash = (number as u32 % buckets).wrapping_sub(2);
+                assert_eq!(has(&index, hash, number), model.contains(&number));
+            }
+        }
+    }
+
+    #[test]
+    fn who_looks_decides() {
+        let mut index = Index::new();
+        for number in [5, 6, 7] {
+            add(&mut index, 1, number);
+        }
+        let mut asked = vec![];
+        let found = index.find(1, |number| {
+            asked.push(number);
+            number == 6
+        });
+        assert_eq!((found, asked), (Some(6), vec![5, 6]));
+        assert_eq!(index.find(2, |_| true), None);
+    }
+
+    #[test]
+    fn what_is_not_there_is_not_taken_out() {
+        let mut index = Index::new();
+        index.remove(1, 1);
+        add(&mut index, 1, 1);
+        index.remove(2, 1);
+        index.remove(1, 2);
+        assert!(has(&index, 1, 1));
+    }
+}
