@@ -45,7 +45,6 @@ bad() { # OPTION
 	agent captured silent 1 "5999 > 80" >/dev/null
 	observe "$label: at the server" received silent
 	observe "$label: at the client" received client 0 "$GC "
-	observe "$label: connections" connections_of 5...
 	# What the director's own stack got to see of it, and did not like
 	observe "$label: errors at the director" errors
 	now=$(agent answered beside)
@@ -53,6 +52,7 @@ bad() { # OPTION
 	wait_for enough
 	agent unload beside >/tmp/beside
 	expect rs1 awk '{ print $1 }' /tmp/beside
+	observe "$label: connections" connections_of 5...
 }
 errors() {
 	nsenter --net=/run/netns/director sh -c 'cat /proc/net/snmp /proc/net/snmp6' | awk '
@@ -60,8 +60,9 @@ errors() {
 		/^(Udp|Tcp):/ { split(names[$1], name); for (i = 2; i <= NF; i++) if (name[i] ~ /^In(Err|Csum)/) print $1, name[i], $i }
 		/^Udp6In(Err|Csum)/ { print $1, $2 }'
 }
-# Two packets that two CPUs get at once, each make a conn in C.
-connections_of() { connections | grep -E ":$1 " | uniq; }
+# Two packets that two CPUs get at once, each make a conn in C; and its list may
+# leave some out while conns come and go, as those of the traffic beside did.
+connections_of() { { connections; connections; } | grep -E ":$1 " | sort -u; }
 more_4() {
 	local c=$GC v=$VIP
 	from_client "[ip('$c', '$v', udp(5020, 80, b'data'), ihl=n) for n in range(16)]" \
