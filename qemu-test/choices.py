@@ -12,6 +12,7 @@ import os
 import random
 import socket
 import struct
+import time
 
 from genl import COMMANDS, Family, attr, be16, dest, string, svc, u16, u32
 from packet import address, ip, tcp, udp
@@ -98,7 +99,7 @@ class History:
         self.ipvs = Family()
         self.af = u16(socket.AF_INET6 if wire.is_v6 else socket.AF_INET)
         self.dests, self.removed = [], []  # numbers
-        self.open, self.established = [], []
+        self.open, self.established, self.closed = [], [], []
         self.conns = 0
         self.lines = []
         self.service("NEW", name)
@@ -191,14 +192,16 @@ class History:
             flow = self.client(), 1024 + self.conns % 60000, self.target()
             if flow not in used:
                 used.add(flow)
+                self.conns += 1
                 return flow
 
     def choose(self, count):
-        flows = []
-        for _ in range(count):
-            flow = self.new_flow()
-            self.conns += 1
-            flows.append(flow)
+        flows = [self.new_flow() for _ in range(count)]
+        # A client takes a port again: its conn of before is still counted when the next is chosen.
+        again = bool(self.closed) and self.random.random() < 0.3
+        if again:
+            flows[-1] = self.closed.pop(self.random.randrange(len(self.closed)))
+        for flow in flows:
             self.wire.send("S", *flow)
         seen = self.wire.seen()
         chosen = [seen.pop((src, struct.pack("!H", port)), None) for src, port, _ in flows]
@@ -206,6 +209,9 @@ class History:
             raise AssertionError(f"packets of before came late: {seen}")
         self.open += [flow for flow, addr in zip(flows, chosen) if addr]
         self.lines.append(" ".join("-" if addr is None else str(self.number(addr) - self.first) for addr in chosen))
+        if again:
+            # C ends that conn by a timer, at the next tick.
+            time.sleep(0.03)
 
     def move(self, flows, flags, count, to=None):
         for _ in range(min(count, len(flows))):
@@ -225,7 +231,8 @@ class History:
             elif what < 0.70:
                 self.move(self.open, "A", self.random.randrange(30), self.established)
             elif what < 0.80:
-                self.move(self.established, self.random.choice(("FA", "R")), self.random.randrange(30))
+                flags = self.random.choice(("FA", "R"))
+                self.move(self.established, flags, self.random.randrange(30), self.closed if flags == "R" else None)
             elif what < 0.90:
                 if self.dests:
                     self.edit()

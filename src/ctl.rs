@@ -231,6 +231,8 @@ impl<'a> Ctl<'a> {
 
     /// C: `ip_vs_flush()`.
     pub(crate) fn flush(&mut self) {
+        // All at once, and not each by itself.
+        self.netns.estimator.clear();
         let mut cursor = Cursor::default();
         while let Some(service) = self.next(&mut cursor) {
             self.del_service(&service);

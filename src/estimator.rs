@@ -139,6 +139,13 @@ impl Row {
         Ok(())
     }
 
+    /// Takes out all.
+    fn take_all(&self) -> KVVec<Source> {
+        let mut sources = self.sources.lock();
+        self.len.set(0);
+        core::mem::replace(&mut *sources, KVVec::new())
+    }
+
     /// Takes out the source with that index, whose place the last one takes.
     fn take(&self, index: usize) -> Option<Source> {
         let mut sources = self.sources.lock();
@@ -217,7 +224,12 @@ impl Estimator {
 
     /// Has what was added with these rates estimated no more (C: `ip_vs_stop_estimator()`). If a
     /// dest's service stays, it is told what the dest has counted last.
+    #[inline]
     pub(crate) fn remove(&self, rates: &Rates, service_stays: bool) {
+        // As after `clear()`; only the control plane adds any.
+        if self.len.get() == 0 {
+            return;
+        }
         let row = self.rows.get(rates.spot.row.get());
         if let Some(source) = row.and_then(|row| row.take(rates.spot.index.get())) {
             self.len.set(self.len.get().wrapping_sub(1));
@@ -225,6 +237,14 @@ impl Estimator {
                 source.leave();
             }
         }
+    }
+
+    /// Has nothing estimated any more, but for the namespace's figures.
+    pub(crate) fn clear(&self) {
+        for row in &self.rows {
+            drop(row.take_all());
+        }
+        self.len.set(0);
     }
 
     /// Estimates one row.

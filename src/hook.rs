@@ -246,15 +246,13 @@ impl<'a> Call<'a> {
             && !packet.is_later_fragment
             && self.starts_anew(conn)
         {
-            Conn::kill(conn, self.rcu);
-            return self.schedule(skb, packet, ports, conn.proto);
+            return self.schedule_anew(skb, conn, packet, ports);
         }
         if !conn.dest.is_available() {
             if !self.netns.sysctl.expire_nodest_conn() {
                 return skb.drop();
             }
-            Conn::kill(conn, self.rcu);
-            return self.schedule(skb, packet, ports, conn.proto);
+            return self.schedule_anew(skb, conn, packet, ports);
         }
         if !Conn::touch(
             conn,
@@ -267,6 +265,21 @@ impl<'a> Call<'a> {
         }
         self.count_in(&conn, &skb);
         self.transmit(skb, conn, packet, ports)
+    }
+
+    /// A packet that starts a conn in the place of an old one, which ends. As in C, the scheduler
+    /// finds the old one still counted.
+    #[cold]
+    fn schedule_anew<'h>(
+        self,
+        skb: HookSkb<'h>,
+        old: ConnRef<'a>,
+        packet: &Packet,
+        ports: &Ports,
+    ) -> Verdict<'h> {
+        let verdict = self.schedule(skb, packet, ports, old.proto);
+        Conn::kill(old, self.rcu);
+        verdict
     }
 
     #[inline(always)]

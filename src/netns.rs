@@ -29,7 +29,11 @@ use crate::{
                 Pernet, //
             },
         },
-        workqueue::Delayed, //
+        time::HZ,
+        workqueue::{
+            Delayed,
+            Work, //
+        }, //
     },
     service,
     stats::Stats,
@@ -64,10 +68,8 @@ pub(crate) struct Netns {
     #[pin]
     pub(crate) services: service::Table,
     #[pin]
-    pub(crate) estimator: Threaded<Estimator>,
+    pub(crate) estimator: Delayed<Estimation>,
     pub(crate) timeouts: Timeouts,
-    /// How many were there before this one.
-    generation: u32,
     #[pin]
     pub(crate) sysctl: Sysctl,
 }
@@ -85,25 +87,15 @@ impl Netns {
         if self.estimator.is_running() {
             return;
         }
-        let _settings = self.sysctl.hold();
+        let _settings = self.estimator.settings.hold();
         self.estimator.enable();
         self.start_estimator_held();
     }
 
     fn start_estimator_held(&self) {
-        let cpus = self.sysctl.est_cpulist();
-        let none = cpus.as_ref().is_some_and(|cpus| cpus.empty());
-        if none || !self.sysctl.run_estimation() {
-            return;
-        }
-        let cpus = cpus.as_deref().map(Deref::deref);
-        let started = CString::try_from_fmt(fmt!("ipvs-e:{}:0", self.generation))
-            .and_then(|name| self.estimator.start(&name, self.sysctl.est_nice(), cpus));
-        match started {
-            Ok(true) => pr_info!("starting estimator thread 0...\n"),
-            Ok(false) => (),
-            // The next service tries again.
-            Err(_) => pr_err!("could not start the estimator thread\n"),
+        if self.estimator.start_held().is_err() {
+            pr_err!("could not start the estimator thread yet\n");
+            self.estimator.schedule(Estimation::RETRY);
         }
     }
 
@@ -115,6 +107,62 @@ impl Netns {
         if self.estimator.is_enabled() {
             self.start_estimator_held();
         }
+    }
+}
+
+/// The estimator with its thread, and how it is to run. The work is to start the thread if that
+/// failed (C: `est_reload_work_handler()`); it is cancelled before the thread is stopped for good.
+#[pin_data]
+pub(crate) struct Estimation {
+    #[pin]
+    thread: Threaded<Estimator>,
+    #[pin]
+    pub(crate) settings: sysctl::Estimation,
+    /// How many namespaces were there before this one.
+    generation: u32,
+}
+
+impl Estimation {
+    /// In how many jiffies to try again.
+    const RETRY: usize = HZ / 10;
+
+    fn new() -> impl PinInit<Self, Error> {
+        kernel::try_pin_init!(Self {
+            thread <- Threaded::new(Estimator::new()),
+            settings <- sysctl::Estimation::new(),
+            generation: GENERATIONS.fetch_add(1, Relaxed),
+        }? Error)
+    }
+
+    /// Starts the thread if the settings, which the caller holds, want it.
+    fn start_held(&self) -> Result {
+        let cpus = self.settings.cpulist();
+        let none = cpus.as_ref().is_some_and(|cpus| cpus.empty());
+        if none || !self.settings.is_wanted() {
+            return Ok(());
+        }
+        let cpus = cpus.as_deref().map(Deref::deref);
+        let name = CString::try_from_fmt(fmt!("ipvs-e:{}:0", self.generation))?;
+        if self.thread.start(&name, self.settings.nice(), cpus)? {
+            pr_info!("starting estimator thread 0...\n");
+        }
+        Ok(())
+    }
+}
+
+impl Deref for Estimation {
+    type Target = Threaded<Estimator>;
+
+    #[inline(always)]
+    fn deref(&self) -> &Threaded<Estimator> {
+        &self.thread
+    }
+}
+
+impl Work for Estimation {
+    fn run(&self) -> Option<usize> {
+        let _settings = self.settings.hold();
+        self.start_held().is_err().then_some(Self::RETRY)
     }
 }
 
@@ -140,9 +188,8 @@ impl Pernet for Netns {
             ctl <- ctl::State::new(),
             conns <- Delayed::new(conn::table::Table::new(cache.into(), conn_max)),
             services <- service::Table::new(),
-            estimator <- Threaded::new(Estimator::new()),
+            estimator <- Delayed::new(Estimation::new()),
             timeouts: Timeouts::new(),
-            generation: GENERATIONS.fetch_add(1, Relaxed),
             sysctl <- Sysctl::new(net, conn_max),
         }? Error)
     }

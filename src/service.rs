@@ -237,9 +237,17 @@ impl Service {
         if pool.kind() == kind {
             return Ok(());
         }
-        let sched = kind
-            .map(|kind| AnyScheduler::new(kind, &setup(&self.id, sysctl), pool.dests()))
-            .transpose()?;
+        let begin = |kind| AnyScheduler::new(kind, &setup(&self.id, sysctl), pool.dests());
+        let sched = match kind.map(begin).transpose() {
+            Ok(sched) => sched,
+            Err(error) => {
+                // The old one stays. As in C, which had taken it away, it begins anew.
+                if let Some(old) = pool.kind() {
+                    self.publish(pool.dests.clone(), Some(begin(old)?))?;
+                }
+                return Err(error.into());
+            }
+        };
         self.publish(pool.dests.clone(), sched)
     }
 

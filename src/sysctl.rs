@@ -123,13 +123,15 @@ settings! {
         conn_reuse_mode: [1] => int();
         schedule_icmp: [0] => int();
         ignore_tunneled: [0] => int();
-        run_estimation: [1] => one(&RUN_ESTIMATION).unprivileged(Reads);
-        est_nice: [0] => one(&EST_NICE).unprivileged(Reads);
         conn_lfactor: [0] => one(&LOAD_FACTOR).unprivileged(Reads);
         svc_lfactor: [0] => one(&LOAD_FACTOR).unprivileged(Reads);
     }
     Setting::one(c"conn_max", |netns| &netns.conns.max, &MAX_CONNS),
     Setting::long(c"sync_qlen_max", |netns| &netns.sysctl.sync_qlen_max).unprivileged(Reads),
+    Setting::one(c"run_estimation", |netns| &netns.estimator.settings.run, &RUN_ESTIMATION)
+        .unprivileged(Reads),
+    Setting::one(c"est_nice", |netns| &netns.estimator.settings.nice, &EST_NICE)
+        .unprivileged(Reads),
     Setting::text(c"est_cpulist", EST_CPULIST).unprivileged(Reads),
     Setting::seconds(c"lblc_expiration", |netns| netns.sysctl.lblc_expiration.at())
         .unprivileged(Lacks),
@@ -137,7 +139,7 @@ settings! {
         .unprivileged(Lacks),
 }
 
-/// What the files set, but for `conn_max`, which lies with the conns.
+/// What the files set, but for `conn_max`, which lies with the conns, and [`Estimation`].
 #[pin_data]
 pub(crate) struct Sysctl {
     ints: Ints,
@@ -152,10 +154,20 @@ pub(crate) struct Sysctl {
     /// The most that a user without privilege in the whole system may set `conn_max` to.
     #[pin]
     conn_max_limit: Mutex<i32>,
-    /// The CPUs that estimate rates; unless set, those of any kernel thread.
+    /// Held while what belongs together changes.
     #[pin]
-    est_cpulist: Mutex<Option<Arc<CpuMask>>>,
-    /// Held while what belongs together changes, or estimators are told.
+    changes: Mutex<()>,
+}
+
+/// How rates are estimated. This lies with the estimator, to be there for whoever starts that.
+#[pin_data]
+pub(crate) struct Estimation {
+    run: [Atomic<i32>; 1],
+    nice: [Atomic<i32>; 1],
+    /// The CPUs that do it; unless set, those of any kernel thread.
+    #[pin]
+    cpulist: Mutex<Option<Arc<CpuMask>>>,
+    /// Held while any of it changes, or the estimator is told.
     #[pin]
     changes: Mutex<()>,
 }
@@ -187,7 +199,6 @@ impl Sysctl {
             lblcr_expiration: Jiffies::new(DEFAULT_EXPIRATION)?,
             load,
             conn_max_limit <- new_mutex!(conn_max),
-            est_cpulist <- new_mutex!(None),
             changes <- new_mutex!(()),
         }? Error)
     }
@@ -228,6 +239,11 @@ impl Sysctl {
         get(&self.ints.conn_reuse_mode)
     }
 
+    /// By how many ports daemons tell each other of conns.
+    pub(crate) fn sync_ports(&self) -> i32 {
+        get(&self.ints.sync_ports)
+    }
+
     /// The load factor of the table of conns, as C counts.
     pub(crate) fn conn_lfactor(&self) -> i32 {
         get(&self.ints.conn_lfactor)
@@ -239,35 +255,44 @@ impl Sysctl {
     }
 }
 
-/// How rates are estimated.
-impl Sysctl {
+impl Estimation {
+    /// C's defaults.
+    pub(crate) fn new() -> impl PinInit<Self> {
+        pin_init::pin_init!(Self {
+            run: [Atomic::new(1)],
+            nice: [Atomic::new(0)],
+            cpulist <- new_mutex!(None),
+            changes <- new_mutex!(()),
+        })
+    }
+
     /// While this is held, none of it changes.
     pub(crate) fn hold(&self) -> Guard<'_, (), MutexBackend> {
         self.changes.lock()
     }
 
     /// Rates are estimated, if there are CPUs to do it.
-    pub(crate) fn run_estimation(&self) -> bool {
-        get(&self.ints.run_estimation) != 0
+    pub(crate) fn is_wanted(&self) -> bool {
+        get(&self.run) != 0
     }
 
     /// The nice value of the threads that do it.
-    pub(crate) fn est_nice(&self) -> i32 {
-        get(&self.ints.est_nice)
+    pub(crate) fn nice(&self) -> i32 {
+        get(&self.nice)
     }
 
     /// How many CPUs may do it.
-    pub(crate) fn est_cpus(&self) -> usize {
+    pub(crate) fn cpus(&self) -> usize {
         let weight = |cpus: &CpuMask| cpus.weight() as usize;
-        match self.est_cpulist() {
+        match self.cpulist() {
             Some(cpus) => weight(&cpus),
             None => CpuMask::housekeeping().as_ref().map_or(1, weight),
         }
     }
 
     /// The CPUs that were chosen to do it, which may be none, if any were.
-    pub(crate) fn est_cpulist(&self) -> Option<Arc<CpuMask>> {
-        self.est_cpulist.lock().clone()
+    pub(crate) fn cpulist(&self) -> Option<Arc<CpuMask>> {
+        self.cpulist.lock().clone()
     }
 }
 
@@ -357,7 +382,7 @@ static SYNC_THRESHOLD: Rule<Netns, 2> = Rule {
         if packets < 0 || every < 0 || (packets >= every && every != 0) {
             return Err(EINVAL);
         }
-        let _changes = netns.sysctl.hold();
+        let _changes = netns.sysctl.changes.lock();
         threshold.write_once(packets);
         period.write_once(every);
         Ok(())
@@ -383,7 +408,7 @@ static EST_NICE: Rule<Netns, 1> = Rule {
 };
 
 fn change_estimation(netns: &Netns, place: &[Atomic<i32>; 1], [value]: [i32; 1]) -> Result {
-    let _changes = netns.sysctl.hold();
+    let _changes = netns.estimator.settings.hold();
     if get(place) != value {
         set(place, value);
         netns.restart_estimator();
@@ -393,15 +418,16 @@ fn change_estimation(netns: &Netns, place: &[Atomic<i32>; 1], [value]: [i32; 1])
 
 /// C: `ipvs_proc_est_cpulist()`.
 const EST_CPULIST: Text<Netns> = Text {
-    show: |netns, buffer| match netns.sysctl.est_cpulist() {
+    show: |netns, buffer| match netns.estimator.settings.cpulist() {
         Some(cpus) => Ok(cpus.print(buffer)),
         None => Ok(CpuMask::housekeeping()?.print(buffer)),
     },
     set: |netns, list| {
         let cpus = CpuMask::parse(list)?.and_current();
         let cpus = Arc::new(cpus, GFP_KERNEL)?;
-        let _changes = netns.sysctl.hold();
-        *netns.sysctl.est_cpulist.lock() = Some(cpus);
+        let settings = &netns.estimator.settings;
+        let _changes = settings.hold();
+        *settings.cpulist.lock() = Some(cpus);
         netns.restart_estimator();
         Ok(())
     },

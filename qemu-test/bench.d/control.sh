@@ -37,6 +37,15 @@ lines() { # COUNT of what the step before said
 	[ "$(wc -l </tmp/said)" = "$1" ] || { echo "control: $(wc -l </tmp/said) lines, not $1" >&2; return 1; }
 }
 
+# dump LABEL services|dests COUNT: the kernel's part alone, without what ipvsadm
+# adds to it: a socket and two requests for each service.
+dump() {
+	local entries instructions
+	read -r entries instructions < <(python3 bench.d/dump.py "$2")
+	[ "$entries" = "$3" ] || { echo "control: $entries $2, not $3" >&2; return 1; }
+	row "control-$1-dump_$2-kernel" "$instructions"
+}
+
 # commands LABEL SERVICES DESTS
 commands() {
 	fresh
@@ -49,6 +58,8 @@ commands() {
 	lines $((3 + $2 * (1 + $3)))
 	step "$1-save" ipvsadm -Sn
 	lines $(($2 * (1 + $3)))
+	dump "$1" services "$2"
+	dump "$1" dests "$3"
 	step "$1-proc" cat /proc/net/ip_vs
 	lines $((3 + $2 * (1 + $3)))
 	[ "$1" != 10000x10 ] || rates "$1"

@@ -185,6 +185,50 @@ def on_devices(*devices):
 
 
 observe("devices", "\n".join(on_devices("lo", "eth0", "big", "jumbo", "bare", "dark", "small", "quiet")))
+
+
+def set_sysctl(name, value):
+    with open(f"/proc/sys/net/ipv4/{name}", "w") as f:
+        f.write(str(value))
+
+
+def may_bind(may):
+    """CAP_NET_BIND_SERVICE, in effect or not."""
+    header, sets = struct.pack("=Ii", 0x20080522, 0), options.ctypes.create_string_buffer(24)
+    options.libc.capget(header, sets)
+    effective, *others = struct.unpack("=6I", sets.raw)
+    effective = effective | 1 << 10 if may else effective & ~(1 << 10)
+    if options.libc.capset(header, struct.pack("=6I", effective, *others)) != 0:
+        fail("could not set capabilities")
+
+
+def on_ports(*ports):
+    for device, group in (("eth0", "224.0.0.81"), ("bare", "224.0.0.81"), ("eth0", "ff02::81"), ("small", "ff02::81")):
+        field = "MCAST_GROUP6" if ":" in group else "MCAST_GROUP"
+        for port in ports:
+            for role in (MASTER, BACKUP):
+                said = start(role, device, **{field: pton(group), "MCAST_PORT": u16(port)})
+                yield f"{device}, {role}, {group}, {port}: {said} {stop(role)}"
+
+
+for may in (True, False):
+    may_bind(may)
+    for ports in (1, 2, 4):
+        set_sysctl("vs/sync_ports", ports)
+        observe(f"{ports} ports, {may}", "\n".join(on_ports(0, 1, 80, 1023, 1024, 65533, 65535)))
+    # How many there are stays while one runs.
+    began = start(MASTER)
+    set_sysctl("vs/sync_ports", 1)
+    observe(f"fewer ports, {may}", f"{began} {start(BACKUP, MCAST_PORT=u16(65535))} {stop(MASTER)} {stop(BACKUP)}")
+    observe(f"fewer ports, again, {may}", f"{start(BACKUP, MCAST_PORT=u16(65535))} {stop(BACKUP)}")
+    set_sysctl("ip_unprivileged_port_start", 0)
+    observe(f"no port is privileged, {may}", "\n".join(on_ports(1)))
+    set_sysctl("ip_unprivileged_port_start", 1024)
+may_bind(True)
+for number in (0, -1, 1):
+    set_sysctl("igmp_max_memberships", number)
+    observe(f"igmp_max_memberships {number}", "\n".join(on_ports(0)))
+set_sysctl("igmp_max_memberships", 20)
 run("ip netns exec director sysctl -qw net.ipv4.ip_nonlocal_bind=1")
 observe("devices, with ip_nonlocal_bind", "\n".join(on_devices("dark")))
 enter("plain")

@@ -15,3 +15,6 @@ for i in 1 2 3; do vs -a -t "$VIPB:80" -r "10.1.1.1$i:80" -m -w $((i * 1000)); d
 shares() { get tcp "$VIP" 80 30 | tr ' ' '\n' | sort | uniq -c | awk '{ n += $1; all = all " " $2 } END { print n all }'; }
 expect "30 rs1 rs2 rs3" shares
 again
+# C's, which distributions' files set: the kernel says that it ignores it.
+again conn_tab_bits=20
+dmesg | grep "ip_vs: unknown parameter 'conn_tab_bits' ignored" >&2 || fail "nobody said that conn_tab_bits is ignored"

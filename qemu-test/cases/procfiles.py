@@ -258,6 +258,18 @@ say_all("nothing")
 for name in FILES:
     check_pieces(name)
 
+
+def slots():
+    """The line of it, with CPUs of any number chosen, and all in the end."""
+    for cpus in ("none", "", "0", "0-1", "all"):
+        with contextlib.suppress(OSError), open("/proc/sys/net/ipv4/vs/est_cpulist", "w") as file:
+            file.write(cpus + "\n")
+        yield f"{cpus}: " + re.search("Stats thread slots.*", read("ip_vs_status").decode())[0]
+
+
+# Before there was a service.
+observe("est_cpulist", "\n".join(slots()))
+
 ipvsadm("".join(f"-A -t 192.168.1.110:{port} -s {scheduler}\n-a -t 192.168.1.110:{port} -r 10.1.1.11:{port} -g -w {port}\n"
                 for port, scheduler in enumerate("rr wrr lc wlc sed nq dh sh fo ovf twos lblc lblcr mh".split(), 100)) +
         "-A -u 192.168.1.110:1 -s rr -p 60 -M 255.255.255.0\n-a -u 192.168.1.110:1 -r 10.1.1.11 -g -w 65535\n"
@@ -282,6 +294,7 @@ observe("lseek", "\n".join(f"{name} {check_pieces(name)}" for name in FILES if n
 
 run("ipvsadm -C")
 observe("flushed", plain("ip_vs"))
+observe("flushed: est_cpulist", "\n".join(slots()))
 ipvs = Family()
 for port in range(1, 1 + STAYING):
     ipvs.call(command("NEW_SERVICE"), service(**whole(port=port, protocol=17)))

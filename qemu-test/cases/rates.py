@@ -1,5 +1,5 @@
-"""Rates: after so many packets within one period of the estimator, the same
-figures follow each other, for the dest, the service and the namespace."""
+"""Rates: after so many packets within one period of the estimator, requests and then
+replies, the same figures follow each other, for the dest, the service and the namespace."""
 
 import os
 import socket
@@ -54,12 +54,23 @@ def rates():
     return shown + [tuple(total[r] for r in RATES)]
 
 
-def burst():
-    """Seconds that it took."""
-    clients = [socket.socket(socket.AF_INET, socket.SOCK_DGRAM) for _ in range(CLIENTS)]
+clients = []
+
+
+def requests():
+    """Seconds that they took, each client being a new one."""
+    clients[:] = [socket.socket(socket.AF_INET, socket.SOCK_DGRAM) for _ in range(CLIENTS)]
     start = time.monotonic()
     for i in range(BURST):
         clients[i % CLIENTS].sendto(b"x" * 32, (VIP, 80))
+    return time.monotonic() - start
+
+
+def replies():
+    """As many, to the clients that there are."""
+    start = time.monotonic()
+    for i in range(BURST):
+        server.sendto(b"y" * 64, asked[i % CLIENTS])
     return time.monotonic() - start
 
 
@@ -86,24 +97,44 @@ def wait_for_gap(times, length):
     fail(f"no gap of {length} s between the estimates")
 
 
-took = burst()
+def play(burst, times, took, packets):
+    """The rates after a burst that fell between two estimates; `packets` is the rate of its
+    packets. Returns when the estimates were."""
+    for attempt in range(4):
+        run("ipvsadm -Z")
+        expect("rates are zeroed", [(0,) * 5] * 3, rates())
+        wait_for_gap(times, 1.5 * took + 0.1)
+        burst()
+        seen = watch(4)
+        first = [series[0][1][RATES.index(packets)] if series else 0 for series in seen]
+        times = [series[-1][0] for series in seen if series]
+        if first == [BURST // 8] * 3:
+            break
+        say(f"the burst was cut in two: {first}")
+    for name, series in zip(NAMES, seen):
+        expect(f"changes of the rates of the {name}", True, len(series) >= 4)
+        observe(f"{burst.__name__}, rates of the {name}: {' '.join(RATES)}", "\n".join(str(rate) for _, rate in series[:4]))
+    return times
+
+
+took = requests()
 say(f"a burst takes {took:.2f} s")
 times = [series[-1][0] for series in watch(1) if series]
 expect("rates came", 3, len(times))
-for attempt in range(4):
-    run("ipvsadm -Z")
-    expect("rates are zeroed", [(0,) * 5] * 3, rates())
-    wait_for_gap(times, 1.5 * took + 0.1)
-    burst()
-    seen = watch(4)
-    first = [series[0][1][1] if series else 0 for series in seen]
-    if first == [BURST // 8] * 3:
-        break
-    say(f"the burst was cut in two: {first}")
-    times = [series[-1][0] for series in seen]
-for name, series in zip(NAMES, seen):
-    expect(f"changes of the rates of the {name}", True, len(series) >= 4)
-    observe(f"rates of the {name}: {' '.join(RATES)}", "\n".join(str(rate) for _, rate in series[:4]))
+times = play(requests, times, took, "INPPS")
+# Room for what is asked now.
+server.setblocking(False)
+try:
+    while server.recv(64):
+        pass
+except BlockingIOError:
+    server.settimeout(5)
+for client in clients:
+    client.sendto(b"ask", (VIP, 80))
+asked = [server.recvfrom(64)[1] for _ in clients]
+# C zeroes what its estimator has seen: first that shall be all.
+times = [series[-1][0] for series in watch(3)]
+play(replies, times, 1.5 * took, "OUTPPS")
 
 
 def shown(option):

@@ -144,12 +144,13 @@ unsafe fn directory(net: *const bindings::net) -> *mut bindings::proc_dir_entry 
     unsafe { (*net).proc_net }
 }
 
-/// Writes bytes to a file that is being shown.
-pub(crate) fn write(seq: &SeqFile, bytes: &[u8]) {
+/// Writes bytes to a file that is being shown. False if there is no room for them: the record will
+/// be shown again with more, and what else there is of it need not be written now.
+pub(crate) fn write(seq: &SeqFile, bytes: &[u8]) -> bool {
     let file = core::ptr::from_ref(seq).cast_mut().cast();
-    // SAFETY: A `SeqFile` is a valid `seq_file` that is being shown, and the bytes are valid. What
-    // there is no room for is shown again, with more room.
-    let _ = unsafe { bindings::seq_write(file, bytes.as_ptr().cast(), bytes.len()) };
+    // SAFETY: A `SeqFile` is a valid `seq_file` that is being shown, and the bytes are valid.
+    let full = unsafe { bindings::seq_write(file, bytes.as_ptr().cast(), bytes.len()) };
+    full == 0
 }
 
 /// What is kept for a reader of a table; the kernel allocates it zeroed.

@@ -174,6 +174,11 @@ __oot_helper bool oot_ip_nonlocal_bind(const struct net *net)
 	return READ_ONCE(net->ipv4.sysctl_ip_nonlocal_bind);
 }
 
+__oot_helper int oot_igmp_max_memberships(const struct net *net)
+{
+	return READ_ONCE(net->ipv4.sysctl_igmp_max_memberships);
+}
+
 __oot_helper void oot_ip_select_ident(struct net *net, struct sk_buff *skb)
 {
 	ip_select_ident(net, skb, NULL);

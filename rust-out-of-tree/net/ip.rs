@@ -260,6 +260,18 @@ pub(crate) fn requires_privilege(net: &Net, port: u16) -> bool {
     unsafe { bindings::oot_inet_port_requires_bind_service(net.as_raw(), port) }
 }
 
+/// Whether the caller may bind a socket to `port`, in host byte order; 0 is any that is free.
+pub(crate) fn may_bind_port(net: &Net, port: u16) -> bool {
+    port == 0 || !requires_privilege(net, port) || net.is_capable(bindings::CAP_NET_BIND_SERVICE)
+}
+
+/// Whether a socket may join any IPv4 multicast group: the sysctl `igmp_max_memberships` allows
+/// one.
+pub(crate) fn may_join4(net: &Net) -> bool {
+    // SAFETY: The namespace is live.
+    unsafe { bindings::oot_igmp_max_memberships(net.as_raw()) > 0 }
+}
+
 /// Whether a socket may be bound to an IPv4 address of a device: it is this host's by now, or the
 /// sysctl `ip_nonlocal_bind` is set.
 pub(crate) fn may_bind4(net: &Net, addr: [u8; 4]) -> bool {

@@ -22,8 +22,10 @@ use kernel::{
     prelude::*,
     sync::{
         atomic::{
+            Acquire,
             Atomic,
-            Full, //
+            Full,
+            Release, //
         },
         Arc,
         ArcBorrow,
@@ -89,8 +91,13 @@ impl Net {
     /// Whether the caller may administer it: has `CAP_NET_ADMIN` in the user namespace that it
     /// belongs to.
     pub(crate) fn is_admin(&self) -> bool {
+        self.is_capable(bindings::CAP_NET_ADMIN)
+    }
+
+    /// Whether the caller has that capability in the user namespace that it belongs to.
+    pub(in crate::oot) fn is_capable(&self, capability: u32) -> bool {
         // SAFETY: The namespace is live by the type invariant.
-        unsafe { bindings::oot_net_ns_capable(self.as_raw(), bindings::CAP_NET_ADMIN as c_int) }
+        unsafe { bindings::oot_net_ns_capable(self.as_raw(), capability as c_int) }
     }
 
     #[inline(always)]
@@ -215,17 +222,20 @@ impl<T: Pernet> PerNet<T> {
     /// The value of a namespace, once [`Registration::new`] made it.
     ///
     /// For callers that run within the registration's life: requests of a netlink family, of
-    /// files, of socket options that the module unregisters first.
+    /// files, of socket options that the module unregisters first. Files may ask while the value
+    /// is being made, or when it is about to go: then there is none.
     pub(crate) fn of(net: &Net) -> Option<&Self> {
-        let id = T::id().number.read_once();
-        if id == 0 {
-            return None;
-        }
-        // SAFETY: The namespace is live and the number was assigned to us.
-        let slot = unsafe { bindings::oot_net_generic(net.as_raw(), id) };
-        // SAFETY: The slot is one word; `init` fills it and `exit` empties it, outside of the
-        // life of anything that could call this.
-        unsafe { slot.cast::<*mut Self>().as_ref()?.as_ref() }
+        // SAFETY: The namespace is live, and its word allocated: that is done before the value,
+        // and with it the files, is made, of the initial namespace first, and of all before
+        // anything else that calls us is registered.
+        let slot = unsafe { Adapter::<T>::slot(net.as_raw()) }?;
+        let value = slot.load(Acquire);
+        // SAFETY: It is null or was made whole before `init` stored it. `exit` frees it only after
+        // whoever may have loaded it has come to an end: notifiers hold the RTNL, with which the
+        // slot is emptied; files are removed, and waited for, before the value that they read; a
+        // netlink or other socket keeps its namespace; and both sorts are unregistered before the
+        // module unregisters the values.
+        unsafe { value.as_ref() }
     }
 
     /// Starts the hooks of slot `slot` (0 or 1) if they do not run yet.
@@ -268,14 +278,26 @@ impl<T: Pernet> Deref for PerNet<T> {
 struct Adapter<T: Pernet>(PhantomData<T>);
 
 impl<T: Pernet> Adapter<T> {
-    /// The word in which the namespace keeps the address of our value.
+    /// The word in which the namespace keeps the address of our value; null if there is none.
+    /// `None` as long as `T` has no number.
     ///
     /// # Safety
     ///
-    /// `net` must be live and the number of `T` assigned.
-    unsafe fn slot(net: *mut bindings::net) -> *mut *mut PerNet<T> {
-        // SAFETY: By the safety requirement.
-        unsafe { bindings::oot_net_generic(net, T::id().number.read_once()) }.cast()
+    /// `net` must be live for `'a`. If `T` has a number, then `net` must have allocated the word
+    /// and not free it within `'a`.
+    unsafe fn slot<'a>(net: *mut bindings::net) -> Option<&'a Atomic<*mut PerNet<T>>> {
+        let id = T::id().number.read_once();
+        if id == 0 {
+            return None;
+        }
+        // SAFETY: By the safety requirement, the namespace is live and has a word of that number.
+        let slot = unsafe { bindings::oot_net_generic(net, id) }.cast::<*mut PerNet<T>>();
+        if slot.is_null() {
+            return None;
+        }
+        // SAFETY: By the safety requirement, the word is allocated for `'a`, with the size of a
+        // pointer and at least its alignment; nobody accesses it but by this function.
+        Some(unsafe { Atomic::from_ptr(slot) })
     }
 
     /// # Safety
@@ -283,6 +305,8 @@ impl<T: Pernet> Adapter<T> {
     /// To be called by the namespace code only.
     unsafe extern "C" fn init(net: *mut bindings::net) -> c_int {
         from_result(|| {
+            // SAFETY: `net` is live, and its word allocated just before.
+            let slot = unsafe { Self::slot(net) }.ok_or(ENOENT)?;
             // SAFETY: The namespace code calls us with a live namespace.
             let namespace = unsafe { Net::from_raw(net) };
             // SAFETY: The registration set it before the first call, and owns the `Arc`.
@@ -290,11 +314,9 @@ impl<T: Pernet> Adapter<T> {
             let init = PerNet::<T>::new(namespace, shared);
             let value = KBox::pin_init(init, GFP_KERNEL)?;
             // SAFETY: The value stays where it is until `exit` takes it back.
-            let value = KBox::into_raw(unsafe { Pin::into_inner_unchecked(value) });
-            // SAFETY: `net` is live, and the number was assigned before the first call.
-            let slot = unsafe { Self::slot(net) };
-            // SAFETY: The slot is a word of ours.
-            unsafe { slot.write(value) };
+            let value = unsafe { Pin::into_inner_unchecked(value) };
+            // Files find it from now on: all of it.
+            slot.store(KBox::into_raw(value), Release);
             Ok(0)
         })
     }
@@ -303,10 +325,13 @@ impl<T: Pernet> Adapter<T> {
     ///
     /// To be called by the namespace code only, after `init`.
     unsafe extern "C" fn pre_exit(net: *mut bindings::net) {
-        // SAFETY: As in `init`.
-        let slot = unsafe { Self::slot(net) };
-        // SAFETY: `init` filled the slot with the address of a value that `exit` will free.
-        if let Some(value) = unsafe { slot.read().as_ref() } {
+        // SAFETY: `net` is live, and its word is freed after `exit`.
+        let Some(slot) = (unsafe { Self::slot(net) }) else {
+            return;
+        };
+        let value = slot.load(Acquire);
+        // SAFETY: It is null, or `init` stored the address of a value that only `exit` frees.
+        if let Some(value) = unsafe { value.as_ref() } {
             value.close();
             T::pre_exit(value);
         }
@@ -316,19 +341,24 @@ impl<T: Pernet> Adapter<T> {
     ///
     /// To be called by the namespace code only, a grace period after `pre_exit`.
     unsafe extern "C" fn exit(net: *mut bindings::net) {
-        // SAFETY: As in `init`.
-        let slot = unsafe { Self::slot(net) };
+        // SAFETY: `net` is live, and its word is freed after this.
+        let Some(slot) = (unsafe { Self::slot(net) }) else {
+            return;
+        };
         // Notifiers of devices find the value with the RTNL held.
         // SAFETY: We may sleep and do not hold it.
         unsafe { bindings::rtnl_lock() };
-        // SAFETY: The slot is a word of ours.
-        let value = unsafe { slot.replace(core::ptr::null_mut()) };
+        let value = slot.xchg(core::ptr::null_mut(), Full);
         // SAFETY: It was just taken.
         unsafe { bindings::rtnl_unlock() };
-        if !value.is_null() {
-            // SAFETY: `init` put it there by `KBox::into_raw`; it is dropped in place.
-            drop(unsafe { Pin::new_unchecked(KBox::from_raw(value)) });
+        if value.is_null() {
+            return;
         }
+        // SAFETY: `init` put it there by `KBox::into_raw`, and nobody else takes it out. Files that
+        // found it before are waited for as the first of its fields are dropped.
+        let value = unsafe { KBox::from_raw(value) };
+        // SAFETY: It has been pinned since `init` made it, and is dropped in place.
+        drop(unsafe { Pin::new_unchecked(value) });
     }
 }
 

@@ -31,11 +31,16 @@ use config::{
     Role, //
 };
 
+/// C: `IPVS_SYNC_PORTS_MAX`
+const MAX_PORTS: u16 = 64;
+
 /// The daemons that run in a namespace.
 #[derive(Default)]
 pub(super) struct Daemons {
     master: Option<Config>,
     backup: Option<Config>,
+    /// How many ports each uses, from its own on: what the settings said when the first started.
+    ports: u16,
 }
 
 impl Daemons {
@@ -68,6 +73,11 @@ impl Ctl<'_> {
             return Err(ENODEV);
         };
         let role = role.ok_or(EINVAL)?;
+        if !self.has_daemons() {
+            let ports = netns.sysctl.sync_ports().clamp(1, MAX_PORTS.into());
+            self.state.daemons.ports = ports as u16;
+        }
+        let ports = self.state.daemons.ports;
         let slot = self.state.daemons.slot(role);
         if slot.is_some() {
             return Err(EEXIST);
@@ -79,7 +89,7 @@ impl Ctl<'_> {
         }
         match role {
             Role::Master => check_sending(net, device, &config.group)?,
-            Role::Backup => check_listening(device, &guard, &config.group)?,
+            Role::Backup => check_listening(net, device, &guard, &config, ports)?,
         }
         kernel::pr_warn_once!("sync daemons neither send nor hear anything yet\n");
         *slot = Some(config);
@@ -139,14 +149,31 @@ fn check_sending(net: &Net, device: &Device, group: &Group) -> Result {
 }
 
 /// Whether a socket could hear what comes to the group by the device (C: `make_receive_sock()`).
-fn check_listening(device: &Device, guard: &rcu::Guard, group: &Group) -> Result {
-    let (speaks, error) = match group {
-        Group::V4(_) => (device.has_inet(guard), ENODEV),
-        Group::V6(_) => (device.has_inet6(guard), EINVAL),
-    };
-    if !speaks {
-        pr_err!("Error joining to the multicast group\n");
-        return Err(error);
+///
+/// There is a socket for each of so many ports: each is bound, and joins, before the next is.
+fn check_listening(
+    net: &Net,
+    device: &Device,
+    guard: &rcu::Guard,
+    config: &Config,
+    ports: u16,
+) -> Result {
+    for id in 0..ports {
+        // As in C, port 0 follows after the last.
+        if !ip::may_bind_port(net, config.port.wrapping_add(id)) {
+            pr_err!("Error binding to the multicast addr\n");
+            return Err(EACCES);
+        }
+        let joined = match config.group {
+            Group::V4(_) if !device.has_inet(guard) => Err(ENODEV),
+            Group::V4(_) if !ip::may_join4(net) => Err(ENOBUFS),
+            Group::V6(_) if !device.has_inet6(guard) => Err(EINVAL),
+            Group::V4(_) | Group::V6(_) => Ok(()),
+        };
+        if let Err(error) = joined {
+            pr_err!("Error joining to the multicast group\n");
+            return Err(error);
+        }
     }
     Ok(())
 }

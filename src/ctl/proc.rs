@@ -105,7 +105,9 @@ impl Table for Info {
         proc::write(seq, line.bytes());
         for dest in pool.dests() {
             write_dest(line.clear(), dest);
-            proc::write(seq, line.bytes());
+            if !proc::write(seq, line.bytes()) {
+                return;
+            }
         }
     }
 }

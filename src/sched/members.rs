@@ -76,12 +76,14 @@ impl Members {
         self.slots.index(slot)
     }
 
-    /// The index of the first dest in the order.
+    /// The index of the first dest in the order. The dest is asked as well whether it may be taken,
+    /// since the order may not have heard yet of what has just changed.
     #[inline]
     pub(super) fn first<D: Candidate>(&self, dests: &[D]) -> Option<usize> {
         self.order
             .first()
             .and_then(|slot| self.index(slot))
+            .filter(|index| dests.get(*index).is_some_and(D::is_available))
             .or_else(|| search(self.order.kind(), dests))
     }
 

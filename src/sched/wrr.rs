@@ -198,16 +198,20 @@ impl Wrr {
         }
         let step = self.weights.step().get();
         let on_last_level = place.level <= step;
+        let below = match on_last_level {
+            true => self.weights.top(),
+            false => place.level.wrapping_sub(step),
+        };
+        // Mostly a dest reaches the next level; only if none does, it matters which levels do.
+        if let Some(index) = find(dests, 0, at_least(below)) {
+            return (Some(index), Place::after(index, below));
+        }
         let heaviest = dests
             .iter()
             .filter(|d| d.is_available())
             .map(D::weight)
             .max();
         if let Some(weight) = heaviest {
-            let below = match on_last_level {
-                true => self.weights.top(),
-                false => place.level.wrapping_sub(step),
-            };
             let level = self.weights.level_for(below, weight.unsigned_abs());
             if let Some(index) = find(dests, 0, at_least(level)) {
                 return (Some(index), Place::after(index, level));

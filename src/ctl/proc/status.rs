@@ -54,8 +54,12 @@ impl Single for Status {
         if number != 0 {
             show_chains("Service", services.chain_lengths(), seq);
         }
-        let max = if netns.estimator.is_enabled() {
-            netns.sysctl.est_cpus().wrapping_mul(THREADS_PER_CPU)
+        // C reckons it when there is a service, or when CPUs are chosen.
+        let settings = &netns.estimator.settings;
+        let is_known = netns.estimator.is_enabled() || settings.cpulist().is_some();
+        let max = if is_known {
+            let max = settings.cpus().wrapping_mul(THREADS_PER_CPU);
+            max.max(1)
         } else {
             0
         };
