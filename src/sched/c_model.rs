@@ -197,9 +197,9 @@ fn choose_as_c() {
 #[test]
 fn the_order_knows_whom() {
     let service = Service::new(Kind::Wlc, dests(&[1; 100]));
-    for dest in &service.dests {
-        // Behind the order's back.
-        dest.weight.set(0);
-    }
+    // Behind the order's back.
+    service.dests[0].active.set(5);
     assert_eq!(service.schedule(), Some(0));
+    service.dests[0].weight.set(0);
+    assert_eq!(service.schedule(), Some(1), "may not be taken");
 }
