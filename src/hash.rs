@@ -17,15 +17,6 @@ pub(crate) const fn hash_32(value: u32, bits: u32) -> u32 {
     product.wrapping_shr(u32::BITS.wrapping_sub(bits))
 }
 
-/// The value with each bit of it spread over all (the end of MurmurHash3): good to tell apart what
-/// nobody makes alike on purpose.
-#[inline]
-pub(crate) const fn mix_32(mut value: u32) -> u32 {
-    value = (value ^ value >> 16).wrapping_mul(0x85eb_ca6b);
-    value = (value ^ value >> 13).wrapping_mul(0xc2b2_ae35);
-    value ^ value >> 16
-}
-
 /// SipHash-1-3 of one word, cut to 32 bits (C: `hsiphash_1u32()` on machines of 64 bits).
 ///
 /// Kernels of 32 bits have another function there.
@@ -70,12 +61,6 @@ mod tests {
         assert_eq!(hash_32(1, 32), GOLDEN_RATIO);
         assert_eq!(hash_32(1, 8), 0x61);
         assert_eq!(hash_32(0, 8), 0);
-    }
-
-    #[test]
-    fn mix_32_is_known() {
-        assert_eq!(mix_32(0), 0);
-        assert_eq!(mix_32(1), 0x514e_28b7);
     }
 
     /// [lib/tests/siphash_kunit.c], `test_vectors_hsiphash`: the first four bytes of 0, 1, 2, ..

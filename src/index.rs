@@ -139,7 +139,6 @@ fn close(slots: &mut [Slot], mut hole: usize) {
 #[cfg(test)]
 mod tests {
     use super::*;
-    use crate::hash::mix_32;
     use std::collections::HashSet;
 
     fn add(index: &mut Index, hash: u32, number: u64) {
@@ -157,8 +156,8 @@ mod tests {
             let (mut index, mut model) = (Index::new(), HashSet::new());
             let mut random = 1;
             for _ in 0..3000 {
-                random = mix_32(random ^ 0x5bd1_e995);
-                let number = u64::from(random % 400);
+                random = u32::wrapping_mul(random, 1_664_525).wrapping_add(1_013_904_223);
+                let number = u64::from(random >> 16) % 400;
                 // At the end of the slots too, so that they are gone around.
                 let hash = (number as u32 % buckets).wrapping_sub(2);
                 if model.remove(&number) {

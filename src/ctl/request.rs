@@ -11,7 +11,6 @@ use crate::{
         Family,
         Port, //
     },
-    hash::mix_32,
     uapi::*, //
 };
 
@@ -57,14 +56,15 @@ impl ServiceId {
             && (other.fwmark != 0 || self.has_address_of(other))
     }
 
-    /// A hash that is the same for all services that dests of one so called may return to.
-    pub(crate) fn hash(&self) -> u32 {
+    /// Words that are the same for all services that dests of one so called may return to, and tell
+    /// others apart.
+    pub(crate) fn words(&self) -> [u64; 3] {
         match self.fwmark {
-            0 => hash_of(
+            0 => words_of(
                 &self.addr,
-                u32::from(self.protocol) << 16 ^ u32::from(self.port.be16()),
+                u32::from(self.protocol) << 16 | u32::from(self.port.be16()),
             ),
-            fwmark => mix_32(fwmark),
+            fwmark => [0, 0, u64::from(fwmark) << 32],
         }
     }
 
@@ -118,16 +118,16 @@ pub(crate) struct DestId {
 }
 
 impl DestId {
-    /// A hash for tables of the control plane.
-    pub(crate) fn hash(&self) -> u32 {
+    /// Words that tell it from others.
+    pub(crate) fn words(&self) -> [u64; 3] {
         let rest = u32::from(self.family.af()) << 16 | u32::from(self.port.be16());
-        hash_of(&self.addr, rest)
+        words_of(&self.addr, rest)
     }
 }
 
-fn hash_of(addr: &Addr, rest: u32) -> u32 {
-    let step = |hash: u32, word: u32| mix_32(hash ^ word);
-    addr.words().into_iter().fold(mix_32(rest), step)
+fn words_of(addr: &Addr, rest: u32) -> [u64; 3] {
+    let [a, b, c, d] = addr.words().map(u64::from);
+    [a << 32 | b, c << 32 | d, rest.into()]
 }
 
 /// How packets to a dest are wrapped, if they are.

@@ -16,9 +16,9 @@ use crate::{
         DestId,
         ServiceId, //
     },
-    hash::mix_32,
     index::Index,
     oot::{
+        hash::HashKey,
         mm::vec,
         sync::{
             HeadList,
@@ -60,6 +60,8 @@ pub(crate) struct Removed {
     pub(crate) tally: Option<Arc<Tally>>,
     /// When it was first seen without conns, never 0, which stands for not yet.
     idle_start: usize,
+    /// The later it was removed, the higher.
+    sequence: u64,
 }
 
 impl Removed {
@@ -78,17 +80,21 @@ impl Removed {
         }
     }
 
-    fn hash(&self) -> u32 {
-        hash_of(&self.dest.vip, &self.dest.id())
+    fn hash(&self, key: &HashKey) -> u32 {
+        hash_of(key, &self.dest.vip, &self.dest.id())
     }
 }
 
 /// All that are removed, in any order. Which one is called what is found out when one is looked for:
 /// many may go at once, and never come back.
 struct Heap {
-    /// The dests of services that are gone, and not yet among the others.
-    batches: KVVec<HeadList<Dest>>,
+    /// The dests of services that are gone, and not yet among the others; with their sequence.
+    batches: KVVec<(u64, HeadList<Dest>)>,
     removed: KVVec<Removed>,
+    /// The sequence of what is removed next.
+    sequence: u64,
+    /// Users of a namespace choose their dests' names: no hash of theirs shall be foretold.
+    key: HashKey,
     index: Index,
     /// The first so many are in the index.
     indexed: usize,
@@ -99,6 +105,8 @@ impl Heap {
         Self {
             batches: KVVec::new(),
             removed: KVVec::new(),
+            sequence: 0,
+            key: HashKey::random(),
             index: Index::new(),
             indexed: 0,
         }
@@ -109,20 +117,27 @@ impl Heap {
     }
 
     /// Without memory for its place a dest is forgotten at once.
-    fn push(&mut self, dest: &RcuArc<Dest>, tally: Option<Arc<Tally>>) {
+    fn push(&mut self, dest: &RcuArc<Dest>, tally: Option<Arc<Tally>>, sequence: u64) {
         let removed = Removed {
             dest: dest.clone(),
             tally,
             idle_start: 0,
+            sequence,
         };
         let _ = vec::push(&mut self.removed, removed, GFP_KERNEL);
     }
 
+    fn next_sequence(&mut self) -> u64 {
+        let sequence = self.sequence;
+        self.sequence = sequence.wrapping_add(1);
+        sequence
+    }
+
     /// Puts the dests of batches among the others.
     fn spread(&mut self) {
-        while let Some(batch) = self.batches.pop() {
+        while let Some((sequence, batch)) = self.batches.pop() {
             for dest in batch.as_slice() {
-                self.push(dest, None);
+                self.push(dest, None, sequence);
             }
         }
     }
@@ -134,24 +149,36 @@ impl Heap {
             if self.index.reserve().is_err() {
                 return;
             }
-            self.index.insert(removed.hash(), self.indexed as u64);
+            self.index
+                .insert(removed.hash(&self.key), self.indexed as u64);
             self.indexed = self.indexed.wrapping_add(1);
         }
     }
 
-    /// Takes out one under that hash that `is_wanted` holds for.
-    fn take(&mut self, hash: u32, is_wanted: impl Fn(&Removed) -> bool) -> Option<Removed> {
+    /// Takes out the dest called `id` that may come back to a service called `vip`; of several the
+    /// one that was removed last.
+    fn take(&mut self, vip: &ServiceId, id: &DestId) -> Option<Removed> {
         self.update();
-        let is_it = |number: u64| self.removed.get(number as usize).is_some_and(&is_wanted);
-        let number = self
-            .index
-            .find(hash, is_it)
-            .or_else(|| (self.indexed as u64..self.removed.len() as u64).find(|n| is_it(*n)))?;
-        self.remove(number as usize, hash)
-    }
-
-    /// Takes out the one with that number, under that hash.
-    fn remove(&mut self, number: usize, hash: u32) -> Option<Removed> {
+        let hash = hash_of(&self.key, vip, id);
+        let mut newest: Option<(u64, usize)> = None;
+        let mut consider = |number: usize| {
+            let Some(removed) = self.removed.get(number) else {
+                return;
+            };
+            if removed.dest.is(id)
+                && removed.dest.vip.may_return_to(vip)
+                && newest.is_none_or(|(sequence, _)| sequence < removed.sequence)
+            {
+                newest = Some((removed.sequence, number));
+            }
+        };
+        // Each under that hash is looked at, and none is the end of it.
+        self.index.find(hash, |number| {
+            consider(number as usize);
+            false
+        });
+        (self.indexed..self.removed.len()).for_each(&mut consider);
+        let (_, number) = newest?;
         self.leave(number, hash);
         let taken = vec::swap_remove(&mut self.removed, number);
         self.enter(number);
@@ -167,7 +194,7 @@ impl Heap {
         if last < self.indexed {
             self.indexed = last;
             if let Some(removed) = self.removed.get(last).filter(|_| last != number) {
-                self.index.remove(removed.hash(), last as u64);
+                self.index.remove(removed.hash(&self.key), last as u64);
             }
         }
     }
@@ -175,18 +202,20 @@ impl Heap {
     /// Another has got that number, which there is room for, as the one before it has left.
     fn enter(&mut self, number: usize) {
         if let Some(removed) = self.removed.get(number).filter(|_| number < self.indexed) {
-            self.index.insert(removed.hash(), number as u64);
+            self.index.insert(removed.hash(&self.key), number as u64);
         }
     }
 
-    /// Forgets those whose time is over.
+    /// Forgets those whose time is over, and with the first of them the index: it is made anew when
+    /// it is asked.
     fn expire(&mut self, now: usize) {
         self.spread();
         let mut number = 0;
         while let Some(removed) = self.removed.get_mut(number) {
             if removed.is_over(now) {
-                let hash = removed.hash();
-                self.remove(number, hash);
+                self.index = Index::new();
+                self.indexed = 0;
+                drop(vec::swap_remove(&mut self.removed, number));
             } else {
                 number = number.wrapping_add(1);
             }
@@ -229,13 +258,17 @@ impl Trash {
 
     /// Takes in a dest of the service with that tally, which stays.
     pub(crate) fn put(&self, dest: &RcuArc<Dest>, tally: &Arc<Tally>) {
-        self.lock().push(dest, Some(tally.clone()));
+        let mut heap = self.lock();
+        let sequence = heap.next_sequence();
+        heap.push(dest, Some(tally.clone()), sequence);
     }
 
     /// Takes in all dests of a service, which is gone.
     pub(crate) fn put_all(&self, dests: HeadList<Dest>) {
         if !dests.as_slice().is_empty() {
-            let _ = vec::push(&mut self.lock().batches, dests, GFP_KERNEL);
+            let mut heap = self.lock();
+            let batch = (heap.next_sequence(), dests);
+            let _ = vec::push(&mut heap.batches, batch, GFP_KERNEL);
         }
     }
 
@@ -254,13 +287,12 @@ impl Trash {
         if heap.is_empty() {
             return None;
         }
-        heap.take(hash_of(vip, id), |removed| {
-            removed.dest.is(id) && removed.dest.vip.may_return_to(vip)
-        })
+        heap.take(vip, id)
     }
 }
 
 /// A hash that is the same for all dests called `id` that may come back to `vip`.
-fn hash_of(vip: &ServiceId, id: &DestId) -> u32 {
-    mix_32(vip.hash() ^ id.hash())
+fn hash_of(key: &HashKey, vip: &ServiceId, id: &DestId) -> u32 {
+    let ([a, b, c], [d, e, f]) = (vip.words(), id.words());
+    key.hash_words(&[a, b, c, d, e, f])
 }

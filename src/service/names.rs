@@ -9,7 +9,10 @@ use crate::{
     ctl::request::DestId,
     dest::Dest,
     index::Index,
-    oot::sync::RcuArc, //
+    oot::{
+        hash::HashKey,
+        sync::RcuArc, //
+    },
 };
 use kernel::prelude::*;
 
@@ -20,8 +23,32 @@ const FEW: usize = 8;
 /// one than all before it.
 pub(super) struct Names {
     /// If there have been more than few.
-    serials: Option<Index>,
+    serials: Option<Keyed>,
     next: u64,
+}
+
+/// An index whose hashes nobody can foretell: users of a namespace choose their dests' names.
+struct Keyed {
+    key: HashKey,
+    index: Index,
+}
+
+impl Keyed {
+    fn new() -> Self {
+        Self {
+            key: HashKey::random(),
+            index: Index::new(),
+        }
+    }
+
+    fn hash(&self, id: &DestId) -> u32 {
+        self.key.hash_words(&id.words())
+    }
+
+    /// Adds a serial number, which there is room for.
+    fn insert(&mut self, id: &DestId, serial: u64) {
+        self.index.insert(self.hash(id), serial);
+    }
 }
 
 impl Names {
@@ -43,7 +70,7 @@ impl Names {
             return dests.find(|(_, dest)| dest.is(id));
         };
         let mut found = None;
-        serials.find(id.hash(), |serial| {
+        serials.index.find(serials.hash(id), |serial| {
             found = pool.by_serial(serial).filter(|(_, dest)| dest.is(id));
             found.is_some()
         })?;
@@ -54,15 +81,15 @@ impl Names {
     /// [`add`](Self::add)ed.
     pub(super) fn prepare(&mut self, pool: &Pool) -> Result<u64> {
         if self.serials.is_none() && pool.dests().len() >= FEW {
-            let mut serials = Index::new();
+            let mut serials = Keyed::new();
             for dest in pool.dests() {
-                serials.reserve()?;
-                serials.insert(dest.id().hash(), dest.serial());
+                serials.index.reserve()?;
+                serials.insert(&dest.id(), dest.serial());
             }
             self.serials = Some(serials);
         }
         if let Some(serials) = &mut self.serials {
-            serials.reserve()?;
+            serials.index.reserve()?;
         }
         let serial = self.next;
         self.next = serial.wrapping_add(1);
@@ -72,7 +99,7 @@ impl Names {
     /// A dest has joined.
     pub(super) fn add(&mut self, id: &DestId, serial: u64) {
         if let Some(serials) = &mut self.serials {
-            serials.insert(id.hash(), serial);
+            serials.insert(id, serial);
         }
     }
 
@@ -82,7 +109,7 @@ impl Names {
             self.serials = None;
         }
         if let Some(serials) = &mut self.serials {
-            serials.remove(id.hash(), serial);
+            serials.index.remove(serials.hash(id), serial);
         }
     }
 }
