@@ -49,7 +49,8 @@ impl ServiceId {
 
     /// Whether the dests of a service called `self` may come back to one called `other`.
     ///
-    /// As in C, this overlooks the families.
+    /// As in C, this overlooks the families. Unlike in C, addresses are compared as a whole, even for
+    /// a service of IPv4: [`words`](Self::words) could not tell IPv6 services apart otherwise.
     pub(crate) fn may_return_to(&self, other: &Self) -> bool {
         self.fwmark == other.fwmark
             && self.protocol == other.protocol
@@ -59,12 +60,10 @@ impl ServiceId {
     /// Words that are the same for all services that dests of one so called may return to, and tell
     /// others apart.
     pub(crate) fn words(&self) -> [u64; 3] {
+        let protocol = u32::from(self.protocol) << 16;
         match self.fwmark {
-            0 => words_of(
-                &self.addr,
-                u32::from(self.protocol) << 16 | u32::from(self.port.be16()),
-            ),
-            fwmark => [0, 0, u64::from(fwmark) << 32],
+            0 => words_of(&self.addr, protocol | u32::from(self.port.be16())),
+            fwmark => [0, 0, u64::from(fwmark) << 32 | u64::from(protocol)],
         }
     }
 
@@ -272,6 +271,56 @@ mod tests {
             ..service
         };
         assert!(!udp.names(&service));
+    }
+
+    /// The trash looks for a dest under its words only, and whoever shares them slows it down.
+    #[test]
+    fn words_are_the_same_if_dests_may_return() {
+        let mut ids = vec![];
+        for fwmark in [0, 1, 6 << 16, u32::MAX] {
+            for (last, port) in [(0, 0), (1, 80), (2, 80), (1, 81)] {
+                for protocol in [6, 17, 132] {
+                    for family in [Family::Inet, Family::Inet6] {
+                        ids.push(ServiceId {
+                            family,
+                            protocol,
+                            ..id(fwmark, last, port)
+                        });
+                    }
+                }
+            }
+        }
+        for service in &ids {
+            for other in &ids {
+                let same = service.words() == other.words();
+                assert_eq!(same, service.may_return_to(other), "{service:?} {other:?}");
+            }
+        }
+    }
+
+    #[test]
+    fn words_tell_dests_apart() {
+        let mut ids = vec![];
+        for family in [Family::Inet, Family::Inet6] {
+            for port in [0, 80, 2, 10] {
+                for at in 0..family.addr_len() {
+                    let mut bytes = [0; 16];
+                    if let Some(byte) = bytes.get_mut(at) {
+                        *byte = 10;
+                    }
+                    ids.push(DestId {
+                        family,
+                        addr: Addr::from_v6(bytes),
+                        port: Port::new(port),
+                    });
+                }
+            }
+        }
+        for dest in &ids {
+            for other in &ids {
+                assert_eq!(dest.words() == other.words(), dest == other);
+            }
+        }
     }
 
     #[test]

@@ -9,7 +9,9 @@
 //!
 //! # Differences from C
 //!
-//! When there is no memory for its place in the trash, a dest is forgotten at once.
+//! - When there is no memory for its place in the trash, a dest is forgotten at once.
+//! - A dest of an IPv6 service does not come back to an IPv4 service whose address is only the start
+//!   of that service's.
 
 use crate::{
     ctl::request::{
