@@ -319,8 +319,11 @@ def somebody_in_it(faults):
     ioctl(0xC018AA3F, 0xAA, 0, 0)  # UFFDIO_API
     ioctl(0xC020AA00, where, PAGE, 1, 0)  # UFFDIO_REGISTER: missing pages
     # What others had of it, such as a socket that was closed in the middle of a dump, they may leave later.
-    while (uses := module_uses()) != (time.sleep(0.5), module_uses())[1]:
-        pass
+    seen = [module_uses()]
+    while len(seen) < 5 or len(set(seen[-5:])) > 1:
+        time.sleep(0.5)
+        seen.append(module_uses())
+    uses = seen[-1]
     answers = []
     waiter = threading.Thread(target=lambda: answers.append(options.ask("INFO", length=12, address=where)[:2]))
     waiter.start()
