@@ -6,16 +6,17 @@
 
 use crate::oot::bindings;
 
-/// A secret for [`HashKey::hash4`], drawn at random.
+/// A secret for hashes, drawn at random.
 pub(crate) struct HashKey(bindings::hsiphash_key_t);
 
 impl HashKey {
     /// Draws a key; may be called once the system's random numbers are ready, and before.
     pub(crate) fn random() -> Self {
-        let mut key = bindings::hsiphash_key_t { key: [0; 2] };
-        // SAFETY: Fills the local with random bytes; any are a valid key.
-        unsafe { bindings::get_random_bytes((&raw mut key).cast(), size_of_val(&key)) };
-        Self(key)
+        // CAST: An `unsigned long` takes as many bits of it as it has.
+        let word = || random_u64() as usize;
+        Self(bindings::hsiphash_key_t {
+            key: [word(), word()],
+        })
     }
 
     /// HalfSipHash, SipHash-1-3 on 64-bit machines, of four words.
