@@ -15,7 +15,7 @@ BYTES = 256
 # What a new connection may cost more with so many dests than with one.
 FLAT = {1000: 250, 10000: 400}
 # Where C begins from the start for each message or chunk; and what a size is compared with.
-RESCANNED = ("dump_services", "dump_dests", "proc")
+RESCANNED = ("list", "save", "dump_services", "dump_dests", "proc")
 SMALLER = {"1000x10": ["100x10"], "10000x10": ["1000x10"], "1x10000": ["1x1000"]}
 KINDS = {"udp4": "UDP without checksum", "udp4sum": "UDP", "tcp4": "TCP"}
 WAYS = {
@@ -286,7 +286,7 @@ def control_targets(data):
                     steep.append(f"{step} {smaller} to {size}: {growth:.1f} times, {allowed:.1f} allowed")
     both = any(c and rust for (c, rust), _ in steps.values())
     yield "each command at no more than C's cost", ", ".join(above) or f"{len(steps)} figures" if both else None, not above
-    yield ("a dump of services or dests, or /proc: the kernel's part at most half of C's, from 1,000 entries",
+    yield ("kernel part of listing, saving, dumps and /proc at most half of C's, from 1,000 entries",
            ", ".join(more_than_half) or "all" if both else None, not more_than_half)
     yield "no command's cost grows faster than n log n", ", ".join(steep) or "none" if steps else None, not steep
     c, rust = (data[m]["control"] for m in MODULES)

@@ -149,8 +149,8 @@ unsafe fn directory(net: *const bindings::net) -> *mut bindings::proc_dir_entry 
 pub(crate) fn write(seq: &SeqFile, bytes: &[u8]) -> bool {
     let file = core::ptr::from_ref(seq).cast_mut().cast();
     // SAFETY: A `SeqFile` is a valid `seq_file` that is being shown, and the bytes are valid.
-    let full = unsafe { bindings::seq_write(file, bytes.as_ptr().cast(), bytes.len()) };
-    full == 0
+    let failed = unsafe { bindings::seq_write(file, bytes.as_ptr().cast(), bytes.len()) };
+    failed == 0
 }
 
 /// What is kept for a reader of a table; the kernel allocates it zeroed.
