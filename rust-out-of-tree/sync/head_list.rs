@@ -118,25 +118,31 @@ impl<T: Object> Room<T> {
     }
 }
 
-impl<T: Object> Drop for Room<T> {
-    fn drop(&mut self) {
-        let mut heir = mem::take(&mut self.heir);
-        let (from, left) = heir
-            .as_ref()
-            .map_or((self.slots.len(), NONE), |heir| (heir.from, heir.left));
-        for slot in Iterator::chain(self.first.load(Relaxed)..from, [left]) {
+impl<T: Object> Room<T> {
+    /// Drops what the room owns, and gives its heir: after that it has neither elements nor heir.
+    fn vacate(&mut self) -> Option<Arc<Self>> {
+        let heir = mem::take(&mut self.heir);
+        let heir = heir.as_ref();
+        let (from, left) = heir.map_or((self.slots.len(), NONE), |heir| (heir.from, heir.left));
+        // INVARIANT: No slot holds an element any more.
+        let first = self.first.xchg(self.slots.len(), Relaxed);
+        for slot in Iterator::chain(first..from, [left]) {
             if let Some(cell) = self.slots.get_mut(slot) {
-                // SAFETY: By the type invariants it holds an element of ours, and nobody is writing
+                // SAFETY: By the type invariants it held an element of ours, and nobody is writing
                 // now.
                 unsafe { cell.get_mut().assume_init_drop() };
             }
         }
+        heir.map(|heir| heir.room.clone())
+    }
+}
+
+impl<T: Object> Drop for Room<T> {
+    fn drop(&mut self) {
+        let mut heir = self.vacate();
         // One after the other rather than each within the end of the one before: there may be many.
-        while let Some(room) = heir.as_ref().map(|heir| heir.room.clone()) {
-            drop(heir);
-            heir = Arc::into_unique_or_drop(room)
-                .map(|mut room| mem::take(&mut room.heir))
-                .unwrap_or_default();
+        while let Some(mut room) = heir.and_then(Arc::into_unique_or_drop) {
+            heir = room.vacate();
         }
     }
 }

@@ -1,0 +1,49 @@
+"""A service whose dests two administrators, each on a CPU of its own, remove and add by turns: what a
+change replaces is freed on the CPU that made it, so that it ends sooner or later than what another CPU
+replaced before or after it. No dest may be lost by that, or end while it is in use."""
+
+import os
+import random
+
+from case import enter, expect, netns, observe, run
+from genl import *
+
+VIP, DESTS, TURNS = "192.168.1.110", 12, 6000
+SLOW = int(os.environ["SLOW"])
+KEY = ident(VIP)
+
+
+def rip(number):
+    return f"10.1.1.{number + 1}"
+
+
+def listed(ipvs):
+    """The last bytes of the addresses, newest first."""
+    entries = ipvs.dump(command("GET_DEST"), service(**KEY))
+    bodies = [dict(attributes(body))[2] for _, body in entries]
+    return [dict(attributes(body))[DEST.index("ADDR")][3] - 1 for body in bodies]
+
+
+netns("director")
+enter("director")
+run(f"ip addr add {VIP}/32 dev lo && ip addr add 10.1.1.1/24 dev lo")
+ipvs, choose, there = Family(), random.Random(1), []
+ipvs.call(command("NEW_SERVICE"), service(**whole(VIP)))
+cpus = sorted(os.sched_getaffinity(0))
+expect("at least two CPUs", True, len(cpus) >= 2)
+for turn in range(TURNS // SLOW):
+    os.sched_setaffinity(0, {choose.choice(cpus)})
+    number = choose.randrange(DESTS)
+    if number in there:
+        there.remove(number)
+        action, fields = "DEL_DEST", dict(ADDR=pton(rip(number)), PORT=be16(80))
+    else:
+        there.insert(0, number)
+        action, fields = "NEW_DEST", server(rip(number))
+    ipvs.call(command(action), service(**KEY) + real(**fields))
+    if turn % 100 == 0:
+        expect(f"dests after turn {turn}", there, listed(ipvs))
+expect("dests", there, listed(ipvs))
+ipvs.call(command("FLUSH"))
+expect("dests without a service", "ESRCH", ipvs.outcome(command("NEW_DEST"), service(**KEY) + real(**server(rip(0)))))
+observe("all turns", "done")
