@@ -1,6 +1,7 @@
 /* SPDX-License-Identifier: GPL-2.0 */
 /* Headers that bindgen reads for what `kernel::bindings` lacks, sorted. */
 
+#include <linux/cpuhotplug.h>
 #include <linux/cpumask.h>
 #include <linux/icmp.h>
 #include <linux/if_packet.h>

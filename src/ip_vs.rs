@@ -44,7 +44,10 @@ use crate::{
             namespace,
             sockopt, //
         },
-        sync::rcu_arc, //
+        sync::{
+            percpu,
+            rcu_arc, //
+        }, //
     },
     sched::mh, //
 };
@@ -87,6 +90,7 @@ struct IpVs {
     _namespaces: namespace::Registration<Netns>,
     _memory: Memory,
     _conns: Arc<ConnCache>,
+    _cpus: percpu::Watch,
 }
 
 /// How deep objects that are freed after a grace period hold one another: a service its pool, that
@@ -108,6 +112,7 @@ impl kernel::Module for IpVs {
             pr_err!("mh_tab_size is not one of the sizes\n");
             return Err(EINVAL);
         }
+        let cpus = percpu::Watch::new()?;
         let conns = Arc::new(ConnCache::new(c"ip_vs_conn")?, GFP_KERNEL)?;
         let memory = Memory;
         let namespaces = namespace::Registration::new(conns.clone())?;
@@ -122,6 +127,7 @@ impl kernel::Module for IpVs {
             _namespaces: namespaces,
             _memory: memory,
             _conns: conns,
+            _cpus: cpus,
         })
     }
 }

@@ -2,15 +2,36 @@
 
 //! Counters that each CPU keeps for itself.
 //!
-//! C header: [`include/linux/percpu.h`](srctree/include/linux/percpu.h)
+//! A CPU that has never been online has counted nothing: [`Watch`] knows how far the others go, so
+//! that a sum does not take longer by all the CPUs that a machine might get.
+//!
+//! C headers: [`include/linux/percpu.h`](srctree/include/linux/percpu.h),
+//! [`include/linux/cpuhotplug.h`](srctree/include/linux/cpuhotplug.h)
 
 use core::{
     ffi::c_void,
     ptr::NonNull, //
 };
-use kernel::prelude::*;
+use kernel::{
+    error::to_result,
+    ffi::{
+        c_int,
+        c_uint, //
+    },
+    prelude::*,
+    sync::atomic::{
+        Atomic,
+        Release, //
+    }, //
+};
 
 use crate::oot::bindings;
+
+use super::once::Once;
+
+/// One more than the highest number of a CPU that has been online while there was a [`Watch`]; 0
+/// until there is one, when no CPU can be left out.
+static SEEN: Atomic<u32> = Atomic::new(0);
 
 /// `N` counters of 64 bits per possible CPU, which start at 0 and only grow.
 ///
@@ -77,7 +98,7 @@ impl<const N: usize> PerCpuCounters<N> {
     /// The counters over all CPUs.
     pub(crate) fn sums(&self) -> [u64; N] {
         let mut sums = [0; N];
-        for cpu in 0..nr_cpu_ids() {
+        for cpu in 0..seen() {
             self.add_to(&mut sums, cpu);
         }
         sums
@@ -88,6 +109,61 @@ impl<const N: usize> Drop for PerCpuCounters<N> {
     fn drop(&mut self) {
         // SAFETY: The allocation is live by the type invariant and nobody uses it any more.
         unsafe { bindings::free_percpu(self.base.as_ptr().cast()) };
+    }
+}
+
+/// Sees which CPUs come online, of those that are so at first too.
+///
+/// Counters that are made while there is one are summed up over the CPUs that it has seen.
+///
+/// # Invariants
+///
+/// `state` was set up, and is removed on drop.
+pub(crate) struct Watch {
+    state: bindings::cpuhp_state,
+}
+
+impl Watch {
+    /// Begins to watch; sleeps.
+    pub(crate) fn new() -> Result<Self> {
+        let (state, name) = (
+            bindings::cpuhp_state_CPUHP_BP_PREPARE_DYN,
+            c"net/ip_vs:online".as_char_ptr(),
+        );
+        // SAFETY: The callback is removed on drop; nothing is asked for when a CPU goes.
+        let state =
+            unsafe { bindings::__cpuhp_setup_state(state, name, true, Some(prepare), None, false) };
+        to_result(state)?;
+        // INVARIANT: It was just set up.
+        Ok(Self {
+            state: state as bindings::cpuhp_state,
+        })
+    }
+}
+
+impl Drop for Watch {
+    fn drop(&mut self) {
+        // SAFETY: By the type invariant; there is nothing to call for the CPUs that are online.
+        unsafe { bindings::__cpuhp_remove_state(self.state, false) };
+    }
+}
+
+/// A CPU is about to come online, or is when the watch begins.
+///
+/// # Safety
+///
+/// To be called by the code for hotplugging CPUs only, which does one at a time.
+unsafe extern "C" fn prepare(cpu: c_uint) -> c_int {
+    let seen = SEEN.read_once().max(cpu.wrapping_add(1));
+    SEEN.store(seen, Release);
+    0
+}
+
+/// One more than the highest number of a CPU that may have counted.
+fn seen() -> u32 {
+    match SEEN.read_once() {
+        0 => nr_cpu_ids(),
+        seen => seen,
     }
 }
 

@@ -1,0 +1,62 @@
+"""What a CPU has counted that came online after the module was loaded, while it is there and when it
+has gone."""
+
+import os
+import socket
+import time
+
+from case import enter, expect, fail, netns, observe, run
+
+VIP, RIP, CPU = "192.168.1.110", "10.1.1.11", "/sys/devices/system/cpu/cpu1/online"
+OURS = os.environ["MODULE"] == "rust"
+
+
+def online(there):
+    with open(CPU, "w") as file:
+        file.write("1" if there else "0")
+
+
+def send_on(cpu, packets):
+    os.sched_setaffinity(0, {cpu})
+    with socket.socket(socket.AF_INET, socket.SOCK_DGRAM) as client:
+        for _ in range(packets):
+            client.sendto(b"x", (VIP, 80))
+
+
+def figures(label):
+    # C's counters are two seconds old at worst.
+    time.sleep(0 if OURS else 2.5)
+    with open("/proc/thread-self/net/ip_vs_stats") as file:
+        lines = file.read().split("\n")
+    observe(f"{label}: of all services", lines[2])
+    observe(f"{label}: of the service", os.popen(f"ipvsadm -Ln --stats --exact -u {VIP}:80").read())
+    return int(lines[2].split()[1], 16)
+
+
+def lines_per_cpu():
+    with open("/proc/thread-self/net/ip_vs_stats_percpu") as file:
+        return file.read().count("\n")
+
+
+if not os.path.exists(CPU):
+    fail("this kernel has no CPU to switch on")
+run("ipvsadm -C; modprobe -r $(lsmod | awk '/^ip_vs/ { print $1 }')")
+online(False)
+run("modprobe ip_vs")
+netns("director")
+enter("director")
+run(f"ip addr add {VIP}/32 dev lo && ip addr add {RIP}/32 dev lo")
+run(f"ipvsadm -A -u {VIP}:80 -s rr && ipvsadm -a -u {VIP}:80 -r {RIP}:80 -m")
+send_on(0, 10)
+expect("packets", 10, figures("one CPU"))
+online(True)
+send_on(1, 100)
+expect("packets", 110, figures("two CPUs"))
+observe("lines of ip_vs_stats_percpu", str(lines_per_cpu()))
+os.sched_setaffinity(0, {0, 1})
+online(False)
+expect("packets", 110, figures("one CPU again"))
+run(f"ipvsadm -Z")
+send_on(0, 1)
+expect("packets", 1, figures("zeroed"))
+online(True)
