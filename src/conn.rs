@@ -464,7 +464,7 @@ impl Expire for Conn {
         if word & DEAD != 0 {
             return None;
         }
-        let left = this.expires_in();
+        let left = expiry::left_to_timer(now(), this.last_seen.read_once(), this.timeout());
         if left != 0 {
             return Some(left as usize);
         }

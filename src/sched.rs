@@ -420,8 +420,12 @@ fn home_or_fallback<D: Candidate>(
     if is_available(home) {
         return Some(home);
     }
+    if flow.flags & IP_VS_SVC_F_SCHED1 == 0 {
+        return None;
+    }
     // A long search for what there is not can be spared; C makes it for each packet.
-    if flow.flags & IP_VS_SVC_F_SCHED1 == 0 || !dests.iter().any(D::is_available) {
+    let (steps, _) = others.size_hint();
+    if dests.len() < steps && !dests.iter().any(D::is_available) {
         return None;
     }
     others

@@ -104,14 +104,22 @@ def packets(data, way):
     return out
 
 
-def scheduled(figures):
+def scheduled(figures, kind="scheduled"):
     """{scheduler: {dests: instructions}}"""
     found = {}
     for name, value in figures.items():
-        if name.startswith("scheduled-"):
+        if name.startswith(f"{kind}-"):
             _, scheduler, dests = name.split("-")
             found.setdefault(scheduler, {})[int(dests)] = value
     return found
+
+
+def with_gaps(figures):
+    return scheduled(figures, "gaps")
+
+
+def refused(figures):
+    return scheduled(figures, "refused")
 
 
 def changed(figures):
@@ -129,9 +137,11 @@ def schedulers(data):
         return []
     out = []
     for title, of in (("Instructions of a new connection, by scheduler and number of dests", scheduled),
+                      ("The same after the removal of one dest in 40 from between the others", with_gaps),
+                      ("Instructions of a connection that is refused, since no dest has a weight", refused),
                       ("Instructions to add a dest, edit its weight, remove it, the mean of 4,000", changed)):
         c, rust = (of(data[m]["schedulers"]) for m in MODULES)
-        if of is scheduled:
+        if of is not changed:
             columns = sorted({dests for counts in (*c.values(), *rust.values()) for dests in counts})
             cells = [[number(counts.get(name, {}).get(dests)) for counts in (c, rust) for dests in columns]
                      for name in dict.fromkeys([*c, *rust])]
@@ -139,7 +149,9 @@ def schedulers(data):
             columns = ("add", "edit", "remove")
             cells = [[number(value) for changes in (c, rust) for value in changes.get(name, [None] * 3)]
                      for name in dict.fromkeys([*c, *rust])]
-        names = [f"{column:,}" if of is scheduled else column for column in columns]
+        if not cells:
+            continue
+        names = [f"{column:,}" if of is not changed else column for column in columns]
         header = ["", "C: " + names[0], *names[1:], "Rust: " + names[0], *names[1:]]
         out += table(title, header, [[name, *row] for name, row in zip(dict.fromkeys([*c, *rust]), cells)])
     return out
@@ -249,6 +261,18 @@ def targets(data):
         worst = max(more, key=more.get, default=None)
         yield (f"a new connection at {dests:,} dests at most {allowed} more than at one",
                worst and f"{worst} {more[worst]:+,.0f}, of {len(more)} schedulers", worst and more[worst] <= allowed)
+    ours = data["rust"]["schedulers"]
+    more = {f"{s} at {dests:,}": counts[dests] - scheduled(ours)[s][1] - allowed
+            for dests, allowed in ((1250, FLAT[1000]), (10000, FLAT[10000]))
+            for s, counts in with_gaps(ours).items() if counts.get(dests) and scheduled(ours).get(s, {}).get(1)}
+    worst = max(more, key=more.get, default=None)
+    yield ("the same where dests have gone from between the others",
+           worst and f"{worst} {more[worst]:+,.0f} beside what is allowed, of {len(more)}", worst and more[worst] <= 0)
+    c, rust = (refused(data[m]["schedulers"]) for m in MODULES)
+    dearer = [f"{s} at {dests:,} ({rust[s][dests]:,.0f}, C {c[s][dests]:,.0f})" for s in rust for dests in rust[s]
+              if rust[s][dests] and c.get(s, {}).get(dests) and rust[s][dests] > c[s][dests]]
+    yield ("a connection that is refused at no more than C's cost",
+           ", ".join(dearer) or f"{len(rust)} schedulers" if rust and c else None, not dearer)
     c, rust = (changed(data[m]["schedulers"]) for m in MODULES)
     dearer = [f"{s} ({sum(rust[s]):,.0f}, C {sum(c[s]):,.0f})" for s in rust if s in c and all(rust[s] + c[s]) and sum(rust[s]) > sum(c[s])]
     yield ("4,000 dests added, edited and removed at no more than C's cost",

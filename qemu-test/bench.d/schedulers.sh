@@ -84,6 +84,33 @@ scheduled() { # SCHEDULER ROUND
 	[ "$(conns)" = $((conns + M)) ]
 }
 
+# The same once some of COUNT dests have gone from between the others.
+with_gaps() { # SCHEDULER ROUND COUNT
+	local name
+	name=$(named "$1")
+	echo "-E $name -s $1" | ipvsadm -R
+	servers "$3" "if (i % 40 == $2) printf \"-d $name -r %s:$PORT\n\", a" | ipvsadm -R
+	scheduled "$1" "$2"
+}
+
+# What each of M clients costs that COUNT dests without weight refuse.
+refused() { # SCHEDULER ROUND COUNT
+	local name flags=
+	name=$(named "$1")
+	[ "$1" != sh ] || flags='-b sh-fallback'
+	fresh
+	{
+		echo "-A $name -s $1 $flags"
+		servers "$3" "printf \"-a $name -r %s:$PORT -g -w 0\n\", a"
+	} | ipvsadm -R
+	as tcp 4 $SYN
+	drop_at output 4
+	EXPECT=0 send $M < <(
+		request 4 40000 $((40000 + M + 1))
+		printf '%s\n' "src_min 10.3.$(($2 * 8)).0" "src_max 10.3.$(($2 * 8 + 7)).0"
+	)
+}
+
 # On one CPU that counts its instructions, a nanosecond is one.
 timed() { # COMMAND…: prints what a dest took of the time
 	local start
@@ -122,6 +149,27 @@ for group in "rr wrr lc wlc sed nq sh mh fo ovf twos" "dh lblc lblcr"; do
 			measure scheduled-$scheduler-$count scheduled $scheduler $round
 		done
 		PARAMETERS=
+	done
+done
+# shellcheck disable=SC2053
+for count in 1250 10000; do
+	for group in "lc wlc sed nq fo ovf twos" "lblc lblcr"; do
+		round=0
+		for scheduler in $group; do
+			[[ gaps-$scheduler-$count = ${CASES:-*} ]] || continue
+			[ $round != 0 ] || prepare "$(named "$scheduler")" $count
+			round=$((round + 1))
+			measure "gaps-$scheduler-$count" with_gaps "$scheduler" $round $count
+		done
+	done
+done
+# shellcheck disable=SC2053
+for count in 1 1000 10000; do
+	round=0
+	for scheduler in rr wlc ovf twos sh; do
+		[[ refused-$scheduler-$count = ${CASES:-*} ]] || continue
+		round=$((round + 1))
+		measure "refused-$scheduler-$count" refused "$scheduler" $round $count
 	done
 done
 # shellcheck disable=SC2053,SC2086

@@ -90,8 +90,7 @@ impl Conn {
 
     /// Sets the time that a new template lives after its last use, in jiffies.
     pub(crate) fn set_lifetime(&self, timeout: u32) {
-        // Idle times are told apart by half of the clock's range; C's longer ones are years.
-        self.timeout.write_once(timeout.min(i32::MAX as u32));
+        self.timeout.write_once(timeout);
     }
 
     /// The template was used: its time starts anew.

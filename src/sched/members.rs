@@ -84,7 +84,27 @@ impl Members {
             .first()
             .and_then(|slot| self.index(slot))
             .filter(|index| dests.get(*index).is_some_and(D::is_available))
-            .or_else(|| search(self.order.kind(), dests))
+            .or_else(|| self.search(dests))
+    }
+
+    /// As C does it, unless there is certainly nobody: for when the order names nobody, or a dest
+    /// that this pool does not have. The latter may be so for a moment while dests come and go.
+    #[cold]
+    fn search<D: Candidate>(&self, dests: &[D]) -> Option<usize> {
+        // If it holds still, and the dests have not begun to move on to another.
+        let newest = dests.first()?;
+        if self.order.is_empty() && newest.place().is_in(&self.order) {
+            return None;
+        }
+        let kind = self.order.kind();
+        let mut least = (None, Key::NEVER);
+        for (index, dest) in (0..dests.len()).zip(dests) {
+            let key = kind.key(&dest.figures());
+            if key < least.1 {
+                least = (Some(index), key);
+            }
+        }
+        least.0
     }
 
     /// The index of the dest with that place, if the pool has it.
@@ -101,20 +121,6 @@ impl Members {
             Standing::Elsewhere => search_place(dests, place),
         }
     }
-}
-
-/// As C does it: for when the order names nobody, or a dest that this pool does not have. Both may
-/// be so for a moment while dests come and go.
-#[cold]
-fn search<D: Candidate>(kind: Kind, dests: &[D]) -> Option<usize> {
-    let mut least = (None, Key::NEVER);
-    for (index, dest) in (0..dests.len()).zip(dests) {
-        let key = kind.key(&dest.figures());
-        if key < least.1 {
-            least = (Some(index), key);
-        }
-    }
-    least.0
 }
 
 /// For the moment in which dests move from one order to its successor.

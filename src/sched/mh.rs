@@ -13,7 +13,8 @@
 //! the owner of the first bucket, of a sequence that its hash determines, who is available.
 //!
 //! A table that cannot hold a bucket for each dest is not built: the service cannot take up the
-//! scheduler, or goes on with the table it has. In that, those that were removed have no successor.
+//! scheduler, or goes on with the table it has. In that, those that were removed have no successor:
+//! their buckets wait for them to come back.
 //!
 //! C version: [net/netfilter/ipvs/ip_vs_mh.c].
 //!
@@ -42,6 +43,10 @@ use super::{
     Setup, //
 };
 use crate::{
+    addr::{
+        Addr,
+        Port, //
+    },
     hash::hsiphash_1u32,
     shim::{
         NoMemory,
@@ -61,8 +66,11 @@ const KEY_2: [u64; 2] = [2654446892; 2];
 
 /// A bucket without an owner.
 const NOBODY: u32 = u32::MAX;
-/// A bucket whose owner was removed.
+/// A bucket whose owner was removed; that less k if it is number k of those.
 const GONE: u32 = u32::MAX - 1;
+
+/// No dest has this index or a higher one; there are less buckets than numbers from here on.
+const NOT_HERE: u32 = u32::MAX - (1 << 20);
 
 /// The turns in which a dest claims its part of the table, if that is to be exact.
 const TURNS: u64 = 64;
@@ -101,6 +109,27 @@ pub(crate) struct Mh {
     setup: Setup,
     /// The index of each bucket's owner. Empty if there are no dests, or none ever had a weight.
     owners: Table<u32>,
+    /// If there are more dests than buckets.
+    crowd: Option<Crowd>,
+}
+
+/// Who is who where there are more dests than buckets, and the table is one of before.
+struct Crowd {
+    /// The names of the dests.
+    names: Table<Name>,
+    /// Those of removed dests that own buckets; so there are no more than these.
+    gone: Table<Name>,
+}
+
+#[derive(Clone, Copy, PartialEq, Eq)]
+struct Name(Addr, Port);
+
+impl Name {
+    const NONE: Self = Self(Addr::ANY, Port::ZERO);
+
+    fn of<D: Candidate>(dest: &D) -> Self {
+        Self(dest.addr(), dest.port())
+    }
 }
 
 impl Scheduler for Mh {
@@ -113,18 +142,18 @@ impl Scheduler for Mh {
         Ok(Self {
             setup: setup.clone(),
             owners: populate(setup, dests)?,
+            crowd: None,
         })
     }
 
     fn rebuild<D: Candidate>(&self, dests: &[D], change: Change) -> Result<Self, NoMemory> {
-        let owners = if dests.len() > self.setup.mh.size as usize {
-            self.owners_after(change)
-        } else {
-            populate(&self.setup, dests)
-        };
+        if dests.len() > self.setup.mh.size as usize {
+            return self.crowded(dests, change);
+        }
         Ok(Self {
             setup: self.setup.clone(),
-            owners: owners?,
+            owners: populate(&self.setup, dests)?,
+            crowd: None,
         })
     }
 
@@ -149,18 +178,56 @@ impl Mh {
         (owner != NOBODY).then_some(owner as usize)
     }
 
-    /// The same owners after a change of their indices.
-    fn owners_after(&self, change: Change) -> Result<Table<u32>, NoMemory> {
-        Table::new(self.owners.len(), |bucket| {
+    /// The same owners after a change among dests that are too many for another table.
+    fn crowded<D: Candidate>(&self, dests: &[D], change: Change) -> Result<Self, NoMemory> {
+        let names = Table::new(dests.len(), |index| {
+            dests.get(index).map_or(Name::NONE, Name::of)
+        })?;
+        let mover = match change {
+            Change::Added => names.first().copied(),
+            Change::Removed(index) => self.owning_name(index),
+            Change::Edited => None,
+        };
+        let known = mover.and_then(|name| self.gone().iter().position(|gone| *gone == name));
+        let is_new = known.is_none() && matches!(change, Change::Removed(_));
+        let new = mover.filter(|_| is_new);
+        let len = self.gone().len();
+        let gone = Table::new(len.saturating_add(usize::from(new.is_some())), |index| {
+            let old = self.gone().get(index).copied();
+            old.or(new).unwrap_or(Name::NONE)
+        })?;
+        let its_gone = GONE.wrapping_sub(known.unwrap_or(len) as u32);
+        let owners = Table::new(self.owners.len(), |bucket| {
             let owner = self.owners.get(bucket).copied().unwrap_or(NOBODY);
             match change {
-                Change::Removed(index) if owner as usize == index => GONE,
-                _ if owner >= GONE => owner,
+                Change::Added if owner == its_gone => 0,
+                Change::Removed(index) if owner as usize == index => its_gone,
+                // Nobody's, or of another that is gone.
+                _ if owner >= NOT_HERE => owner,
                 Change::Added => owner.wrapping_add(1),
                 Change::Removed(index) if owner as usize > index => owner.wrapping_sub(1),
                 Change::Removed(_) | Change::Edited => owner,
             }
+        })?;
+        Ok(Self {
+            setup: self.setup.clone(),
+            owners,
+            crowd: Some(Crowd { names, gone }),
         })
+    }
+
+    /// The names of removed dests that own buckets.
+    fn gone(&self) -> &[Name] {
+        self.crowd.as_ref().map_or(&[], |crowd| &crowd.gone)
+    }
+
+    /// The name of the dest with that index, if it owns a bucket and the table is too small.
+    fn owning_name(&self, index: usize) -> Option<Name> {
+        let name = *self.crowd.as_ref()?.names.get(index)?;
+        self.owners
+            .iter()
+            .any(|owner| *owner as usize == index)
+            .then_some(name)
     }
 }
 

@@ -45,7 +45,9 @@
 //!
 //! All CPUs that open or end conns of a service write the right to play, the root and the nodes
 //! below it, as they write the service's counts in C; a packet of an established conn writes none
-//! of them. Finding the first dest takes two reads. A slot takes 30 to 40 bytes.
+//! of them. Finding the first dest, or that there is none, reads the queue and the root, whose
+//! words may be of two ranks, both just stored: the dest is asked again by who takes it. A slot takes
+//! 30 to 40 bytes.
 //!
 //! # Sums
 //!
@@ -251,6 +253,12 @@ impl Order {
         let [_, root, ..] = self.children.first()?;
         let is_any = root.high.get() != Key::NEVER.high;
         is_any.then(|| LAST_SLOT.wrapping_sub(root.low.get() & LAST_SLOT) as u32)
+    }
+
+    /// Whether no dest is to be taken, and no CPU is about to find one.
+    pub(super) fn is_empty(&self) -> bool {
+        // A change that ends in between may be missed, as if it came after this.
+        self.first().is_none() && self.is_played.get() == 0 && self.queue.get() == LAST
     }
 
     /// Has the order follow the figures of `dest`, or its leaving, if `slot` is or was its slot.

@@ -4,6 +4,11 @@
 //!
 //! C version: [net/netfilter/ipvs/ip_vs_rr.c].
 //!
+//! # Costs
+//!
+//! A choice reads the dests from the cursor on to the first available one, as C does: usually one,
+//! but all where all are unavailable. It writes the cursor, one word for all CPUs.
+//!
 //! # Differences from C
 //!
 //! Where C's mark points to the dest taken last, or to the head of the list, the cursor here is the
@@ -73,7 +78,8 @@ impl Scheduler for Rr {
 /// The first available dest from `next` on, around the end of the list.
 #[inline]
 fn search<D: Candidate>(dests: &[D], next: u64) -> Option<usize> {
-    find(dests, next as usize, D::is_available).or_else(|| find(dests, 0, D::is_available))
+    let next = (next as usize).min(dests.len());
+    find(dests, next, D::is_available).or_else(|| find(dests.get(..next)?, 0, D::is_available))
 }
 
 #[cfg(test)]

@@ -4,7 +4,8 @@
 //!
 //! A dest gets the lowest slot that was never given out; so, C adding dests at the head of the
 //! list, a higher slot comes earlier in it. A dest that leaves leaves a hole. As long as there are
-//! no holes, the slot follows from the index by a subtraction.
+//! no holes, the slot follows from the index by a subtraction; with holes, by counting those in one
+//! word besides.
 
 use crate::{
     search::partition_point,
@@ -14,20 +15,38 @@ use crate::{
     }, //
 };
 
+/// 64 slots of which some are, or those of a later group are, holes.
+#[derive(Clone, Copy)]
+struct Group {
+    /// A bit for each slot that a dest has left.
+    holes: u64,
+    /// How many dests have lower slots than all of these.
+    before: u32,
+}
+
+const GROUP: u32 = u64::BITS;
+
 /// The slots of a pool's dests; as the pool, it never changes.
 pub(super) struct Slots {
     /// How many slots were given out.
     len: u32,
-    /// Those of them that dests have left, lowest first.
-    holes: Table<u32>,
+    /// How many of them dests have left.
+    holes: u32,
+    /// Up to that of the highest hole.
+    groups: Table<Group>,
 }
 
 impl Slots {
     /// Slots 0 to `len`, without a hole.
     pub(super) fn new(len: usize) -> Result<Self, NoMemory> {
+        let len = u32::try_from(len).map_err(|_| NoMemory)?;
         Ok(Self {
-            len: u32::try_from(len).map_err(|_| NoMemory)?,
-            holes: Table::new(0, |_| 0)?,
+            len,
+            holes: 0,
+            groups: Table::new(0, |_| Group {
+                holes: 0,
+                before: 0,
+            })?,
         })
     }
 
@@ -39,82 +58,90 @@ impl Slots {
     /// Whether so many are holes that it is time to start anew. Each hole has been paid for with a
     /// removal, so that this costs a removal no more than eight dests' part in it.
     pub(super) fn is_sparse(&self) -> bool {
-        self.holes.len() > self.len() / 8
+        self.holes > self.len / 8
+    }
+
+    /// How many dests there are.
+    #[inline]
+    fn dests(&self) -> u32 {
+        self.len.wrapping_sub(self.holes)
     }
 
     /// The index of the dest with that slot, if the pool has it.
     #[inline]
     pub(super) fn index(&self, slot: u32) -> Option<usize> {
-        let index = self.len.checked_sub(slot)?.checked_sub(1)? as usize;
-        if self.holes.is_empty() {
-            return Some(index);
-        }
-        self.index_among_holes(slot, index)
+        let lower = self.lower(slot)?;
+        let index = self.dests().checked_sub(lower)?.checked_sub(1)?;
+        Some(index as usize)
     }
 
-    #[inline(never)]
-    fn index_among_holes(&self, slot: u32, index: usize) -> Option<usize> {
-        let below = self.holes_below(slot);
-        if self.holes.get(below) == Some(&slot) {
+    /// How many dests have lower slots than a dest's.
+    #[inline]
+    fn lower(&self, slot: u32) -> Option<u32> {
+        let Some(group) = self.groups.get((slot / GROUP) as usize) else {
+            return slot.checked_sub(self.holes);
+        };
+        let bit = 1_u64.wrapping_shl(slot % GROUP);
+        if group.holes & bit != 0 {
             return None;
         }
-        index.checked_sub(self.holes.len().wrapping_sub(below))
-    }
-
-    fn holes_below(&self, slot: u32) -> usize {
-        partition_point(&self.holes, |hole| *hole < slot)
+        let lower = !group.holes & bit.wrapping_sub(1);
+        Some(group.before.wrapping_add(lower.count_ones()))
     }
 
     /// The slot of the dest with that index.
     pub(super) fn slot(&self, index: usize) -> Option<u32> {
-        let mut slot = self.len.checked_sub(1)?;
-        slot = slot.checked_sub(u32::try_from(index).ok()?)?;
-        for hole in self.holes.iter().rev() {
-            if *hole < slot {
-                break;
+        let lower = self.dests().checked_sub(1)?;
+        let lower = lower.checked_sub(u32::try_from(index).ok()?)?;
+        let number = partition_point(&self.groups, |group| group.before <= lower);
+        let number = number.wrapping_sub(1);
+        if let Some(group) = self.groups.get(number) {
+            let mut left = !group.holes;
+            for _ in group.before..lower {
+                left &= left.wrapping_sub(1);
             }
-            slot = slot.checked_sub(1)?;
+            if left != 0 {
+                let first = (number as u32).wrapping_mul(GROUP);
+                return Some(first.wrapping_add(left.trailing_zeros()));
+            }
         }
-        Some(slot)
+        // It is higher than all of the groups.
+        Some(lower.wrapping_add(self.holes))
     }
 
     /// The same slots.
     pub(super) fn same(&self) -> Result<Self, NoMemory> {
-        Ok(Self {
-            len: self.len,
-            holes: self.holes_and(None)?,
-        })
+        self.copied(self.len, None)
     }
 
     /// These slots and one for a new dest.
     pub(super) fn with(&self) -> Result<Self, NoMemory> {
-        Ok(Self {
-            len: self.len.checked_add(1).ok_or(NoMemory)?,
-            holes: self.holes_and(None)?,
-        })
+        self.copied(self.len.checked_add(1).ok_or(NoMemory)?, None)
     }
 
     /// These slots without that of the dest with that index.
     pub(super) fn without(&self, index: usize) -> Result<Self, NoMemory> {
-        Ok(Self {
-            len: self.len,
-            holes: self.holes_and(self.slot(index))?,
-        })
+        self.copied(self.len, self.slot(index))
     }
 
-    fn holes_and(&self, new: Option<u32>) -> Result<Table<u32>, NoMemory> {
-        let hole = |index: usize| self.holes.get(index).copied();
-        let Some(new) = new else {
-            return Table::new(self.holes.len(), |index| hole(index).unwrap_or(0));
-        };
-        let place = self.holes_below(new);
-        Table::new(self.holes.len().saturating_add(1), |index| {
-            let old = match index {
-                index if index < place => hole(index),
-                index if index == place => None,
-                index => hole(index.wrapping_sub(1)),
-            };
-            old.unwrap_or(new)
+    /// `len` slots, with these holes and a new one.
+    fn copied(&self, len: u32, new: Option<u32>) -> Result<Self, NoMemory> {
+        let new_group = new.map(|slot| (slot / GROUP) as usize);
+        let groups = new_group.map_or(0, |group| group.saturating_add(1));
+        let mut before: u32 = 0;
+        let groups = Table::new(groups.max(self.groups.len()), |number| {
+            let mut holes = self.groups.get(number).map_or(0, |group| group.holes);
+            if let Some(slot) = new.filter(|_| new_group == Some(number)) {
+                holes |= 1_u64.wrapping_shl(slot % GROUP);
+            }
+            let group = Group { holes, before };
+            before = before.wrapping_add(holes.count_zeros());
+            group
+        })?;
+        Ok(Self {
+            len,
+            holes: self.holes.wrapping_add(u32::from(new.is_some())),
+            groups,
         })
     }
 }
@@ -127,7 +154,7 @@ mod tests {
     #[test]
     fn follow_a_list() {
         let mut random = Random(5);
-        for len in [0, 1, 3, 40] {
+        for len in [0, 1, 3, 40, 64, 200] {
             // The slots of the list's dests, newest first.
             let mut list: Vec<u32> = (0..len as u32).rev().collect();
             let mut slots = Slots::new(len).unwrap();

@@ -85,6 +85,9 @@ impl Twos {
     fn draw<D: Candidate>(&self, dests: &[D]) -> Option<usize> {
         let sums = self.members.order.sums()?;
         let total = sums.total();
+        if total == 0 {
+            return None;
+        }
         let drawn = random_below(total.wrapping_add(1));
         // The parts begin at the end of the list.
         let point = total.wrapping_sub(drawn.saturating_sub(1));

@@ -204,6 +204,41 @@ fn a_table_that_is_too_small_is_left_as_it_is() {
     assert!((0..2000).all(|client| choose(client, flags).is_some()));
 }
 
+#[test]
+fn a_dest_that_comes_back_to_a_table_too_small_gets_its_buckets() {
+    let names = |mh: &Mh, dests: &[Numbered]| -> Vec<Option<Addr>> {
+        let owner = |owner: &u32| dests.get(*owner as usize).map(|dest| dest.addr());
+        mh.owners.iter().map(owner).collect()
+    };
+    let mut dests = numbered(251, |_| 1);
+    let mut mh = mh(251, false, &dests);
+    let mut random = Random(9);
+    let mut others = numbered(300, |_| 1);
+    others.drain(..251);
+    for dest in others {
+        dests.insert(0, dest);
+        mh = mh.rebuild(&dests, Change::Added).unwrap();
+    }
+    let before = names(&mh, &dests);
+    let mut away: Vec<Numbered> = Vec::new();
+    for _ in 0..1000 {
+        if away.len() < 40 && random.below(2) == 0 {
+            let index = random.below(dests.len() as u64) as usize;
+            away.push(dests.remove(index));
+            mh = mh.rebuild(&dests, Change::Removed(index)).unwrap();
+        } else if !away.is_empty() {
+            let index = random.below(away.len() as u64) as usize;
+            dests.insert(0, away.remove(index));
+            mh = mh.rebuild(&dests, Change::Added).unwrap();
+        }
+        mh = mh.rebuild(&dests, Change::Edited).unwrap();
+        let is_here = |addr: &Addr| away.iter().all(|dest| dest.addr() != *addr);
+        let want = before.iter().map(|owner| owner.filter(is_here));
+        assert!(names(&mh, &dests).into_iter().eq(want));
+    }
+    assert!(mh.gone().len() <= 251);
+}
+
 /// The part of the clients that move, of those that need not, when one of `count` dests goes.
 fn disruption(size: u32, count: usize) -> f64 {
     let mut dests = numbered(count, |_| 1);
