@@ -146,9 +146,12 @@ impl Row {
         core::mem::replace(&mut *sources, KVVec::new())
     }
 
-    /// Takes out the source with that index, whose place the last one takes.
-    fn take(&self, index: usize) -> Option<Source> {
+    /// Takes out the source with that index if those are its rates; the last one takes its place.
+    fn take(&self, index: usize, rates: &Rates) -> Option<Source> {
         let mut sources = self.sources.lock();
+        if !core::ptr::eq(sources.get(index)?.rates(), rates) {
+            return None;
+        }
         let taken = vec::swap_remove(&mut sources, index);
         self.len.set(sources.len());
         if sources.is_empty() {
@@ -231,7 +234,7 @@ impl Estimator {
             return;
         }
         let row = self.rows.get(rates.spot.row.get());
-        if let Some(source) = row.and_then(|row| row.take(rates.spot.index.get())) {
+        if let Some(source) = row.and_then(|row| row.take(rates.spot.index.get(), rates)) {
             self.len.set(self.len.get().wrapping_sub(1));
             if service_stays {
                 source.leave();

@@ -117,8 +117,11 @@ impl<T: Object> Linked<T> {
     /// Takes the entry out of the table that it is in, and gives the table's
     /// reference to the caller; `None` if somebody else did, or is doing so.
     pub(crate) fn unlink(entry: RcuRef<'_, Self>, guard: &rcu::Guard) -> Option<RcuArc<Self>> {
-        // SAFETY: Once set, it is a table that lives until a grace period after it was emptied.
-        // Should the entry be out of it by now, `remove` finds out without touching it.
+        if entry.state.load(Acquire) == GONE {
+            return None;
+        }
+        // SAFETY: Once set, it is a table that lives until a grace period after all entries were
+        // taken out, and this one was in it just now.
         let table = unsafe { entry.table.load(Acquire).as_ref() }?;
         table.remove(guard, entry)
     }
@@ -323,8 +326,9 @@ impl<T: Object> RcuHash<T> {
 
     /// Takes one link out of its chain. It is in one of the two tables, or about to be.
     fn unlink(&self, guard: &rcu::Guard, link: &Link) {
-        let hash = link.hash.read_once();
         loop {
+            // Whoever is about to add it stores the hash before the link.
+            let hash = link.hash.read_once();
             let mut table = Some(self.current(guard));
             while let Some(buckets) = table {
                 if buckets.bucket(hash).lock().remove(link) {

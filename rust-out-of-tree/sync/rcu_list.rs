@@ -162,7 +162,7 @@ impl<T: Send + Sync> RcuList<T> {
 
 impl<T: Send + Sync> Drop for RcuList<T> {
     fn drop(&mut self) {
-        let mut at = self.head.read_once();
+        let mut at = self.head.read_once() & !1;
         while let Some(node) = NonNull::new(at as *mut Node<T>) {
             // SAFETY: By the type invariant the list owns the node; whoever could walk the list
             // held a reference to it.

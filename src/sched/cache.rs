@@ -171,11 +171,16 @@ impl<T: Content> Cache<T> {
             return;
         }
         self.forget(bucket.remove(|entry| entry.addr == *addr));
-        if let Ok(item) = item {
-            if self.may_grow() {
+        let spare = match item {
+            Ok(item) if self.may_grow() => {
                 bucket.push(item);
+                None
             }
-        }
+            item => item.ok(),
+        };
+        // Memory is freed when nobody has to wait for it.
+        drop(bucket);
+        drop(spare);
     }
 
     /// Counts an entry more, if there is room for it.

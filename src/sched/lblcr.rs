@@ -64,7 +64,8 @@ impl Content for Set {
             len: Word::new(1),
             changed: Word::new(now as u64),
         };
-        set.dests.lock().push(Item::new(dest.keep())?);
+        let item = Item::new(dest.keep())?;
+        set.dests.lock().push(item);
         Ok(set)
     }
 

@@ -17,7 +17,7 @@ use crate::{
 use kernel::prelude::*;
 
 /// Up to so many dests are looked through.
-const FEW: usize = 8;
+const FEW: usize = 16;
 
 /// The serial numbers of the dests in a service's list, by name. A dest that joins gets a higher
 /// one than all before it.
