@@ -57,17 +57,16 @@ impl Members {
         })
     }
 
-    /// Has the dests report changes of their figures to the order.
+    /// Has the dests report changes of their figures to the order, and the order be up to date.
     pub(super) fn settle<D: Candidate>(&self, dests: &[D]) {
-        for (index, dest) in (0..dests.len()).zip(dests) {
-            // A dest that is in the order already has joined it with all that are older.
-            if dest.place().is_in(&self.order) {
-                return;
-            }
+        let are_new = |dest: &&D| !dest.place().is_in(&self.order);
+        // A dest that is in the order already has joined it with all that are older.
+        for (index, dest) in dests.iter().take_while(are_new).enumerate() {
             if let Some(slot) = self.slots.slot(index) {
                 dest.place().join(dest, &self.order, slot);
             }
         }
+        self.order.settle();
     }
 
     /// The index of the dest with that slot, if the pool has it.

@@ -20,7 +20,8 @@
 //! *Leaves* are written by any CPU. One that has changed a figure of a dest looks at all of them,
 //! stores the rank, and after a full barrier looks again; if it sees other figures, it starts over.
 //! So the rank that is stored last is that of the last figures: whoever stored another had looked
-//! before the last change, looks again after it, and stores anew. The words of a rank may be seen
+//! before the last change, looks again after it, and stores anew. It starts over as often as others
+//! change the same dest in the meantime. The words of a rank may be seen
 //! one old, one new; whoever stored the later one has yet to have the nodes played again.
 //!
 //! *Nodes* are written by one CPU at a time, the one that *plays*. No CPU waits for it: who finds
@@ -81,6 +82,10 @@ const LAST_SLOT: u64 = (MOST_ROOM as u64).wrapping_sub(1);
 
 /// How often a CPU that plays looks at the queue.
 const ROUNDS: usize = 64;
+
+/// How often the control plane looks whether others have played; each time takes what a play does,
+/// or less.
+const PATIENCE: usize = 1 << 16;
 
 /// The end of the queue, and what a slot that is not queued has for its successor.
 const LAST: u64 = u64::MAX;
@@ -259,6 +264,21 @@ impl Order {
     pub(super) fn is_empty(&self) -> bool {
         // A change that ends in between may be missed, as if it came after this.
         self.first().is_none() && self.is_played.get() == 0 && self.queue.get() == LAST
+    }
+
+    /// Waits, not for ever, until what other CPUs play or have queued is done: what was changed
+    /// before is in force then.
+    pub(super) fn settle(&self) {
+        for _ in 0..PATIENCE {
+            if self.queue.get() == LAST && self.is_played.get() == 0 {
+                return;
+            }
+            if self.queue.get() != LAST {
+                let _undisturbed = undisturbed();
+                self.help();
+            }
+            core::hint::spin_loop();
+        }
     }
 
     /// Has the order follow the figures of `dest`, or its leaving, if `slot` is or was its slot.
