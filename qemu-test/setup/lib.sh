@@ -40,21 +40,24 @@ need_disk() { # GiB
 		die "only $((free / 1048576)) GiB free in $cache, this step needs $1; free some, or set XDG_CACHE_HOME to a larger disk"
 }
 
-need_mmdebstrap() {
+# A command of the machine's own, which root has installed if it is missing.
+need_command() { # COMMAND PACKAGE
 	local lock
-	command -v mmdebstrap >/dev/null && return
-	[ "$(id -u)" = 0 ] || die "mmdebstrap is missing; run once as root: apt-get install mmdebstrap"
+	command -v "$1" >/dev/null && return
+	[ "$(id -u)" = 0 ] || die "$1 is missing; run once as root: apt-get install $2"
 	mkdir -p "$cache"
 	# apt-get does not wait for another one; nor need it run twice.
-	exec {lock}>"$cache/mmdebstrap.lock"
+	exec {lock}>"$cache/apt-get.lock"
 	flock "$lock"
-	if ! command -v mmdebstrap >/dev/null; then
-		say "installing mmdebstrap"
-		{ apt-get update && apt-get install -y --no-install-recommends mmdebstrap; } >"$cache/mmdebstrap.log" 2>&1 ||
-			die "mmdebstrap is missing and apt-get could not install it; see $cache/mmdebstrap.log"
+	if ! command -v "$1" >/dev/null; then
+		say "installing $2"
+		{ apt-get update && apt-get install -y --no-install-recommends "$2"; } >"$cache/$2.log" 2>&1 ||
+			die "$1 is missing and apt-get could not install it; see $cache/$2.log"
 	fi
 	exec {lock}>&-
 }
+need_mmdebstrap() { need_command mmdebstrap mmdebstrap; }
+need_pip() { need_command pip python3-pip; }
 
 # Prints a short key of the files (comments left out) and words given.
 key() {
@@ -103,6 +106,10 @@ failed() {
 	local log=$cache/$1.log
 	if grep -qE 'Unable to locate package|was not found|no installation candidate' "$log"; then
 		die "$1: the mirror no longer has kernel package $KERNEL_PACKAGE (or another one: see $log); move the pin in qemu-test/setup/pins to a version it has"
+	elif grep -q 'DO NOT MATCH THE HASHES' "$log"; then
+		die "$1: a wheel is another one than qemu-test/setup/wheels.guest says; see $log"
+	elif grep -q 'No matching distribution found' "$log"; then
+		die "$1: pip's index does not answer, or lacks what qemu-test/setup/wheels.guest names; check the network and pip's configuration, see $log"
 	elif grep -qE 'Failed to fetch|Could not resolve|Temporary failure|Could not connect' "$log"; then
 		die "$1: the mirror does not answer; check the network and apt's sources, see $log"
 	elif grep -q 'No space left' "$log"; then
