@@ -407,7 +407,7 @@ fn find<D>(dests: &[D], from: usize, may_take: impl Fn(&D) -> bool) -> Option<us
 
 /// The dest a client's hash leads to, at index `home`, if it is available. If not, and the service's
 /// flags say so, the first available one at the indices `others`. `None` ends the search: a slot
-/// of the table that no dest owns.
+/// of the table that no dest owns. `dests` are those that may own one.
 #[inline]
 fn home_or_fallback<D: Candidate>(
     dests: &[D],
@@ -424,8 +424,7 @@ fn home_or_fallback<D: Candidate>(
         return None;
     }
     // A long search for what there is not can be spared; C makes it for each packet.
-    let (steps, _) = others.size_hint();
-    if dests.len() < steps && !dests.iter().any(D::is_available) {
+    if !dests.iter().any(D::is_available) {
         return None;
     }
     others

@@ -56,7 +56,9 @@ impl Scheduler for Sh {
         // C adds the offset to the hash twice: the walk starts at twice the home bucket.
         let start = home.wrapping_add(home);
         let others = (0..BUCKETS).map(|offset| self.owner(start.wrapping_add(offset)));
-        home_or_fallback(dests, flow, self.owner(home), others)
+        // Behind these no dest owns a bucket.
+        let owners = dests.get(..BUCKETS as usize).unwrap_or(dests);
+        home_or_fallback(owners, flow, self.owner(home), others)
     }
 }
 
