@@ -263,7 +263,7 @@ def targets(data):
                worst and f"{worst} {more[worst]:+,.0f}, of {len(more)} schedulers", worst and more[worst] <= allowed)
     ours = data["rust"]["schedulers"]
     more = {f"{s} at {dests:,}": counts[dests] - scheduled(ours)[s][1] - allowed
-            for dests, allowed in ((1250, FLAT[1000]), (10000, FLAT[10000]))
+            for dests, allowed in FLAT.items()
             for s, counts in with_gaps(ours).items() if counts.get(dests) and scheduled(ours).get(s, {}).get(1)}
     worst = max(more, key=more.get, default=None)
     yield ("the same where dests have gone from between the others",

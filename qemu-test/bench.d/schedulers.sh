@@ -152,7 +152,7 @@ for group in "rr wrr lc wlc sed nq sh mh fo ovf twos" "dh lblc lblcr"; do
 	done
 done
 # shellcheck disable=SC2053
-for count in 1250 10000; do
+for count in 1000 10000; do
 	for group in "lc wlc sed nq fo ovf twos" "lblc lblcr"; do
 		round=0
 		for scheduler in $group; do
