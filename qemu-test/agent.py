@@ -586,6 +586,12 @@ def choices(uplink, name, size, vip, seed, count):
     return chooser.history(enter, hardware, uplink, name, int(size), vip, seed, int(count))
 
 
+def mh_full(uplink, vip, module):
+    """A service by mh of more dests than it has buckets, step by step. See
+    choices.py."""
+    return chooser.full(enter, hardware, uplink, vip, module == "rust")
+
+
 def connection_lines(ns):
     enter(ns)
     with open("/proc/thread-self/net/ip_vs_conn") as f:
@@ -637,7 +643,7 @@ def reset():
 COMMANDS = {f.__name__: f for f in (
     settle, serve, get, hold, use, close, abort, download, upload, load, tally, answered, unload,
     capture, captured, forget, checksums, largest, mac, send, source,
-    choices, sequences, states, timeouts, end, reset)}
+    choices, mh_full, sequences, states, timeouts, end, reset)}
 
 
 def main():

@@ -296,6 +296,125 @@ class History:
             raise RuntimeError("most were refused: " + "; ".join(self.lines))
 
 
+class Full(History):
+    """A service by mh with more dests than its table has buckets, each of which
+    belongs to a dest of its own as long as the table is made anew."""
+
+    BUCKETS = 4093
+    CLIENTS = 400
+    WELL = dict(FWD_METHOD=u32(0), WEIGHT=u32(1), U_THRESH=u32(0), L_THRESH=u32(0))
+
+    def __init__(self, wire, vip, tells_all):
+        super().__init__(wire, "rr", 0, 0, vip)
+        self.tells_all = tells_all
+        self.clients = [struct.pack("!I", 172 << 24 | 16 << 16 | 10 * i) for i in range(self.CLIENTS)]
+        self.removed = set()
+        self.port = 1024
+
+    def ask(self, count=CLIENTS):
+        """Whom each client gets, by a connection that ends at once."""
+        self.port += 1
+        flows = [(client, self.port, self.vip) for client in self.clients[:count]]
+        for flow in flows:
+            self.wire.send("S", *flow)
+        seen = self.wire.seen()
+        for flags in ("A", "R"):
+            for flow in flows:
+                self.wire.send(flags, *flow)
+        self.wire.seen()
+        chosen = [seen.get((client, struct.pack("!H", port))) for client, port, _ in flows]
+        return [addr and self.number(addr) - self.first for addr in chosen]
+
+    def turn_to(self, scheduler, flags=0):
+        """What that comes to, and by whom the service is then."""
+        spec = dict(SCHED_NAME=string(scheduler), FLAGS=struct.pack("=II", flags, 0xFFFFFFFF), TIMEOUT=u32(0),
+                    NETMASK=u32(0xFFFFFFFF))
+        outcome = self.ipvs.outcome(COMMANDS.index("SET_SERVICE"), attr(1, svc(**self.ident(), **spec)))
+        with open("/proc/thread-self/net/ip_vs", encoding="ascii") as file:
+            line = [next(file) for _ in range(4)][3]
+        self.lines.append(f"to {scheduler}: {outcome}: {line.strip()}")
+
+    def new(self, *numbers):
+        for number in numbers:
+            self.dest_command("NEW", self.first + number, **self.WELL)
+        self.removed.difference_update(numbers)
+
+    def delete(self, *numbers):
+        for number in numbers:
+            self.dest_command("DEL", self.first + number)
+        self.removed.update(numbers)
+
+    def weigh(self, number, weight):
+        self.dest_command("SET", self.first + number, **dict(self.WELL, WEIGHT=u32(weight)))
+
+    def compare(self, what):
+        """Who has another dest than at first. Those of a dest that was removed are left out:
+        C goes on to choose it, ours gives them none."""
+        lines = []
+        for client, (before, now) in enumerate(zip(self.at_first, self.ask())):
+            if before in self.removed:
+                if now is not None and (self.tells_all or now != before):
+                    raise RuntimeError(f"{what}: client {client}, whose dest {before} was removed, got {now}")
+            elif before != now:
+                lines.append(f"{client}: {before}, now {now}")
+        self.lines += [what, *(lines or ["as at first"])]
+
+    def run(self, _):
+        more = self.BUCKETS + 1
+        self.new(*range(more))
+        self.turn_to("mh")
+        self.lines.append(f"six choices: {self.ask(6)}")
+        self.delete(more - 1)
+        self.turn_to("mh")
+        self.at_first = self.ask()
+        self.lines.append(f"at first: {self.at_first}")
+        # None of these gets a bucket, and there are too many all the time.
+        self.new(*range(more, more + 6))
+        self.compare("six more")
+        # The conns end: of the dests to go, only the table knows.
+        deadline = time.monotonic() + 60
+        while self.conns_left():
+            if time.monotonic() > deadline:
+                raise RuntimeError("conns do not end")
+            time.sleep(0.2)
+        owners = list(dict.fromkeys(self.at_first))
+        self.delete(*owners[:3])
+        self.compare("three that own buckets are removed, without conns")
+        self.delete(owners[3])
+        self.compare("one more, with a conn")
+        for number in owners[:4]:
+            self.new(number)
+        self.compare("they are back")
+        self.weigh(owners[4], 0)
+        self.weigh(owners[5], 100)
+        self.weigh(more, 100)
+        self.compare("weights 0, 100, and 100 of one without a bucket")
+        self.turn_to("mh", 8)
+        self.compare("with mh-fallback")
+        self.turn_to("mh", 0)
+        self.delete(owners[4])
+        self.new(owners[4])
+        self.weigh(owners[5], 1)
+        self.compare("weight 0, removed, back with weight 1")
+        # Another scheduler, and there is no way back.
+        self.turn_to("rr")
+        self.turn_to("mh")
+        self.lines.append(f"six choices: {self.ask(6)}")
+        # Until there is room again.
+        self.delete(*range(more, more + 6))
+        self.turn_to("mh")
+        self.compare("as many as buckets")
+        self.new(more)
+        self.delete(owners[0])
+        # The table is made anew: its clients get others.
+        self.removed.clear()
+        self.compare("one more, and one less")
+
+    def conns_left(self):
+        with open("/proc/thread-self/net/ip_vs_conn", encoding="ascii") as file:
+            return sum(1 for _ in file) - 1
+
+
 def played(enter, hardware, uplink, vip, make, count):
     """Plays a history, which `make` makes of a wire; what it noted."""
     # On one CPU, or one that takes over may overtake what it has sent before.
@@ -315,3 +434,7 @@ def played(enter, hardware, uplink, vip, make, count):
 
 def history(enter, hardware, uplink, name, size, vip, seed, count):
     return played(enter, hardware, uplink, vip, lambda wire: History(wire, name, size, seed, vip), count)
+
+
+def full(enter, hardware, uplink, vip, tells_all):
+    return played(enter, hardware, uplink, vip, lambda wire: Full(wire, vip, tells_all), 0)
