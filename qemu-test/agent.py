@@ -36,6 +36,7 @@ import time
 import traceback
 
 import choices as chooser
+import genl
 import packet
 from packet import *  # the words of `send`
 
@@ -586,6 +587,21 @@ def choices(uplink, name, size, vip, seed, count):
     return chooser.history(enter, hardware, uplink, name, int(size), vip, seed, int(count))
 
 
+def mh_full(uplink, vip, module):
+    """A service by mh of more dests than it has buckets, step by step. See
+    choices.py."""
+    return chooser.full(enter, hardware, uplink, vip, module == "rust")
+
+
+def persist(ns, addr, port, seconds):
+    """Sets how long a UDP service is persistent, by netlink: any number of 32 bits,
+    where ipvsadm takes 31 days at most."""
+    enter(ns)
+    fields = genl.whole(addr, int(port), socket.IPPROTO_UDP, FLAGS=genl.flags(1), TIMEOUT=genl.u32(int(seconds)))
+    genl.Family().call(genl.command("SET_SERVICE"), genl.service(**fields))
+    return ""
+
+
 def connection_lines(ns):
     enter(ns)
     with open("/proc/thread-self/net/ip_vs_conn") as f:
@@ -599,11 +615,13 @@ def states(ns):
 
 
 def timeouts(ns, *known):
-    """Each state with what it has left, rounded up to one of `known`."""
+    """Each state with what it has left, rounded up to one of `known` if that is no
+    more than it can take to look."""
     out = set()
     for fields in connection_lines(ns):
         left = int(fields[8])
-        out.add(f"{fields[7]} {min((int(k) for k in known if int(k) >= left), default=left)}")
+        full = min((int(k) for k in known if int(k) >= left), default=left)
+        out.add(f"{fields[7]} {full if full - left < 15 * SLOW else left}")
     return "\n".join(sorted(out))
 
 
@@ -637,7 +655,7 @@ def reset():
 COMMANDS = {f.__name__: f for f in (
     settle, serve, get, hold, use, close, abort, download, upload, load, tally, answered, unload,
     capture, captured, forget, checksums, largest, mac, send, source,
-    choices, sequences, states, timeouts, end, reset)}
+    choices, mh_full, persist, sequences, states, timeouts, end, reset)}
 
 
 def main():

@@ -22,6 +22,11 @@ BY_MARK = ("dh", "lblc", "lblcr")  # go by destination: one service for many add
 FLAGS = {"sh": (0, 8, 16, 24), "mh": (0, 8, 16, 24)}
 WEIGHTS = (0, 1, 1, 1, 2, 3, 3, 5, 10, 100)
 LARGE = (1000, 65535, 0x7FFFFFFF)
+# ovf passes over a dest that has more active conns than its weight says; C's wrr
+# makes a pass over all dests for each level from the highest weight down, if who has
+# that is full: of INT_MAX, in softirq, to no end.
+OWN_WEIGHTS = {"ovf": (0, 1, 5, 10, 10, 20, 30, 50, 100, 100)}
+OWN_LARGE = {"wrr": (1000, 65535)}
 PORT = 80
 
 # Dests are numbered through all histories of a boot: none brings along the
@@ -99,8 +104,10 @@ class History:
         self.ipvs = Family()
         self.af = u16(socket.AF_INET6 if wire.is_v6 else socket.AF_INET)
         self.dests, self.removed = [], []  # numbers
+        self.unfit = set()  # those of weight 0, or with an upper threshold
         self.open, self.established, self.closed = [], [], []
-        self.conns = 0
+        self.conns = self.asked = self.refused = 0
+        self.latest = None
         self.lines = []
         self.service("NEW", name)
         for _ in range(size):
@@ -134,13 +141,19 @@ class History:
     def number(self, addr):
         return int.from_bytes(addr[-3:], "big") & 0x7FFFFF
 
-    def spec(self):
+    def spec(self, number):
         pick = self.random
-        large = self.name != "wrr" and pick.random() < 0.05
-        weight = pick.choice(LARGE if large else WEIGHTS)
+        # Few of many dests, or the others' weights would not count any more.
+        large = pick.random() < min(0.05, 0.3 / self.size)
+        weights = OWN_LARGE.get(self.name, LARGE) if large else OWN_WEIGHTS.get(self.name, WEIGHTS)
+        weight = pick.choice(weights)
         upper, lower = (pick.randrange(1, 30), 0) if pick.random() < 0.1 else (0, 0)
         if upper:
             lower = pick.randrange(0, upper)
+        return self.fields(number, weight, upper, lower)
+
+    def fields(self, number, weight, upper=0, lower=0):
+        (self.unfit.discard if weight and not upper else self.unfit.add)(number)
         return dict(FWD_METHOD=u32(0), WEIGHT=u32(weight), U_THRESH=u32(upper), L_THRESH=u32(lower))
 
     def add(self):
@@ -149,16 +162,41 @@ class History:
             number = self.removed.pop(self.random.randrange(len(self.removed)))
         else:
             number, next_dest = next_dest, next_dest + 1
-        self.dest_command("NEW", number, **self.spec())
+        self.dest_command("NEW", number, **self.spec(number))
         self.dests.append(number)
 
+    def some_dest(self):
+        """Often the one chosen last: of many, others may have no part in the choice."""
+        if self.latest in self.dests and self.random.random() < 0.5:
+            return self.latest
+        return self.random.choice(self.dests)
+
     def remove(self):
-        number = self.dests.pop(self.random.randrange(len(self.dests)))
+        number = self.some_dest()
+        self.dests.remove(number)
         self.dest_command("DEL", number)
         self.removed.append(number)
+        self.unfit.discard(number)
 
     def edit(self):
-        self.dest_command("SET", self.random.choice(self.dests), **self.spec())
+        number = self.some_dest()
+        self.dest_command("SET", number, **self.spec(number))
+
+    def mend(self):
+        """Too many were refused, which tells nothing of who is chosen: some dests more take
+        conns, all if they are few. Those that have too many for ovf lose some, and one has
+        weight for more."""
+        unfit = sorted(self.unfit)
+        self.random.shuffle(unfit)
+        weights = [weight for weight in OWN_WEIGHTS.get(self.name, WEIGHTS) if weight]
+        for number in unfit[: 2 + len(unfit) // 4]:
+            self.dest_command("SET", number, **self.fields(number, self.random.choice(weights)))
+        if self.name == "ovf":
+            number = self.some_dest()
+            self.dest_command("SET", number, **self.fields(number, 100))
+            # A SYN alone is not reset.
+            self.move(self.open, "A", len(self.open), self.established)
+            self.move(self.established, "R", len(self.established) * 3 // 4, self.closed)
 
     def swap(self):
         """To another scheduler and back: its state begins anew."""
@@ -208,6 +246,10 @@ class History:
         if seen:
             raise AssertionError(f"packets of before came late: {seen}")
         self.open += [flow for flow, addr in zip(flows, chosen) if addr]
+        if chosen[-1]:
+            self.latest = self.number(chosen[-1])
+        self.asked += len(chosen)
+        self.refused += chosen.count(None)
         self.lines.append(" ".join("-" if addr is None else str(self.number(addr) - self.first) for addr in chosen))
         if again:
             # C ends that conn by a timer, at the next tick.
@@ -223,11 +265,14 @@ class History:
 
     def run(self, count):
         while self.conns < count:
+            if self.refused > self.asked / 3:
+                self.mend()
             if self.name == "lblcr" and self.random.random() < 0.1:
                 self.shrink()
             what = self.random.random()
             if what < 0.55:
-                self.choose(min(self.random.randrange(1, 30), count - self.conns))
+                most = min(30, count // 6)
+                self.choose(min(self.random.randrange(1, most), count - self.conns))
             elif what < 0.70:
                 self.move(self.open, "A", self.random.randrange(30), self.established)
             elif what < 0.80:
@@ -246,20 +291,150 @@ class History:
                 self.swap()
             if not self.dests:
                 self.add()
+        self.lines.append(f"{self.refused} of {self.asked} refused")
+        if self.refused > self.asked / 2:
+            raise RuntimeError("most were refused: " + "; ".join(self.lines))
 
 
-def history(enter, hardware, uplink, name, size, vip, seed, count):
+class Full(History):
+    """A service by mh with more dests than its table has buckets, each of which
+    belongs to a dest of its own as long as the table is made anew."""
+
+    BUCKETS = 4093
+    CLIENTS = 400
+    WELL = dict(FWD_METHOD=u32(0), WEIGHT=u32(1), U_THRESH=u32(0), L_THRESH=u32(0))
+
+    def __init__(self, wire, vip, tells_all):
+        super().__init__(wire, "rr", 0, 0, vip)
+        self.tells_all = tells_all
+        self.clients = [struct.pack("!I", 172 << 24 | 16 << 16 | 10 * i) for i in range(self.CLIENTS)]
+        self.removed = set()
+        self.port = 1024
+
+    def ask(self, count=CLIENTS):
+        """Whom each client gets, by a connection that ends at once."""
+        self.port += 1
+        flows = [(client, self.port, self.vip) for client in self.clients[:count]]
+        for flow in flows:
+            self.wire.send("S", *flow)
+        seen = self.wire.seen()
+        for flags in ("A", "R"):
+            for flow in flows:
+                self.wire.send(flags, *flow)
+        self.wire.seen()
+        chosen = [seen.get((client, struct.pack("!H", port))) for client, port, _ in flows]
+        return [addr and self.number(addr) - self.first for addr in chosen]
+
+    def turn_to(self, scheduler, flags=0):
+        """What that comes to, and by whom the service is then."""
+        spec = dict(SCHED_NAME=string(scheduler), FLAGS=struct.pack("=II", flags, 0xFFFFFFFF), TIMEOUT=u32(0),
+                    NETMASK=u32(0xFFFFFFFF))
+        outcome = self.ipvs.outcome(COMMANDS.index("SET_SERVICE"), attr(1, svc(**self.ident(), **spec)))
+        with open("/proc/thread-self/net/ip_vs", encoding="ascii") as file:
+            line = [next(file) for _ in range(4)][3]
+        self.lines.append(f"to {scheduler}: {outcome}: {line.strip()}")
+
+    def new(self, *numbers):
+        for number in numbers:
+            self.dest_command("NEW", self.first + number, **self.WELL)
+        self.removed.difference_update(numbers)
+
+    def delete(self, *numbers):
+        for number in numbers:
+            self.dest_command("DEL", self.first + number)
+        self.removed.update(numbers)
+
+    def weigh(self, number, weight):
+        self.dest_command("SET", self.first + number, **dict(self.WELL, WEIGHT=u32(weight)))
+
+    def compare(self, what):
+        """Who has another dest than at first. Those of a dest that was removed are left out:
+        C goes on to choose it, ours gives them none."""
+        lines = []
+        for client, (before, now) in enumerate(zip(self.at_first, self.ask())):
+            if before in self.removed:
+                if now is not None and (self.tells_all or now != before):
+                    raise RuntimeError(f"{what}: client {client}, whose dest {before} was removed, got {now}")
+            elif before != now:
+                lines.append(f"{client}: {before}, now {now}")
+        self.lines += [what, *(lines or ["as at first"])]
+
+    def run(self, _):
+        more = self.BUCKETS + 1
+        self.new(*range(more))
+        self.turn_to("mh")
+        self.lines.append(f"six choices: {self.ask(6)}")
+        self.delete(more - 1)
+        self.turn_to("mh")
+        self.at_first = self.ask()
+        self.lines.append(f"at first: {self.at_first}")
+        # None of these gets a bucket, and there are too many all the time.
+        self.new(*range(more, more + 6))
+        self.compare("six more")
+        # The conns end: of the dests to go, only the table knows.
+        deadline = time.monotonic() + 60
+        while self.conns_left():
+            if time.monotonic() > deadline:
+                raise RuntimeError("conns do not end")
+            time.sleep(0.2)
+        owners = list(dict.fromkeys(self.at_first))
+        self.delete(*owners[:3])
+        self.compare("three that own buckets are removed, without conns")
+        self.delete(owners[3])
+        self.compare("one more, with a conn")
+        for number in owners[:4]:
+            self.new(number)
+        self.compare("they are back")
+        self.weigh(owners[4], 0)
+        self.weigh(owners[5], 100)
+        self.weigh(more, 100)
+        self.compare("weights 0, 100, and 100 of one without a bucket")
+        self.turn_to("mh", 8)
+        self.compare("with mh-fallback")
+        self.turn_to("mh", 0)
+        self.delete(owners[4])
+        self.new(owners[4])
+        self.weigh(owners[5], 1)
+        self.compare("weight 0, removed, back with weight 1")
+        # Another scheduler, and there is no way back.
+        self.turn_to("rr")
+        self.turn_to("mh")
+        self.lines.append(f"six choices: {self.ask(6)}")
+        # Until there is room again.
+        self.delete(*range(more, more + 6))
+        self.turn_to("mh")
+        self.compare("as many as buckets")
+        self.new(more)
+        self.delete(owners[0])
+        # The table is made anew: its clients get others.
+        self.removed.clear()
+        self.compare("one more, and one less")
+
+    def conns_left(self):
+        with open("/proc/thread-self/net/ip_vs_conn", encoding="ascii") as file:
+            return sum(1 for _ in file) - 1
+
+
+def played(enter, hardware, uplink, vip, make, count):
+    """Plays a history, which `make` makes of a wire; what it noted."""
     # On one CPU, or one that takes over may overtake what it has sent before.
     cpus = os.sched_getaffinity(0)
     os.sched_setaffinity(0, {min(cpus)})
     wire = Wire(enter, hardware, uplink, 6 if ":" in vip else 4)
-    first = next_dest
     try:
-        History.first = first
-        one = History(wire, name, size, seed, vip)
+        History.first = next_dest
+        one = make(wire)
         one.run(count)
         one.command("FLUSH")
     finally:
         wire.close()
         os.sched_setaffinity(0, cpus)
     return "\n".join(one.lines)
+
+
+def history(enter, hardware, uplink, name, size, vip, seed, count):
+    return played(enter, hardware, uplink, vip, lambda wire: History(wire, name, size, seed, vip), count)
+
+
+def full(enter, hardware, uplink, vip, tells_all):
+    return played(enter, hardware, uplink, vip, lambda wire: Full(wire, vip, tells_all), 0)

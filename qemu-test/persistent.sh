@@ -28,10 +28,12 @@ services() { # OPTIONS…
 		dests -m 80 -$p "$VIPB:80"
 	done
 }
-# What templates have left, rounded up to one of these numbers
+# What templates have left, rounded up to one of these numbers if that is no more
+# than it can take to look
 left() {
 	director awk 'NR > 1 && $3 == "0000" { print $7, $8, $9 }' /proc/net/ip_vs_conn | while read -r port state left; do
 		for known in 1 2 3 60 "$@"; do [ "$left" -gt "$known" ] || break; done
+		[ $((known - left)) -ge 0 ] && [ $((known - left)) -lt $((10 * SLOW)) ] || known="$left, not $known"
 		echo "$port $state $known"
 	done | sort
 }

@@ -79,7 +79,9 @@ other_family() {
 	esac
 	echo "status $status"
 }
-FAMILY=4
-marked nat -m iptables
-FAMILY=6
-tracked marked dr -g nft
+for by in iptables nft; do
+	FAMILY=4
+	marked nat -m $by
+	FAMILY=6
+	tracked marked dr -g $by
+done

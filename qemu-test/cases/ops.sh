@@ -70,6 +70,28 @@ observe "fwmark: tcp" same tcp1 3
 served 10
 show "fwmark"
 
+# Thresholds: a datagram counts while it passes, and then a server may be found to
+# be full of the connections it has.
+topology dr
+vs -A -u "$VIPB:80" -s rr
+dests -g 80 -u "$VIPB:80"
+observe "thresholds: one each" agent hold client kept udp "$VIP" 80 3
+vs -E -u "$VIPB:80" -s rr -o
+vs -e -u "$VIPB:80" -r "$RIPB1:80" -g -x 1
+vs -e -u "$VIPB:80" -r "$RIPB2:80" -g -x 2 -y 1
+vs -e -u "$VIPB:80" -r "$RIPB3:80" -g -x 2 -y 2
+observe "thresholds: -x 1, -x 2 -y 1, -x 2 -y 2" get udp "$VIP" 80 9
+observe "thresholds: full of one" listing --thresholds
+# All are full: whose connection goes is free, and a datagram alone fills none.
+vs -e -u "$VIPB:80" -r "$RIPB3:80" -g -x 1
+observe "thresholds: -x 1" get udp "$VIP" 80 3 name 0.3
+vs --set 0 0 1
+for i in 1 2 3; do agent use kept$i >/dev/null; done
+wait_for is_left 0
+observe "thresholds: free" get udp "$VIP" 80 6
+observe "thresholds: free" listing --thresholds
+vs --set 0 0 300
+
 # Under NAT the server's answer is not translated: nobody knows of it.
 topology nat
 vs -A -u "$VIPB:80" -s rr -o

@@ -14,6 +14,35 @@ vs -A -t "$VIPB:80" -s mh -b mh-port
 for i in 1 2 3; do vs -a -t "$VIPB:80" -r "10.1.1.1$i:80" -m -w $((i * 1000)); done
 shares() { get tcp "$VIP" 80 30 | tr ' ' '\n' | sort | uniq -c | awk '{ n += $1; all = all " " $2 } END { print n all }'; }
 expect "30 rs1 rs2 rs3" shares
+
+# Of weights 1000 and 1, 62 and 1 are left as in C, or all of it: of 4,000 clients
+# 63 or 4, more or less, go to the light one.
+light() { # LEAST MOST PARAMETER…
+	local on
+	again "${@:3}"
+	vs -A -u "$VIPB:80" -s mh -b mh-port
+	vs -a -u "$VIPB:80" -r "$GSB:80" -m -w 1000
+	vs -a -u "$VIPB:80" -r "$GSB:81" -m -w 1
+	from_client "[ip('$GC', '$VIP', udp(port, 80)) for port in range(10000, 14000)]"
+	wait_for is_left 4000
+	on=$(director awk 'NR > 1 && $7 == "0051" { n++ } END { print n + 0 }' /proc/net/ip_vs_conn)
+	say "  $on of 4000"
+	[ "$on" -ge "$1" ] && [ "$on" -le "$2" ] || fail "$on of 4000, not $1 to $2: ${*:3}"
+}
+light 40 110
+light 1 20 mh_exact=1
+light 40 110 mh_exact=0
+
+# A table takes as many dests as it has buckets.
+again mh_tab_size=251
+vs -A -t "$VIPB:80" -s rr
+for i in {1..252}; do echo "-a -t $VIPB:80 -r 10.1.2.$i:80 -m"; done | vs -R
+refused vs -E -t "$VIPB:80" -s mh
+vs -d -t "$VIPB:80" -r 10.1.2.9:80
+vs -E -t "$VIPB:80" -s mh
+scheduler() { proc_listing | awk '$1 == "TCP" { print $3 }'; }
+expect mh scheduler
+
 again
 # C's, which distributions' files set: the kernel says that it ignores it.
 again conn_tab_bits=20

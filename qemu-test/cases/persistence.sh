@@ -17,11 +17,11 @@ each() {
 		observe "IPv$FAMILY $PROTO: each" ask_from 254 253 201 200 254 254 200 201 253
 	done
 	served 10
+	observe "IPv$FAMILY: templates' time" left 300
 	show "IPv$FAMILY: each"
 	observe "IPv$FAMILY: /proc/net/ip_vs_conn" proc_connections
 	observe "IPv$FAMILY: /proc/net/ip_vs" proc_listing
 	observe "IPv$FAMILY: saved" saved
-	observe "IPv$FAMILY: templates' time" left 300
 
 	# Other networks from now on
 	for p in t u; do vs -E -$p "$VIPB:80" -s rr -p 200 -M "$mask"; done

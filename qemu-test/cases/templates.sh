@@ -57,9 +57,9 @@ vs --set 0 0 300
 observe "long" get udp "$VIP" 81
 prolonged() { director awk '$3 == "0000" && $5 == "0051" && $9 > 10 { found = 1 } END { exit !found }' /proc/net/ip_vs_conn; }
 wait_for prolonged
-observe "prolonged" left
+observe "prolonged" left 300
 observe "long" get udp "$VIP" 81
-observe "prolonged again" left
+observe "prolonged again" left 300
 show "prolonged"
 
 # Namespace and module go with their templates.
