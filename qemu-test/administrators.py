@@ -2,12 +2,15 @@
 """administrators.py SECONDS SEED: eight processes that configure the director at random,
 each with services of its own, whose state it knows and whose requests must come out as
 that says, and all with those that are shared, which they list, edit and zero. Meanwhile
-datagrams come for all of these, and namespaces with services of theirs come and go.
+datagrams come for all of these and connections for a shared one, connections to services
+that nobody touches stay, and namespaces with services of theirs come and go.
 
-At the end what there is must be what the eight know of; then the shared services are
-made what they were."""
+At the end what there is must be what the eight know of, all that came must have been
+answered, and what is zeroed once the traffic is over must be zero, and nothing else.
+Then the shared services are left bare."""
 
 import ast
+import collections
 import contextlib
 import fcntl
 import os
@@ -19,16 +22,21 @@ import sys
 import time
 import traceback
 
-from case import enter, fail, say
+from case import enter, fail, run, say
 from genl import *
 
 ADMINISTRATORS, NAMESPACES, FLOODS = 8, 2, 1
+# Of a namespace that comes and goes, and goes with them.
+SERVICES = 20
 OURS = os.environ["MODULE"] == "rust"
 VIP, VIP6 = "192.168.1.110", "2001:db8:1::110"
 SHARED = [ident(VIP, 80, 6), ident(VIP, 80, 17), ident(VIP6, 80, 17)]
+# Of these the connections stay. They are zeroed with all others, but not edited.
+KEPT = [ident(VIP, 8080, 6), ident(VIP6, 8080, 6)]
 SCHEDULERS = "rr rr wrr lc wlc wlc sed nq sh dh lblc lblcr fo ovf twos".split()
 SIOCSIFFLAGS, IFF_UP = 0x8914, 1
-PATIENCE = 120 * int(os.environ["SLOW"])
+SLOW = int(os.environ["SLOW"])
+PATIENCE = 120 * SLOW
 
 
 def rips(key):
@@ -41,6 +49,11 @@ def name_of(key):
     if "FWMARK" in key:
         return key["AF"], key["FWMARK"]
     return key["AF"], key["PROTOCOL"], key["ADDR"].ljust(16, b"\0"), key["PORT"]
+
+
+def key_of(entry):
+    """What names a service, from its entry."""
+    return {field: entry[field] for field in ("AF", "FWMARK", "PROTOCOL", "ADDR", "PORT") if field in entry}
 
 
 def of_message(names, body):
@@ -60,6 +73,13 @@ def shown_dest(fields):
             fields["U_THRESH"], fields["L_THRESH"])
 
 
+def shown_stats(fields):
+    """Counters and rates."""
+    stats = dict(attributes(fields["STATS64"]))
+    return tuple(tuple(int.from_bytes(stats[STATS.index(name)], "little") for name in names.split())
+                 for names in ("CONNS INPKTS OUTPKTS INBYTES OUTBYTES", "CPS INPPS OUTPPS INBPS OUTBPS"))
+
+
 class Director:
     """What there is, as it is dumped."""
 
@@ -76,8 +96,20 @@ class Director:
     def services(self):
         return [of_message(SVC, body) for _, body in self.ipvs.dump(command("GET_SERVICE"))]
 
+    def dest_entries(self, key):
+        return [of_message(DEST, body) for _, body in self.ipvs.dump(command("GET_DEST"), service(**key))]
+
     def dests(self, key):
-        return [shown_dest(of_message(DEST, body)) for _, body in self.ipvs.dump(command("GET_DEST"), service(**key))]
+        return [shown_dest(entry) for entry in self.dest_entries(key)]
+
+    def figures(self):
+        """Of each service, by its name, with those of its dests; of the namespace, by none."""
+        figures = {name_of(entry): [shown_stats(entry)] + [shown_stats(dest) for dest in self.dest_entries(key_of(entry))]
+                   for entry in self.services()}
+        with open("/proc/thread-self/net/ip_vs_stats") as f:
+            lines = f.read().split("\n")
+        figures[None] = [tuple(tuple(int(word, 16) for word in lines[n].split()) for n in (2, 5))]
+        return figures
 
 
 class Administrator(Director):
@@ -194,32 +226,117 @@ class Administrator(Director):
     def act(self):
         getattr(self, self.random.choices(list(self.ACTIONS), list(self.ACTIONS.values()))[0])()
 
+    def report(self):
+        return {name_of(self.keys[index]): entry for index, entry in self.model.items()}
+
 
 def as_new(key, scheduler="rr"):
     return dict(key, SCHED_NAME=string(scheduler), FLAGS=flags(), TIMEOUT=u32(0), NETMASK=u32(128 if key["AF"] == u16(V6) else 0xFFFFFFFF))
 
 
 class Flood:
-    """A client of all services."""
+    """A client of all services, by datagrams. It counts them, and the replies."""
 
     def __init__(self):
         enter("client")
         self.ports = [80] + [1000 + 10 * n + i for n in range(ADMINISTRATORS) for i in range(4)]
         self.random = random.Random(1)
+        self.asked = self.answered = 0
+        # Those whose replies are yet to be read.
+        self.open = collections.deque()
 
     def act(self):
         for vip in (VIP, VIP6):
-            with socket.socket(V6 if ":" in vip else V4, socket.SOCK_DGRAM) as sock:
-                sock.bind(("", self.random.randint(30000, 40000)))
-                for port in self.random.sample(self.ports, 8):
-                    try:
-                        sock.sendto(b"name\n", (vip, port))
-                    except OSError:
-                        pass  # nobody there
+            sock = socket.socket(V6 if ":" in vip else V4, socket.SOCK_DGRAM | socket.SOCK_NONBLOCK)
+            sock.bind(("", self.random.randint(30000, 40000)))
+            for port in self.random.sample(self.ports, 8):
+                try:
+                    sock.sendto(b"name\n", (vip, port))
+                    self.asked += 1
+                except OSError:
+                    pass  # nobody there
+            self.open.append(sock)
+        while len(self.open) > 8:
+            self.close()
+
+    def close(self):
+        with self.open.popleft() as sock, contextlib.suppress(BlockingIOError):
+            while sock.recv(100).startswith(b"rs"):
+                self.answered += 1
+
+    def report(self):
+        return self.asked, self.answered
+
+
+def connection(addr, port, timeout):
+    """It ends at once when it is closed, and never says anything again."""
+    sock = socket.socket(V6 if ":" in addr else V4, socket.SOCK_STREAM)
+    sock.setsockopt(socket.SOL_SOCKET, socket.SO_LINGER, struct.pack("ii", 1, 0))
+    sock.settimeout(timeout)
+    try:
+        sock.connect((addr, port))
+    except OSError:
+        sock.close()
+        raise
+    return sock
+
+
+def name_from(sock):
+    """Who answers."""
+    sock.sendall(b"name\n")
+    answer = b""
+    while not answer.endswith(b"\n"):
+        piece = sock.recv(100)
+        if not piece:
+            raise ConnectionError("ended")
+        answer += piece
+    return answer.decode().strip()
+
+
+class Visitor:
+    """Makes connections to the shared service, which not all come to something, as its dests come and go."""
+
+    def __init__(self):
+        enter("client")
+        self.outcomes = collections.Counter()
+
+    def act(self):
+        try:
+            with connection(VIP, 80, 1) as sock:
+                self.outcomes["answered" if name_from(sock).startswith("rs") else "wrong"] += 1
+        except OSError as e:
+            self.outcomes[type(e).__name__] += 1
+            time.sleep(0.01)
+
+    def report(self):
+        return dict(self.outcomes)
+
+
+class Regular:
+    """Has connections that stay. Each request of theirs is answered, and by the server that answered the first."""
+
+    def __init__(self):
+        enter("client")
+        self.connections = [connection(addr, 8080, 20 * SLOW) for addr in (VIP, VIP6) for _ in range(3)]
+        self.servers = [name_from(sock) for sock in self.connections]
+        self.answered, self.slowest = 0, 0.0
+
+    def act(self):
+        for sock, server in zip(self.connections, self.servers):
+            since = time.monotonic()
+            name = name_from(sock)
+            if name != server:
+                raise AssertionError(f"{name} answers, where {server} did")
+            self.answered += 1
+            self.slowest = max(self.slowest, time.monotonic() - since)
+        time.sleep(0.05)
+
+    def report(self):
+        return self.answered, round(self.slowest, 2)
 
 
 class Namespace:
-    """One that comes with services and goes, again and again."""
+    """One that comes with services and goes while it has them, again and again."""
 
     def __init__(self):
         self.key = ident(VIP, 80, 17)
@@ -231,19 +348,24 @@ class Namespace:
                 os.unshare(os.CLONE_NEWNET)
                 bring_up_lo()
                 director = Director()
-                for port in range(20):
+                for port in range(SERVICES):
                     key = ident(VIP, port, 17)
                     director.ipvs.call(command("NEW_SERVICE"), service(**as_new(key, SCHEDULERS[port % len(SCHEDULERS)])))
                     for rip, rport in rips(key):
                         director.ipvs.call(command("NEW_DEST"), service(**key) + real(**server(rip, rport)))
-                if len(director.services()) != 20:
-                    raise AssertionError("services are missing")
+                dests = [len(director.dests(key_of(entry))) for entry in director.services()]
+                if dests != [len(rips(self.key))] * SERVICES:
+                    raise AssertionError(f"services with so many dests: {dests}")
+                # The namespace goes with its last process.
                 os._exit(0)
             except BaseException:
                 traceback.print_exc()
                 os._exit(1)
         if os.waitpid(pid, 0)[1]:
             raise AssertionError("a namespace's services")
+
+    def report(self):
+        return None
 
 
 def bring_up_lo():
@@ -253,9 +375,9 @@ def bring_up_lo():
 
 
 class Child:
-    """A process that acts until it is told to stop, and reports what it has come to."""
+    """A process that acts until it is told to stop, and reports how often it did, and what it has come to."""
 
-    def __init__(self, make, report=lambda actor: None):
+    def __init__(self, make):
         self.answer, write = os.pipe()
         stop, self.stopper = os.pipe()
         self.pid = os.fork()
@@ -269,7 +391,7 @@ class Child:
             while not select.select([stop], [], [], 0)[0]:
                 actor.act()
                 times += 1
-            os.write(write, repr((times, report(actor))).encode())
+            os.write(write, repr((times, actor.report())).encode())
             os._exit(0)
         except BaseException:
             traceback.print_exc()
@@ -292,40 +414,134 @@ class Child:
         return ast.literal_eval(told.decode())
 
 
-def known(administrator):
-    return {name_of(administrator.keys[index]): entry for index, entry in administrator.model.items()}
+def wait_for(what, is_so, patience=PATIENCE):
+    deadline = time.monotonic() + patience
+    while not is_so():
+        if time.monotonic() > deadline:
+            fail(f"waited too long for {what}")
+        time.sleep(0.2)
+
+
+def estimated_namespaces():
+    """The numbers of those that have services, in the names of the threads that estimate their rates."""
+    found = set()
+    for pid in filter(str.isdigit, os.listdir("/proc")):
+        with contextlib.suppress(FileNotFoundError, ProcessLookupError), open(f"/proc/{pid}/comm") as f:
+            name = f.read().split(":")
+            if name[0] == "ipvs-e":
+                found.add(name[1])
+    return found
+
+
+def compare(director, model):
+    """What there is, and what the administrators know of, which have ended."""
+    known = set(model) | {name_of(key) for key in SHARED + KEPT}
+    entries = {name_of(entry): entry for entry in director.services()}
+    if set(entries) != known:
+        fail(f"services that there are, or are not: {set(entries) ^ known}")
+    for name, (shown, dests) in model.items():
+        found = director.dests(key_of(entries[name]))
+        if shown_service(entries[name]) != shown or found != [tuple(dest) for dest in dests]:
+            fail(f"{name}: {entries[name]}, {found}, not {shown}, {dests}")
+    say(f"{len(model)} services with {sum(len(dests) for _, dests in model.values())} dests are as they should be")
+
+
+def settled_figures(director):
+    """Once they stay: C's are what its estimator copied, two seconds ago or more."""
+    seen, since = director.figures(), time.monotonic()
+    while time.monotonic() < since + (1 if OURS else 5):
+        time.sleep(0.2)
+        now = director.figures()
+        if [[counters for counters, _ in f] for f in now.values()] != [[counters for counters, _ in f] for f in seen.values()]:
+            seen, since = now, time.monotonic()
+    return seen
+
+
+def was_counted(figures):
+    """Packets and bytes both ways. Connections may all be older than the last zeroing."""
+    return all(figures[0][0][1:])
+
+
+def zero(director):
+    """Zeroes, while nothing comes: one service, and all."""
+    before = settled_figures(director)
+    one, others = name_of(SHARED[1]), [name_of(key) for key in SHARED[:1] + SHARED[2:] + KEPT] + [None]
+    nothing = (0,) * 5
+    for name in [one] + others:
+        if not was_counted(before[name]):
+            fail(f"nothing was counted of {name}: {before[name]}")
+    director.ipvs.call(command("ZERO"), service(**SHARED[1]))
+    after = director.figures()
+    if set(after) != set(before):
+        fail(f"zeroing changed what there is: {set(after) ^ set(before)}")
+    if any(figures != (nothing, nothing) for figures in after[one]):
+        fail(f"zeroed: {after[one]}")
+    for name in set(before) - {one}:
+        # The rates go down meanwhile.
+        if [counters for counters, _ in after[name]] != [counters for counters, _ in before[name]]:
+            fail(f"{name}, not zeroed: {after[name]}, not {before[name]}")
+    director.ipvs.call(command("ZERO"))
+    for look in ("at once", "after an estimate"):
+        for name, all_figures in director.figures().items():
+            if any(figures != (nothing, nothing) for figures in all_figures):
+                fail(f"{name}, zeroed with all, {look}: {all_figures}")
+        time.sleep(2.5)
+    counted = sum(any(figures[0][0]) for figures in before.values())
+    say(f"zeroed one service, and all {len(before) - 1}; {counted} figures were not zero before, the namespace's {before[None][0][0]}")
 
 
 def main(seconds, seed):
+    seconds = int(seconds)
     enter("director")
     director = Director()
-    children = [Child(lambda n=n: Administrator(n, seed), known) for n in range(ADMINISTRATORS)]
-    others = [Child(Namespace) for _ in range(NAMESPACES)] + [Child(Flood) for _ in range(FLOODS)]
-    time.sleep(int(seconds))
-    told = [child.stop() for child in children]
-    did = [times for times, _ in told + [child.stop() for child in others]]
-    say(f"they did {did} things")
-    if not all(did):
-        fail("somebody did nothing")
+    for key in KEPT:
+        director.ipvs.call(command("NEW_SERVICE"), service(**as_new(key)))
+        for rip, port in rips(key):
+            director.ipvs.call(command("NEW_DEST"), service(**key) + real(**server(rip, port)))
+    administrators = [Child(lambda n=n: Administrator(n, seed)) for n in range(ADMINISTRATORS)]
+    namespaces = [Child(Namespace) for _ in range(NAMESPACES)]
+    floods, visitor, regular = [Child(Flood) for _ in range(FLOODS)], Child(Visitor), Child(Regular)
+    time.sleep(seconds)
 
-    model = {name: entry for _, known in told for name, entry in known.items()}
-    shared = {name_of(key) for key in SHARED}
-    entries = {name_of(entry): entry for entry in director.services()}
-    if set(entries) != set(model) | shared:
-        fail(f"services that there are, or are not: {set(entries) ^ (set(model) | shared)}")
-    for name, (shown, dests) in model.items():
-        key = {field: entries[name][field] for field in ("AF", "FWMARK", "PROTOCOL", "ADDR", "PORT") if field in entries[name]}
-        if shown_service(entries[name]) != shown or director.dests(key) != [tuple(dest) for dest in dests]:
-            fail(f"{name}: {entries[name]}, {director.dests(key)}, not {shown}, {dests}")
-    say(f"{len(model)} services with {sum(len(dests) for _, dests in model.values())} dests are as they should be")
+    told = [child.stop() for child in administrators]
+    came = [child.stop()[0] for child in namespaces]
+    say(f"they did {[times for times, _ in told]} things, and {came} namespaces came and went with {SERVICES} services each")
+    if not all(times for times, _ in told) or not all(came):
+        fail("somebody did nothing")
+    model = {name: entry for _, report in told for name, entry in report.items()}
+    compare(director, model)
+
+    # All of the shared ones work at last, and are counted.
     for key in SHARED:
         director.ask("SET_SERVICE", service(**as_new(key)))
         for rip, port in rips(key):
+            for action in ("DEL_DEST", "NEW_DEST"):
+                director.ask(action, service(**key), real(**server(rip, port)))
+    wait_for("counts", lambda: all(was_counted(director.figures()[name_of(key)]) for key in SHARED + KEPT))
+    sums = [child.stop()[1] for child in floods]
+    (_, visits), (_, (served, slowest)) = visitor.stop(), regular.stop()
+    say(f"of the datagrams {' '.join(f'{asked} were sent, {answered} answered' for asked, answered in sums)}; "
+        f"connections {visits}; in those that stayed {served} answers, the slowest after {slowest} s")
+    if any(answered < seconds or answered < asked // 50 for asked, answered in sums):
+        fail("the flood was not answered")
+    if visits.get("answered", 0) < seconds or "wrong" in visits:
+        fail("new connections were not answered")
+    if served < seconds:
+        fail("those who stayed were not answered")
+
+    # The servers may not have heard that a client went: without a network they say nothing.
+    run("ip -n lan link set br0 down")
+    zero(director)
+    run("ip -n lan link set br0 up")
+    wait_for("namespaces to go", lambda: len(estimated_namespaces()) == 1)
+
+    for key in SHARED:
+        for rip, port in rips(key):
             director.ask("DEL_DEST", service(**key), real(**server(rip, port)))
-    for name in model:
-        key = {field: entries[name][field] for field in ("AF", "FWMARK", "PROTOCOL", "ADDR", "PORT") if field in entries[name]}
-        if director.ask("DEL_SERVICE", service(**key)) != "ok":
-            fail(f"{name} cannot be deleted")
+    left = {name_of(key) for key in SHARED}
+    for entry in director.services():
+        if name_of(entry) not in left and director.ask("DEL_SERVICE", service(**key_of(entry))) != "ok":
+            fail(f"{entry} cannot be deleted")
 
 
 main(*sys.argv[1:])
