@@ -416,6 +416,41 @@ def load(ns, name, proto, addr, port, sockets="4"):
     return ""
 
 
+def talk(ns, name, proto, addr, port, count="3"):
+    """Opens `count` connections, NAME1 and on, and asks on all of them again and again, until `unload`."""
+    enter(ns)
+    state = {"stop": False, "answers": {}, "threads": [], "rounds": 0}
+    names = [f"{name}{number + 1}" for number in range(int(count))]
+    for each in names:
+        held[each] = client_socket(socket.SOCK_DGRAM if proto == "udp" else socket.SOCK_STREAM, addr)
+        held[each].connect((addr, int(port)))
+
+    def work():
+        while not state["stop"]:
+            for each in names:
+                key = f"{each} {use(each)}"
+                state["answers"][key] = state["answers"].get(key, 0) + 1
+            state["rounds"] += 1
+            time.sleep(0.01)
+
+    state["threads"].append(threading.Thread(target=work, daemon=True))
+    state["threads"][0].start()
+    loads[name] = state
+    return ""
+
+
+def talked(name):
+    """Who has answered on each connection of a `talk`, once all were asked again."""
+    state = loads[name]
+    rounds = state["rounds"] + 2
+    deadline = time.monotonic() + 60 * SLOW
+    while state["rounds"] < rounds:
+        if time.monotonic() > deadline:
+            raise RuntimeError(f"{name}: no answers any more:\n{tally(name)}")
+        time.sleep(0.01)
+    return "\n".join(sorted(dict(state["answers"])))
+
+
 def tally(name):
     """How often each answer came so far."""
     return "\n".join(f"{k} {v}" for k, v in sorted(dict(loads[name]["answers"]).items()))
@@ -653,7 +688,7 @@ def reset():
 
 
 COMMANDS = {f.__name__: f for f in (
-    settle, serve, get, hold, use, close, abort, download, upload, load, tally, answered, unload,
+    settle, serve, get, hold, use, close, abort, download, upload, load, talk, talked, tally, answered, unload,
     capture, captured, forget, checksums, largest, mac, send, source,
     choices, mh_full, persist, sequences, states, timeouts, end, reset)}
 

@@ -1,9 +1,12 @@
 """The files in /proc/net: what they say, in C's words; the same however it is read,
-in pieces of any size and from any place; and while services and conns come and go by
-the thousand and our tables are resized, each that stays is read exactly once. (In C a
-reader goes on after the number of lines that it had, whatever became of them: there
-it must come to an end, and no more.)"""
+in pieces of any size and from any place, a service with more dests than a page holds
+included; and while services, dests and conns come and go by the hundred and our tables
+are resized, each that stays is read exactly once. (In C a reader goes on after the number
+of lines that it had, whatever became of them, and starts a service's dests over if the
+one at hand leaves and comes back: there it must come to an end, and no more. What
+changes between two reads, though, is no matter to a service that has been begun.)"""
 
+import collections
 import contextlib
 import errno
 import itertools
@@ -16,7 +19,7 @@ import subprocess
 import time
 import traceback
 
-from case import enter, fail, netns, observe, run, say
+from case import enter, expect, fail, netns, observe, run, say
 from genl import *
 
 SLOW = int(os.environ["SLOW"])
@@ -24,10 +27,18 @@ SECONDS = 60 if os.environ.get("LONG") else 8 * SLOW
 OURS = os.environ["MODULE"] == "rust"
 FILES = "ip_vs ip_vs_app ip_vs_conn ip_vs_conn_sync ip_vs_stats ip_vs_stats_percpu ip_vs_status".split()
 # Those that stay, and those that come and go: enough for a table to grow, and to shrink.
-STAYING, PASSING = 60, 1500
+STAYING, PASSING = 100, 1500
+# The services of many dests, by port; how many each has, of which one in so many comes
+# and goes.
+LARGE, DESTS, EACH = (501, 502), 500, 5
 TEMPLATES = 1
 SERVICE = re.compile(rb"^UDP +(\S+) ", re.M)
+DEST = re.compile(rb"^  -> 0A01010B:(\S+) +(\S+) +(\d+) +(\d+) +(\d+) *$", re.M)
 CONN = re.compile(rb"^UDP (C0A801FE \S+) ", re.M)
+# Which of them stay, by name.
+staying_services = {b"C0A8016E:%04X" % port for port in (*range(1, 1 + STAYING), *LARGE)}
+staying_conns = {b"C0A801FE %04X" % port for port in range(10000, 10000 + STAYING)}
+staying_dests = {b"%04X" % dest for dest in range(1, 1 + DESTS) if dest % EACH}
 
 
 def path(name):
@@ -43,11 +54,11 @@ def read(name, size=1 << 20, file=None):
     return b"".join(pieces)
 
 
-def wait_for(what, is_so):
+def wait_for(what, is_so, instead=None):
     deadline = time.monotonic() + 30 * SLOW
     while not is_so():
         if time.monotonic() > deadline:
-            fail(f"waited too long for {what}")
+            fail(f"waited too long for {what}" + (f" instead of {instead()}" if instead else ""))
         time.sleep(0.05)
 
 
@@ -166,6 +177,212 @@ def check_pieces(name):
     return " ".join(errors)
 
 
+# --- services with more dests than a page holds
+
+def add_large_services():
+    """The dests that stay amid those that come and go."""
+    for port in LARGE:
+        ipvsadm(f"-A -u 192.168.1.110:{port} -s rr\n" + "".join(
+            f"-a -u 192.168.1.110:{port} -r 10.1.1.11:{dest} -m -w {dest}\n" for dest in range(1, 1 + DESTS)))
+
+
+def dests_of(text):
+    """The dests of each large service in a file, in order: port, method, weight and conns."""
+    found = {port: [] for port in LARGE}
+    for block in re.split(rb"(?m)^(?=UDP)", text):
+        if (port := SERVICE.match(block)) and (port := int(port[1][-4:], 16)) in LARGE:
+            found[port] += DEST.findall(block)
+    return found
+
+
+def listed_dests():
+    """The same, as ipvsadm lists them."""
+    def lines(port):
+        text = subprocess.run(["ipvsadm", "-Ln", "--nosort", "-u", f"192.168.1.110:{port}"],
+                              stdout=subprocess.PIPE, check=True).stdout
+        return [(b"%04X" % int(dest), *rest) for dest, *rest in
+                re.findall(rb"(?m)^  -> 10\.1\.1\.11:(\d+) +(\S+) +(\d+) +(\d+) +(\d+) *$", text)]
+    return {port: lines(port) for port in LARGE}
+
+
+def staying(dests):
+    """The names of those that stay."""
+    return [name for name, *_ in dests if int(name, 16) % EACH]
+
+
+class PassingDests:
+    """Some of the dests of large services, removed and added again little by little."""
+
+    def __init__(self):
+        self.ipvs, self.steps = Family(), 0
+        self.turn = [(command(name), port, dest) for name in ("DEL_DEST", "NEW_DEST")
+                     for dest in range(EACH, 1 + DESTS, EACH) for port in LARGE]
+
+    def change(self, number=40):
+        for _ in range(number):
+            act, port, dest = self.turn[self.steps % len(self.turn)]
+            self.ipvs.call(act, service(**ident(port=port, protocol=17)) + real(**server(port=dest)))
+            self.steps += 1
+
+    def restore(self):
+        self.change(-self.steps % len(self.turn))
+
+
+def passing_dests():
+    passing = PassingDests()
+    passing.change(len(passing.turn))
+
+
+def read_amid(name, size, between):
+    """A file in pieces of `size`, with something done after each of them, or every few lines."""
+    file = os.open(path(name), os.O_RDONLY)
+    pieces, since = [], 0
+    while piece := os.read(file, size):
+        pieces.append(piece)
+        since += len(piece)
+        if since >= 3000:
+            between()
+            since = 0
+    os.close(file)
+    return b"".join(pieces)
+
+
+def same(what, wanted, got):
+    """Compares lists that are too long to be shown."""
+    if got != wanted:
+        amiss = [(i, *pair) for i, pair in enumerate(itertools.zip_longest(wanted, got)) if pair[0] != pair[1]]
+        fail(f"{what}: {len(wanted)} were expected and {len(got)} came, {len(amiss)} amiss, the first of them {amiss[:3]}")
+
+
+def check_large_services():
+    """Each dest is there once and in its place, by pieces of any size, also while others come and go."""
+    services = sorted(SERVICE.findall(read("ip_vs")))
+    passing = PassingDests()
+    for size in (1, 100, 4096, 1 << 20):
+        listed, found = listed_dests(), dests_of(read("ip_vs", size))
+        before = passing.steps
+        text = read_amid("ip_vs", size, passing.change)
+        if passing.steps - before < 2 * 40:
+            fail("hardly anything changed")
+        same(f"services by {size} while dests change", services, sorted(SERVICE.findall(text)))
+        amid = dests_of(text)
+        for port in LARGE:
+            expect("dests listed", DESTS, len(listed[port]))
+            same(f"dests of {port} by {size}", listed[port], found[port])
+            same(f"dests of {port} by {size} while others change", staying(listed[port]), staying(amid[port]))
+            names = [name for name, *_ in amid[port]]
+            expect(f"how many dests of {port} by {size} there are at all", len(set(names)), len(names))
+        # Those that were removed are back, at the head of the list.
+        passing.restore()
+
+
+def once(name, found, wanted):
+    """What was found by a reader: each that stayed, once."""
+    times = collections.Counter(found)
+    wrong = {entry: times[entry] for entry in wanted if times[entry] != 1}
+    if wrong and OURS:
+        fail(f"{name}: how often of {len(found)} were there {wrong}")
+
+
+# --- the tables resized while they are read
+
+def add_services(ports):
+    for port in ports:
+        ipvs.call(command("NEW_SERVICE"), service(**whole("192.168.9.9", port, 17)))
+
+
+def remove_services(ports):
+    for port in ports:
+        ipvs.call(command("DEL_SERVICE"), service(**ident("192.168.9.9", port, 17)))
+
+
+def change_dest(ipvs, what, port):
+    """That of the service with that port; with it go the conns."""
+    ipvs.call(command(what), service(**ident(port=port, protocol=17)) + real(**server(port=port, FWD_METHOD=u32(3))))
+
+
+def sizes():
+    """Of the conns' table, and of the services'."""
+    return tuple(map(int, re.findall(rb"buckets:\t(\d+)", read("ip_vs_status"))))
+
+
+def numbers():
+    """Of conns, and of services."""
+    return tuple(map(int, re.findall(rb"(?m)^(?:Conns|Services):\t(\d+)", read("ip_vs_status"))))
+
+
+def shown_size(text):
+    return int(re.search(rb"\(size=(\d+)\)", text)[1])
+
+
+class Reader:
+    """A file that is read part by part."""
+
+    def __init__(self, name, size):
+        self.name, self.size, self.text = name, size, b""
+        self.pattern, self.mark, self.wanted = (
+            (SERVICE, b"UDP  C0A8016E:", staying_services) if name == "ip_vs" else (CONN, b"UDP C0A801FE 27", staying_conns))
+        self.file = os.open(path(name), os.O_RDONLY)
+
+    def read_until(self, part):
+        """Until that part of those that stay was read."""
+        while self.text.count(self.mark) < part * len(self.wanted):
+            piece = os.read(self.file, self.size)
+            if not piece:
+                if OURS:
+                    fail(f"{self.name} ended early: {self.text}")
+                return
+            self.text += piece
+
+    def finish(self):
+        self.text += read(self.name, self.size, self.file)
+        os.close(self.file)
+        once(f"{self.name} by {self.size}", self.pattern.findall(self.text), self.wanted)
+
+
+def settle(services, conns, is_so):
+    """Waits until there are so many, and our tables have such sizes."""
+    wanted = STAYING + conns, len(staying_services) + services
+    wait_for(f"{wanted} conns and services", lambda: numbers() == wanted, numbers)
+    if OURS:
+        wait_for("other sizes", lambda: is_so(sizes()), sizes)
+    return sizes()
+
+
+def resize_amid(size):
+    """The files are read while both tables grow, lose half of what came, and shrink."""
+    half = PASSING // 2
+    first, second = range(1000, 1000 + half), range(1000 + half, 1000 + PASSING)
+    for port in (2, 3):
+        change_dest(ipvs, "NEW_DEST", port)
+    begun = sizes()
+    readers = [Reader(name, size) for name in ("ip_vs", "ip_vs_conn", "ip_vs_conn_sync")]
+    for reader in readers:
+        reader.read_until(1 / 4)
+    for port, sources in ((2, first), (3, second)):
+        add_services(sources)
+        as_client(datagrams, "192.168.1.110", port, [20000 + source for source in sources])
+    grown = settle(PASSING, PASSING, lambda now: all(map(int.__gt__, now, begun)))
+    for reader in readers:
+        reader.read_until(1 / 2)
+    shown = shown_size(readers[0].text), shown_size(read("ip_vs", 100))
+    if OURS:
+        expect("the conn table's size, as read before and now", (begun[0], grown[0]), shown)
+    remove_services(second)
+    change_dest(ipvs, "DEL_DEST", 3)
+    settle(half, half, lambda now: now == grown)
+    for reader in readers:
+        reader.read_until(3 / 4)
+    remove_services(first)
+    change_dest(ipvs, "DEL_DEST", 2)
+    shrunk = settle(0, 0, lambda now: all(map(int.__lt__, now, grown)))
+    for reader in readers:
+        reader.finish()
+    for port, dests in dests_of(readers[0].text).items():
+        once(f"dests of {port} by {size}", staying(dests), staying_dests)
+    say(f"by {size}: buckets of conns and services {begun}, then {grown}, then {shrunk}; the header's {shown}")
+
+
 # --- changes
 
 class Child:
@@ -214,30 +431,27 @@ def edited_services():
 
 
 def passing_conns():
-    datagrams("192.168.1.110", 2, range(20000, 20000 + PASSING))
-    time.sleep(1.5)
-
-
-def once(name, found, wanted):
-    """What was found by a reader: each that stayed, once."""
-    wrong = {entry: found.count(entry) for entry in wanted if found.count(entry) != 1}
-    if wrong and OURS:
-        fail(f"{name}: how often of {len(found)} were there {wrong}")
+    ipvs = Family()
+    as_client(datagrams, "192.168.1.110", 2, range(20000, 20000 + PASSING))
+    change_dest(ipvs, "DEL_DEST", 2)
+    wait_for("the end of conns", lambda: numbers()[0] == STAYING)
+    change_dest(ipvs, "NEW_DEST", 2)
 
 
 def reader():
     """All files with tables, in pieces of every size; and the dump of services."""
-    services = {b"C0A8016E:%04X" % port for port in range(1, 1 + STAYING)}
-    clients = {b"C0A801FE %04X" % port for port in range(10000, 10000 + STAYING)}
     ipvs = Family()
     for size in (1 << 16, 4096, 1000, 100):
-        once("ip_vs", SERVICE.findall(read("ip_vs", size)), services)
+        text = read("ip_vs", size)
+        once("ip_vs", SERVICE.findall(text), staying_services)
+        for port, dests in dests_of(text).items():
+            once(f"dests of {port}", staying(dests), staying_dests)
         for name in ("ip_vs_conn", "ip_vs_conn_sync"):
-            once(name, CONN.findall(read(name, size)), clients)
+            once(name, CONN.findall(read(name, size)), staying_conns)
         read("ip_vs_status", size)
     ports = [struct.unpack("!4sH", fields[3][:4] + fields[4]) for _, entry in ipvs.dump(command("GET_SERVICE"))
              for fields in [dict(attributes(dict(attributes(entry))[1]))]]
-    once("dump", [b"%s:%04X" % (addr.hex().upper().encode(), port) for addr, port in ports], services)
+    once("dump", [b"%s:%04X" % (addr.hex().upper().encode(), port) for addr, port in ports], staying_services)
 
 
 # --- the case
@@ -292,31 +506,41 @@ observe("ip_vs_stats", read("ip_vs_stats").decode().split("\n\n")[0])
 wait_for("chains to be counted", check_status)
 observe("lseek", "\n".join(f"{name} {check_pieces(name)}" for name in FILES if not name.startswith("ip_vs_stat")))
 
+# The conns go with their dests, here and below.
+run("sysctl -qw net.ipv4.vs.expire_nodest_conn=1")
 run("ipvsadm -C")
+wait_for("no conns", lambda: conns() == 0)
 observe("flushed", plain("ip_vs"))
 observe("flushed: est_cpulist", "\n".join(slots()))
 ipvs = Family()
 for port in range(1, 1 + STAYING):
     ipvs.call(command("NEW_SERVICE"), service(**whole(port=port, protocol=17)))
-for port in (1, 2):
-    ipvs.call(command("NEW_DEST"), service(**ident(port=port, protocol=17)) + real(**server(port=port, FWD_METHOD=u32(3))))
+    if port not in (2, 3):
+        ipvs.call(command("NEW_DEST"), service(**ident(port=port, protocol=17)) + real(**server(port=port)))
+add_large_services()
+check_large_services()
 run("ipvsadm --set 0 0 3600")
 as_client(datagrams, "192.168.1.110", 1, range(10000, 10000 + STAYING))
 wait_for("conns that stay", lambda: read("ip_vs_conn").count(b"C0A801FE 27") >= STAYING)
-run("ipvsadm --set 0 0 1")
-sizes = []
+for size in (100, 1000, 4096):
+    resize_amid(size)
+change_dest(ipvs, "NEW_DEST", 2)
+# Some conns end by themselves, if there is time.
+run("ipvsadm --set 0 0 10")
+seen_sizes = []
 children = dict(services=Child("director", passing_services), edits=Child("director", edited_services),
-                conns=Child("client", passing_conns), readers=Child("director", reader), others=Child("director", reader))
+                dests=Child("director", passing_dests),
+                conns=Child("director", passing_conns), readers=Child("director", reader), others=Child("director", reader))
 
 
 def resized():
     """The sizes that there have been of the conns' table, and of the services'."""
-    return [[size for size, _ in itertools.groupby(column)] for column in zip(*sizes)]
+    return [[size for size, _ in itertools.groupby(column)] for column in zip(*seen_sizes)]
 
 
 begun = time.monotonic()
 while (passed := time.monotonic() - begun) < SECONDS or OURS and passed < 10 * SECONDS and min(map(len, resized())) < 2:
-    sizes.append(tuple(map(int, re.findall(rb"buckets:\t(\d+)", read("ip_vs_status")))))
+    seen_sizes.append(sizes())
     time.sleep(0.02)
 counts = {name: child.stop() for name, child in children.items()}
 seen = resized()

@@ -115,6 +115,80 @@ thresholds() {
 }
 thresholds
 
+# Two of one name may be there at once: a fwmark's service of IPv4 and the one of
+# IPv6, to which a dest comes back alike, have the same server by tunnel. The one that
+# was removed last comes back first, whichever of the services asks, and whether it was
+# removed by itself or with its service. How many conns it has tells which one it is.
+twins() {
+	local first last asks="" other how label wanted service order
+	topology tun
+	vs --set 0 0 3600
+	director nft -f - <<-.
+		table inet marks {
+			chain prerouting {
+				type filter hook prerouting priority mangle
+				udp dport 81-82 mark set udp dport map { 81 : 1, 82 : 2 }
+			}
+		}
+	.
+	for service in "-f 1" "-f 1 -6" "-f 2" "-t $VIP:80" "-u $VIP:80"; do
+		# shellcheck disable=SC2086 # words
+		{
+			vs -A $service -s rr
+			vs -a $service -r "$GS" -i
+		}
+	done
+	from_client "[ip('$GC', '$VIP', udp(5000 + i, 81, b'x')) for i in range(2)]" \
+		"[ip('$GC_6', '$VIP_6', udp(5000 + i, 81, b'xyz')) for i in range(3)]" \
+		"[ip('$GC', '$VIP', udp(5000 + i, 82, b'')) for i in range(4)]" \
+		"[ip('$GC', '$VIP', udp(5000 + i, 80, b'x')) for i in range(5)]" \
+		"[ip('$GC', '$VIP', tcp(5000, 80, flags)) for flags in ('S', 'A')]"
+	served 15
+	wait_for is_left 15
+	state "twins"
+	for first in "" " -6"; do
+		last=$([ -n "$first" ] || echo " -6")
+		for how in "-d -d" "-d -D" "-D -d" "-D -D"; do
+			other=$asks
+			asks=$([ -n "$other" ] || echo " -6")
+			wanted=$(conns_of "-f 1$last")
+			{
+				remove "${how% *}" "-f 1$first"
+				remove "${how#* }" "-f 1$last"
+				echo "-a -f 1$asks -r $GS -i"
+			} >/run/commands
+			label="$(xargs -d '\n' printf '%s; ' </run/commands)"
+			director ipvsadm -R </run/commands
+			expect "$wanted" conns_of "-f 1$asks"
+			observe "$label" listing
+			# shellcheck disable=SC2086 # words
+			vs -a -f 1 $other -r "$GS" -i
+		done
+	done
+	state "twins, at last"
+
+	# Those of another mark, or protocol, are others, whenever they were removed.
+	for order in sort "sort -r"; do
+		printf '%s\n' "-f 1" "-f 1 -6" "-f 2" "-t $VIP:80" "-u $VIP:80" | $order >/run/services
+		sed "s/.*/-d & -r $GS/" /run/services | director ipvsadm -R
+		sed "s/.*/-a & -r $GS -i/" /run/services | director ipvsadm -R
+		state "all, by $order"
+	done
+}
+remove() { # -d|-D SERVICE: a line for ipvsadm, and one that makes the service anew
+	if [ "$1" = -d ]; then
+		echo "-d $2 -r $GS"
+	else
+		echo "-D $2"
+		echo "-A $2 -s rr"
+	fi
+}
+conns_of() { # SERVICE
+	# shellcheck disable=SC2086 # words
+	nsenter --net=/run/netns/director ipvsadm -Ln $1 | awk '$1 == "->" && NR > 3 { print $6 }'
+}
+twins
+
 again() {
 	is_back
 	vs -C
