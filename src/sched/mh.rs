@@ -273,7 +273,8 @@ fn populate<D: Candidate>(setup: &Setup, dests: &[D]) -> Result<Table<u32>, NoMe
     if divisor == 0 {
         return Table::new(0, |_| NOBODY);
     }
-    let highest = dests.iter().map(last_weight).max().unwrap_or(0) / divisor;
+    let part = |weight: u32| weight.checked_div(divisor).unwrap_or(0);
+    let highest = part(dests.iter().map(last_weight).max().unwrap_or(0));
     let bits = u32::BITS.wrapping_sub(highest.leading_zeros());
     let shift = bits.saturating_sub(setup.mh.weight_bits);
     let is_exact = setup.mh.is_exact && shift > 0;
@@ -282,7 +283,7 @@ fn populate<D: Candidate>(setup: &Setup, dests: &[D]) -> Result<Table<u32>, NoMe
         let claim = |dest: &D| {
             let claims = match last_weight(dest) {
                 0 => 0,
-                weight => (weight / divisor).wrapping_shr(shift).max(1),
+                weight => part(weight).wrapping_shr(shift).max(1),
             };
             claim(setup, dest, claims)
         };
