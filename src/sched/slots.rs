@@ -15,16 +15,16 @@ use crate::{
     }, //
 };
 
-/// 64 slots of which some are, or those of a later group are, holes.
+/// 32 slots of which some are, or those of a later group are, holes.
 #[derive(Clone, Copy)]
 struct Group {
     /// A bit for each slot that a dest has left.
-    holes: u64,
+    holes: u32,
     /// How many dests have lower slots than all of these.
     before: u32,
 }
 
-const GROUP: u32 = u64::BITS;
+const GROUP: u32 = u32::BITS;
 
 /// The slots of a pool's dests; as the pool, it never changes.
 pub(super) struct Slots {
@@ -71,7 +71,7 @@ impl Slots {
     #[inline]
     pub(super) fn index(&self, slot: u32) -> Option<usize> {
         let lower = self.lower(slot)?;
-        let index = self.dests().checked_sub(lower)?.checked_sub(1)?;
+        let index = self.dests().checked_sub(lower.wrapping_add(1))?;
         Some(index as usize)
     }
 
@@ -81,7 +81,7 @@ impl Slots {
         let Some(group) = self.groups.get((slot / GROUP) as usize) else {
             return slot.checked_sub(self.holes);
         };
-        let bit = 1_u64.wrapping_shl(slot % GROUP);
+        let bit = 1_u32.wrapping_shl(slot % GROUP);
         if group.holes & bit != 0 {
             return None;
         }
@@ -132,7 +132,7 @@ impl Slots {
         let groups = Table::new(groups.max(self.groups.len()), |number| {
             let mut holes = self.groups.get(number).map_or(0, |group| group.holes);
             if let Some(slot) = new.filter(|_| new_group == Some(number)) {
-                holes |= 1_u64.wrapping_shl(slot % GROUP);
+                holes |= 1_u32.wrapping_shl(slot % GROUP);
             }
             let group = Group { holes, before };
             before = before.wrapping_add(holes.count_zeros());
