@@ -538,14 +538,16 @@ def resized():
     return [[size for size, _ in itertools.groupby(column)] for column in zip(*seen_sizes)]
 
 
+# On the debug kernel conns come too slowly for that; what was half read above has seen it.
+must_resize = OURS and os.environ["KERNEL"] != "debug"
 begun = time.monotonic()
-while (passed := time.monotonic() - begun) < SECONDS or OURS and passed < 10 * SECONDS and min(map(len, resized())) < 2:
+while (passed := time.monotonic() - begun) < SECONDS or must_resize and passed < 10 * SECONDS and min(map(len, resized())) < 2:
     seen_sizes.append(sizes())
     time.sleep(0.02)
 counts = {name: child.stop() for name, child in children.items()}
 seen = resized()
 say(f"{counts}\nbuckets of conns {seen[0]}, of services {seen[1]}")
-if OURS and min(len(column) for column in seen) < 2:
+if must_resize and min(len(column) for column in seen) < 2:
     fail("a table was not resized")
 if not all(counts.values()):
     fail("somebody did nothing")
