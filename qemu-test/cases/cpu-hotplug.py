@@ -3,9 +3,10 @@ has gone."""
 
 import os
 import socket
+import subprocess
 import time
 
-from case import enter, expect, fail, netns, observe, run
+from case import enter, expect, fail, netns, observe, run, wait_for
 
 VIP, RIP, CPU = "192.168.1.110", "10.1.1.11", "/sys/devices/system/cpu/cpu1/online"
 OURS = os.environ["MODULE"] == "rust"
@@ -40,10 +41,11 @@ def lines_per_cpu():
 
 if not os.path.exists(CPU):
     fail("this kernel has no CPU to switch on")
-run("ipvsadm -C; modprobe -r $(lsmod | awk '/^ip_vs/ { print $1 }')")
+# Services of the cases before go with their namespaces, in time.
+netns("director")
+wait_for("the module to go", lambda: subprocess.run(["bash", "-c", ". ./lib.sh; unload"], check=False).returncode == 0)
 online(False)
 run("modprobe ip_vs")
-netns("director")
 enter("director")
 run(f"ip addr add {VIP}/32 dev lo && ip addr add {RIP}/32 dev lo")
 run(f"ipvsadm -A -u {VIP}:80 -s rr && ipvsadm -a -u {VIP}:80 -r {RIP}:80 -m")
@@ -56,7 +58,7 @@ observe("lines of ip_vs_stats_percpu", str(lines_per_cpu()))
 os.sched_setaffinity(0, {0, 1})
 online(False)
 expect("packets", 110, figures("one CPU again"))
-run(f"ipvsadm -Z")
+run("ipvsadm -Z")
 send_on(0, 1)
 expect("packets", 1, figures("zeroed"))
 online(True)
