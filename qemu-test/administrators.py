@@ -22,7 +22,7 @@ import sys
 import time
 import traceback
 
-from case import enter, fail, run, say
+from case import SLOW, enter, fail, run, say, settled, wait_for
 from genl import *
 
 ADMINISTRATORS, NAMESPACES, FLOODS = 8, 2, 1
@@ -35,7 +35,6 @@ SHARED = [ident(VIP, 80, 6), ident(VIP, 80, 17), ident(VIP6, 80, 17)]
 KEPT = [ident(VIP, 8080, 6), ident(VIP6, 8080, 6)]
 SCHEDULERS = "rr rr wrr lc wlc wlc sed nq sh dh lblc lblcr fo ovf twos".split()
 SIOCSIFFLAGS, IFF_UP = 0x8914, 1
-SLOW = int(os.environ["SLOW"])
 PATIENCE = 120 * SLOW
 
 
@@ -92,6 +91,12 @@ class Director:
             return "ok"
         except Refused as e:
             return str(e)
+
+    def add(self, key, scheduler="rr"):
+        """A service with all its dests."""
+        self.ipvs.call(command("NEW_SERVICE"), service(**as_new(key, scheduler)))
+        for rip, port in rips(key):
+            self.ipvs.call(command("NEW_DEST"), service(**key) + real(**server(rip, port)))
 
     def services(self):
         return [of_message(SVC, body) for _, body in self.ipvs.dump(command("GET_SERVICE"))]
@@ -349,10 +354,7 @@ class Namespace:
                 bring_up_lo()
                 director = Director()
                 for port in range(SERVICES):
-                    key = ident(VIP, port, 17)
-                    director.ipvs.call(command("NEW_SERVICE"), service(**as_new(key, SCHEDULERS[port % len(SCHEDULERS)])))
-                    for rip, rport in rips(key):
-                        director.ipvs.call(command("NEW_DEST"), service(**key) + real(**server(rip, rport)))
+                    director.add(ident(VIP, port, 17), SCHEDULERS[port % len(SCHEDULERS)])
                 dests = [len(director.dests(key_of(entry))) for entry in director.services()]
                 if dests != [len(rips(self.key))] * SERVICES:
                     raise AssertionError(f"services with so many dests: {dests}")
@@ -414,14 +416,6 @@ class Child:
         return ast.literal_eval(told.decode())
 
 
-def wait_for(what, is_so, patience=PATIENCE):
-    deadline = time.monotonic() + patience
-    while not is_so():
-        if time.monotonic() > deadline:
-            fail(f"waited too long for {what}")
-        time.sleep(0.2)
-
-
 def estimated_namespaces():
     """The numbers of those that have services, in the names of the threads that estimate their rates."""
     found = set()
@@ -447,14 +441,8 @@ def compare(director, model):
 
 
 def settled_figures(director):
-    """Once they stay: C's are what its estimator copied, two seconds ago or more."""
-    seen, since = director.figures(), time.monotonic()
-    while time.monotonic() < since + (1 if OURS else 5):
-        time.sleep(0.2)
-        now = director.figures()
-        if [[counters for counters, _ in f] for f in now.values()] != [[counters for counters, _ in f] for f in seen.values()]:
-            seen, since = now, time.monotonic()
-    return seen
+    """Once the counters stay: C's are what its estimator copied, two seconds ago or more."""
+    return settled(director.figures, 1 if OURS else 5, lambda figures: [[counters for counters, _ in f] for f in figures.values()])
 
 
 def was_counted(figures):
@@ -495,9 +483,7 @@ def main(seconds, seed):
     enter("director")
     director = Director()
     for key in KEPT:
-        director.ipvs.call(command("NEW_SERVICE"), service(**as_new(key)))
-        for rip, port in rips(key):
-            director.ipvs.call(command("NEW_DEST"), service(**key) + real(**server(rip, port)))
+        director.add(key)
     administrators = [Child(lambda n=n: Administrator(n, seed)) for n in range(ADMINISTRATORS)]
     namespaces = [Child(Namespace) for _ in range(NAMESPACES)]
     floods, visitor, regular = [Child(Flood) for _ in range(FLOODS)], Child(Visitor), Child(Regular)
@@ -517,7 +503,7 @@ def main(seconds, seed):
         for rip, port in rips(key):
             for action in ("DEL_DEST", "NEW_DEST"):
                 director.ask(action, service(**key), real(**server(rip, port)))
-    wait_for("counts", lambda: all(was_counted(director.figures()[name_of(key)]) for key in SHARED + KEPT))
+    wait_for("counts", lambda: all(was_counted(director.figures()[name_of(key)]) for key in SHARED + KEPT), PATIENCE)
     sums = [child.stop()[1] for child in floods]
     (_, visits), (_, (served, slowest)) = visitor.stop(), regular.stop()
     say(f"of the datagrams {' '.join(f'{asked} were sent, {answered} answered' for asked, answered in sums)}; "
@@ -533,7 +519,7 @@ def main(seconds, seed):
     run("ip -n lan link set br0 down")
     zero(director)
     run("ip -n lan link set br0 up")
-    wait_for("namespaces to go", lambda: len(estimated_namespaces()) == 1)
+    wait_for("namespaces to go", lambda: len(estimated_namespaces()) == 1, PATIENCE)
 
     for key in SHARED:
         for rip, port in rips(key):

@@ -3,6 +3,9 @@
 import os
 import subprocess
 import sys
+import time
+
+SLOW = int(os.environ["SLOW"])
 
 
 def say(text):
@@ -23,6 +26,26 @@ def fail(text):
 def expect(what, wanted, got):
     if wanted != got:
         fail(f"{what}\n  expected: {wanted}\n  got:      {got}")
+
+
+def wait_for(what, is_so, patience=30 * SLOW, instead=None):
+    """Until it is so; `instead` looks at what there is if it never comes."""
+    deadline = time.monotonic() + patience
+    while not is_so():
+        if time.monotonic() > deadline:
+            fail(f"waited too long for {what}" + (f" instead of {instead()}" if instead else ""))
+        time.sleep(0.05)
+
+
+def settled(look, seconds, by=lambda seen: seen):
+    """What there is to see, once nothing of it, or of what `by` makes of it, has changed for so long."""
+    seen, since = look(), time.monotonic()
+    while time.monotonic() < since + seconds:
+        time.sleep(0.1)
+        now = look()
+        if by(now) != by(seen):
+            seen, since = now, time.monotonic()
+    return seen
 
 
 def run(command):

@@ -172,6 +172,23 @@ configure() {
 	done
 	ip -n "$1" -batch - <<<"$lines"
 }
+# Has the director take packets to any address of two networks, 10.77.0.0/16 and
+# 2001:db8:77::/64, and mark them 7.
+marked_networks() {
+	configure director <<-.
+		route add local 10.77.0.0/16 dev lo
+		route add local 2001:db8:77::/64 dev lo
+	.
+	n director nft -f - <<-.
+		table inet marks {
+			chain before {
+				type filter hook prerouting priority mangle;
+				ip daddr 10.77.0.0/16 meta mark set 7
+				ip6 daddr 2001:db8:77::/64 meta mark set 7
+			}
+		}
+	.
+}
 setting() { # MACHINE NAME=VALUE…
 	n "$1" sysctl -qw "${@:2}"
 }

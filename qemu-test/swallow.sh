@@ -11,15 +11,5 @@ configure director <<-.
 	link set servers up
 	route add 10.98.0.0/16 dev servers
 	route add 2001:db8:98::/64 dev servers
-	route add local 10.77.0.0/16 dev lo
-	route add local 2001:db8:77::/64 dev lo
 .
-n director nft -f - <<-.
-	table inet marks {
-		chain before {
-			type filter hook prerouting priority mangle;
-			ip daddr 10.77.0.0/16 meta mark set 7
-			ip6 daddr 2001:db8:77::/64 meta mark set 7
-		}
-	}
-.
+marked_networks

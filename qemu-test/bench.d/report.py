@@ -255,19 +255,14 @@ def targets(data):
         share, theirs = (own(data[m]["packets"]["nic"], method, kind) for m in ("rust", "c"))
         yield (f"own share of an established packet at most half of C's ({KINDS[kind]}, {method.upper()}, nic)",
                f"{share:,.0f} of {theirs:,.0f}" if share and theirs else None, share and theirs and share <= theirs / 2)
-    for dests, allowed in FLAT.items():
-        more = {s: counts[dests] - counts[1] for s, counts in scheduled(data["rust"]["schedulers"]).items()
-                if counts.get(dests) and counts.get(1)}
-        worst = max(more, key=more.get, default=None)
-        yield (f"a new connection at {dests:,} dests at most {allowed} more than at one",
-               worst and f"{worst} {more[worst]:+,.0f}, of {len(more)} schedulers", worst and more[worst] <= allowed)
     ours = data["rust"]["schedulers"]
-    more = {f"{s} at {dests:,}": counts[dests] - scheduled(ours)[s][1] - allowed
-            for dests, allowed in FLAT.items()
-            for s, counts in with_gaps(ours).items() if counts.get(dests) and scheduled(ours).get(s, {}).get(1)}
-    worst = max(more, key=more.get, default=None)
-    yield ("the same where dests have gone from between the others",
-           worst and f"{worst} {more[worst]:+,.0f} beside what is allowed, of {len(more)}", worst and more[worst] <= 0)
+    at_one = {s: counts[1] for s, counts in scheduled(ours).items() if counts.get(1)}
+    for found, what in ((scheduled(ours), ""), (with_gaps(ours), ", others having gone from between them,")):
+        for dests, allowed in FLAT.items():
+            more = {s: counts[dests] - at_one[s] for s, counts in found.items() if counts.get(dests) and s in at_one}
+            worst = max(more, key=more.get, default=None)
+            yield (f"a new connection at {dests:,} dests{what} at most {allowed} more than at one",
+                   worst and f"{worst} {more[worst]:+,.0f}, of {len(more)} schedulers", worst and more[worst] <= allowed)
     c, rust = (refused(data[m]["schedulers"]) for m in MODULES)
     dearer = [f"{s} at {dests:,} ({rust[s][dests]:,.0f}, C {c[s][dests]:,.0f})" for s in rust for dests in rust[s]
               if rust[s][dests] and c.get(s, {}).get(dests) and rust[s][dests] > c[s][dests]]

@@ -67,6 +67,11 @@ prepare() { # NAME DESTS
 	settle
 }
 
+# Each from a client of its own, which no other round has.
+by_source() { # ROUND
+	printf '%s\n' "src_min 10.3.$(($1 * 8)).0" "src_max 10.3.$(($1 * 8 + 7)).0"
+}
+
 # What each of M connections costs, from a client of its own, or to an address
 # of its own.
 scheduled() { # SCHEDULER ROUND
@@ -78,7 +83,7 @@ scheduled() { # SCHEDULER ROUND
 		if [[ $name = -f* ]]; then
 			printf '%s\n' "dst_min 10.77.$(($2 * 8)).1" "dst_max 10.77.$(($2 * 8 + 7)).0"
 		else
-			printf '%s\n' "src_min 10.3.$(($2 * 8)).0" "src_max 10.3.$(($2 * 8 + 7)).0"
+			by_source "$2"
 		fi
 	)
 	[ "$(conns)" = $((conns + M)) ]
@@ -107,7 +112,7 @@ refused() { # SCHEDULER ROUND COUNT
 	drop_at output 4
 	EXPECT=0 send $M < <(
 		request 4 40000 $((40000 + M + 1))
-		printf '%s\n' "src_min 10.3.$(($2 * 8)).0" "src_max 10.3.$(($2 * 8 + 7)).0"
+		by_source "$2"
 	)
 }
 

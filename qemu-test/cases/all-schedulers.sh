@@ -8,19 +8,7 @@ for i in 1 2 3 4 5; do
 	echo "addr add ${CIP_4%254}20$i/24 dev eth0"
 	echo "addr add ${CIP_6%254}20$i/64 dev eth0"
 done | configure client
-configure director <<-.
-	route add local 10.77.0.0/24 dev lo
-	route add local 2001:db8:77::/64 dev lo
-.
-n director nft -f - <<-.
-	table inet marks {
-		chain before {
-			type filter hook prerouting priority mangle;
-			ip daddr 10.77.0.0/24 meta mark set 7
-			ip6 daddr 2001:db8:77::/64 meta mark set 7
-		}
-	}
-.
+marked_networks
 
 # begin SCHEDULER NUMBER: its service, without dests. These, a to e, answer so;
 # each scheduler has others, for those that come back bring connections along.

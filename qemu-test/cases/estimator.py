@@ -5,11 +5,10 @@ import os
 import socket
 import time
 
-from case import enter, expect, fail, netns, observe, run
+from case import SLOW, enter, expect, fail, netns, observe, run, settled
 from genl import *
 
 VIP, RIP = "192.168.1.110", "10.1.1.11"
-SLOW = int(os.environ["SLOW"])
 
 
 def threads():
@@ -27,15 +26,9 @@ def threads():
     return "\n".join(sorted(found)) or "none"
 
 
-def settled(label):
-    """C starts and stops them in the background: what there is once nothing has changed for a second."""
-    seen, since = threads(), time.monotonic()
-    while time.monotonic() < since + 0.8 * SLOW:
-        time.sleep(0.1)
-        now = threads()
-        if now != seen:
-            seen, since = now, time.monotonic()
-    observe(label, seen)
+def observe_threads(label):
+    """C starts and stops them in the background."""
+    observe(label, settled(threads, 0.8 * SLOW))
 
 
 def setting(name, value):
@@ -45,7 +38,7 @@ def setting(name, value):
         said = "ok"
     except OSError as e:
         said = e.strerror
-    settled(f"{name}={value}: {said}")
+    observe_threads(f"{name}={value}: {said}")
 
 
 def service_there(there):
@@ -80,9 +73,9 @@ for name in ("director", "other"):
 enter("director")
 server = socket.socket(socket.AF_INET, socket.SOCK_DGRAM)
 server.bind((RIP, 80))
-settled("no service")
+observe_threads("no service")
 service_there(True)
-settled("a service")
+observe_threads("a service")
 expect("rates come", True, rates_come())
 for nice in (7, -20, 20):
     setting("est_nice", nice)
@@ -105,18 +98,18 @@ setting("est_cpulist", "1")
 setting("run_estimation", 1)
 expect("rates come again", True, rates_come())
 enter("other")
-settled("another namespace")
+observe_threads("another namespace")
 service_there(True)
-settled("with a service as well")
+observe_threads("with a service as well")
 setting("est_nice", 5)
 service_there(False)
-settled("which is gone")
+observe_threads("which is gone")
 setting("run_estimation", 0)
 setting("run_estimation", 1)
 held = os.open("/proc/sys/net/ipv4/vs/run_estimation", os.O_RDWR)
 enter("director")
 run("ip netns del other")
-settled("the namespace is gone")
+observe_threads("the namespace is gone")
 for act in (lambda: os.pread(held, 10, 0), lambda: os.pwrite(held, b"0\n", 0)):
     try:
         observe("a file of it", str(act()))
@@ -124,4 +117,4 @@ for act in (lambda: os.pread(held, 10, 0), lambda: os.pwrite(held, b"0\n", 0)):
         observe("a file of it", e.strerror)
 os.close(held)
 service_there(False)
-settled("no service any more")
+observe_threads("no service any more")

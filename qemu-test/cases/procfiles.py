@@ -19,10 +19,9 @@ import subprocess
 import time
 import traceback
 
-from case import enter, expect, fail, netns, observe, run, say
+from case import SLOW, enter, expect, fail, netns, observe, run, say, wait_for
 from genl import *
 
-SLOW = int(os.environ["SLOW"])
 SECONDS = 60 if os.environ.get("LONG") else 8 * SLOW
 OURS = os.environ["MODULE"] == "rust"
 FILES = "ip_vs ip_vs_app ip_vs_conn ip_vs_conn_sync ip_vs_stats ip_vs_stats_percpu ip_vs_status".split()
@@ -52,14 +51,6 @@ def read(name, size=1 << 20, file=None):
     if file is None:
         os.close(fd)
     return b"".join(pieces)
-
-
-def wait_for(what, is_so, instead=None):
-    deadline = time.monotonic() + 30 * SLOW
-    while not is_so():
-        if time.monotonic() > deadline:
-            fail(f"waited too long for {what}" + (f" instead of {instead()}" if instead else ""))
-        time.sleep(0.05)
 
 
 def ipvsadm(commands):
@@ -343,9 +334,9 @@ class Reader:
 def settle(services, conns, is_so):
     """Waits until there are so many, and our tables have such sizes."""
     wanted = STAYING + conns, len(staying_services) + services
-    wait_for(f"{wanted} conns and services", lambda: numbers() == wanted, numbers)
+    wait_for(f"{wanted} conns and services", lambda: numbers() == wanted, instead=numbers)
     if OURS:
-        wait_for("other sizes", lambda: is_so(sizes()), sizes)
+        wait_for("other sizes", lambda: is_so(sizes()), instead=sizes)
     return sizes()
 
 

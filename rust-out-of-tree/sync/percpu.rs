@@ -126,13 +126,11 @@ pub(crate) struct Watch {
 impl Watch {
     /// Begins to watch; sleeps.
     pub(crate) fn new() -> Result<Self> {
-        let (state, name) = (
-            bindings::cpuhp_state_CPUHP_BP_PREPARE_DYN,
-            c"net/ip_vs:online".as_char_ptr(),
-        );
+        let name = c"net/ip_vs:online".as_char_ptr();
+        let stage = bindings::cpuhp_state_CPUHP_BP_PREPARE_DYN;
         // SAFETY: The callback is removed on drop; nothing is asked for when a CPU goes.
         let state =
-            unsafe { bindings::__cpuhp_setup_state(state, name, true, Some(prepare), None, false) };
+            unsafe { bindings::__cpuhp_setup_state(stage, name, true, Some(prepare), None, false) };
         to_result(state)?;
         // INVARIANT: It was just set up.
         Ok(Self {

@@ -251,10 +251,7 @@ impl Order {
     /// first, or an empty slot, or none.
     #[inline]
     pub(super) fn first(&self) -> Option<u32> {
-        if self.queue.get() != LAST {
-            let _undisturbed = undisturbed();
-            self.help();
-        }
+        self.catch_up();
         let [_, root, ..] = self.children.first()?;
         let is_any = root.high.get() != Key::NEVER.high;
         is_any.then(|| LAST_SLOT.wrapping_sub(root.low.get() & LAST_SLOT) as u32)
@@ -263,20 +260,24 @@ impl Order {
     /// Whether no dest is to be taken, and no CPU is about to find one.
     pub(super) fn is_empty(&self) -> bool {
         // A change that ends in between may be missed, as if it came after this.
-        self.first().is_none() && self.is_played.get() == 0 && self.queue.get() == LAST
+        self.first().is_none() && self.is_at_rest()
+    }
+
+    /// Whether all that was queued before has been played.
+    #[inline]
+    fn is_at_rest(&self) -> bool {
+        // In this order: who took a slot off the queue plays it next.
+        self.queue.get() == LAST && self.is_played.get() == 0
     }
 
     /// Waits, not for ever, until what other CPUs play or have queued is done: what was changed
     /// before is in force then.
     pub(super) fn settle(&self) {
         for _ in 0..PATIENCE {
-            if self.queue.get() == LAST && self.is_played.get() == 0 {
+            if self.is_at_rest() {
                 return;
             }
-            if self.queue.get() != LAST {
-                let _undisturbed = undisturbed();
-                self.help();
-            }
+            self.catch_up();
             core::hint::spin_loop();
         }
     }
@@ -363,6 +364,15 @@ impl Order {
             }
             self.play_queue();
             self.stop_playing();
+        }
+    }
+
+    /// The same, for who does not play.
+    #[inline(always)]
+    fn catch_up(&self) {
+        if self.queue.get() != LAST {
+            let _undisturbed = undisturbed();
+            self.help();
         }
     }
 

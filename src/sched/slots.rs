@@ -16,7 +16,6 @@ use crate::{
 };
 
 /// 32 slots of which some are, or those of a later group are, holes.
-#[derive(Clone, Copy)]
 struct Group {
     /// A bit for each slot that a dest has left.
     holes: u32,
