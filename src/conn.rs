@@ -33,7 +33,7 @@ use crate::{
         Port, //
     },
     dest::Dest,
-    netns::Timeouts,
+    forward::Forward,
     oot::{
         sync::{
             Expire,
@@ -60,10 +60,10 @@ use crate::{
             Rules,
             State, //
         },
-        Proto, //
+        Proto,
+        Timeouts, //
     },
-    uapi::*,
-    xmit::Forward, //
+    uapi::*, //
 };
 use kernel::sync::{
     atomic::{

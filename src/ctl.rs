@@ -2,7 +2,7 @@
 
 //! The control plane: what the user does to services and dests.
 //!
-//! Requests arrive decoded ([`request`]), from netlink ([`genl`]) or by socket options
+//! Requests arrive decoded ([`spec`](crate::spec)), from netlink ([`genl`]) or by socket options
 //! ([`sockopt`]); what a request asks is done here, in C's order, which decides about the error
 //! where several things are wrong.
 //!
@@ -17,19 +17,18 @@ mod daemon;
 mod dests;
 pub(crate) mod genl;
 pub(crate) mod proc;
-pub(crate) mod request;
 pub(crate) mod sockopt;
+pub(crate) mod sysctl;
 
 use crate::{
     addr::Family,
-    dest::trash::Trash,
     estimator::Source,
+    hook,
     netns::{
-        self,
+        Control,
         Netns, //
     },
     oot::{
-        module,
         net::{
             addrconf,
             namespace::{
@@ -47,33 +46,26 @@ use crate::{
         Pool,
         Service, //
     },
+    spec::{
+        Refusal,
+        ServiceId,
+        ServiceSpec,
+        Timeouts, //
+    },
     stats::{
         Counts,
         Shown, //
     },
-    uapi::IP_VS_VERSION_CODE,
-    IpVs, //
+    uapi::IP_VS_VERSION_CODE, //
 };
-use daemon::Daemons;
 use kernel::{
     fmt,
-    module::this_module,
-    new_mutex,
     prelude::*,
     str::BStr,
-    sync::{
-        lock::{
-            mutex::MutexBackend,
-            Guard, //
-        },
-        Mutex, //
+    sync::lock::{
+        mutex::MutexBackend,
+        Guard, //
     },
-};
-use request::{
-    Refusal,
-    ServiceId,
-    ServiceSpec,
-    Timeouts, //
 };
 
 impl From<Refusal> for Error {
@@ -85,37 +77,6 @@ impl From<Refusal> for Error {
     }
 }
 
-/// What the control plane keeps for a namespace.
-#[pin_data]
-pub(crate) struct State {
-    #[pin]
-    trash: Trash,
-    #[pin]
-    inner: Mutex<Inner>,
-}
-
-/// What the namespace's mutex guards, beside services and dests.
-struct Inner {
-    /// Each service and each daemon is a use of the module.
-    uses: module::Uses,
-    daemons: Daemons,
-    /// How many dests are not of their service's family: with any, there is no sync.
-    mixed_family_dests: u32,
-}
-
-impl State {
-    pub(crate) fn new() -> impl PinInit<Self, Error> {
-        pin_init::pin_init!(Self {
-            trash <- Trash::new(),
-            inner <- new_mutex!(Inner {
-                uses: module::Uses::new(this_module::<IpVs>()),
-                daemons: Daemons::default(),
-                mixed_family_dests: 0,
-            }),
-        }? Error)
-    }
-}
-
 /// What the module keeps in the namespace of a request.
 fn netns_of(net: &Net) -> Result<&PerNet<Netns>> {
     PerNet::<Netns>::of(net).ok_or(ESRCH)
@@ -124,14 +85,14 @@ fn netns_of(net: &Net) -> Result<&PerNet<Netns>> {
 /// The control plane of a namespace, with its mutex held.
 pub(crate) struct Ctl<'a> {
     netns: &'a PerNet<Netns>,
-    state: Guard<'a, Inner, MutexBackend>,
+    state: Guard<'a, Control, MutexBackend>,
 }
 
 impl<'a> Ctl<'a> {
     pub(crate) fn lock(netns: &'a PerNet<Netns>) -> Self {
         Self {
             netns,
-            state: netns.ctl.inner.lock(),
+            state: netns.control.lock(),
         }
     }
 
@@ -145,8 +106,8 @@ impl<'a> Ctl<'a> {
         self.netns.services.load_next(cursor)
     }
 
-    /// Makes what is a use of the module.
-    fn with_use(&mut self, make: impl FnOnce(&mut Self) -> Result) -> Result {
+    /// Runs `make` with a new reference to the module, which is kept if it succeeds.
+    fn with_module_ref(&mut self, make: impl FnOnce(&mut Self) -> Result) -> Result {
         if !self.state.uses.inc() {
             return Err(ENOPROTOOPT);
         }
@@ -159,7 +120,7 @@ impl<'a> Ctl<'a> {
 
     /// C: `ip_vs_add_service()`.
     pub(crate) fn add_service(&mut self, id: ServiceId, spec: &ServiceSpec<'_>) -> Result {
-        self.with_use(|ctl| ctl.try_add_service(id, spec))
+        self.with_module_ref(|ctl| ctl.try_add_service(id, spec))
     }
 
     fn try_add_service(&self, id: ServiceId, spec: &ServiceSpec<'_>) -> Result {
@@ -169,11 +130,11 @@ impl<'a> Ctl<'a> {
         enable_defrag(netns.net(), id.family)?;
         let is_first = netns.services.len(id.family) == 0;
         if is_first {
-            netns::enable_hooks(netns, id.family)?;
+            hook::enable(netns, id.family)?;
         }
         let added = self.new_service(id, spec, kind);
         if added.is_err() && is_first {
-            netns::disable_hooks(netns, id.family);
+            hook::disable(netns, id.family);
         }
         added
     }
@@ -181,7 +142,7 @@ impl<'a> Ctl<'a> {
     fn new_service(&self, id: ServiceId, spec: &ServiceSpec<'_>, kind: Option<Kind>) -> Result {
         let netns = self.netns;
         let service = Service::new(id, spec, kind, &netns.sysctl)?;
-        netns.start_estimator();
+        netns.estimator.begin();
         netns
             .estimator
             .add(Source::Service(service.tally.clone()))?;
@@ -203,14 +164,14 @@ impl<'a> Ctl<'a> {
         let netns = self.netns;
         netns.services.remove(service);
         if netns.services.len(service.id.family) == 0 {
-            netns::disable_hooks(netns, service.id.family);
+            hook::disable(netns, service.id.family);
         }
         netns.estimator.remove(&service.tally.rates, false);
         if let Some(pool) = service.close() {
             for dest in pool.dests() {
                 self.left(service, dest, false);
             }
-            let trash = &netns.ctl.trash;
+            let trash = &netns.trash;
             trash.put_all(pool.list());
             self.conns_may_end();
         }

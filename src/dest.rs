@@ -17,6 +17,7 @@
 //! by is changed by fully ordered operations and reported to the dest's `place` after that: once
 //! for a new conn, when it has its first state.
 
+pub(crate) mod route;
 pub(crate) mod trash;
 
 use crate::{
@@ -24,12 +25,6 @@ use crate::{
         Addr,
         Family,
         Port, //
-    },
-    ctl::request::{
-        DestId,
-        DestSpec,
-        ServiceId,
-        Tunnel, //
     },
     oot::sync::{
         bh,
@@ -43,13 +38,18 @@ use crate::{
         Place, //
     },
     shim::DestRef,
+    spec::{
+        DestId,
+        DestSpec,
+        ServiceId,
+        Tunnel, //
+    },
     stats::{
         Counts,
         Kept,
         Stats, //
     },
-    uapi::*,
-    xmit::route::DestRoute, //
+    uapi::*, //
 };
 use core::ops::Deref;
 use kernel::{
@@ -66,6 +66,7 @@ use kernel::{
         SpinLock, //
     },
 };
+use route::DestRoute;
 
 /// A real server.
 #[pin_data]

@@ -14,21 +14,21 @@
 //! The control plane adds and removes under its mutex. Each row has a mutex of its own, taken after
 //! that one, which the thread holds while it works on the row.
 
+mod thread;
+
 use crate::{
     dest::Dest,
     oot::{
         kthread::Steps,
         mm::vec,
-        sync::{
-            Once,
-            RcuArc, //
-        },
+        sync::RcuArc,
         time::{
             jiffies,
             HZ, //
         },
     },
     stats::{
+        Number,
         Rates,
         Stats,
         Tally, //
@@ -46,6 +46,8 @@ use kernel::{
         Mutex, //
     },
 };
+
+pub(crate) use thread::EstimatorThread;
 
 /// How many ticks two seconds have (C: `IPVS_EST_NTICKS`).
 const ROWS: usize = 50;
@@ -87,31 +89,6 @@ impl Source {
         if let Self::Dest(dest, tally) = self {
             tally.dest_counted(dest.stats.pass_over());
         }
-    }
-}
-
-/// Where a source is: its row, and its index in that.
-#[derive(Default)]
-pub(crate) struct Spot {
-    row: Number,
-    index: Number,
-}
-
-struct Number(Atomic<u32>);
-
-impl Default for Number {
-    fn default() -> Self {
-        Self(Atomic::new(0))
-    }
-}
-
-impl Number {
-    fn get(&self) -> usize {
-        self.0.read_once() as usize
-    }
-
-    fn set(&self, index: usize) {
-        self.0.write_once(index as u32);
     }
 }
 

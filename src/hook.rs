@@ -49,10 +49,13 @@ use crate::{
     },
     xmit, //
 };
-use kernel::sync::rcu;
+use kernel::{
+    prelude::*,
+    sync::rcu, //
+};
 
 /// The hooks for IPv4.
-pub(crate) static INET: [HookOps<Netns>; 3] = [
+static INET: [HookOps<Netns>; 3] = [
     // After packet filtering, so that its rules apply to services.
     HookOps::new::<LocalIn<false>>(Pf::Inet, HookNum::LocalIn, PRI_NAT_SRC - 2),
     // Clients and dests on this host.
@@ -62,11 +65,31 @@ pub(crate) static INET: [HookOps<Netns>; 3] = [
 ];
 
 /// The hooks for IPv6.
-pub(crate) static INET6: [HookOps<Netns>; 3] = [
+static INET6: [HookOps<Netns>; 3] = [
     HookOps::new::<LocalIn<true>>(Pf::Inet6, HookNum::LocalIn, PRI_NAT_SRC - 2),
     HookOps::new::<LocalOut<true>>(Pf::Inet6, HookNum::LocalOut, PRI_NAT_DST + 1),
     HookOps::new::<Forward<true>>(Pf::Inet6, HookNum::Forward, PRI_FORWARD),
 ];
+
+/// Registers the hooks of a family in a namespace, which has its first service of that family.
+///
+/// # Errors
+///
+/// `ENOMEM`.
+pub(crate) fn enable(netns: &PerNet<Netns>, family: Family) -> Result {
+    match family {
+        Family::Inet => netns.enable_hooks(0, &INET),
+        Family::Inet6 => netns.enable_hooks(1, &INET6),
+    }
+}
+
+/// Unregisters the hooks of a family in a namespace, whose last service of that family is gone.
+pub(crate) fn disable(netns: &PerNet<Netns>, family: Family) {
+    match family {
+        Family::Inet => netns.disable_hooks(0),
+        Family::Inet6 => netns.disable_hooks(1),
+    }
+}
 
 /// After packet filtering.
 const PRI_FORWARD: i32 = 99;

@@ -13,17 +13,14 @@ mod conn {
     pub(crate) mod expiry;
 }
 mod ctl {
-    pub(crate) mod daemon {
-        pub(crate) mod config;
-    }
     pub(crate) mod proc {
         mod line;
     }
-    pub(crate) mod request;
     pub(crate) mod sockopt {
         pub(crate) mod layout;
     }
 }
+mod forward;
 mod hash;
 mod index;
 mod proto {
@@ -38,8 +35,12 @@ mod proto {
 mod sched;
 mod search;
 mod shim;
+mod spec;
 mod stats {
     mod counts;
+}
+mod sync {
+    pub(crate) mod config;
 }
 mod uapi;
 mod wire;

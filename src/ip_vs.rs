@@ -13,6 +13,7 @@ mod conn;
 mod ctl;
 mod dest;
 mod estimator;
+mod forward;
 mod hash;
 mod hook;
 mod index;
@@ -21,13 +22,16 @@ mod netns;
 #[path = "../rust-out-of-tree/lib.rs"]
 mod oot;
 mod packet;
+mod pernet;
 mod proto;
 #[allow(dead_code)]
 mod sched;
 mod search;
 mod service;
 mod shim;
+mod spec;
 mod stats;
+mod sync;
 mod sysctl;
 mod uapi;
 #[allow(dead_code)]

@@ -1,225 +1,90 @@
 // SPDX-License-Identifier: GPL-2.0
 
-//! All that belongs to one network namespace.
+//! The state of one network namespace's director.
 //!
 //! C version: `struct netns_ipvs` [include/net/ip_vs.h].
 
-pub(crate) use crate::proto::Timeouts;
 use crate::{
-    addr::Family,
-    conn::{
-        self,
-        table::ConnCache, //
+    conn::table::{
+        ConnCache,
+        Table as Conns, //
     },
-    ctl,
-    estimator::Estimator,
-    hook,
+    dest::trash::Trash,
+    estimator::EstimatorThread,
     oot::{
-        fs,
-        kthread::Threaded,
-        net::{
-            device::{
-                Device,
-                Watch, //
-            },
-            namespace::{
-                Id,
-                Net,
-                PerNet,
-                Pernet, //
-            },
-        },
-        time::HZ,
-        workqueue::{
-            Delayed,
-            Work, //
-        }, //
+        module,
+        net::namespace::Net,
+        workqueue::Delayed, //
     },
+    proto::Timeouts,
     service,
     stats::Stats,
-    sysctl::{
-        self,
-        Sysctl, //
-    }, //
+    sync::Daemons,
+    sysctl::Sysctl,
+    IpVs, //
 };
-use core::ops::Deref;
 use kernel::{
+    module::this_module,
+    new_mutex,
     prelude::*,
-    str::CString,
     sync::{
-        atomic::{
-            Atomic,
-            Relaxed, //
-        },
-        ArcBorrow, //
+        Arc,
+        Mutex, //
     },
 };
-
-/// How many namespaces there have been.
-static GENERATIONS: Atomic<u32> = Atomic::new(0);
 
 /// A namespace's director. Once hooks and files are gone, its fields are dropped in this order.
 #[pin_data]
 pub(crate) struct Netns {
     #[pin]
-    pub(crate) ctl: ctl::State,
+    pub(crate) trash: Trash,
     #[pin]
-    pub(crate) conns: Delayed<conn::table::Table>,
+    pub(crate) control: Mutex<Control>,
+    #[pin]
+    pub(crate) conns: Delayed<Conns>,
     #[pin]
     pub(crate) services: service::Table,
     #[pin]
-    pub(crate) estimator: Delayed<Estimation>,
+    pub(crate) estimator: Delayed<EstimatorThread>,
     pub(crate) timeouts: Timeouts,
     #[pin]
     pub(crate) sysctl: Sysctl,
 }
 
+/// What the mutex of the control plane guards, beside services and dests.
+pub(crate) struct Control {
+    /// One for each service and each daemon: the module cannot be removed meanwhile.
+    pub(crate) uses: module::Uses,
+    pub(crate) daemons: Daemons,
+    /// The number of dests of another family than their service. Daemons are refused with any.
+    pub(crate) mixed_family_dests: u32,
+}
+
 impl Netns {
-    /// The figures of the namespace as a whole.
-    #[inline(always)]
-    pub(crate) fn stats(&self) -> &Stats {
-        &self.estimator.total
-    }
-
-    /// Has rates estimated from now on, as the settings want it: there is a service
-    /// (C: `ip_vs_est_reload_start()`).
-    pub(crate) fn start_estimator(&self) {
-        if self.estimator.is_running() {
-            return;
-        }
-        let _settings = self.estimator.settings.hold();
-        self.estimator.enable();
-        self.start_estimator_held();
-    }
-
-    fn start_estimator_held(&self) {
-        if self.estimator.start_held().is_err() {
-            pr_err!("could not start the estimator thread yet\n");
-            self.estimator.schedule(Estimation::RETRY);
-        }
-    }
-
-    /// Has rates estimated as the settings, which the caller holds, want it now.
-    pub(crate) fn restart_estimator(&self) {
-        if self.estimator.stop() {
-            pr_info!("stopping estimator thread 0...\n");
-        }
-        if self.estimator.is_enabled() {
-            self.start_estimator_held();
-        }
-    }
-}
-
-/// The estimator with its thread, and how it is to run. The work is to start the thread if that
-/// failed (C: `est_reload_work_handler()`); it is cancelled before the thread is stopped for good.
-#[pin_data]
-pub(crate) struct Estimation {
-    #[pin]
-    thread: Threaded<Estimator>,
-    #[pin]
-    pub(crate) settings: sysctl::Estimation,
-    /// How many namespaces were there before this one.
-    generation: u32,
-}
-
-impl Estimation {
-    /// In how many jiffies to try again.
-    const RETRY: usize = HZ / 10;
-
-    fn new() -> impl PinInit<Self, Error> {
+    /// A director without services, with room for `conn_max` conns from `cache`.
+    pub(crate) fn new(
+        net: &Net,
+        cache: Arc<ConnCache>,
+        conn_max: i32,
+    ) -> impl PinInit<Self, Error> + use<'_> {
         kernel::try_pin_init!(Self {
-            thread <- Threaded::new(Estimator::new()),
-            settings <- sysctl::Estimation::new(),
-            generation: GENERATIONS.fetch_add(1, Relaxed),
-        }? Error)
-    }
-
-    /// Starts the thread if the settings, which the caller holds, want it.
-    fn start_held(&self) -> Result {
-        let cpus = self.settings.cpulist();
-        let none = cpus.as_ref().is_some_and(|cpus| cpus.empty());
-        if none || !self.settings.is_wanted() {
-            return Ok(());
-        }
-        let cpus = cpus.as_deref().map(Deref::deref);
-        let name = CString::try_from_fmt(fmt!("ipvs-e:{}:0", self.generation))?;
-        if self.thread.start(&name, self.settings.nice(), cpus)? {
-            pr_info!("starting estimator thread 0...\n");
-        }
-        Ok(())
-    }
-}
-
-impl Deref for Estimation {
-    type Target = Threaded<Estimator>;
-
-    #[inline(always)]
-    fn deref(&self) -> &Threaded<Estimator> {
-        &self.thread
-    }
-}
-
-impl Work for Estimation {
-    fn run(&self) -> Option<usize> {
-        let _settings = self.settings.hold();
-        self.start_held().is_err().then_some(Self::RETRY)
-    }
-}
-
-impl Pernet for Netns {
-    type Shared = ConnCache;
-
-    fn id() -> &'static Id<Self> {
-        static ID: Id<Netns> = Id::new();
-        &ID
-    }
-
-    fn files() -> &'static [fs::proc::File] {
-        &ctl::proc::FILES
-    }
-
-    fn settings() -> (&'static CStr, &'static [fs::sysctl::File<Self>]) {
-        (sysctl::PATH, sysctl::FILES)
-    }
-
-    fn init<'a>(net: &'a Net, cache: ArcBorrow<'a, ConnCache>) -> impl PinInit<Self, Error> {
-        let conn_max = sysctl::first_conn_max();
-        kernel::try_pin_init!(Self {
-            ctl <- ctl::State::new(),
-            conns <- Delayed::new(conn::table::Table::new(cache.into(), conn_max)),
+            trash <- Trash::new(),
+            control <- new_mutex!(Control {
+                uses: module::Uses::new(this_module::<IpVs>()),
+                daemons: Daemons::default(),
+                mixed_family_dests: 0,
+            }),
+            conns <- Delayed::new(Conns::new(cache, conn_max)),
             services <- service::Table::new(),
-            estimator <- Delayed::new(Estimation::new()),
+            estimator <- Delayed::new(EstimatorThread::new()),
             timeouts: Timeouts::new(),
             sysctl <- Sysctl::new(net, conn_max),
         }? Error)
     }
 
-    fn pre_exit(this: &PerNet<Self>) {
-        ctl::cleanup(this);
-        this.conns.flush();
-    }
-}
-
-impl Watch for Netns {
-    /// C: `ip_vs_dst_event()`.
-    fn went_down(this: &PerNet<Self>, device: &Device) {
-        this.services
-            .for_each_dest(|dest| dest.route.forget(device));
-    }
-}
-
-/// The hooks of a namespace are there while it has a service of their family.
-pub(crate) fn enable_hooks(netns: &PerNet<Netns>, family: Family) -> Result {
-    match family {
-        Family::Inet => netns.enable_hooks(0, &hook::INET),
-        Family::Inet6 => netns.enable_hooks(1, &hook::INET6),
-    }
-}
-
-/// The last service of the family is gone.
-pub(crate) fn disable_hooks(netns: &PerNet<Netns>, family: Family) {
-    match family {
-        Family::Inet => netns.disable_hooks(0),
-        Family::Inet6 => netns.disable_hooks(1),
+    /// The counters and rates of the namespace as a whole.
+    #[inline(always)]
+    pub(crate) fn stats(&self) -> &Stats {
+        &self.estimator.total
     }
 }

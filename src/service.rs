@@ -18,11 +18,6 @@ mod names;
 mod table;
 
 use crate::{
-    ctl::request::{
-        DestId,
-        ServiceId,
-        ServiceSpec, //
-    },
     dest::Dest,
     oot::{
         sync::{
@@ -47,6 +42,11 @@ use crate::{
         Setup, //
     },
     search::partition_point,
+    spec::{
+        DestId,
+        ServiceId,
+        ServiceSpec, //
+    },
     stats::Tally,
     sysctl::Sysctl,
     uapi::*, //

@@ -18,27 +18,28 @@
 //! read by anybody; a zero point and the rates change, and are read, under the lock of the rates.
 
 mod counts;
+mod rates;
 
-use crate::{
-    estimator::Spot,
-    oot::sync::{
-        Once,
-        PerCpuCounters, //
-    }, //
+use crate::oot::sync::{
+    Once,
+    PerCpuCounters, //
 };
 use kernel::{
-    new_spinlock,
     prelude::*,
-    sync::{
-        atomic::{
-            Atomic,
-            Relaxed, //
-        },
-        SpinLock, //
-    },
+    sync::atomic::{
+        Atomic,
+        Relaxed, //
+    }, //
 };
 
-pub(crate) use counts::Counts;
+pub(crate) use self::{
+    counts::Counts,
+    rates::{
+        Number,
+        Rates,
+        Shown, //
+    }, //
+};
 
 const CONNS: usize = 0;
 const INPKTS: usize = 1;
@@ -90,79 +91,6 @@ impl Kept {
         self.outpkts.0.write_once(counts.outpkts);
         self.inbytes.0.write_once(counts.inbytes);
         self.outbytes.0.write_once(counts.outbytes);
-    }
-}
-
-/// Figures and rates, to be shown.
-#[derive(Clone, Copy, Default)]
-pub(crate) struct Shown {
-    pub(crate) counts: Counts,
-    /// How much of each there is in a second.
-    pub(crate) rates: Counts,
-}
-
-/// Rates of figures that only grow (C: `struct ip_vs_estimator`).
-#[pin_data]
-pub(crate) struct Rates {
-    #[pin]
-    averages: SpinLock<Averages>,
-    /// Where the estimator has them.
-    pub(crate) spot: Spot,
-}
-
-#[derive(Default)]
-struct Averages {
-    /// The figures two seconds ago.
-    last: Counts,
-    /// Scaled.
-    average: Counts,
-}
-
-impl Rates {
-    fn new() -> impl PinInit<Self> {
-        pin_init::pin_init!(Self {
-            averages <- new_spinlock!(Averages::default()),
-            spot: Spot::default(),
-        })
-    }
-
-    /// Another two seconds are over, and the figures are what `now` reads; answers what was counted in
-    /// them.
-    fn estimate(&self, now: impl FnOnce() -> Counts) -> Counts {
-        let mut averages = self.averages.lock();
-        // Read under the lock: the figures never go back.
-        let now = now();
-        let counted = now.since(averages.last);
-        averages.last = now;
-        averages.average = averages.average.averaged(counted);
-        counted
-    }
-
-    /// Passes over what was counted until now, and answers it.
-    fn pass_over(&self, now: impl FnOnce() -> Counts) -> Counts {
-        let mut averages = self.averages.lock();
-        let now = now();
-        let counted = now.since(averages.last);
-        averages.last = now;
-        counted
-    }
-
-    /// The rates are 0; what is counted from now on makes them again.
-    fn zero(&self, now: impl FnOnce() -> Counts) {
-        let mut averages = self.averages.lock();
-        *averages = Averages {
-            last: now(),
-            average: Counts::default(),
-        };
-    }
-
-    /// The figures, and the rates.
-    fn shown(&self, counts: impl FnOnce() -> Counts) -> Shown {
-        let averages = self.averages.lock();
-        Shown {
-            counts: counts(),
-            rates: averages.average.per_second(),
-        }
     }
 }
 

@@ -22,6 +22,7 @@ use crate::{
         Port, //
     },
     dest::Dest,
+    forward::Forward,
     oot::{
         hash::HashKey,
         mm::slab::Cache,
@@ -42,8 +43,7 @@ use crate::{
         Ports, //
     },
     proto::direction::Direction,
-    uapi::*,
-    xmit::Forward, //
+    uapi::*, //
 };
 use kernel::{
     prelude::*,
@@ -219,10 +219,15 @@ impl Table {
         self.hash.insert(guard, entry, first, second)
     }
 
+    /// The most conns that there may be.
+    pub(crate) fn max(&self) -> i32 {
+        let [max] = &self.max;
+        max.read_once()
+    }
+
     /// Whether there are as many as may be.
     pub(crate) fn is_full(&self) -> bool {
-        let [max] = &self.max;
-        self.len() >= max.read_once().max(0) as usize
+        self.len() >= self.max().max(0) as usize
     }
 
     /// A new conn has its first state: from here on it can expire.

@@ -7,10 +7,6 @@
 
 use super::{
     enable_defrag,
-    request::{
-        DestId,
-        DestSpec, //
-    },
     Ctl, //
 };
 use crate::{
@@ -28,6 +24,10 @@ use crate::{
         Pool,
         Service, //
     },
+    spec::{
+        DestId,
+        DestSpec, //
+    },
     stats::Tally,
 };
 use kernel::{
@@ -43,7 +43,7 @@ impl Ctl<'_> {
         if service.find(&pool, &id).is_some() {
             return Err(EEXIST);
         }
-        let dest = match self.netns.ctl.trash.take(&service.id, &id) {
+        let dest = match self.netns.trash.take(&service.id, &id) {
             Some(removed) => returned(removed, service),
             None => self.new_dest(service, id)?,
         };
@@ -122,7 +122,7 @@ impl Ctl<'_> {
 
     /// Puts a dest that a service has no more into the trash (C: `__ip_vs_del_dest()`).
     fn discard(&self, dest: &RcuArc<Dest>, tally: &Arc<Tally>) {
-        self.netns.ctl.trash.put(dest, tally);
+        self.netns.trash.put(dest, tally);
         self.conns_may_end();
     }
 

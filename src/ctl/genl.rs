@@ -21,6 +21,7 @@ use crate::{
         },
         sync::Cursor, //
     },
+    sync::config::Role,
     uapi::*,
     IpVs, //
 };
@@ -31,7 +32,6 @@ use kernel::{
 };
 
 use super::{
-    daemon::config::Role,
     netns_of,
     Ctl, //
 };

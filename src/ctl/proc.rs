@@ -16,6 +16,7 @@ mod status;
 use crate::{
     addr::Family,
     dest::Dest,
+    forward::Forward,
     oot::{
         fs::proc::{
             self,
@@ -155,17 +156,11 @@ fn write_protocol(line: &mut Line, protocol: u16) {
 }
 
 fn write_dest(line: &mut Line, dest: &Dest) {
-    let forward = match dest.conn_flags() & IP_VS_CONN_F_FWD_MASK {
-        IP_VS_CONN_F_LOCALNODE => "Local",
-        IP_VS_CONN_F_TUNNEL => "Tunnel",
-        IP_VS_CONN_F_DROUTE => "Route",
-        _ => "Masq",
-    };
     line.text("  -> ")
         .addr(dest.family, &dest.addr, BRACKETS)
         .port(":", dest.port.host())
         .text("      ")
-        .text_padded(forward, 7)
+        .text_padded(Forward::of(dest.conn_flags()).name(), 7)
         .text(" ")
         .decimal(dest.weight().into(), 6)
         .text(" ")

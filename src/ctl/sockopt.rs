@@ -35,7 +35,14 @@ use crate::{
         Entry,
         Service, //
     },
+    spec::{
+        ServiceId,
+        IPPROTO_SCTP,
+        IPPROTO_TCP,
+        IPPROTO_UDP, //
+    },
     stats::Shown,
+    sync::config::Role,
     uapi::*,
     IpVs, //
 };
@@ -53,14 +60,7 @@ use zerocopy::{
 
 use super::{
     conn_tab_size,
-    daemon::config::Role,
     netns_of,
-    request::{
-        ServiceId,
-        IPPROTO_SCTP,
-        IPPROTO_TCP,
-        IPPROTO_UDP, //
-    },
     Ctl,
     Version, //
 };

@@ -14,10 +14,6 @@
 //!   of that service's.
 
 use crate::{
-    ctl::request::{
-        DestId,
-        ServiceId, //
-    },
     index::Index,
     oot::{
         hash::HashKey,
@@ -34,6 +30,10 @@ use crate::{
             Delayed,
             Work, //
         },
+    },
+    spec::{
+        DestId,
+        ServiceId, //
     },
     stats::Tally,
 };

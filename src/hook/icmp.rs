@@ -19,6 +19,7 @@ use super::{
 use crate::{
     addr::Family,
     conn::ConnRef,
+    forward::Forward,
     oot::net::{
         filter::{
             HookSkb,
@@ -44,8 +45,7 @@ use crate::{
     },
     xmit::{
         self,
-        nat::End,
-        Forward, //
+        nat::End, //
     }, //
 };
 

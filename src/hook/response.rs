@@ -14,6 +14,7 @@ use crate::{
         Conn,
         ConnRef, //
     },
+    forward::Forward,
     oot::net::{
         filter::{
             HookSkb,
@@ -26,12 +27,9 @@ use crate::{
         Ports, //
     },
     proto::direction::Direction,
-    xmit::{
-        nat::{
-            self,
-            End, //
-        },
-        Forward, //
+    xmit::nat::{
+        self,
+        End, //
     }, //
 };
 

@@ -17,7 +17,6 @@ use crate::{
         ConnRef,
         Params, //
     },
-    ctl::request::ServiceId,
     dest::Dest,
     oot::{
         net::{
@@ -41,6 +40,7 @@ use crate::{
     },
     sched::Flow,
     service::Service,
+    spec::ServiceId,
     uapi::*,
     wire::{
         icmp,

@@ -6,13 +6,13 @@
 
 use super::Pool;
 use crate::{
-    ctl::request::DestId,
     dest::Dest,
     index::Index,
     oot::{
         hash::HashKey,
         sync::RcuArc, //
     },
+    spec::DestId,
 };
 use kernel::prelude::*;
 

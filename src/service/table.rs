@@ -13,7 +13,6 @@ use crate::{
         Family,
         Port, //
     },
-    ctl::request::ServiceId,
     dest::Dest,
     oot::{
         hash::HashKey,
@@ -30,6 +29,7 @@ use crate::{
             RcuRef, //
         }, //
     },
+    spec::ServiceId, //
 };
 use kernel::{
     prelude::*,

@@ -5,15 +5,16 @@
 //! C version: `ip_vs_dr_xmit()` [net/netfilter/ipvs/ip_vs_xmit.c].
 
 use super::{
-    accept_local,
     nat::sum_options,
+    output::{
+        self,
+        Context, //
+    },
     route::{
         self,
         Mode,
         Reach, //
-    },
-    send,
-    Context, //
+    }, //
 };
 use crate::{
     addr::Family,
@@ -32,11 +33,11 @@ use crate::{
 pub(super) fn transmit<'h>(context: Context<'_>, mut skb: HookSkb<'h>) -> Verdict<'h> {
     match route::to_dest(context, &mut skb, Mode::DIRECT) {
         Some(Reach::Remote(_)) if has_options(context.packet, &skb) => match sum_header(&mut skb) {
-            Some(()) => send(context, skb),
+            Some(()) => output::send(context, skb),
             None => skb.free(),
         },
-        Some(Reach::Remote(_)) => send(context, skb),
-        Some(Reach::Local) => accept_local(skb),
+        Some(Reach::Remote(_)) => output::send(context, skb),
+        Some(Reach::Local) => output::accept(skb),
         None => skb.free(),
     }
 }

@@ -10,18 +10,21 @@ use super::{
         self,
         End, //
     },
+    output::{
+        self,
+        Context, //
+    },
     route::{
         self,
         Mode,
         Reach, //
     },
-    transmit_untranslated,
-    Context,
-    Forward, //
+    transmit_untranslated, //
 };
 use crate::{
     addr::Family,
     conn::Conn,
+    forward::Forward,
     oot::net::{
         filter::{
             HookSkb,
@@ -87,7 +90,7 @@ pub(crate) fn transmit<'h>(
     {
         return skb.free();
     }
-    nat::send(context, skb, local)
+    output::send_translated(context, skb, local)
 }
 
 /// Translates an ICMP error: one end of its own header, and the opposite end of the packet inside,

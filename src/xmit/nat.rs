@@ -6,14 +6,15 @@
 //! like [net/netfilter/ipvs/ip_vs_proto_tcp.c].
 
 use super::{
-    drop_early_demux,
-    pf,
+    output::{
+        self,
+        Context, //
+    },
     route::{
         self,
         Mode,
         Reach, //
-    },
-    Context, //
+    }, //
 };
 use crate::{
     addr::{
@@ -27,7 +28,6 @@ use crate::{
             HookSkb,
             Verdict, //
         },
-        ip,
         skbuff::{
             IpSummed,
             Skb, //
@@ -98,7 +98,7 @@ pub(super) fn transmit<'h>(
     if make_room(&mut skb).is_none() || translate(context, ports, &mut skb).is_none() {
         return skb.free();
     }
-    send(context, skb, local)
+    output::send_translated(context, skb, local)
 }
 
 /// Whether the packet came from another host, as the test against leaking into loopback wants it.
@@ -293,25 +293,4 @@ fn sum_udp(conn: &Conn, packet: &Packet, end: End, skb: &mut Skb) -> Option<()> 
     header.check = check;
     skb.set_ip_summed(IpSummed::Unnecessary);
     Some(())
-}
-
-/// Sends a translated packet, or lets it go on if the dest is this host (C:
-/// `ip_vs_nat_send_or_cont()`).
-#[inline(always)]
-pub(super) fn send<'h>(context: Context<'_>, mut skb: HookSkb<'h>, local: bool) -> Verdict<'h> {
-    let conn = context.conn;
-    skb.set_ignore_df();
-    skb.set_ipvs_property();
-    skb.notrack();
-    // A socket found early stays right only if nothing was translated.
-    if !local || conn.vport != conn.dport || conn.vaddr != conn.daddr {
-        drop_early_demux(&mut skb);
-    }
-    if local {
-        return skb.accept();
-    }
-    skb.forget_receive_state();
-    let (skb, verdict) = skb.steal();
-    ip::output(context.netns.net(), pf(context.packet.family), skb);
-    verdict
 }

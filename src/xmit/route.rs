@@ -5,29 +5,24 @@
 //! C version: `__ip_vs_get_out_rt()`, `__ip_vs_get_out_rt_v6()`
 //! [net/netfilter/ipvs/ip_vs_xmit.c].
 
-use super::Context;
+use super::output::Context;
 use crate::{
     addr::{
         Addr,
         Family, //
     },
-    dest::Dest,
-    oot::{
-        net::{
-            device::Device,
-            dst::{
-                Dst,
-                DstRef, //
-            },
-            ip,
-            namespace::Net,
-            skbuff::Skb, //
+    dest::{
+        route::{
+            Route,
+            UsableRoute, //
         },
-        sync::{
-            bh,
-            RcuBox,
-            RcuCell, //
-        },
+        Dest, //
+    },
+    oot::net::{
+        dst::DstRef,
+        ip,
+        namespace::Net,
+        skbuff::Skb, //
     },
     wire::{
         icmp,
@@ -36,14 +31,7 @@ use crate::{
         ipv6, //
     },
 };
-use kernel::{
-    new_spinlock,
-    prelude::*,
-    sync::{
-        rcu,
-        SpinLock, //
-    },
-};
+use kernel::prelude::*;
 use zerocopy::FromBytes;
 
 /// The least MTU that IPv4 allows.
@@ -100,82 +88,6 @@ pub(crate) enum Reach {
     Remote(Addr),
 }
 
-/// A route that a dest keeps.
-struct Cached {
-    dst: Dst,
-    cookie: u32,
-    saddr: Addr,
-}
-
-/// The route to a dest, found when it is first needed and when it no longer holds.
-#[pin_data]
-pub(crate) struct DestRoute {
-    cached: RcuCell<Cached>,
-    #[pin]
-    lock: SpinLock<()>,
-}
-
-impl DestRoute {
-    pub(crate) fn new() -> impl PinInit<Self> {
-        pin_init::pin_init!(Self {
-            cached: RcuCell::new(None),
-            lock <- new_spinlock!(()),
-        })
-    }
-
-    /// Forgets the route (C: `__ip_vs_dst_cache_reset()`).
-    pub(crate) fn reset(&self) {
-        let _bh = bh::Disabled::new();
-        let _lock = self.lock.lock();
-        drop(self.cached.replace(None));
-    }
-
-    /// Forgets the route if it is by that device, which goes down (C: `ip_vs_forget_dev()`).
-    pub(crate) fn forget(&self, device: &Device) {
-        let _bh = bh::Disabled::new();
-        let _lock = self.lock.lock();
-        let is_by = self
-            .cached
-            .get(&rcu::read_lock())
-            .is_some_and(|cached| cached.dst.as_ref().is_by(device));
-        if is_by {
-            drop(self.cached.replace(None));
-        }
-    }
-
-    /// The path MTU of the route that is kept, if one is.
-    pub(crate) fn mtu(&self, guard: &rcu::Guard) -> Option<u32> {
-        Some(self.cached.get(guard)?.dst.as_ref().mtu())
-    }
-
-    /// The route that is kept, if it holds.
-    #[inline(always)]
-    fn get<'g>(&'g self, guard: &'g rcu::Guard) -> Option<&'g Cached> {
-        let cached = self.cached.get(guard)?;
-        cached
-            .dst
-            .as_ref()
-            .is_valid(cached.cookie)
-            .then_some(cached)
-    }
-}
-
-/// A route to use now: one that the dest keeps, or our own.
-enum Way<'g> {
-    Kept(DstRef<'g>),
-    Own(Dst),
-}
-
-impl Way<'_> {
-    #[inline(always)]
-    fn dst(&self) -> DstRef<'_> {
-        match self {
-            Self::Kept(dst) => *dst,
-            Self::Own(dst) => dst.as_ref(),
-        }
-    }
-}
-
 /// Gives a packet the route to its conn's dest, if the packet may take it: its TTL is lowered, its
 /// size checked, and the sender told by ICMP what is wrong.
 ///
@@ -184,7 +96,7 @@ impl Way<'_> {
 pub(crate) fn to_dest(context: Context<'_>, skb: &mut Skb, mode: Mode) -> Option<Reach> {
     let dest: &Dest = &context.conn.dest;
     let (way, saddr) = match dest.route.get(context.rcu) {
-        Some(cached) => (Way::Kept(cached.dst.as_ref()), cached.saddr),
+        Some(cached) => (UsableRoute::Kept(cached.dst.as_ref()), cached.saddr),
         None => match find(context, dest, mode) {
             Some(found) => found,
             None => {
@@ -205,8 +117,8 @@ pub(crate) fn to_dest(context: Context<'_>, skb: &mut Skb, mode: Mode) -> Option
     decrement_ttl(context, skb)?;
     check_mtu(context, skb, mode, way.dst())?;
     match way {
-        Way::Kept(dst) => skb.set_dst_noref(dst, context.rcu),
-        Way::Own(dst) => skb.set_dst(dst),
+        UsableRoute::Kept(dst) => skb.set_dst_noref(dst, context.rcu),
+        UsableRoute::Own(dst) => skb.set_dst(dst),
     }
     Some(Reach::Remote(saddr))
 }
@@ -219,26 +131,18 @@ fn is_local(dst: DstRef<'_>, family: Family) -> bool {
     }
 }
 
-/// Looks the route up, and has the dest keep it unless it or the device is about to go.
+/// Looks the route up. The dest keeps it unless the device or the dest is about to go.
 #[cold]
-fn find<'g>(context: Context<'g>, dest: &'g Dest, mode: Mode) -> Option<(Way<'g>, Addr)> {
-    let _bh = bh::Disabled::new();
-    let _lock = dest.route.lock.lock();
-    let Ok(route) = look_up(context.netns.net(), dest, mode) else {
-        drop(dest.route.cached.replace(None));
-        return None;
-    };
-    let saddr = route.saddr;
-    if !route.dst.as_ref().is_dev_running() || !dest.is_available() {
-        return Some((Way::Own(route.dst), saddr));
-    }
-    let cached = RcuBox::new(route, kernel::alloc::flags::GFP_ATOMIC).ok()?;
-    drop(dest.route.cached.replace(Some(cached)));
-    let cached = dest.route.cached.get(context.rcu)?;
-    Some((Way::Kept(cached.dst.as_ref()), saddr))
+fn find<'g>(context: Context<'g>, dest: &'g Dest, mode: Mode) -> Option<(UsableRoute<'g>, Addr)> {
+    let may_keep = |route: &Route| route.dst.as_ref().is_dev_running() && dest.is_available();
+    dest.route.refresh(
+        context.rcu,
+        || look_up(context.netns.net(), dest, mode),
+        may_keep,
+    )
 }
 
-fn look_up(net: &Net, dest: &Dest, mode: Mode) -> Result<Cached> {
+fn look_up(net: &Net, dest: &Dest, mode: Mode) -> Result<Route> {
     match dest.family {
         Family::Inet => {
             let daddr = dest.addr.v4();
@@ -247,7 +151,7 @@ fn look_up(net: &Net, dest: &Dest, mode: Mode) -> Result<Cached> {
                 // Bound to its source address, as the packets will be (C: `RT_MODE_CONNECT`).
                 route = ip::route4(net, daddr, route.saddr, false)?;
             }
-            Ok(Cached {
+            Ok(Route {
                 dst: route.dst,
                 cookie: route.cookie,
                 saddr: Addr::from_v4(route.saddr),
@@ -256,7 +160,7 @@ fn look_up(net: &Net, dest: &Dest, mode: Mode) -> Result<Cached> {
         Family::Inet6 => {
             let daddr = *dest.addr.bytes();
             let route = ip::route6(net, daddr, mode.known_next_hop, true, mode.tunnel)?;
-            Ok(Cached {
+            Ok(Route {
                 dst: route.dst,
                 cookie: route.cookie,
                 saddr: Addr::from_v6(route.saddr),

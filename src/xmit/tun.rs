@@ -10,15 +10,17 @@
 //! GUE and GRE: a dest that asks for them gets no packets yet.
 
 use super::{
-    accept_local,
-    drop_early_demux,
-    pf,
+    output::{
+        self,
+        drop_early_demux,
+        pf,
+        Context, //
+    },
     route::{
         self,
         Mode,
         Reach, //
-    },
-    Context, //
+    }, //
 };
 use crate::{
     addr::{
@@ -59,7 +61,7 @@ pub(super) fn transmit<'h>(context: Context<'_>, mut skb: HookSkb<'h>) -> Verdic
             }
             verdict
         }
-        Some(Reach::Local) => accept_local(skb),
+        Some(Reach::Local) => output::accept(skb),
         None => skb.free(),
     }
 }

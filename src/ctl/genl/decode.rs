@@ -11,23 +11,7 @@ use crate::{
         Family,
         Port, //
     },
-    ctl::{
-        daemon::config::{
-            DaemonSpec,
-            Group,
-            IfName, //
-        },
-        request::{
-            DestId,
-            DestSpec,
-            FlagsEdit,
-            ServiceId,
-            ServiceSpec,
-            Timeouts,
-            Tunnel,
-            IPPROTO_TCP, //
-        },
-    },
+    forward,
     oot::net::{
         addrconf,
         genetlink::Request,
@@ -36,6 +20,21 @@ use crate::{
             AttrPolicy,
             Attrs, //
         },
+    },
+    spec::{
+        DestId,
+        DestSpec,
+        FlagsEdit,
+        ServiceId,
+        ServiceSpec,
+        Timeouts,
+        Tunnel,
+        IPPROTO_TCP, //
+    },
+    sync::config::{
+        DaemonSpec,
+        Group,
+        IfName, //
     },
     uapi::*,
 };
@@ -210,7 +209,7 @@ impl<'a> DestAttrs<'a> {
         let u_thresh = get(IPVS_DEST_ATTR_U_THRESH).ok_or(EINVAL)?;
         let l_thresh = get(IPVS_DEST_ATTR_L_THRESH).ok_or(EINVAL)?;
         Ok(DestSpec {
-            conn_flags: fwd.u32() & IP_VS_CONN_F_FWD_MASK,
+            conn_flags: forward::number(fwd.u32()),
             weight: weight.u32() as i32,
             u_threshold: u_thresh.u32(),
             l_threshold: l_thresh.u32(),

@@ -6,15 +6,8 @@
 //! [net/netfilter/ipvs/ip_vs_ctl.c].
 
 use crate::{
-    ctl::{
-        daemon::config::{
-            Config,
-            Group,
-            Role, //
-        },
-        request::Timeouts, //
-    },
     dest::Dest,
+    forward,
     oot::{
         net::netlink::Writer,
         time::HZ, //
@@ -24,7 +17,13 @@ use crate::{
         Pool,
         Service, //
     },
+    spec::Timeouts,
     stats::Shown,
+    sync::config::{
+        Config,
+        Group,
+        Role, //
+    },
     uapi::*,
 };
 use kernel::prelude::*;
@@ -58,7 +57,7 @@ fn flags(flags: u32) -> [u8; 8] {
 
 pub(super) fn dest(writer: &mut Writer, dest: &Dest) -> Result {
     let tunnel = dest.tunnel();
-    let fwd = dest.conn_flags() & IP_VS_CONN_F_FWD_MASK;
+    let fwd = forward::number(dest.conn_flags());
     let stats = dest.stats.shown();
     writer.nest(IPVS_CMD_ATTR_DEST, |nest| {
         nest.put(IPVS_DEST_ATTR_ADDR, dest.addr.bytes())?;

@@ -8,8 +8,7 @@
 //! C version: [include/uapi/linux/ip_vs.h].
 
 use crate::addr::{Addr, Family, Port};
-use crate::ctl::daemon::config::{Config, DaemonSpec, IfName, Role};
-use crate::ctl::request::{
+use crate::spec::{
     DestId,
     DestSpec,
     FlagsEdit,
@@ -18,6 +17,7 @@ use crate::ctl::request::{
     Timeouts,
     Tunnel, //
 };
+use crate::sync::config::{Config, DaemonSpec, IfName, Role};
 use crate::uapi::*;
 use zerocopy_derive::{FromBytes, Immutable, IntoBytes, KnownLayout};
 

@@ -11,6 +11,7 @@ use crate::{
         Family,
         Port, //
     },
+    forward::Forward,
     uapi::*, //
 };
 
@@ -167,8 +168,8 @@ pub(crate) struct DestSpec {
 impl DestSpec {
     /// Whether a service of one family may have such a dest of the other.
     pub(crate) fn check_mixed_family(&self) -> Result<(), Refusal> {
-        match self.conn_flags {
-            IP_VS_CONN_F_TUNNEL => Ok(()),
+        match Forward::of(self.conn_flags) {
+            Forward::Tunnel => Ok(()),
             _ => Err(Refusal::Invalid),
         }
     }
@@ -187,8 +188,8 @@ impl DestSpec {
     /// The flags that a conn gets from the dest.
     pub(crate) fn flags_of_conns(&self) -> u32 {
         let flags = (self.conn_flags & IP_VS_CONN_F_DEST_MASK) | IP_VS_CONN_F_INACTIVE;
-        match flags & IP_VS_CONN_F_FWD_MASK {
-            IP_VS_CONN_F_MASQ => flags,
+        match Forward::of(flags) {
+            Forward::Masq => flags,
             _ => flags | IP_VS_CONN_F_NOOUTPUT,
         }
     }

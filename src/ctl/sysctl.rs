@@ -1,0 +1,290 @@
+// SPDX-License-Identifier: GPL-2.0
+
+//! The files of net.ipv4.vs.*, and the checks of what is written to them.
+//!
+//! C version: `vs_vars`, `ip_vs_control_net_init_sysctl()` [net/netfilter/ipvs/ip_vs_ctl.c].
+
+use crate::{
+    netns::Netns,
+    oot::{
+        capability,
+        cpumask::CpuMask,
+        fs::sysctl::{
+            File,
+            Rule,
+            Text,
+            Unprivileged::{
+                Lacks,
+                Reads, //
+            }, //
+        },
+        mm,
+        sync::Once, //
+    },
+    sysctl::{
+        get,
+        set,
+        CONN_MAX, //
+    },
+};
+use core::ops::RangeInclusive;
+use kernel::{
+    prelude::*,
+    sync::{
+        atomic::Atomic,
+        Arc, //
+    },
+};
+
+/// The directory of the files.
+pub(crate) const PATH: &CStr = c"net/ipv4/vs";
+
+/// A file of a namespace.
+type Setting = File<Netns>;
+
+/// The files of a namespace.
+pub(crate) static FILES: &[Setting] = &[
+    Setting::int(c"amemthresh", |netns| &netns.sysctl.ints.amemthresh),
+    Setting::int(c"am_droprate", |netns| &netns.sysctl.ints.am_droprate),
+    Setting::one(
+        c"drop_entry",
+        |netns| &netns.sysctl.ints.drop_entry,
+        &DEFENSE_MODE,
+    ),
+    Setting::one(
+        c"drop_packet",
+        |netns| &netns.sysctl.ints.drop_packet,
+        &DEFENSE_MODE,
+    ),
+    #[cfg(CONFIG_IP_VS_NFCT)]
+    Setting::int(c"conntrack", |netns| &netns.sysctl.ints.conntrack),
+    Setting::one(
+        c"secure_tcp",
+        |netns| &netns.sysctl.ints.secure_tcp,
+        &DEFENSE_MODE,
+    ),
+    Setting::int(c"snat_reroute", |netns| &netns.sysctl.ints.snat_reroute),
+    Setting::range(
+        c"sync_version",
+        |netns| &netns.sysctl.ints.sync_version,
+        &[0, 1],
+    ),
+    Setting::one(
+        c"sync_ports",
+        |netns| &netns.sysctl.ints.sync_ports,
+        &SYNC_PORTS,
+    ),
+    Setting::int(c"sync_persist_mode", |netns| {
+        &netns.sysctl.ints.sync_persist_mode
+    }),
+    Setting::int(c"sync_sock_size", |netns| &netns.sysctl.ints.sync_sock_size).unprivileged(Reads),
+    Setting::int(c"cache_bypass", |netns| &netns.sysctl.ints.cache_bypass),
+    Setting::int(c"expire_nodest_conn", |netns| {
+        &netns.sysctl.ints.expire_nodest_conn
+    }),
+    Setting::int(c"sloppy_tcp", |netns| &netns.sysctl.ints.sloppy_tcp),
+    Setting::int(c"sloppy_sctp", |netns| &netns.sysctl.ints.sloppy_sctp),
+    Setting::int(c"expire_quiescent_template", |netns| {
+        &netns.sysctl.ints.expire_quiescent_template
+    }),
+    Setting::two(
+        c"sync_threshold",
+        |netns| &netns.sysctl.ints.sync_threshold,
+        &SYNC_THRESHOLD,
+    ),
+    Setting::seconds(c"sync_refresh_period", |netns| {
+        &netns.sysctl.ints.sync_refresh_period
+    }),
+    Setting::range(
+        c"sync_retries",
+        |netns| &netns.sysctl.ints.sync_retries,
+        &[0, 3],
+    ),
+    Setting::int(c"nat_icmp_send", |netns| &netns.sysctl.ints.nat_icmp_send),
+    Setting::int(c"pmtu_disc", |netns| &netns.sysctl.ints.pmtu_disc),
+    Setting::int(c"backup_only", |netns| &netns.sysctl.ints.backup_only),
+    Setting::int(c"conn_reuse_mode", |netns| {
+        &netns.sysctl.ints.conn_reuse_mode
+    }),
+    Setting::int(c"schedule_icmp", |netns| &netns.sysctl.ints.schedule_icmp),
+    Setting::int(c"ignore_tunneled", |netns| {
+        &netns.sysctl.ints.ignore_tunneled
+    }),
+    Setting::one(
+        c"conn_lfactor",
+        |netns| &netns.sysctl.ints.conn_lfactor,
+        &LOAD_FACTOR,
+    )
+    .unprivileged(Reads),
+    Setting::one(
+        c"svc_lfactor",
+        |netns| &netns.sysctl.ints.svc_lfactor,
+        &LOAD_FACTOR,
+    )
+    .unprivileged(Reads),
+    Setting::one(c"conn_max", |netns| &netns.conns.max, &MAX_CONNS),
+    Setting::long(c"sync_qlen_max", |netns| &netns.sysctl.sync_qlen_max).unprivileged(Reads),
+    Setting::one(
+        c"run_estimation",
+        |netns| &netns.estimator.settings.run,
+        &RUN_ESTIMATION,
+    )
+    .unprivileged(Reads),
+    Setting::one(
+        c"est_nice",
+        |netns| &netns.estimator.settings.nice,
+        &EST_NICE,
+    )
+    .unprivileged(Reads),
+    Setting::text(c"est_cpulist", EST_CPULIST).unprivileged(Reads),
+    Setting::seconds(c"lblc_expiration", |netns| {
+        netns.sysctl.lblc_expiration.at()
+    })
+    .unprivileged(Lacks),
+    Setting::seconds(c"lblcr_expiration", |netns| {
+        netns.sysctl.lblcr_expiration.at()
+    })
+    .unprivileged(Lacks),
+];
+
+/// C's answer to a number that is out of range.
+fn check(value: i32, range: RangeInclusive<i32>) -> Result {
+    if range.contains(&value) {
+        Ok(())
+    } else {
+        Err(EINVAL)
+    }
+}
+
+/// Shows integers as they are.
+fn as_is<const N: usize>(_netns: &Netns, ints: [i32; N]) -> [i32; N] {
+    ints
+}
+
+/// C: `proc_do_conn_max()`.
+static MAX_CONNS: Rule<Netns, 1> = Rule {
+    show: as_is,
+    set: |netns, max, [value]| {
+        if value == i32::MIN {
+            return Ok(());
+        }
+        let mut limit = netns.sysctl.conn_max_limit.lock();
+        let is_privileged = capability::is_net_admin();
+        check(value, 0..=if is_privileged { CONN_MAX } else { *limit })?;
+        if is_privileged {
+            *limit = value;
+        }
+        set(max, value);
+        Ok(())
+    },
+    absent: Some(i32::MIN),
+};
+
+/// C: `proc_do_defense_mode()`. It says of 1 and 2 which of them memory asks for, as C's does at the
+/// latest a second after memory changed.
+static DEFENSE_MODE: Rule<Netns, 1> = Rule {
+    show: |netns, [mode]| {
+        let is_short = || (mm::available_pages() as i32) < get(&netns.sysctl.ints.amemthresh);
+        [match mode {
+            1 | 2 if is_short() => 2,
+            1 | 2 => 1,
+            mode => mode,
+        }]
+    },
+    set: |_, mode, [value]| {
+        check(value, 0..=3)?;
+        set(mode, value);
+        Ok(())
+    },
+    absent: None,
+};
+
+/// C: `proc_do_sync_ports()`.
+static SYNC_PORTS: Rule<Netns, 1> = Rule {
+    show: as_is,
+    set: |_, ports, [value]| {
+        if !u32::try_from(value).is_ok_and(u32::is_power_of_two) {
+            return Err(EINVAL);
+        }
+        set(ports, value);
+        Ok(())
+    },
+    absent: None,
+};
+
+/// C: `proc_do_sync_threshold()`, which keeps the first of two words even if the second is none.
+static SYNC_THRESHOLD: Rule<Netns, 2> = Rule {
+    show: as_is,
+    set: |netns, [threshold, period], [packets, every]| {
+        if packets < 0 || every < 0 || (packets >= every && every != 0) {
+            return Err(EINVAL);
+        }
+        let _changes = netns.sysctl.changes.lock();
+        threshold.write_once(packets);
+        period.write_once(every);
+        Ok(())
+    },
+    absent: None,
+};
+
+/// C: `ipvs_proc_run_estimation()`.
+static RUN_ESTIMATION: Rule<Netns, 1> = Rule {
+    show: as_is,
+    set: change_estimation,
+    absent: None,
+};
+
+/// C: `ipvs_proc_est_nice()`.
+static EST_NICE: Rule<Netns, 1> = Rule {
+    show: as_is,
+    set: |netns, nice, [value]| {
+        check(value, -20..=19)?;
+        change_estimation(netns, nice, [value])
+    },
+    absent: None,
+};
+
+fn change_estimation(netns: &Netns, place: &[Atomic<i32>; 1], [value]: [i32; 1]) -> Result {
+    let _changes = netns.estimator.settings.hold();
+    if get(place) != value {
+        set(place, value);
+        netns.estimator.restart();
+    }
+    Ok(())
+}
+
+/// C: `ipvs_proc_est_cpulist()`.
+const EST_CPULIST: Text<Netns> = Text {
+    show: |netns, buffer| match netns.estimator.settings.cpulist() {
+        Some(cpus) => Ok(cpus.print(buffer)),
+        None => Ok(CpuMask::housekeeping()?.print(buffer)),
+    },
+    set: |netns, list| {
+        let cpus = CpuMask::parse(list)?.and_current();
+        let cpus = Arc::new(cpus, GFP_KERNEL)?;
+        let settings = &netns.estimator.settings;
+        let _changes = settings.hold();
+        *settings.cpulist.lock() = Some(cpus);
+        netns.estimator.restart();
+        Ok(())
+    },
+};
+
+/// C: `ipvs_proc_conn_lfactor()`, `ipvs_proc_svc_lfactor()`.
+static LOAD_FACTOR: Rule<Netns, 1> = Rule {
+    show: as_is,
+    set: |netns, factor, [value]| {
+        check(value, -8..=8)?;
+        set(factor, value);
+        let sysctl = &netns.sysctl;
+        let above = |factor: i32, first| factor.wrapping_sub(first);
+        netns
+            .conns
+            .set_load(above(sysctl.conn_lfactor(), sysctl.load.conns));
+        netns
+            .services
+            .set_load(above(sysctl.svc_lfactor(), sysctl.load.services));
+        Ok(())
+    },
+    absent: None,
+};

@@ -1,0 +1,80 @@
+// SPDX-License-Identifier: GPL-2.0
+
+//! The forwarding methods of dests and conns.
+//!
+//! C version: `IP_VS_CONN_F_FWD_MASK` [include/uapi/linux/ip_vs.h].
+
+use crate::uapi::*;
+
+/// How packets reach a dest.
+#[derive(Clone, Copy, Debug, PartialEq, Eq)]
+pub(crate) enum Forward {
+    /// NAT: the packet gets the dest's address, and replies the service's.
+    Masq,
+    /// To the local stack.
+    Local,
+    /// In a tunnel.
+    Tunnel,
+    /// Direct routing: unchanged, by the link to the dest.
+    DirectRoute,
+    /// To where the packet's own destination address leads (C: `ip_vs_bypass_xmit()`). Such packets
+    /// are dropped, since bypass is not supported yet.
+    Bypass,
+    /// A number that is none of these. Nothing is sent.
+    Unknown,
+}
+
+impl Forward {
+    /// The method in the low bits of a conn's or dest's flags.
+    #[inline(always)]
+    pub(crate) const fn of(flags: u32) -> Self {
+        match flags & IP_VS_CONN_F_FWD_MASK {
+            IP_VS_CONN_F_MASQ => Self::Masq,
+            IP_VS_CONN_F_LOCALNODE => Self::Local,
+            IP_VS_CONN_F_TUNNEL => Self::Tunnel,
+            IP_VS_CONN_F_DROUTE => Self::DirectRoute,
+            IP_VS_CONN_F_BYPASS => Self::Bypass,
+            _ => Self::Unknown,
+        }
+    }
+
+    /// The name in /proc/net/ip_vs (C: `ip_vs_fwd_name()`).
+    pub(crate) const fn name(self) -> &'static str {
+        match self {
+            Self::Local => "Local",
+            Self::Tunnel => "Tunnel",
+            Self::DirectRoute => "Route",
+            Self::Masq | Self::Bypass | Self::Unknown => "Masq",
+        }
+    }
+}
+
+/// The number of the method in a conn's or dest's flags, as netlink and socket options show it.
+pub(crate) const fn number(flags: u32) -> u32 {
+    flags & IP_VS_CONN_F_FWD_MASK
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    #[test]
+    fn methods_of_flags() {
+        let cases = [
+            (0, Forward::Masq, "Masq"),
+            (1, Forward::Local, "Local"),
+            (2, Forward::Tunnel, "Tunnel"),
+            (3, Forward::DirectRoute, "Route"),
+            (4, Forward::Bypass, "Masq"),
+            (5, Forward::Unknown, "Masq"),
+            (7, Forward::Unknown, "Masq"),
+        ];
+        for (low, forward, name) in cases {
+            for high in [0, IP_VS_CONN_F_INACTIVE, IP_VS_CONN_F_TEMPLATE, 1 << 31] {
+                assert_eq!(Forward::of(low | high), forward);
+                assert_eq!(number(low | high), low);
+            }
+            assert_eq!(forward.name(), name);
+        }
+    }
+}

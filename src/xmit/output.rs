@@ -1,0 +1,96 @@
+// SPDX-License-Identifier: GPL-2.0
+
+//! The way out of IPVS, common to all transmitters.
+//!
+//! C version: `ip_vs_send_or_cont()`, `ip_vs_nat_send_or_cont()`, `ip_vs_tunnel_xmit_prepare()`
+//! [net/netfilter/ipvs/ip_vs_xmit.c].
+
+use crate::{
+    addr::Family,
+    conn::Conn,
+    netns::Netns,
+    oot::net::{
+        filter::{
+            HookSkb,
+            Pf,
+            Verdict, //
+        },
+        ip,
+        namespace::PerNet,
+        skbuff::Skb, //
+    },
+    packet::Packet, //
+};
+use kernel::sync::rcu;
+
+/// What a transmitter works with.
+#[derive(Clone, Copy)]
+pub(crate) struct Context<'a> {
+    pub(crate) netns: &'a PerNet<Netns>,
+    pub(crate) rcu: &'a rcu::Guard,
+    pub(crate) conn: &'a Conn,
+    pub(crate) packet: &'a Packet,
+}
+
+/// Marks a packet as handled: IPVS does not look at it again, and it is not tracked.
+#[inline(always)]
+fn mark(skb: &mut Skb) {
+    skb.set_ipvs_property();
+    skb.notrack();
+}
+
+/// Accepts a packet that goes on up the local stack, or on its way (C: `ip_vs_null_xmit()`).
+#[inline(always)]
+pub(crate) fn accept(mut skb: HookSkb<'_>) -> Verdict<'_> {
+    mark(&mut skb);
+    skb.accept()
+}
+
+/// Sends a packet that has its route to the dest.
+#[inline(always)]
+pub(super) fn send<'h>(context: Context<'_>, mut skb: HookSkb<'h>) -> Verdict<'h> {
+    drop_early_demux(&mut skb);
+    // The transmitters check the size themselves.
+    skb.set_ignore_df();
+    mark(&mut skb);
+    skb.forget_receive_state();
+    let (skb, verdict) = skb.steal();
+    ip::output(context.netns.net(), pf(context.packet.family), skb);
+    verdict
+}
+
+/// Sends a translated packet, or accepts it if the dest is this host.
+#[inline(always)]
+pub(super) fn send_translated<'h>(
+    context: Context<'_>,
+    mut skb: HookSkb<'h>,
+    local: bool,
+) -> Verdict<'h> {
+    let conn = context.conn;
+    if !local {
+        return send(context, skb);
+    }
+    skb.set_ignore_df();
+    // A socket that was found early is right only if nothing was translated.
+    if conn.vport != conn.dport || conn.vaddr != conn.daddr {
+        drop_early_demux(&mut skb);
+    }
+    accept(skb)
+}
+
+/// A packet from outside may have been given to a socket of this host, where it does not go.
+#[inline(always)]
+pub(super) fn drop_early_demux(skb: &mut Skb) {
+    if skb.has_dev() {
+        skb.orphan();
+    }
+}
+
+/// The family as netfilter names it.
+#[inline(always)]
+pub(super) fn pf(family: Family) -> Pf {
+    match family {
+        Family::Inet => Pf::Inet,
+        Family::Inet6 => Pf::Inet6,
+    }
+}
