@@ -49,10 +49,7 @@ use crate::{
             HZ, //
         }, //
     },
-    packet::{
-        Packet,
-        Ports, //
-    },
+    packet::Packet,
     proto::{
         direction::Direction,
         tcp::states::{
@@ -195,9 +192,9 @@ impl Conn {
 
     /// Whether `packet` goes from its client to its service.
     #[inline(always)]
-    fn is_in(&self, packet: &Packet, ports: &Ports) -> bool {
-        self.cport == ports.source
-            && self.vport == ports.dest
+    fn is_in(&self, packet: &Packet) -> bool {
+        self.cport == packet.sport
+            && self.vport == packet.dport
             && self.caddr == packet.saddr
             && self.vaddr == packet.daddr
             && self.proto as u8 == packet.protocol
@@ -207,13 +204,13 @@ impl Conn {
     /// Whether `packet` goes from its dest, or from its service if the dest answers as that, to
     /// its client.
     #[inline(always)]
-    fn is_out(&self, packet: &Packet, ports: &Ports) -> bool {
+    fn is_out(&self, packet: &Packet) -> bool {
         let (saddr, sport) = match self.forward() {
             Forward::Masq => (&self.daddr, self.dport),
             _ => (&self.vaddr, self.vport),
         };
-        self.cport == ports.dest
-            && sport == ports.source
+        self.cport == packet.dport
+            && sport == packet.sport
             && self.caddr == packet.daddr
             && *saddr == packet.saddr
             && self.proto as u8 == packet.protocol
@@ -287,13 +284,13 @@ impl Conn {
         guard: &rcu::Guard,
         timeouts: &Timeouts,
         direction: Direction,
-        ports: &Ports,
+        packet: &Packet,
     ) -> bool {
         let now = now();
         if this.last_seen.read_once() != now {
             this.last_seen.write_once(now);
         }
-        match (this.proto, ports.flags) {
+        match (this.proto, packet.tcp_flags) {
             (Proto::Tcp, Some(flags)) => {
                 Self::step(this, guard, timeouts, direction, Event::of(flags))
             }

@@ -11,7 +11,6 @@
 
 mod icmp;
 mod persist;
-mod response;
 mod schedule;
 mod unsupported;
 
@@ -34,11 +33,12 @@ use crate::{
             PRI_NAT_SRC, //
         },
         ip,
-        namespace::PerNet, //
+        namespace::PerNet,
+        skbuff::Skb, //
     },
     packet::{
-        Packet,
-        Ports, //
+        Extent,
+        Packet, //
     },
     proto::{
         direction::Direction,
@@ -111,13 +111,13 @@ impl<const INET6: bool> Hook for LocalIn<INET6> {
 
     #[inline(always)]
     fn run<'h>(netns: &PerNet<Netns>, skb: HookSkb<'h>, rcu: &rcu::Guard) -> Verdict<'h> {
-        let call = Call {
+        let context = HookCtx {
             netns,
             rcu,
             family: family(INET6),
-            place: Place::LocalIn,
+            place: HookNum::LocalIn,
         };
-        call.run(skb)
+        context.run(skb)
     }
 }
 
@@ -126,13 +126,13 @@ impl<const INET6: bool> Hook for LocalOut<INET6> {
 
     #[inline(always)]
     fn run<'h>(netns: &PerNet<Netns>, skb: HookSkb<'h>, rcu: &rcu::Guard) -> Verdict<'h> {
-        let call = Call {
+        let context = HookCtx {
             netns,
             rcu,
             family: family(INET6),
-            place: Place::LocalOut,
+            place: HookNum::LocalOut,
         };
-        call.run(skb)
+        context.run(skb)
     }
 }
 
@@ -141,34 +141,26 @@ impl<const INET6: bool> Hook for Forward<INET6> {
 
     #[inline(always)]
     fn run<'h>(netns: &PerNet<Netns>, skb: HookSkb<'h>, rcu: &rcu::Guard) -> Verdict<'h> {
-        let call = Call {
+        let context = HookCtx {
             netns,
             rcu,
             family: family(INET6),
-            place: Place::Forward,
+            place: HookNum::Forward,
         };
-        call.run(skb)
+        context.run(skb)
     }
-}
-
-/// Where a packet is.
-#[derive(Clone, Copy, PartialEq, Eq)]
-enum Place {
-    LocalIn,
-    LocalOut,
-    Forward,
 }
 
 /// One call of a hook.
 #[derive(Clone, Copy)]
-struct Call<'a> {
+struct HookCtx<'a> {
     netns: &'a PerNet<Netns>,
     rcu: &'a rcu::Guard,
     family: Family,
-    place: Place,
+    place: HookNum,
 }
 
-impl<'a> Call<'a> {
+impl<'a> HookCtx<'a> {
     #[inline(always)]
     fn run<'h>(self, skb: HookSkb<'h>) -> Verdict<'h> {
         if skb.ipvs_property() || skb.dst().is_none() || self.is_raw_socket(&skb) {
@@ -177,18 +169,18 @@ impl<'a> Call<'a> {
         let Some(packet) = Packet::parse(&skb, self.family, 0) else {
             return skb.accept();
         };
-        match Proto::of(packet.protocol) {
+        match packet.proto {
             Some(proto) => self.balance(skb, packet, proto),
             None if self.is_icmp(&packet) => self.icmp(skb, packet),
-            None if packet.protocol == IPPROTO_SCTP => self.sctp(skb, &packet),
+            None if packet.protocol == IPPROTO_SCTP => self.sctp(skb, packet),
             None => skb.accept(),
         }
     }
 
-    /// Fragments of raw sockets that want them left alone are (C: `NODEFRAG`).
+    /// Whether the packet is of a raw socket that wants its fragments left alone (C: `NODEFRAG`).
     #[inline(always)]
     fn is_raw_socket(self, skb: &HookSkb<'_>) -> bool {
-        self.place == Place::LocalOut
+        self.place == HookNum::LocalOut
             && self.family == Family::Inet
             && skb.is_from_nodefrag_socket()
     }
@@ -214,106 +206,98 @@ impl<'a> Call<'a> {
                 None => return skb.accept(),
             }
         }
-        let Some(ports) = packet.ports(&skb, proto) else {
-            return self.without_ports(skb, &packet);
-        };
-        match self.netns.conns.find(self.rcu, &packet, &ports) {
-            Some((Direction::Output, conn)) => self.response(skb, conn, &packet, &ports),
-            Some((_, conn)) if self.may_request(&skb) => self.request(skb, conn, &packet, &ports),
-            None if self.may_request(&skb) => self.schedule(skb, &packet, &ports, proto),
+        if packet.header == Extent::Nothing {
+            return self.without_ports(skb);
+        }
+        match self.netns.conns.find(self.rcu, &packet) {
+            Some((Direction::Output, conn)) => self.response(skb, conn, &packet),
+            Some((_, conn)) if self.may_request(&skb) => self.request(skb, conn, &packet),
+            None if self.may_request(&skb) => self.schedule(skb, &packet, proto),
             _ => skb.accept(),
         }
     }
 
-    /// A packet that ends before its ports: it belongs to no conn and can start none.
+    /// A packet that ends before its ports. It belongs to no conn and can start none.
     #[cold]
-    fn without_ports<'h>(self, skb: HookSkb<'h>, packet: &Packet) -> Verdict<'h> {
-        match self.may_request(&skb) && !packet.is_later_fragment {
+    fn without_ports<'h>(self, skb: HookSkb<'h>) -> Verdict<'h> {
+        match self.may_request(&skb) {
             true => skb.drop(),
             false => skb.accept(),
         }
     }
 
-    /// Puts an IPv4 packet's fragments together.
+    /// Reassembles an IPv4 packet.
     #[cold]
     fn defrag<'h>(self, skb: HookSkb<'h>) -> Result<HookSkb<'h>, Verdict<'h>> {
         let user = match self.place {
-            Place::LocalIn => ip::DEFRAG_VS_IN,
-            Place::Forward => ip::DEFRAG_VS_FWD,
-            Place::LocalOut => ip::DEFRAG_VS_OUT,
+            HookNum::LocalIn => ip::DEFRAG_VS_IN,
+            HookNum::Forward => ip::DEFRAG_VS_FWD,
+            HookNum::LocalOut => ip::DEFRAG_VS_OUT,
         };
         skb.defrag4(self.netns.net(), user)
     }
 
-    /// Whether the packet can be one to a service: from a client elsewhere, to this host alone, or
-    /// from one here.
+    /// Whether the packet can be one to a service: from another host to this one alone, or from
+    /// this host.
     #[inline(always)]
     fn may_request(self, skb: &HookSkb<'_>) -> bool {
         match self.place {
-            Place::LocalIn => skb.is_to_host(),
-            Place::LocalOut => true,
-            Place::Forward => false,
+            HookNum::LocalIn => skb.is_to_host(),
+            HookNum::LocalOut => true,
+            HookNum::Forward => false,
         }
     }
 
     /// A packet of a conn, to its dest.
     #[inline(always)]
-    fn request<'h>(
-        self,
-        skb: HookSkb<'h>,
-        conn: ConnRef<'a>,
-        packet: &Packet,
-        ports: &Ports,
-    ) -> Verdict<'h> {
-        if ports.flags.is_some_and(|flags| flags.syn())
-            && !packet.is_later_fragment
-            && self.starts_anew(conn)
-        {
-            return self.schedule_anew(skb, conn, packet, ports);
+    fn request<'h>(self, skb: HookSkb<'h>, conn: ConnRef<'a>, packet: &Packet) -> Verdict<'h> {
+        if packet.is_syn() && self.starts_anew(conn) {
+            return self.schedule_anew(skb, conn, packet);
         }
         if !conn.dest.is_available() {
             if !self.netns.sysctl.expire_nodest_conn() {
                 return skb.drop();
             }
-            return self.schedule_anew(skb, conn, packet, ports);
+            return self.schedule_anew(skb, conn, packet);
         }
-        if !Conn::touch(
-            conn,
-            self.rcu,
-            &self.netns.timeouts,
-            Direction::Input,
-            ports,
-        ) {
-            return self.schedule(skb, packet, ports, conn.proto);
+        if !self.touch(conn, Direction::Input, packet) {
+            return self.schedule(skb, packet, conn.proto);
         }
         self.count_in(&conn, &skb);
-        self.transmit(skb, conn, packet, ports)
+        self.transmit(skb, conn, packet)
     }
 
-    /// A packet that starts a conn in the place of an old one, which ends. As in C, the scheduler
-    /// finds the old one still counted.
+    /// A packet of a conn, from its dest: under NAT it becomes the service's
+    /// (C: `handle_response()`).
+    #[inline(always)]
+    fn response<'h>(self, mut skb: HookSkb<'h>, conn: ConnRef<'a>, packet: &Packet) -> Verdict<'h> {
+        let context = self.context(conn, packet);
+        if xmit::reply::translate(context, &mut skb).is_none() {
+            return skb.free();
+        }
+        self.count_out(&conn, &skb);
+        self.touch(conn, Direction::Output, packet);
+        xmit::reply::send(skb)
+    }
+
+    /// Updates the conn's state and time. False if the conn is dead.
+    #[inline(always)]
+    fn touch(self, conn: ConnRef<'a>, direction: Direction, packet: &Packet) -> bool {
+        Conn::touch(conn, self.rcu, &self.netns.timeouts, direction, packet)
+    }
+
+    /// A packet that starts a conn in place of an old one, which ends. As in C, the scheduler finds
+    /// the old one still counted.
     #[cold]
-    fn schedule_anew<'h>(
-        self,
-        skb: HookSkb<'h>,
-        old: ConnRef<'a>,
-        packet: &Packet,
-        ports: &Ports,
-    ) -> Verdict<'h> {
-        let verdict = self.schedule(skb, packet, ports, old.proto);
+    fn schedule_anew<'h>(self, skb: HookSkb<'h>, old: ConnRef<'a>, packet: &Packet) -> Verdict<'h> {
+        let verdict = self.schedule(skb, packet, old.proto);
         Conn::kill(old, self.rcu);
         verdict
     }
 
     #[inline(always)]
-    fn transmit<'h>(
-        self,
-        skb: HookSkb<'h>,
-        conn: ConnRef<'a>,
-        packet: &Packet,
-        ports: &Ports,
-    ) -> Verdict<'h> {
-        xmit::transmit(self.context(conn, packet), ports, skb)
+    fn transmit<'h>(self, skb: HookSkb<'h>, conn: ConnRef<'a>, packet: &Packet) -> Verdict<'h> {
+        xmit::transmit(self.context(conn, packet), skb)
     }
 
     #[inline(always)]
@@ -321,10 +305,19 @@ impl<'a> Call<'a> {
     where
         'a: 'b,
     {
+        self.context_of(conn.get(), packet)
+    }
+
+    #[inline(always)]
+    fn context_of<'b>(self, conn: &'b Conn, packet: &'b Packet) -> xmit::Context<'b>
+    where
+        'a: 'b,
+    {
         xmit::Context {
             netns: self.netns,
             rcu: self.rcu,
-            conn: conn.get(),
+            place: self.place,
+            conn,
             packet,
         }
     }
@@ -337,7 +330,7 @@ impl<'a> Call<'a> {
             || conn.is_reusable(sysctl.conn_reuse_mode())
     }
 
-    /// Counts a packet to a dest, while that is one.
+    /// Counts a packet to a dest that is available.
     #[inline(always)]
     fn count_in(self, conn: &Conn, skb: &HookSkb<'_>) {
         if conn.dest.is_available() {
@@ -346,9 +339,9 @@ impl<'a> Call<'a> {
         }
     }
 
-    /// Counts a packet from a dest, while that is one.
+    /// Counts a packet from a dest that is available.
     #[inline(always)]
-    fn count_out(self, conn: ConnRef<'_>, skb: &HookSkb<'_>) {
+    fn count_out(self, conn: &Conn, skb: &Skb) {
         if conn.dest.is_available() {
             conn.dest.stats.count_out(skb.len().into());
             self.netns.stats().count_out(skb.len().into());

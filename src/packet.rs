@@ -1,6 +1,6 @@
 // SPDX-License-Identifier: GPL-2.0
 
-//! A packet, parsed once for all that look at it.
+//! A packet as its headers describe it, parsed once for all steps.
 //!
 //! C version: `struct ip_vs_iphdr`, `ip_vs_fill_iph_skb()` [include/net/ip_vs.h].
 
@@ -20,150 +20,241 @@ use crate::{
     }, //
 };
 
-/// What the headers of a packet say. Offsets count from the start of the packet's data.
+/// What the headers of a packet say. Offsets count in bytes from the start of the packet's data.
 ///
-/// Of the packet inside an ICMP error, source and destination are swapped: it is described as if
-/// it went the way of the error.
+/// The packet inside an ICMP error is described as if it went the way of the error, see
+/// [`swapped`](Self::swapped). The error itself is its [`outer`](Self::outer) packet.
+#[derive(Clone, Copy)]
 pub(crate) struct Packet {
     pub(crate) family: Family,
-    /// As in the IP header: `IPPROTO_*`.
+    /// The transport protocol, `IPPROTO_*`.
     pub(crate) protocol: u8,
+    /// The same, if it is one whose packets are balanced, and there is a transport header.
+    pub(crate) proto: Option<Proto>,
     /// Where the IP header starts.
     pub(crate) start: u32,
     /// Where the transport header starts.
     pub(crate) transport: u32,
     pub(crate) saddr: Addr,
     pub(crate) daddr: Addr,
-    /// Not the first fragment of a packet: there is no transport header.
+    /// The ports; 0 if the packet has none.
+    pub(crate) sport: Port,
+    pub(crate) dport: Port,
+    /// How much there is of the transport header.
+    pub(crate) header: Extent,
+    /// The flags of a whole TCP header.
+    pub(crate) tcp_flags: Option<tcp::Flags>,
+    /// Whether it is a fragment, but not the first: there is no transport header.
     pub(crate) is_later_fragment: bool,
-    /// A fragment, first or later.
+    /// Whether it is a fragment, first or later.
     pub(crate) is_fragment: bool,
-    pub(crate) in_icmp: bool,
-    /// Whether IPv4 says not to fragment it.
+    /// Whether its IPv4 header forbids fragmentation.
+    pub(crate) is_dont_fragment: bool,
+    /// The ICMP error that contains it, if one does.
+    pub(crate) outer: Option<Outer>,
+}
+
+/// How much of a transport header could be read.
+#[derive(Clone, Copy, PartialEq, Eq)]
+pub(crate) enum Extent {
+    /// No port, or none was looked for.
+    Nothing,
+    /// The ports, but not all of the header.
+    Ports,
+    /// All but the options.
+    Whole,
+}
+
+/// An ICMP error that contains another packet, which starts at offset 0.
+#[derive(Clone, Copy)]
+pub(crate) struct Outer {
+    /// Where the ICMP header starts.
+    pub(crate) transport: u32,
+    pub(crate) saddr: Addr,
     pub(crate) is_dont_fragment: bool,
 }
 
-/// The part of the transport header that conns are found by.
-#[derive(Clone, Copy)]
-pub(crate) struct Ports {
-    pub(crate) source: Port,
-    pub(crate) dest: Port,
-    /// The flags of a whole TCP header.
-    pub(crate) flags: Option<tcp::Flags>,
-    /// Whether the transport header is there to its end.
-    pub(crate) is_whole: bool,
-}
-
 impl Packet {
-    /// Reads the IP header at `start`; `None` if there is none, or no transport behind it.
+    /// Reads the headers from `start` on, the first of which the IP layer has checked.
+    ///
+    /// `None` if there is no whole IP header, or no transport header behind it.
     #[inline(always)]
     pub(crate) fn parse(skb: &Skb, family: Family, start: u32) -> Option<Self> {
-        match family {
-            Family::Inet => Self::parse4(skb, start),
-            Family::Inet6 => Self::parse6(skb, start),
-        }
+        Self::parse_from::<false>(skb, family, start)
+    }
+
+    /// Reads the headers of a packet that another one contains. `None` also if its version or the
+    /// length of its header are wrong.
+    pub(crate) fn parse_inside(skb: &Skb, family: Family, start: u32) -> Option<Self> {
+        Self::parse_from::<true>(skb, family, start)
     }
 
     #[inline(always)]
-    fn parse4(skb: &Skb, start: u32) -> Option<Self> {
+    fn parse_from<const INSIDE: bool>(skb: &Skb, family: Family, start: u32) -> Option<Self> {
+        let mut packet = match family {
+            Family::Inet => Self::parse4::<INSIDE>(skb, start),
+            Family::Inet6 => Self::parse6::<INSIDE>(skb, start),
+        }?;
+        if let Some(proto) = packet.proto {
+            packet.read_transport(skb, proto);
+        }
+        Some(packet)
+    }
+
+    #[inline(always)]
+    fn parse4<const INSIDE: bool>(skb: &Skb, start: u32) -> Option<Self> {
         let header: ipv4::Header = skb.read(start)?;
+        if INSIDE && (header.version() != 4 || header.len() < ipv4::MIN_LEN) {
+            return None;
+        }
         Some(Self {
-            family: Family::Inet,
             protocol: header.protocol,
-            start,
+            proto: Proto::of(header.protocol),
             transport: start.wrapping_add(header.len() as u32),
-            saddr: header.saddr(),
-            daddr: header.daddr(),
             is_later_fragment: header.fragment_offset() != 0,
             is_fragment: header.is_fragment(),
-            in_icmp: false,
             is_dont_fragment: header.is_dont_fragment(),
+            ..Self::between(Family::Inet, start, header.saddr(), header.daddr())
         })
     }
 
     #[inline(always)]
-    fn parse6(skb: &Skb, start: u32) -> Option<Self> {
+    fn parse6<const INSIDE: bool>(skb: &Skb, start: u32) -> Option<Self> {
         let header: ipv6::Header = skb.read(start)?;
+        if INSIDE && header.version() != 6 {
+            return None;
+        }
         let mut packet = Self {
-            family: Family::Inet6,
             protocol: header.next,
-            start,
+            proto: Proto::of(header.next),
             transport: start.wrapping_add(ipv6::LEN as u32),
-            saddr: header.saddr,
-            daddr: header.daddr,
-            is_later_fragment: false,
-            is_fragment: false,
-            in_icmp: false,
-            is_dont_fragment: false,
+            ..Self::between(Family::Inet6, start, header.saddr, header.daddr)
         };
         // Most packets have no extension header.
-        if Proto::of(header.next).is_none() {
+        if packet.proto.is_none() {
             let found = skb.ipv6_find_header(start)?;
             packet.protocol = found.protocol;
             packet.transport = found.offset;
             packet.is_later_fragment = found.fragment_offset != 0;
+            if !packet.is_later_fragment {
+                packet.proto = Proto::of(found.protocol);
+            }
             packet.is_fragment = found.is_fragment;
         }
         Some(packet)
     }
 
-    /// Reads the ports, which stand first in the header of every protocol that has some.
     #[inline(always)]
-    pub(crate) fn ports(&self, skb: &Skb, proto: Proto) -> Option<Ports> {
+    fn between(family: Family, start: u32, saddr: Addr, daddr: Addr) -> Self {
+        Self {
+            family,
+            protocol: 0,
+            proto: None,
+            start,
+            transport: start,
+            saddr,
+            daddr,
+            sport: Port::ZERO,
+            dport: Port::ZERO,
+            header: Extent::Nothing,
+            tcp_flags: None,
+            is_later_fragment: false,
+            is_fragment: false,
+            is_dont_fragment: false,
+            outer: None,
+        }
+    }
+
+    #[inline(always)]
+    fn read_transport(&mut self, skb: &Skb, proto: Proto) {
         let ports = match proto {
-            Proto::Tcp => skb.read(self.transport).map(|header: tcp::Header| Ports {
-                source: header.source,
-                dest: header.dest,
-                flags: Some(header.flags),
-                is_whole: true,
+            Proto::Tcp => skb.read(self.transport).map(|header: tcp::Header| {
+                self.tcp_flags = Some(header.flags);
+                (header.source, header.dest)
             }),
-            Proto::Udp => skb.read(self.transport).map(|header: udp::Header| Ports {
-                source: header.source,
-                dest: header.dest,
-                flags: None,
-                is_whole: true,
-            }),
+            Proto::Udp => skb
+                .read(self.transport)
+                .map(|header: udp::Header| (header.source, header.dest)),
         };
-        ports.or_else(|| self.leading_ports(skb))
+        match ports {
+            Some((sport, dport)) => {
+                self.sport = sport;
+                self.dport = dport;
+                self.header = Extent::Whole;
+            }
+            None => self.read_ports(skb),
+        }
     }
 
-    /// The ports of a header of which there is no more, or that means nothing to us.
+    /// Reads the ports of a header that ends before its end, or of a protocol that is not balanced.
     #[cold]
-    pub(crate) fn leading_ports(&self, skb: &Skb) -> Option<Ports> {
-        let [a, b, c, d]: [u8; 4] = skb.read(self.transport)?;
-        Some(Ports {
-            source: Port::from_be16(u16::from_ne_bytes([a, b])),
-            dest: Port::from_be16(u16::from_ne_bytes([c, d])),
-            flags: None,
-            is_whole: false,
-        })
+    pub(crate) fn read_ports(&mut self, skb: &Skb) {
+        if let Some([a, b, c, d]) = skb.read::<[u8; 4]>(self.transport) {
+            self.sport = Port::from_be16(u16::from_ne_bytes([a, b]));
+            self.dport = Port::from_be16(u16::from_ne_bytes([c, d]));
+            self.header = Extent::Ports;
+        }
     }
 
-    /// As if it went the other way.
+    /// The same packet with source and destination exchanged.
     pub(crate) fn swapped(self) -> Self {
         Self {
             saddr: self.daddr,
             daddr: self.saddr,
+            sport: self.dport,
+            dport: self.sport,
             ..self
         }
     }
 
-    /// As the packet inside an ICMP error.
-    pub(crate) fn inside_icmp(self) -> Self {
+    /// The packet inside `outer`, an ICMP error.
+    pub(crate) fn inside(self, outer: &Self) -> Self {
         Self {
-            in_icmp: true,
+            outer: Some(Outer {
+                transport: outer.transport,
+                saddr: outer.saddr,
+                is_dont_fragment: outer.is_dont_fragment,
+            }),
             ..self
         }
     }
-}
 
-impl Ports {
-    /// As if the packet went the other way.
-    pub(crate) fn swapped(self) -> Self {
-        Self {
-            source: self.dest,
-            dest: self.source,
-            ..self
+    /// Whether it is a TCP segment with SYN.
+    #[inline(always)]
+    pub(crate) fn is_syn(&self) -> bool {
+        self.tcp_flags.is_some_and(|flags| flags.syn())
+    }
+
+    /// Whether an ICMP error contains it.
+    #[inline(always)]
+    pub(crate) fn is_in_icmp(&self) -> bool {
+        self.outer.is_some()
+    }
+
+    /// The source address of the packet as a whole: of the error, if one contains it.
+    #[inline(always)]
+    pub(crate) fn sender(&self) -> &Addr {
+        match &self.outer {
+            Some(outer) => &outer.saddr,
+            None => &self.saddr,
+        }
+    }
+
+    /// Whether the IPv4 header of the packet as a whole forbids fragmentation.
+    #[inline(always)]
+    pub(crate) fn must_not_be_fragmented(&self) -> bool {
+        match &self.outer {
+            Some(outer) => outer.is_dont_fragment,
+            None => self.is_dont_fragment,
+        }
+    }
+
+    /// The length of the IP headers of the packet as a whole.
+    #[inline(always)]
+    pub(crate) fn network_len(&self) -> u32 {
+        match &self.outer {
+            Some(outer) => outer.transport,
+            None => self.transport,
         }
     }
 }

@@ -38,10 +38,7 @@ use crate::{
         },
         workqueue::Work, //
     },
-    packet::{
-        Packet,
-        Ports, //
-    },
+    packet::Packet,
     proto::direction::Direction,
     uapi::*, //
 };
@@ -131,20 +128,14 @@ impl Table {
         &'g self,
         guard: &'g rcu::Guard,
         packet: &Packet,
-        ports: &Ports,
     ) -> Option<(Direction, ConnRef<'g>)> {
         let mut to_service = None;
-        let hash = self.hash_of(
-            packet.family,
-            packet.protocol,
-            (&packet.saddr, ports.source),
-            (&packet.daddr, ports.dest),
-        );
+        let hash = self.hash_of_packet(packet);
         let from_dest = self.hash.find(guard, hash, |link, conn| {
-            if conn.is_out(packet, ports) {
+            if conn.is_out(packet) {
                 return true;
             }
-            if link == 0 && to_service.is_none() && conn.is_in(packet, ports) {
+            if link == 0 && to_service.is_none() && conn.is_in(packet) {
                 to_service = Some(conn);
             }
             false
@@ -160,17 +151,10 @@ impl Table {
         &'g self,
         guard: &'g rcu::Guard,
         packet: &Packet,
-        ports: &Ports,
     ) -> Option<ConnRef<'g>> {
-        let hash = self.hash_of(
-            packet.family,
-            packet.protocol,
-            (&packet.saddr, ports.source),
-            (&packet.daddr, ports.dest),
-        );
-        self.hash.find(guard, hash, |link, conn| {
-            link == 0 && conn.is_in(packet, ports)
-        })
+        let hash = self.hash_of_packet(packet);
+        self.hash
+            .find(guard, hash, |link, conn| link == 0 && conn.is_in(packet))
     }
 
     /// The template that `params`, those of a template, ask for (C: `ip_vs_ct_in_get()`).
@@ -287,6 +271,13 @@ impl Table {
         self.hash.for_each(|guard, conn| act(conn, guard));
         self.templates
             .for_each(|guard, template| act(template, guard));
+    }
+
+    #[inline(always)]
+    fn hash_of_packet(&self, packet: &Packet) -> u32 {
+        let source = (&packet.saddr, packet.sport);
+        let destination = (&packet.daddr, packet.dport);
+        self.hash_of(packet.family, packet.protocol, source, destination)
     }
 
     /// The hash of a conn with `params` between its client and another end.

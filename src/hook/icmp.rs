@@ -12,16 +12,14 @@
 //!
 //! `schedule_icmp`: an error about a packet without conn goes on its way.
 
-use super::{
-    Call,
-    Place, //
-};
+use super::HookCtx;
 use crate::{
     addr::Family,
     conn::ConnRef,
     forward::Forward,
     oot::net::{
         filter::{
+            HookNum,
             HookSkb,
             Verdict, //
         },
@@ -29,10 +27,12 @@ use crate::{
         skbuff::Skb,
         tunnel, //
     },
-    packet::Packet,
+    packet::{
+        Extent,
+        Packet, //
+    },
     proto::{
         direction::Direction,
-        Proto,
         IPPROTO_ICMP,
         IPPROTO_ICMPV6, //
     },
@@ -40,13 +40,9 @@ use crate::{
     wire::{
         icmp,
         icmpv6,
-        ipv4,
-        ipv6, //
+        ipv4, //
     },
-    xmit::{
-        self,
-        nat::End, //
-    }, //
+    xmit, //
 };
 
 /// The length of the header of an ICMP error, before the packet that it is about.
@@ -55,7 +51,18 @@ const ICMP_LEN: u32 = size_of::<icmp::Header>() as u32;
 /// The least MTU that a client is told of, as C has it.
 const MIN_MTU: u32 = 68;
 
-impl<'a> Call<'a> {
+/// An ICMP error about a packet that was sent in a tunnel.
+struct TunnelError<'p> {
+    /// The error's header, as it was checked.
+    header: icmp::Header,
+    outer: &'p Packet,
+    /// The outer header that the tunnel added.
+    tunnel: &'p Packet,
+    /// The packet in the tunnel.
+    inner: &'p Packet,
+}
+
+impl<'a> HookCtx<'a> {
     /// An ICMP packet: an error is translated if it is about a conn's packet.
     #[cold]
     pub(super) fn icmp<'h>(self, mut skb: HookSkb<'h>, mut outer: Packet) -> Verdict<'h> {
@@ -69,132 +76,112 @@ impl<'a> Call<'a> {
                 None => return skb.accept(),
             }
         }
-        match self.is_error(&skb, &outer) {
-            Some(true) => (),
-            Some(false) => return skb.accept(),
-            None => return skb.drop(),
-        }
-        // IPv6: an error is never sent in fragments.
-        if outer.is_fragment {
-            return skb.drop();
-        }
-        let start = outer.transport.wrapping_add(ICMP_LEN);
-        if let Some((inner, proto)) = self.packet_inside(&skb, start) {
-            return self.translate(skb, &outer, inner, proto);
-        }
         match self.family {
-            Family::Inet if self.place == Place::LocalIn => self.tunnel_error(skb, &outer, start),
+            Family::Inet => self.icmp4(skb, &outer),
+            Family::Inet6 => self.icmp6(skb, &outer),
+        }
+    }
+
+    fn icmp4<'h>(self, skb: HookSkb<'h>, outer: &Packet) -> Verdict<'h> {
+        let Some(header) = skb.read::<icmp::Header>(outer.transport) else {
+            return skb.drop();
+        };
+        if !header.is_error() {
+            return skb.accept();
+        }
+        if let Some(inner) = self.packet_inside(&skb, outer) {
+            return self.translate(skb, &inner);
+        }
+        match self.place {
+            HookNum::LocalIn => self.tunnel_error(skb, outer, header),
             _ => skb.accept(),
         }
     }
 
-    /// Whether it is an error; `None` if it has no whole ICMP header.
-    fn is_error(self, skb: &Skb, outer: &Packet) -> Option<bool> {
-        match self.family {
-            Family::Inet => {
-                let header: icmp::Header = skb.read(outer.transport)?;
-                Some(header.is_error())
-            }
-            Family::Inet6 => {
-                let header: icmpv6::Header = skb.read(outer.transport)?;
-                Some(!header.is_info())
-            }
+    fn icmp6<'h>(self, skb: HookSkb<'h>, outer: &Packet) -> Verdict<'h> {
+        let Some(header) = skb.read::<icmpv6::Header>(outer.transport) else {
+            return skb.drop();
+        };
+        if header.is_info() {
+            return skb.accept();
+        }
+        // An error is never sent in fragments.
+        if outer.is_fragment {
+            return skb.drop();
+        }
+        match self.packet_inside(&skb, outer) {
+            Some(inner) => self.translate(skb, &inner),
+            None => skb.accept(),
         }
     }
 
-    /// The packet at `start`, of a protocol that is balanced, if it has its ports.
-    fn packet_inside(self, skb: &Skb, start: u32) -> Option<(Packet, Proto)> {
-        let inner = Packet::parse(skb, self.family, start)?.inside_icmp();
-        let proto = Proto::of(inner.protocol)?;
-        let is_sound = match self.family {
-            Family::Inet => {
-                let header: ipv4::Header = skb.read(start)?;
-                header.version() == 4 && header.len() >= ipv4::MIN_LEN
-            }
-            Family::Inet6 => skb.read::<ipv6::Header>(start)?.version() == 6,
-        };
-        if !is_sound {
-            return None;
-        }
-        (!inner.is_later_fragment).then_some((inner, proto))
+    /// The packet that an error is about, if it is of a protocol that is balanced and has its ports.
+    /// It is described as if it went the error's way.
+    fn packet_inside(self, skb: &Skb, outer: &Packet) -> Option<Packet> {
+        let start = outer.transport.wrapping_add(ICMP_LEN);
+        Some(self.quoted(skb, start)?.swapped().inside(outer))
+    }
+
+    /// The packet at `start`, if it is of a protocol that is balanced and has its ports.
+    fn quoted(self, skb: &Skb, start: u32) -> Option<Packet> {
+        let packet = Packet::parse_inside(skb, self.family, start)?;
+        (!packet.is_later_fragment && packet.header != Extent::Nothing).then_some(packet)
     }
 
     /// An error about a packet of TCP or UDP.
-    fn translate<'h>(
-        self,
-        skb: HookSkb<'h>,
-        outer: &Packet,
-        inner: Packet,
-        proto: Proto,
-    ) -> Verdict<'h> {
-        let Some(ports) = inner.ports(&skb, proto) else {
-            return skb.accept();
-        };
-        let (inner, ports) = (inner.swapped(), ports.swapped());
-        match self.netns.conns.find(self.rcu, &inner, &ports) {
-            Some((Direction::Output, conn)) => self.icmp_out(skb, outer, &inner, conn),
-            Some((_, conn)) if self.may_translate_in(&skb) => {
-                self.icmp_in(skb, outer, &inner, conn)
-            }
+    fn translate<'h>(self, skb: HookSkb<'h>, inner: &Packet) -> Verdict<'h> {
+        match self.netns.conns.find(self.rcu, inner) {
+            Some((Direction::Output, conn)) => self.icmp_out(skb, inner, conn),
+            Some((_, conn)) if self.may_translate_in(&skb) => self.icmp_in(skb, inner, conn),
             _ => skb.accept(),
         }
     }
 
     /// Errors to dests are handled on their way through, too.
     fn may_translate_in(self, skb: &HookSkb<'_>) -> bool {
-        self.place == Place::Forward || self.may_request(skb)
+        self.place == HookNum::Forward || self.may_request(skb)
     }
 
     /// An error from a dest, or a router near it, to a client.
-    fn icmp_out<'h>(
-        self,
-        mut skb: HookSkb<'h>,
-        outer: &Packet,
-        inner: &Packet,
-        conn: ConnRef<'a>,
-    ) -> Verdict<'h> {
-        if conn.forward() == Forward::Masq {
-            if !self.has_valid_checksum(&mut skb, outer)
-                || xmit::icmp::rewrite(conn.get(), outer, inner, End::Source, &mut skb).is_none()
-                || self.reroute(&mut skb).is_none()
-            {
-                return skb.drop();
-            }
+    fn icmp_out<'h>(self, mut skb: HookSkb<'h>, inner: &Packet, conn: ConnRef<'a>) -> Verdict<'h> {
+        let is_translated = conn.forward() == Forward::Masq;
+        if is_translated && !self.has_valid_checksum(&mut skb, inner.network_len())
+            || xmit::reply::translate(self.context(conn, inner), &mut skb).is_none()
+        {
+            return skb.drop();
         }
-        self.count_out(conn, &skb);
-        skb.set_ipvs_property();
-        skb.notrack();
-        skb.accept()
+        self.count_out(&conn, &skb);
+        xmit::reply::send(skb)
     }
 
     /// An error from a client, or a router near it, to a dest.
-    fn icmp_in<'h>(
-        self,
-        mut skb: HookSkb<'h>,
-        outer: &Packet,
-        inner: &Packet,
-        conn: ConnRef<'a>,
-    ) -> Verdict<'h> {
-        if conn.forward() == Forward::Masq && !self.has_valid_checksum(&mut skb, outer) {
+    fn icmp_in<'h>(self, mut skb: HookSkb<'h>, inner: &Packet, conn: ConnRef<'a>) -> Verdict<'h> {
+        let is_translated = conn.forward() == Forward::Masq;
+        if is_translated && !self.has_valid_checksum(&mut skb, inner.network_len()) {
             return skb.drop();
         }
         self.count_in(&conn, &skb);
-        let context = self.context(conn, inner);
-        xmit::icmp::transmit(context, outer, self.place == Place::Forward, skb)
+        self.transmit(skb, conn, inner)
     }
 
-    fn has_valid_checksum(self, skb: &mut HookSkb<'_>, outer: &Packet) -> bool {
+    fn has_valid_checksum(self, skb: &mut HookSkb<'_>, transport: u32) -> bool {
         let proto = match self.family {
             Family::Inet => IPPROTO_ICMP,
             Family::Inet6 => IPPROTO_ICMPV6,
         };
-        skb.has_valid_checksum(outer.transport, proto, self.family.af() as u8)
+        skb.has_valid_checksum(transport, proto, self.family.af() as u8)
     }
 
-    /// An error about a packet that we put into a tunnel: its own sender is told, as if the error
-    /// were about that.
-    fn tunnel_error<'h>(self, skb: HookSkb<'h>, outer: &Packet, start: u32) -> Verdict<'h> {
-        let Some(tunnel) = Packet::parse(&skb, self.family, start) else {
+    /// An error about a packet that was sent in a tunnel. The packet's own sender gets such an error
+    /// about it.
+    fn tunnel_error<'h>(
+        self,
+        skb: HookSkb<'h>,
+        outer: &Packet,
+        header: icmp::Header,
+    ) -> Verdict<'h> {
+        let start = outer.transport.wrapping_add(ICMP_LEN);
+        let Some(tunnel) = Packet::parse_inside(&skb, self.family, start) else {
             return skb.accept();
         };
         let known = tunnel.protocol == tunnel::IPPROTO_IPIP
@@ -203,13 +190,10 @@ impl<'a> Call<'a> {
         if !known {
             return skb.accept();
         }
-        let Some((inner, proto)) = self.packet_inside(&skb, tunnel.transport) else {
+        let Some(inner) = self.quoted(&skb, tunnel.transport) else {
             return skb.accept();
         };
-        let Some(ports) = inner.ports(&skb, proto) else {
-            return skb.accept();
-        };
-        let Some(conn) = self.netns.conns.find_in(self.rcu, &inner, &ports) else {
+        let Some(conn) = self.netns.conns.find_in(self.rcu, &inner) else {
             return skb.accept();
         };
         let is_ours = conn.forward() == Forward::Tunnel
@@ -218,33 +202,27 @@ impl<'a> Call<'a> {
         if !is_ours {
             return skb.accept();
         }
-        self.relay_tunnel_error(skb, outer, &tunnel, &inner, conn)
+        let error = TunnelError {
+            header,
+            outer,
+            tunnel: &tunnel,
+            inner: &inner,
+        };
+        self.relay_tunnel_error(skb, &error, conn)
     }
 
     fn relay_tunnel_error<'h>(
         self,
         mut skb: HookSkb<'h>,
-        outer: &Packet,
-        tunnel: &Packet,
-        inner: &Packet,
+        error: &TunnelError<'_>,
         conn: ConnRef<'a>,
     ) -> Verdict<'h> {
-        if !self.has_valid_checksum(&mut skb, outer) {
+        if !self.has_valid_checksum(&mut skb, error.outer.transport) {
             return skb.drop();
         }
-        let Some(header) = skb.read::<icmp::Header>(outer.transport) else {
-            return skb.accept();
-        };
         let (mut skb, verdict) = skb.steal();
-        if self
-            .send_inner_error(&mut skb, header, tunnel, inner, conn)
-            .is_some()
-        {
-            let len = skb.len().into();
-            if conn.dest.is_available() {
-                conn.dest.stats.count_out(len);
-                self.netns.stats().count_out(len);
-            }
+        if self.send_inner_error(&mut skb, error, conn).is_some() {
+            self.count_out(&conn, &skb);
         }
         skb.consume();
         verdict
@@ -253,11 +231,15 @@ impl<'a> Call<'a> {
     fn send_inner_error(
         self,
         skb: &mut Skb,
-        header: icmp::Header,
-        tunnel: &Packet,
-        inner: &Packet,
+        error: &TunnelError<'_>,
         conn: ConnRef<'a>,
     ) -> Option<()> {
+        let TunnelError {
+            header,
+            tunnel,
+            inner,
+            ..
+        } = error;
         let net = self.netns.net();
         let overhead = inner.start.checked_sub(tunnel.start)?;
         let mut info = u32::from(header.id.get()) << 16 | u32::from(header.mtu.get());

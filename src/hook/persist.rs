@@ -10,7 +10,7 @@ use super::{
         Outcome,
         FTPPORT, //
     },
-    Call, //
+    HookCtx, //
 };
 use crate::{
     addr::{
@@ -34,27 +34,23 @@ use crate::{
         },
         sync::RcuRef, //
     },
-    packet::{
-        Packet,
-        Ports, //
-    },
+    packet::Packet,
     proto::Proto,
     service::Service, //
 };
 
-impl<'a> Call<'a> {
+impl<'a> HookCtx<'a> {
     /// Finds the dest of the client's template, or one for a new template.
     pub(super) fn persist(
         self,
         skb: &Skb,
         service: &'a Service,
         packet: &Packet,
-        ports: &Ports,
         proto: Proto,
     ) -> Outcome<'a> {
         let caddr = packet.saddr.masked(packet.family, service.netmask());
         let mark = Addr::from_v4(service.id.fwmark.to_be_bytes());
-        let is_port = ports.dest == service.id.port;
+        let is_port = packet.dport == service.id.port;
         // An FTP service has its clients stay for their data connections, to any port.
         let names_port = is_port && service.id.port != FTPPORT;
         let is_by_mark = !is_port && service.id.fwmark != 0;
@@ -65,7 +61,7 @@ impl<'a> Call<'a> {
             caddr: &caddr,
             cport: Port::ZERO,
             vaddr: if is_by_mark { &mark } else { &packet.daddr },
-            vport: if names_port { ports.dest } else { Port::ZERO },
+            vport: if names_port { packet.dport } else { Port::ZERO },
             dport: Port::ZERO,
             fwmark: skb.mark(),
             flags: if is_by_mark {
@@ -77,7 +73,7 @@ impl<'a> Call<'a> {
         let template = match self.good_template(&params) {
             Some(template) => template,
             None => {
-                let Some(dest) = self.ask_scheduler(service, packet, ports) else {
+                let Some(dest) = self.ask_scheduler(service, packet) else {
                     return Outcome::NoDest;
                 };
                 if names_port {
@@ -96,7 +92,7 @@ impl<'a> Call<'a> {
             dport: if is_port && !dest.port.is_zero() {
                 dest.port
             } else {
-                ports.dest
+                packet.dport
             },
             template: Some(template),
         })
@@ -134,12 +130,11 @@ impl<'a> Call<'a> {
         dest: RcuRef<'a, Dest>,
         template: ConnRef<'a>,
         packet: &Packet,
-        ports: &Ports,
     ) -> Verdict<'h> {
         // One whose time was over just now leads to its dest for this once.
         let control = Some(template).filter(|template| template.take_control());
         match self.netns.conns.add(self.rcu, params, dest, control) {
-            Some(conn) => self.first(skb, conn, packet, ports),
+            Some(conn) => self.first(skb, conn, packet),
             None => {
                 if let Some(control) = control {
                     control.uncontrol();

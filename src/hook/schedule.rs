@@ -5,7 +5,7 @@
 //! C version: `ip_vs_try_to_schedule()`, `ip_vs_schedule()`, `ip_vs_leave()`
 //! [net/netfilter/ipvs/ip_vs_core.c].
 
-use super::Call;
+use super::HookCtx;
 use crate::{
     addr::{
         Family,
@@ -30,8 +30,8 @@ use crate::{
         sync::RcuRef, //
     },
     packet::{
-        Packet,
-        Ports, //
+        Extent,
+        Packet, //
     },
     proto::{
         direction::Direction,
@@ -72,74 +72,64 @@ pub(super) struct Choice<'g> {
     pub(super) template: Option<ConnRef<'g>>,
 }
 
-impl<'a> Call<'a> {
+impl<'a> HookCtx<'a> {
     /// A packet without conn: to a service it starts one, if it is of that kind.
     pub(super) fn schedule<'h>(
         self,
         skb: HookSkb<'h>,
         packet: &Packet,
-        ports: &Ports,
         proto: Proto,
     ) -> Verdict<'h> {
-        if packet.is_later_fragment {
-            return skb.accept();
+        if packet.header != Extent::Whole {
+            return skb.drop();
         }
-        match (proto, ports.flags) {
-            (_, None) if !ports.is_whole => return skb.drop(),
-            (Proto::Tcp, Some(flags)) if !may_start_conn(flags, self.netns.sysctl.sloppy_tcp()) => {
-                return skb.accept()
+        if let Some(flags) = packet.tcp_flags {
+            if !may_start_conn(flags, self.netns.sysctl.sloppy_tcp()) {
+                return skb.accept();
             }
-            _ => (),
         }
-        let Some(service) = self.service(&skb, packet, ports) else {
+        let Some(service) = self.service(&skb, packet) else {
             return skb.accept();
         };
-        match self.choose(&skb, service, packet, ports, proto) {
-            Outcome::Chosen(choice) => self.begin(skb, service, choice, packet, ports, proto),
+        match self.choose(&skb, service, packet, proto) {
+            Outcome::Chosen(choice) => self.begin(skb, service, choice, packet, proto),
             Outcome::NotMine => skb.accept(),
-            Outcome::NoDest => self.leave(skb, service, packet, ports),
+            Outcome::NoDest => self.leave(skb, service, packet),
             Outcome::Failed => skb.drop(),
         }
     }
 
     /// The service that a packet is for.
-    pub(super) fn service(self, skb: &Skb, packet: &Packet, ports: &Ports) -> Option<&'a Service> {
+    pub(super) fn service(self, skb: &Skb, packet: &Packet) -> Option<&'a Service> {
         let id = ServiceId {
             family: self.family,
             protocol: packet.protocol.into(),
             addr: packet.daddr,
-            port: ports.dest,
+            port: packet.dport,
             fwmark: skb.mark(),
         };
         self.netns.services.find(self.rcu, self.netns.net(), id)
     }
 
     /// Finds a dest (C: `ip_vs_schedule()`).
-    fn choose(
-        self,
-        skb: &Skb,
-        service: &'a Service,
-        packet: &Packet,
-        ports: &Ports,
-        proto: Proto,
-    ) -> Outcome<'a> {
-        if ports.source == FTPDATA || self.is_local_reply(skb, packet, ports) {
+    fn choose(self, skb: &Skb, service: &'a Service, packet: &Packet, proto: Proto) -> Outcome<'a> {
+        if packet.sport == FTPDATA || self.is_local_reply(skb, packet) {
             return Outcome::NotMine;
         }
         if service.is_persistent() {
-            return self.persist(skb, service, packet, ports, proto);
+            return self.persist(skb, service, packet, proto);
         }
-        if service.id.fwmark == 0 && ports.dest != service.id.port {
+        if service.id.fwmark == 0 && packet.dport != service.id.port {
             // Only a persistent service may leave the port to its clients.
             return Outcome::NoDest;
         }
-        let Some(dest) = self.ask_scheduler(service, packet, ports) else {
+        let Some(dest) = self.ask_scheduler(service, packet) else {
             return Outcome::NoDest;
         };
         Outcome::Chosen(Choice {
             dest,
             dport: if dest.port.is_zero() {
-                ports.dest
+                packet.dport
             } else {
                 dest.port
             },
@@ -151,14 +141,13 @@ impl<'a> Call<'a> {
         self,
         service: &'a Service,
         packet: &Packet,
-        ports: &Ports,
     ) -> Option<RcuRef<'a, Dest>> {
         let flow = Flow {
             family: packet.family,
             caddr: &packet.saddr,
-            cport: ports.source,
+            cport: packet.sport,
             vaddr: &packet.daddr,
-            vport: ports.dest,
+            vport: packet.dport,
             is_inverse: false,
             flags: service.flags(),
         };
@@ -166,19 +155,13 @@ impl<'a> Call<'a> {
     }
 
     /// Whether it is a reply, from a dest on this host, to a client on this host.
-    fn is_local_reply(self, skb: &Skb, packet: &Packet, ports: &Ports) -> bool {
+    fn is_local_reply(self, skb: &Skb, packet: &Packet) -> bool {
         if skb.has_dev() && !skb.dev_is_loopback() {
             return false;
         }
-        let ports = ports.swapped();
-        let swapped = Packet {
-            saddr: packet.daddr,
-            daddr: packet.saddr,
-            ..*packet
-        };
         self.netns
             .conns
-            .find_in(self.rcu, &swapped, &ports)
+            .find_in(self.rcu, &packet.swapped())
             .is_some()
     }
 
@@ -189,16 +172,15 @@ impl<'a> Call<'a> {
         service: &Service,
         choice: Choice<'a>,
         packet: &Packet,
-        ports: &Ports,
         proto: Proto,
     ) -> Verdict<'h> {
         let params = Params {
             family: packet.family,
             proto,
             caddr: &packet.saddr,
-            cport: ports.source,
+            cport: packet.sport,
             vaddr: &packet.daddr,
-            vport: ports.dest,
+            vport: packet.dport,
             dport: choice.dport,
             fwmark: skb.mark(),
             flags: 0,
@@ -207,16 +189,16 @@ impl<'a> Call<'a> {
         if proto == Proto::Udp
             && (service.is_one_packet() || dest.conn_flags() & IP_VS_CONN_F_ONE_PACKET != 0)
         {
-            return self.one_packet(skb, &params, dest, packet, ports);
+            return self.one_packet(skb, &params, dest, packet);
         }
         let conns = &self.netns.conns;
         let Some(template) = template else {
             return match conns.add(self.rcu, &params, dest, None) {
-                Some(conn) => self.first(skb, conn, packet, ports),
+                Some(conn) => self.first(skb, conn, packet),
                 None => skb.drop(),
             };
         };
-        self.begin_after(skb, &params, dest, template, packet, ports)
+        self.begin_after(skb, &params, dest, template, packet)
     }
 
     /// Sends a packet whose conn is to be forgotten at once.
@@ -227,7 +209,6 @@ impl<'a> Call<'a> {
         params: &Params<'_>,
         dest: RcuRef<'a, Dest>,
         packet: &Packet,
-        ports: &Ports,
     ) -> Verdict<'h> {
         let Some(held) = dest.upgrade().filter(|_| !self.netns.conns.is_full()) else {
             return skb.drop();
@@ -238,13 +219,7 @@ impl<'a> Call<'a> {
         dest.stats.count_conn();
         self.netns.stats().count_conn();
         self.count_in(&conn, &skb);
-        let context = xmit::Context {
-            netns: self.netns,
-            rcu: self.rcu,
-            conn: &conn,
-            packet,
-        };
-        let verdict = xmit::transmit(context, ports, skb);
+        let verdict = xmit::transmit(self.context_of(&conn, packet), skb);
         dest.conn_unbound(self.rcu, flags);
         verdict
     }
@@ -255,36 +230,23 @@ impl<'a> Call<'a> {
         skb: HookSkb<'h>,
         conn: ConnRef<'a>,
         packet: &Packet,
-        ports: &Ports,
     ) -> Verdict<'h> {
         conn.dest.stats.count_conn();
         self.netns.stats().count_conn();
-        Conn::touch(
-            conn,
-            self.rcu,
-            &self.netns.timeouts,
-            Direction::Input,
-            ports,
-        );
+        self.touch(conn, Direction::Input, packet);
         Table::started(conn, self.rcu);
         self.count_in(&conn, &skb);
-        self.transmit(skb, conn, packet, ports)
+        self.transmit(skb, conn, packet)
     }
 
     /// The service has no dest for the packet: its sender is told (C: `ip_vs_leave()`).
     #[cold]
-    fn leave<'h>(
-        self,
-        mut skb: HookSkb<'h>,
-        service: &Service,
-        packet: &Packet,
-        ports: &Ports,
-    ) -> Verdict<'h> {
+    fn leave<'h>(self, mut skb: HookSkb<'h>, service: &Service, packet: &Packet) -> Verdict<'h> {
         // A virtual FTP service is found for other ports as well, which are not its own.
-        if service.id.port == FTPPORT && ports.dest != FTPPORT {
+        if service.id.port == FTPPORT && packet.dport != FTPPORT {
             return skb.accept();
         }
-        if packet.in_icmp {
+        if packet.is_in_icmp() {
             return skb.drop();
         }
         match self.family {

@@ -2,25 +2,27 @@
 
 //! Packets to services of protocols that are not balanced yet.
 
-use super::Call;
+use super::HookCtx;
 use crate::{
     oot::net::filter::{
         HookSkb,
         Verdict, //
     },
-    packet::Packet,
+    packet::{
+        Extent,
+        Packet, //
+    },
 };
 
-impl Call<'_> {
+impl HookCtx<'_> {
     /// An SCTP packet: one to a service is dropped, and counted for the namespace.
     #[cold]
-    pub(super) fn sctp<'h>(self, skb: HookSkb<'h>, packet: &Packet) -> Verdict<'h> {
-        let ports = packet.leading_ports(&skb);
-        let service = ports.filter(|_| self.may_request(&skb) && !packet.is_later_fragment);
-        if service
-            .and_then(|ports| self.service(&skb, packet, &ports))
-            .is_none()
-        {
+    pub(super) fn sctp<'h>(self, skb: HookSkb<'h>, mut packet: Packet) -> Verdict<'h> {
+        if !self.may_request(&skb) || packet.is_later_fragment {
+            return skb.accept();
+        }
+        packet.read_ports(&skb);
+        if packet.header == Extent::Nothing || self.service(&skb, &packet).is_none() {
             return skb.accept();
         }
         kernel::pr_warn_once!("SCTP is not supported yet\n");

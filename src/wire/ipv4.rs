@@ -9,7 +9,10 @@ use super::csum::{
     Sum, //
 };
 use crate::addr::Addr;
-use zerocopy::byteorder::network_endian::U16;
+use zerocopy::{
+    byteorder::network_endian::U16,
+    FromBytes, //
+};
 use zerocopy_derive::{
     FromBytes,
     Immutable,
@@ -146,6 +149,15 @@ pub(crate) fn checksum(header: &[u8]) -> Csum16 {
     let before = header.get(..10).unwrap_or(header);
     let after = header.get(12..).unwrap_or(&[]);
     Sum::ZERO.add_bytes(before).add_bytes(after).checksum()
+}
+
+/// Gives a whole header of these bytes, options included, its checksum (C: `ip_send_check()`).
+/// `None` if it is too short to be one.
+pub(crate) fn set_checksum(header: &mut [u8]) -> Option<()> {
+    let check = checksum(header);
+    let (fields, _) = Header::mut_from_prefix(header).ok()?;
+    fields.check = check;
+    Some(())
 }
 
 #[cfg(test)]

@@ -1,41 +1,23 @@
 // SPDX-License-Identifier: GPL-2.0
 
-//! ICMP errors of a conn, which carry the start of one of its packets.
+//! Edits of ICMP errors that contain the start of a conn's packet.
 //!
-//! C version: `ip_vs_icmp_xmit()` [net/netfilter/ipvs/ip_vs_xmit.c], `ip_vs_nat_icmp()`
-//! [net/netfilter/ipvs/ip_vs_core.c].
+//! C version: `ip_vs_nat_icmp()`, `ip_vs_nat_icmp_v6()` [net/netfilter/ipvs/ip_vs_core.c].
 
-use super::{
-    nat::{
-        self,
-        End, //
-    },
-    output::{
-        self,
-        Context, //
-    },
-    route::{
-        self,
-        Mode,
-        Reach, //
-    },
-    transmit_untranslated, //
+use super::edit::{
+    Change,
+    Edit, //
 };
 use crate::{
     addr::Family,
-    conn::Conn,
-    forward::Forward,
-    oot::net::{
-        filter::{
-            HookSkb,
-            Verdict, //
-        },
-        skbuff::{
-            IpSummed,
-            Skb, //
-        }, //
+    oot::net::skbuff::{
+        IpSummed,
+        Skb, //
     },
-    packet::Packet,
+    packet::{
+        Outer,
+        Packet, //
+    },
     proto::IPPROTO_ICMPV6,
     wire::{
         csum::{
@@ -52,130 +34,83 @@ use zerocopy::FromBytes;
 /// Where the checksum lies in an ICMPv6 header.
 const ICMPV6_CHECK: u16 = 2;
 
-/// Sends an ICMP error from outside to the dest of the conn that it is about.
-///
-/// `context.packet` is the packet inside, `outer` the error. With `forwarded` it was on its way
-/// through this host.
-pub(crate) fn transmit<'h>(
-    context: Context<'_>,
-    outer: &Packet,
-    forwarded: bool,
-    mut skb: HookSkb<'h>,
-) -> Verdict<'h> {
-    if context.conn.forward() != Forward::Masq {
-        return transmit_untranslated(context, skb);
-    }
-    let was_input = nat::is_from_outside(outer, &skb);
-    let mode = if forwarded {
-        Mode::NAT_FORWARDED
-    } else {
-        Mode::NAT
-    };
-    let Some(reach) = route::to_dest(context, &mut skb, mode) else {
-        return skb.free();
-    };
-    let local = matches!(reach, Reach::Local);
-    if local && was_input && nat::is_loopback(context) {
-        return skb.free();
-    }
-    if nat::make_room(&mut skb).is_none()
-        || rewrite(
-            context.conn,
-            outer,
-            context.packet,
-            End::Destination,
-            &mut skb,
-        )
-        .is_none()
-    {
-        return skb.free();
-    }
-    output::send_translated(context, skb, local)
-}
-
-/// Translates an ICMP error: one end of its own header, and the opposite end of the packet inside,
-/// which went the other way.
-pub(crate) fn rewrite(
-    conn: &Conn,
-    outer: &Packet,
+/// Edits an error: the ends of its own header, and the opposite ends of the packet inside, which
+/// went the other way.
+#[cold]
+pub(super) fn translate(
+    edit: &Edit<'_>,
     inner: &Packet,
-    end: End,
+    outer: &Outer,
     skb: &mut Skb,
 ) -> Option<()> {
     let len = inner.transport.checked_add(4)?;
     let bytes = skb.writable(len).ok()?;
-    match outer.family {
-        Family::Inet => rewrite4(conn, outer, inner, end, bytes)?,
-        Family::Inet6 => rewrite6(conn, inner, end, bytes)?,
+    match inner.family {
+        Family::Inet => edit4(edit, inner, outer, bytes)?,
+        Family::Inet6 => edit6(edit, inner, bytes)?,
     }
-    match outer.family {
+    match inner.family {
         Family::Inet => sum4(outer, skb),
         Family::Inet6 => sum6(outer, skb),
     }
 }
 
-fn rewrite4(conn: &Conn, outer: &Packet, inner: &Packet, end: End, bytes: &mut [u8]) -> Option<()> {
+/// The headers before the packet inside, the IP headers of that, and what follows.
+fn split<'b>(inner: &Packet, bytes: &'b mut [u8]) -> Option<[&'b mut [u8]; 3]> {
     let (head, rest) = bytes.split_at_mut_checked(inner.start as usize)?;
-    let (rest, ports) =
-        rest.split_at_mut_checked(inner.transport.checked_sub(inner.start)? as usize)?;
+    let len = inner.transport.checked_sub(inner.start)?;
+    let (inside, ports) = rest.split_at_mut_checked(len as usize)?;
+    Some([head, inside, ports])
+}
+
+fn edit4(edit: &Edit<'_>, inner: &Packet, outer: &Outer, bytes: &mut [u8]) -> Option<()> {
+    let [head, inside, ports] = split(inner, bytes)?;
     // The header inside may have been read from a page that others can write.
-    if ipv4::Header::ref_from_prefix(rest).ok()?.0.len() != rest.len() {
+    if ipv4::Header::ref_from_prefix(inside).ok()?.0.len() != inside.len() {
         return None;
     }
     let (header, _) = ipv4::Header::mut_from_prefix(&mut *head).ok()?;
-    let (inside, _) = ipv4::Header::mut_from_prefix(&mut *rest).ok()?;
-    match end {
-        End::Source => {
-            header.set_saddr(&conn.vaddr);
-            inside.set_daddr(&conn.vaddr);
-        }
-        End::Destination => {
-            header.set_daddr(&conn.daddr);
-            inside.set_saddr(&conn.daddr);
-        }
+    let (quoted, _) = ipv4::Header::mut_from_prefix(&mut *inside).ok()?;
+    if let Some(Change { new: (addr, _), .. }) = edit.source {
+        header.set_saddr(addr);
+        quoted.set_daddr(addr);
     }
-    sum_header(rest)?;
-    sum_header(head.get_mut(..outer.transport as usize)?)?;
-    rewrite_ports(conn, end, ports)
+    if let Some(Change { new: (addr, _), .. }) = edit.destination {
+        header.set_daddr(addr);
+        quoted.set_saddr(addr);
+    }
+    ipv4::set_checksum(inside)?;
+    ipv4::set_checksum(head.get_mut(..outer.transport as usize)?)?;
+    edit_ports(edit, ports)
 }
 
-/// Gives an IPv4 header, with its options, its checksum.
-fn sum_header(bytes: &mut [u8]) -> Option<()> {
-    let check = ipv4::checksum(bytes);
-    let (header, _) = ipv4::Header::mut_from_prefix(bytes).ok()?;
-    header.check = check;
-    Some(())
-}
-
-fn rewrite6(conn: &Conn, inner: &Packet, end: End, bytes: &mut [u8]) -> Option<()> {
-    let (head, rest) = bytes.split_at_mut_checked(inner.start as usize)?;
-    let (rest, ports) =
-        rest.split_at_mut_checked(inner.transport.checked_sub(inner.start)? as usize)?;
+fn edit6(edit: &Edit<'_>, inner: &Packet, bytes: &mut [u8]) -> Option<()> {
+    let [head, inside, ports] = split(inner, bytes)?;
     let (header, _) = ipv6::Header::mut_from_prefix(head).ok()?;
-    let (inside, _) = ipv6::Header::mut_from_prefix(rest).ok()?;
-    match end {
-        End::Source => {
-            header.saddr = conn.vaddr;
-            inside.daddr = conn.vaddr;
-        }
-        End::Destination => {
-            header.daddr = conn.daddr;
-            inside.saddr = conn.daddr;
-        }
+    let (quoted, _) = ipv6::Header::mut_from_prefix(inside).ok()?;
+    if let Some(Change { new: (addr, _), .. }) = edit.source {
+        header.saddr = *addr;
+        quoted.daddr = *addr;
     }
-    rewrite_ports(conn, end, ports)
+    if let Some(Change { new: (addr, _), .. }) = edit.destination {
+        header.daddr = *addr;
+        quoted.saddr = *addr;
+    }
+    edit_ports(edit, ports)
 }
 
 /// The ports of the packet inside: source, then destination.
-fn rewrite_ports(conn: &Conn, end: End, ports: &mut [u8]) -> Option<()> {
-    match end {
-        End::Source => *ports.get_mut(2..)?.first_chunk_mut()? = conn.vport.bytes(),
-        End::Destination => *ports.first_chunk_mut()? = conn.dport.bytes(),
+fn edit_ports(edit: &Edit<'_>, ports: &mut [u8]) -> Option<()> {
+    if let Some(Change { new: (_, port), .. }) = edit.source {
+        *ports.get_mut(2..)?.first_chunk_mut()? = port.bytes();
+    }
+    if let Some(Change { new: (_, port), .. }) = edit.destination {
+        *ports.first_chunk_mut()? = port.bytes();
     }
     Some(())
 }
 
-fn sum4(outer: &Packet, skb: &mut Skb) -> Option<()> {
+fn sum4(outer: &Outer, skb: &mut Skb) -> Option<()> {
     set_check(outer, skb, Csum16::ZERO)?;
     let sum = skb.checksum_from(outer.transport);
     set_check(outer, skb, Sum::ZERO.add_u32(sum.to_ne_bytes()).checksum())?;
@@ -184,8 +119,8 @@ fn sum4(outer: &Packet, skb: &mut Skb) -> Option<()> {
 }
 
 /// IPv6's covers the addresses; the device, or the stack, completes it.
-fn sum6(outer: &Packet, skb: &mut Skb) -> Option<()> {
-    let header: ipv6::Header = skb.read(outer.start)?;
+fn sum6(outer: &Outer, skb: &mut Skb) -> Option<()> {
+    let header: ipv6::Header = skb.read(0)?;
     let len = skb.len().checked_sub(outer.transport)?;
     let pseudo = Sum::ZERO
         .add_pseudo(
@@ -204,7 +139,7 @@ fn sum6(outer: &Packet, skb: &mut Skb) -> Option<()> {
 }
 
 /// ICMP and ICMPv6 have it in the same place.
-fn set_check(outer: &Packet, skb: &mut Skb, check: Csum16) -> Option<()> {
+fn set_check(outer: &Outer, skb: &mut Skb, check: Csum16) -> Option<()> {
     let end = outer
         .transport
         .checked_add(size_of::<icmp::Header>() as u32)?;

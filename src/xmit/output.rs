@@ -11,6 +11,7 @@ use crate::{
     netns::Netns,
     oot::net::{
         filter::{
+            HookNum,
             HookSkb,
             Pf,
             Verdict, //
@@ -28,6 +29,8 @@ use kernel::sync::rcu;
 pub(crate) struct Context<'a> {
     pub(crate) netns: &'a PerNet<Netns>,
     pub(crate) rcu: &'a rcu::Guard,
+    /// The hook that the packet came by.
+    pub(crate) place: HookNum,
     pub(crate) conn: &'a Conn,
     pub(crate) packet: &'a Packet,
 }
@@ -41,7 +44,7 @@ fn mark(skb: &mut Skb) {
 
 /// Accepts a packet that goes on up the local stack, or on its way (C: `ip_vs_null_xmit()`).
 #[inline(always)]
-pub(crate) fn accept(mut skb: HookSkb<'_>) -> Verdict<'_> {
+pub(super) fn accept(mut skb: HookSkb<'_>) -> Verdict<'_> {
     mark(&mut skb);
     skb.accept()
 }

@@ -41,7 +41,7 @@ const MIN_MTU6: u32 = 1280;
 
 /// What is allowed of the route to a dest (C: `IP_VS_RT_MODE_*`).
 #[derive(Clone, Copy)]
-pub(crate) struct Mode {
+pub(crate) struct RouteFlags {
     /// The dest may be this host.
     local: bool,
     /// It may be so even for a packet that was not to this host.
@@ -52,7 +52,7 @@ pub(crate) struct Mode {
     tunnel: bool,
 }
 
-impl Mode {
+impl RouteFlags {
     pub(crate) const DIRECT: Self = Self {
         local: true,
         redirect: false,
@@ -81,7 +81,7 @@ impl Mode {
 }
 
 /// Where the dest turned out to be.
-pub(crate) enum Reach {
+pub(crate) enum Target {
     /// This host.
     Local,
     /// Another, from this source address. The packet has its route.
@@ -93,11 +93,11 @@ pub(crate) enum Reach {
 ///
 /// `None` if it cannot go: it is to be freed.
 #[inline(always)]
-pub(crate) fn to_dest(context: Context<'_>, skb: &mut Skb, mode: Mode) -> Option<Reach> {
+pub(crate) fn to_dest(context: Context<'_>, skb: &mut Skb, flags: RouteFlags) -> Option<Target> {
     let dest: &Dest = &context.conn.dest;
     let (way, saddr) = match dest.route.get(context.rcu) {
         Some(cached) => (UsableRoute::Kept(cached.dst.as_ref()), cached.saddr),
-        None => match find(context, dest, mode) {
+        None => match find(context, dest, flags) {
             Some(found) => found,
             None => {
                 skb.set_dst_dev_if_none();
@@ -107,20 +107,20 @@ pub(crate) fn to_dest(context: Context<'_>, skb: &mut Skb, mode: Mode) -> Option
         },
     };
     let local = is_local(way.dst(), dest.family);
-    if crosses_local_boundary(context, skb, mode, local) {
+    if crosses_local_boundary(context, skb, flags, local) {
         return None;
     }
     if local {
         // The local stack goes by the route that the packet has.
-        return Some(Reach::Local);
+        return Some(Target::Local);
     }
     decrement_ttl(context, skb)?;
-    check_mtu(context, skb, mode, way.dst())?;
+    check_mtu(context, skb, flags, way.dst())?;
     match way {
         UsableRoute::Kept(dst) => skb.set_dst_noref(dst, context.rcu),
         UsableRoute::Own(dst) => skb.set_dst(dst),
     }
-    Some(Reach::Remote(saddr))
+    Some(Target::Remote(saddr))
 }
 
 #[inline(always)]
@@ -133,21 +133,25 @@ fn is_local(dst: DstRef<'_>, family: Family) -> bool {
 
 /// Looks the route up. The dest keeps it unless the device or the dest is about to go.
 #[cold]
-fn find<'g>(context: Context<'g>, dest: &'g Dest, mode: Mode) -> Option<(UsableRoute<'g>, Addr)> {
+fn find<'g>(
+    context: Context<'g>,
+    dest: &'g Dest,
+    flags: RouteFlags,
+) -> Option<(UsableRoute<'g>, Addr)> {
     let may_keep = |route: &Route| route.dst.as_ref().is_dev_running() && dest.is_available();
     dest.route.refresh(
         context.rcu,
-        || look_up(context.netns.net(), dest, mode),
+        || look_up(context.netns.net(), dest, flags),
         may_keep,
     )
 }
 
-fn look_up(net: &Net, dest: &Dest, mode: Mode) -> Result<Route> {
+fn look_up(net: &Net, dest: &Dest, flags: RouteFlags) -> Result<Route> {
     match dest.family {
         Family::Inet => {
             let daddr = dest.addr.v4();
-            let mut route = ip::route4(net, daddr, [0; 4], mode.known_next_hop)?;
-            if mode.tunnel && route.saddr != [0; 4] {
+            let mut route = ip::route4(net, daddr, [0; 4], flags.known_next_hop)?;
+            if flags.tunnel && route.saddr != [0; 4] {
                 // Bound to its source address, as the packets will be (C: `RT_MODE_CONNECT`).
                 route = ip::route4(net, daddr, route.saddr, false)?;
             }
@@ -159,7 +163,7 @@ fn look_up(net: &Net, dest: &Dest, mode: Mode) -> Result<Route> {
         }
         Family::Inet6 => {
             let daddr = *dest.addr.bytes();
-            let route = ip::route6(net, daddr, mode.known_next_hop, true, mode.tunnel)?;
+            let route = ip::route6(net, daddr, flags.known_next_hop, true, flags.tunnel)?;
             Ok(Route {
                 dst: route.dst,
                 cookie: route.cookie,
@@ -172,27 +176,16 @@ fn look_up(net: &Net, dest: &Dest, mode: Mode) -> Result<Route> {
 /// Whether the packet would change between what is this host's and what is not, in a way that the
 /// stack cannot follow (C: `crosses_local_route_boundary()`).
 #[inline(always)]
-fn crosses_local_boundary(context: Context<'_>, skb: &Skb, mode: Mode, local: bool) -> bool {
+fn crosses_local_boundary(context: Context<'_>, skb: &Skb, flags: RouteFlags, local: bool) -> bool {
     let packet = context.packet;
     if local {
         let was_local = skb.dst().is_some_and(|dst| is_local(dst, packet.family));
-        return !mode.local || !(mode.redirect || was_local);
+        return !flags.local || !(flags.redirect || was_local);
     }
-    // Of the packet itself: an ICMP error's inner one is described by `packet`.
     match packet.family {
-        Family::Inet => source4(skb).is_some_and(|[first, ..]| first == 127),
-        Family::Inet6 => {
-            (!skb.has_dev() || skb.dev_is_loopback())
-                && skb
-                    .read(0)
-                    .is_some_and(|header: ipv6::Header| is_loopback6(&header.saddr))
-        }
+        Family::Inet => matches!(packet.sender().v4(), [127, ..]),
+        Family::Inet6 => (!skb.has_dev() || skb.dev_is_loopback()) && is_loopback6(packet.sender()),
     }
-}
-
-#[inline(always)]
-fn source4(skb: &Skb) -> Option<[u8; 4]> {
-    skb.read(12)
 }
 
 pub(super) fn is_loopback6(addr: &Addr) -> bool {
@@ -243,18 +236,23 @@ fn time_exceeded6(context: Context<'_>, skb: &mut Skb) -> Option<()> {
 
 /// Checks the packet's size against the way's MTU, and tells the sender if it is too big.
 #[inline(always)]
-fn check_mtu(context: Context<'_>, skb: &mut Skb, mode: Mode, dst: DstRef<'_>) -> Option<()> {
+fn check_mtu(
+    context: Context<'_>,
+    skb: &mut Skb,
+    flags: RouteFlags,
+    dst: DstRef<'_>,
+) -> Option<()> {
     let mut mtu = dst.mtu();
-    if mode.tunnel {
+    if flags.tunnel {
         mtu = tunnel_mtu(context, skb, mtu)?;
     }
     let packet = context.packet;
     match packet.family {
         Family::Inet => {
-            if mode.tunnel && !context.netns.sysctl.pmtu_disc() {
+            if flags.tunnel && !context.netns.sysctl.pmtu_disc() {
                 return Some(());
             }
-            if !skb.exceeds_mtu(mtu) || packet.in_icmp || !is_dont_fragment(skb) {
+            if !skb.exceeds_mtu(mtu) || packet.is_in_icmp() || !packet.must_not_be_fragmented() {
                 return Some(());
             }
             ip::icmp_send(skb, icmp::DEST_UNREACH, icmp::FRAG_NEEDED, mtu);
@@ -269,17 +267,12 @@ fn check_mtu(context: Context<'_>, skb: &mut Skb, mode: Mode, dst: DstRef<'_>) -
                 return Some(());
             }
             skb.set_loopback_dev_if_none(context.netns.net());
-            if !packet.is_later_fragment && !packet.in_icmp {
+            if !packet.is_later_fragment && !packet.is_in_icmp() {
                 ip::icmpv6_send(skb, icmpv6::PKT_TOOBIG, 0, mtu);
             }
         }
     }
     None
-}
-
-fn is_dont_fragment(skb: &Skb) -> bool {
-    skb.read(0)
-        .is_some_and(|header: ipv4::Header| header.is_dont_fragment())
 }
 
 /// What is left of the MTU in the tunnel, which the sender's socket is told, if it is ours.

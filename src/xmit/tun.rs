@@ -18,8 +18,8 @@ use super::{
     },
     route::{
         self,
-        Mode,
-        Reach, //
+        RouteFlags,
+        Target, //
     }, //
 };
 use crate::{
@@ -42,7 +42,6 @@ use crate::{
         ipv6, //
     }, //
 };
-use zerocopy::FromBytes;
 
 /// What the outer header takes over from the inner one.
 struct Inherited {
@@ -53,15 +52,15 @@ struct Inherited {
 }
 
 pub(super) fn transmit<'h>(context: Context<'_>, mut skb: HookSkb<'h>) -> Verdict<'h> {
-    match route::to_dest(context, &mut skb, Mode::TUNNEL) {
-        Some(Reach::Remote(saddr)) => {
+    match route::to_dest(context, &mut skb, RouteFlags::TUNNEL) {
+        Some(Target::Remote(saddr)) => {
             let (skb, verdict) = skb.steal();
             if let Some(skb) = encapsulate(context, &saddr, skb) {
                 ip::local_out(context.netns.net(), pf(context.conn.dest.family), skb);
             }
             verdict
         }
-        Some(Reach::Local) => output::accept(skb),
+        Some(Target::Local) => output::accept(skb),
         None => skb.free(),
     }
 }
@@ -100,10 +99,7 @@ fn inherit(family: Family, skb: &mut SkBuff) -> Option<Inherited> {
     match family {
         Family::Inet => {
             let header: ipv4::Header = skb.read(0)?;
-            let bytes = skb.writable(header.len() as u32).ok()?;
-            let check = ipv4::checksum(bytes);
-            let (header, _) = ipv4::Header::mut_from_prefix(bytes).ok()?;
-            header.check = check;
+            ipv4::set_checksum(skb.writable(header.len() as u32).ok()?)?;
             Some(Inherited {
                 protocol: tunnel::IPPROTO_IPIP,
                 traffic_class: header.tos,

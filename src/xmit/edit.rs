@@ -1,0 +1,219 @@
+// SPDX-License-Identifier: GPL-2.0
+
+//! Edits of a packet's ends, source and destination, with all checksums that cover them.
+//!
+//! C version: `tcp_snat_handler()`, `tcp_dnat_handler()` and their like for UDP
+//! [net/netfilter/ipvs/ip_vs_proto_tcp.c].
+
+use crate::{
+    addr::{
+        Addr,
+        Family,
+        Port, //
+    },
+    conn::Conn,
+    oot::net::skbuff::{
+        IpSummed,
+        Skb, //
+    },
+    packet::{
+        Extent,
+        Packet, //
+    },
+    proto::Proto,
+    wire::{
+        csum::{
+            Csum16,
+            Delta,
+            Sum, //
+        },
+        ipv4,
+        ipv6,
+        tcp,
+        udp, //
+    }, //
+};
+use zerocopy::FromBytes;
+
+/// An end of a packet: address and port.
+pub(super) type End<'a> = (&'a Addr, Port);
+
+/// What one end of a packet is, and what it becomes.
+#[derive(Clone, Copy)]
+pub(super) struct Change<'a> {
+    pub(super) old: End<'a>,
+    pub(super) new: End<'a>,
+}
+
+/// What becomes of both ends of a packet; `None` leaves an end unchanged.
+#[derive(Clone, Copy)]
+pub(super) struct Edit<'a> {
+    pub(super) source: Option<Change<'a>>,
+    pub(super) destination: Option<Change<'a>>,
+}
+
+impl<'a> Edit<'a> {
+    /// The edit of a packet to the dest.
+    #[inline(always)]
+    pub(super) fn request(conn: &'a Conn) -> Self {
+        Self {
+            source: None,
+            destination: Some(Change {
+                old: (&conn.vaddr, conn.vport),
+                new: (&conn.daddr, conn.dport),
+            }),
+        }
+    }
+
+    /// The edit of a packet from the dest.
+    #[inline(always)]
+    pub(super) fn reply(conn: &'a Conn) -> Self {
+        Self {
+            source: Some(Change {
+                old: (&conn.daddr, conn.dport),
+                new: (&conn.vaddr, conn.vport),
+            }),
+            destination: None,
+        }
+    }
+
+    /// Edits a packet that is not inside an ICMP error.
+    ///
+    /// `None` if its transport header is not whole, or it cannot be written.
+    #[inline(always)]
+    pub(super) fn apply(&self, packet: &Packet, skb: &mut Skb) -> Option<()> {
+        let proto = packet.proto.filter(|_| packet.header == Extent::Whole)?;
+        let summed = skb.ip_summed();
+        let len = match proto {
+            Proto::Tcp => size_of::<tcp::Header>(),
+            Proto::Udp => size_of::<udp::Header>(),
+        };
+        let bytes = skb
+            .writable(packet.transport.checked_add(len as u32)?)
+            .ok()?;
+        let (network, transport) = bytes.split_at_mut_checked(packet.transport as usize)?;
+        self.apply_network(packet.family, network)?;
+        match proto {
+            Proto::Tcp => self.apply_tcp(packet.family, summed, transport)?,
+            Proto::Udp if !self.apply_udp(packet.family, summed, transport)? => {
+                return self.sum_udp(packet, skb)
+            }
+            Proto::Udp => (),
+        }
+        if summed == IpSummed::Complete {
+            skb.set_ip_summed(IpSummed::None);
+        }
+        Some(())
+    }
+
+    #[inline(always)]
+    fn apply_network(&self, family: Family, network: &mut [u8]) -> Option<()> {
+        match family {
+            Family::Inet => {
+                let (header, _) = ipv4::Header::mut_from_prefix(network).ok()?;
+                let mut delta = Delta::NONE;
+                if let Some(Change { new: (addr, _), .. }) = self.source {
+                    delta = delta.replace_u32(header.saddr().v4(), addr.v4());
+                    header.set_saddr(addr);
+                }
+                if let Some(Change { new: (addr, _), .. }) = self.destination {
+                    delta = delta.replace_u32(header.daddr().v4(), addr.v4());
+                    header.set_daddr(addr);
+                }
+                header.check = header.check.update(delta);
+                if network.len() > ipv4::MIN_LEN {
+                    // The stack may have written route or time stamps into the options and left
+                    // the checksum as it was (C: `ip_send_check()`).
+                    return ipv4::set_checksum(network);
+                }
+            }
+            Family::Inet6 => {
+                let (header, _) = ipv6::Header::mut_from_prefix(network).ok()?;
+                if let Some(Change { new: (addr, _), .. }) = self.source {
+                    header.saddr = *addr;
+                }
+                if let Some(Change { new: (addr, _), .. }) = self.destination {
+                    header.daddr = *addr;
+                }
+            }
+        }
+        Some(())
+    }
+
+    #[inline(always)]
+    fn apply_tcp(&self, family: Family, summed: IpSummed, transport: &mut [u8]) -> Option<()> {
+        let (header, _) = tcp::Header::mut_from_prefix(transport).ok()?;
+        self.set_ports(&mut header.source, &mut header.dest);
+        header.check = self.updated(family, summed, header.check);
+        Some(())
+    }
+
+    /// False if the datagram has no checksum, and is to get one.
+    #[inline(always)]
+    fn apply_udp(&self, family: Family, summed: IpSummed, transport: &mut [u8]) -> Option<bool> {
+        let (header, _) = udp::Header::mut_from_prefix(transport).ok()?;
+        self.set_ports(&mut header.source, &mut header.dest);
+        if header.check.is_zero() && summed != IpSummed::Partial {
+            return Some(false);
+        }
+        let check = self.updated(family, summed, header.check);
+        header.check = match summed {
+            IpSummed::Partial => check,
+            _ => check.mangled(),
+        };
+        Some(true)
+    }
+
+    #[inline(always)]
+    fn set_ports(&self, source: &mut Port, destination: &mut Port) {
+        if let Some(Change { new: (_, port), .. }) = self.source {
+            *source = port;
+        }
+        if let Some(Change { new: (_, port), .. }) = self.destination {
+            *destination = port;
+        }
+    }
+
+    /// A transport checksum after the edit. One that the device is to complete covers the pseudo
+    /// header alone, and so not the ports.
+    #[inline(always)]
+    fn updated(&self, family: Family, summed: IpSummed, check: Csum16) -> Csum16 {
+        let mut delta = Delta::NONE;
+        for Change { old, new } in [self.source, self.destination].into_iter().flatten() {
+            delta = delta.replace_addr(family, old.0, new.0);
+            if summed != IpSummed::Partial {
+                delta = delta.replace_u16(old.1.bytes(), new.1.bytes());
+            }
+        }
+        match summed {
+            IpSummed::Partial => check.update_partial(delta),
+            _ => check.update(delta),
+        }
+    }
+
+    /// Gives a datagram without a checksum one, as C does.
+    #[cold]
+    fn sum_udp(&self, packet: &Packet, skb: &mut Skb) -> Option<()> {
+        let addr = |change: &Option<Change<'a>>, old| change.map_or(old, |change| *change.new.0);
+        let saddr = addr(&self.source, packet.saddr);
+        let daddr = addr(&self.destination, packet.daddr);
+        let len = skb.len().checked_sub(packet.transport)?;
+        let data = skb.checksum_from(packet.transport);
+        let check = Sum::ZERO
+            .add_u32(data.to_ne_bytes())
+            .add_pseudo(packet.family, &saddr, &daddr, packet.protocol, len)
+            .checksum()
+            .mangled();
+        let end = packet
+            .transport
+            .checked_add(size_of::<udp::Header>() as u32)?;
+        let bytes = skb
+            .writable(end)
+            .ok()?
+            .get_mut(packet.transport as usize..)?;
+        let (header, _) = udp::Header::mut_from_prefix(bytes).ok()?;
+        header.check = check;
+        skb.set_ip_summed(IpSummed::Unnecessary);
+        Some(())
+    }
+}
