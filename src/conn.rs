@@ -6,23 +6,16 @@
 //!
 //! # Vocabulary
 //!
-//! - A conn's *word* is its state's number, and flags that change with it: one atomic word, so
-//!   that whoever changes the state also knows what to change in the dest's counts.
-//! - A conn is *dead* once its word says so. It leaves the table then and no packet finds it.
-//! - A conn may *control* others, which it outlives: the word counts them.
+//! - A conn's [`life`] is what packets and its timer change: its state, its timeout, the time of its
+//!   last packet.
+//! - A conn is *dead* once it is out of the table, or about to leave it. No packet uses it then.
+//! - A conn may *control* others, which it outlives.
 //! - A [*template*](template) is a conn that no packet belongs to, but which controls those of a
 //!   client.
-//!
-//! # Expiry
-//!
-//! A packet stores the time and nothing else. The timer, when it fires, looks at what was stored
-//! and fires again if the conn was used meanwhile. Otherwise it sets the word to dead, which fails
-//! if a packet changed the state at that moment; a packet that comes later finds the word dead and
-//! is treated as if no conn had been found. So each conn's part in the dest's counts is taken back
-//! exactly once, by whoever made it dead.
 
 mod control;
 mod expiry;
+mod life;
 pub(crate) mod table;
 pub(crate) mod template;
 
@@ -39,63 +32,36 @@ use crate::{
             Expire,
             Linked,
             Object,
-            Once,
             RcuArc,
             RcuRef,
             Timed, //
         },
-        time::{
-            jiffies,
-            HZ, //
-        }, //
+        time::jiffies, //
     },
     packet::Packet,
     proto::{
         direction::Direction,
-        tcp::states::{
-            Event,
-            Rules,
-            State, //
-        },
         Proto,
-        Timeouts, //
+        ProtoData,
+        Signal, //
     },
     uapi::*, //
 };
-use kernel::sync::{
-    atomic::{
-        Atomic,
-        Full,
-        Relaxed, //
-    },
-    barrier::smp_mb,
-    rcu, //
+use kernel::sync::rcu;
+use life::{
+    Change,
+    Expiry,
+    Life,
+    Step,
+    INACTIVE,
+    NO_OUTPUT, //
 };
 
 /// A conn in the table, during an RCU read-side section.
 pub(crate) type ConnRef<'g> = RcuRef<'g, Linked<Timed<Conn>>>;
 
-/// The state's number.
-const STATE: u64 = 0xff;
-/// Not counted as active.
-const INACTIVE: u64 = 0x100;
-/// No packet from the dest has been seen.
-const NO_OUTPUT: u64 = 0x200;
-/// Gone.
-const DEAD: u64 = 0x400;
-/// A template that no client is to use any more.
-const INVALID: u64 = 0x800;
-/// One controlled conn, in the upper half of the word, which counts them (C: `n_control`).
-const CONTROLLED: u64 = 1 << 32;
-
-/// Beside the timeout of a UDP conn: no reply has been seen that its template waits for.
-const UNANSWERED: u32 = 1 << 31;
-
 /// Beside `IP_VS_CONN_F_*`: a template of a service by fwmark, which stands for its address.
 const BY_FWMARK: u32 = 1 << 31;
-
-/// How long a conn goes on whose time is over while it controls others.
-const CONTROL_PERIOD: u32 = 60 * HZ as u32;
 
 /// What a conn is made of.
 pub(crate) struct Params<'a> {
@@ -123,12 +89,8 @@ pub(crate) struct Conn {
     pub(crate) dport: Port,
     pub(crate) proto: Proto,
     pub(crate) family: Family,
-    word: Atomic<u64>,
-    /// When the last packet came.
-    last_seen: Atomic<u32>,
-    /// How long it may stay idle.
-    timeout: Atomic<u32>,
-    /// `IP_VS_CONN_F_*`, but for those in the word.
+    life: Life,
+    /// `IP_VS_CONN_F_*`, but for those that change with the state.
     flags: u32,
     pub(crate) fwmark: u32,
     pub(crate) dest: RcuArc<Dest>,
@@ -137,15 +99,21 @@ pub(crate) struct Conn {
 }
 
 impl Conn {
-    /// A conn to `dest`, which does not count it yet.
-    fn new(params: &Params<'_>, dest: RcuArc<Dest>, flags: u32) -> Self {
-        let mut word = State::None as u64;
+    /// A conn to `dest`, which does not count it yet, under the control of `control`, which does.
+    fn new(
+        params: &Params<'_>,
+        dest: RcuArc<Dest>,
+        flags: u32,
+        control: Option<RcuArc<Linked<Timed<Conn>>>>,
+    ) -> Self {
+        let mut word = 0;
         if flags & IP_VS_CONN_F_INACTIVE != 0 {
             word |= INACTIVE;
         }
         if flags & IP_VS_CONN_F_NOOUTPUT != 0 {
             word |= NO_OUTPUT;
         }
+        let is_unanswered = control.is_some() && params.proto.is_assured_by_output();
         Self {
             caddr: *params.caddr,
             vaddr: *params.vaddr,
@@ -155,33 +123,18 @@ impl Conn {
             dport: params.dport,
             proto: params.proto,
             family: params.family,
-            word: Atomic::new(word),
-            last_seen: Atomic::new(now()),
-            timeout: Atomic::new(0),
+            life: Life::new(word, now(), is_unanswered),
             flags,
             fwmark: params.fwmark,
             dest,
-            control: None,
+            control,
         }
     }
 
     /// A conn for one packet, which is in no table (C: `IP_VS_CONN_F_ONE_PACKET`).
     pub(crate) fn one_packet(params: &Params<'_>, dest: RcuArc<Dest>) -> Self {
         let flags = dest.conn_flags() | IP_VS_CONN_F_ONE_PACKET;
-        Self::new(params, dest, flags)
-    }
-
-    /// The same under the control of `control`, which counts it already.
-    fn controlled(self, control: RcuArc<Linked<Timed<Conn>>>) -> Self {
-        let timeout = match self.proto {
-            Proto::Udp => UNANSWERED,
-            Proto::Tcp => 0,
-        };
-        Self {
-            timeout: Atomic::new(timeout),
-            control: Some(control),
-            ..self
-        }
+        Self::new(params, dest, flags, None)
     }
 
     /// How its packets reach the dest.
@@ -217,17 +170,12 @@ impl Conn {
             && self.family == packet.family
     }
 
-    /// The state's number.
-    pub(crate) fn state(&self) -> u8 {
-        (self.word.read_once() & STATE) as u8
-    }
-
     /// The name of the state (C: `ip_vs_state_name()`).
     pub(crate) fn state_name(&self) -> &'static str {
         if self.is_template() {
-            template::state_name(self.state())
+            template::state_name(self.life.state())
         } else {
-            self.proto.state_name(self.state())
+            self.proto.state_name(self.life.state())
         }
     }
 
@@ -242,7 +190,7 @@ impl Conn {
 
     /// The port of the dest as files show it.
     pub(crate) fn shown_dport(&self) -> Port {
-        if self.word.read_once() & INVALID != 0 {
+        if self.life.is_invalid() {
             template::NO_PORT
         } else {
             self.dport
@@ -251,200 +199,142 @@ impl Conn {
 
     /// The time until it expires if no packet comes, in jiffies.
     pub(crate) fn expires_in(&self) -> u32 {
-        expiry::left(now(), self.last_seen.read_once(), self.timeout())
+        self.life.left(now(), self.timeout())
     }
 
     /// How long it may stay idle, in jiffies.
     fn timeout(&self) -> u32 {
-        let timeout = self.timeout.read_once();
         if self.is_template() {
-            timeout
+            self.life.lifetime()
         } else {
-            timeout & !UNANSWERED
+            self.life.timeout()
         }
     }
 
-    /// Whether a SYN on it means that the client has started anew (C: `is_new_conn_expected()`).
-    pub(crate) fn is_reusable(&self, conn_reuse_mode: i32) -> bool {
-        if self.control.is_some() || self.proto != Proto::Tcp || conn_reuse_mode == 0 {
-            return false;
-        }
-        let word = self.word.read_once();
-        match State::from_number((word & STATE) as u16) {
-            Some(State::TimeWait | State::Close) => true,
-            Some(State::FinWait) => conn_reuse_mode & 2 != 0 && word & NO_OUTPUT != 0,
-            _ => false,
-        }
+    /// Whether a packet that asks for a new conn means that this one is over
+    /// (C: `is_new_conn_expected()`).
+    pub(crate) fn is_reusable(&self, reuse_mode: i32) -> bool {
+        self.control.is_none()
+            && reuse_mode != 0
+            && self
+                .proto
+                .is_over(self.life.state(), self.life.has_no_output(), reuse_mode)
     }
 
-    /// Takes note of a packet. False if the conn is dead.
+    /// Takes note of a packet: its time, and the state that follows (C: `set_tcp_state()` and its
+    /// like). Writes only what changes. False if the conn is dead.
     #[inline(always)]
     pub(crate) fn touch(
         this: ConnRef<'_>,
         guard: &rcu::Guard,
-        timeouts: &Timeouts,
+        data: &ProtoData,
         direction: Direction,
-        packet: &Packet,
+        signal: Signal,
     ) -> bool {
-        let now = now();
-        if this.last_seen.read_once() != now {
-            this.last_seen.write_once(now);
-        }
-        match (this.proto, packet.tcp_flags) {
-            (Proto::Tcp, Some(flags)) => {
-                Self::step(this, guard, timeouts, direction, Event::of(flags))
+        let proto = this.proto;
+        this.life.seen(now());
+        match this.advance(data, direction, signal) {
+            Step::Dead => return false,
+            Step::Nothing => (),
+            Step::Same(state) => {
+                if !this.life.has_timeout(proto.timeout(data, state)) {
+                    Self::settle(this, data, state, direction);
+                }
             }
-            (Proto::Udp, _) => {
-                Self::set_timeout(this, timeouts.udp(), direction);
-                this.word.read_once() & DEAD == 0
-            }
-            // A TCP segment without its header changes nothing.
-            (Proto::Tcp, None) => this.word.read_once() & DEAD == 0,
+            Step::Changed(change) => Self::changed(this, guard, data, change, direction),
         }
+        true
     }
 
-    /// The TCP state machine (C: `set_tcp_state()`). Writes only what changes.
     #[inline(always)]
-    fn step(
+    fn advance(&self, data: &ProtoData, direction: Direction, signal: Signal) -> Step {
+        let proto = self.proto;
+        self.life.step(
+            |state, no_output| proto.next(data, state, no_output, direction, signal),
+            |state| proto.is_active(state),
+        )
+    }
+
+    /// The state has changed: updates the dest's counters, and the timer.
+    #[cold]
+    fn changed(
         this: ConnRef<'_>,
         guard: &rcu::Guard,
-        timeouts: &Timeouts,
+        data: &ProtoData,
+        change: Change,
         direction: Direction,
-        event: Event,
-    ) -> bool {
-        let mut old = this.word.read_once();
-        loop {
-            if old & DEAD != 0 {
-                return false;
-            }
-            let (new, state) = next_word(old, direction, event);
-            if new == old {
-                Self::set_timeout(this, timeouts.tcp(state), direction);
-                return true;
-            }
-            match this.word.cmpxchg(old, new, Full) {
-                Ok(_) => {
-                    Self::stepped(this, guard, timeouts, old, new);
-                    return true;
-                }
-                Err(now) => old = now,
-            }
+    ) {
+        match change.activity {
+            Some(true) => this.dest.conn_activated(guard),
+            Some(false) => this.dest.conn_deactivated(guard),
+            None => (),
+        }
+        Self::settle(this, data, change.new_state, direction);
+        if change.new_state != change.old_state {
+            this.assure_by(change.new_state);
         }
     }
 
-    /// The word has changed from `old` to `new`: so do the dest's counts and the timer.
+    /// Sets the timeout of a state. A shorter one must not wait for the timer of the longer one.
     #[cold]
-    fn stepped(this: ConnRef<'_>, guard: &rcu::Guard, timeouts: &Timeouts, old: u64, new: u64) {
-        match (old & INACTIVE, new & INACTIVE) {
-            (0, INACTIVE) => this.dest.conn_deactivated(guard),
-            (INACTIVE, 0) => this.dest.conn_activated(guard),
-            _ => (),
-        }
-        let mut word = new;
-        loop {
-            Self::set_timeout(this, timeouts.tcp(state_in(word)), Direction::Input);
-            // The timeout of a later step, taken by another CPU, may have been overwritten.
-            smp_mb(Full);
-            let now = this.word.read_once();
-            if (now ^ word) & STATE == 0 {
-                break;
-            }
-            word = now;
-        }
-        if new & STATE == State::Established as u64 {
+    fn settle(this: ConnRef<'_>, data: &ProtoData, state: u8, direction: Direction) {
+        let proto = this.proto;
+        let is_output = direction == Direction::Output;
+        let settled = this
+            .life
+            .settle(state, is_output, |state| proto.timeout(data, state));
+        if settled.answered {
             this.assure();
         }
-    }
-
-    /// A packet has come: sets how long the conn may stay idle.
-    #[inline(always)]
-    fn set_timeout(this: ConnRef<'_>, timeout: u32, direction: Direction) {
-        if this.timeout.read_once() != timeout {
-            Self::change_timeout(this, timeout, direction);
-        }
-    }
-
-    #[cold]
-    fn change_timeout(this: ConnRef<'_>, timeout: u32, direction: Direction) {
-        let old = this.timeout.read_once();
-        let mut unanswered = old & UNANSWERED;
-        if unanswered != 0 && direction == Direction::Output {
-            this.assure();
-            unanswered = 0;
-        }
-        let new = timeout | unanswered;
-        if new == old {
-            return;
-        }
-        // A shorter timeout must not wait for the timer of the longer one.
-        let sooner = timeout < old & !UNANSWERED;
-        this.timeout.write_once(new);
-        if sooner {
+        if let Some(timeout) = settled.sooner {
             Timed::start(this, timeout as usize);
         }
     }
 
-    /// Starts the timer of a new conn, and its dest's schedulers hear of it unless they have, when
-    /// it became active.
-    fn start(this: ConnRef<'_>, guard: &rcu::Guard) {
-        if this.word.read_once() & INACTIVE != 0 {
-            this.dest.conn_started(guard);
+    /// The state of a new conn after its first packet, which comes from the client.
+    fn begin(&self, data: &ProtoData, signal: Signal) {
+        self.advance(data, Direction::Input, signal);
+        let state = self.life.state();
+        self.life
+            .settle(state, false, |state| self.proto.timeout(data, state));
+        self.assure_by(state);
+    }
+
+    /// A conn that comes into `state` may assure its template.
+    fn assure_by(&self, state: u8) {
+        if self.proto.assures(state) {
+            self.assure();
         }
-        Timed::start(this, this.timeout() as usize);
     }
 
     /// Makes it dead and takes it out of the table. False if it was dead already.
     pub(crate) fn kill(this: ConnRef<'_>, guard: &rcu::Guard) -> bool {
-        let mut old = this.word.read_once();
-        loop {
-            if old & DEAD != 0 {
-                return false;
+        match this.life.kill() {
+            Some(was_inactive) => {
+                Self::unlink(this, guard, was_inactive);
+                true
             }
-            match this.word.cmpxchg(old, old | DEAD, Relaxed) {
-                Ok(_) => break,
-                Err(now) => old = now,
-            }
+            None => false,
         }
-        Self::bury(this, guard, old);
-        true
     }
 
-    /// Takes a dead conn, whose word was `word`, out of the table and of the dest's counts.
-    fn bury(this: ConnRef<'_>, guard: &rcu::Guard, word: u64) {
-        let mut flags = this.flags & !IP_VS_CONN_F_INACTIVE;
-        if word & INACTIVE != 0 {
-            flags |= IP_VS_CONN_F_INACTIVE;
-        }
-        this.dest.conn_unbound(guard, flags);
+    /// Takes a dead conn out of the table and of the dest's counters.
+    fn unlink(this: ConnRef<'_>, guard: &rcu::Guard, was_inactive: bool) {
+        this.dest.conn_unbound(guard, this.flags_with(was_inactive));
         if let Some(control) = &this.control {
             control.uncontrol();
         }
         drop(Linked::unlink(this, guard));
     }
-}
 
-/// The state in a word.
-#[inline(always)]
-fn state_in(word: u64) -> State {
-    State::from_number((word & STATE) as u16).unwrap_or(State::None)
-}
-
-/// The word, and the state in it, after `event`.
-#[inline(always)]
-fn next_word(old: u64, direction: Direction, event: Event) -> (u64, State) {
-    let state = state_in(old);
-    let next = Rules::Normal.next(direction.on_conn(old & NO_OUTPUT != 0), event, state);
-    let mut new = old;
-    if direction == Direction::Output {
-        new &= !NO_OUTPUT;
-    }
-    if next != state {
-        new = new & !(STATE | INACTIVE) | next as u64;
-        if !next.is_active() {
-            new |= INACTIVE;
+    /// The flags, `IP_VS_CONN_F_*`, with that of an inactive conn or without.
+    fn flags_with(&self, is_inactive: bool) -> u32 {
+        let flags = self.flags & !IP_VS_CONN_F_INACTIVE;
+        match is_inactive {
+            true => flags | IP_VS_CONN_F_INACTIVE,
+            false => flags,
         }
     }
-    (new, next)
 }
 
 /// The 32 bits of the time that conns keep.
@@ -457,24 +347,13 @@ impl Object for Conn {}
 
 impl Expire for Conn {
     fn fired(this: ConnRef<'_>, guard: &rcu::Guard) -> Option<usize> {
-        let word = this.word.read_once();
-        if word & DEAD != 0 {
-            return None;
+        match this.life.fired(now(), this.timeout()) {
+            Expiry::Over => None,
+            Expiry::Again(delay) => Some(delay as usize),
+            Expiry::Died { was_inactive } => {
+                Self::unlink(this, guard, was_inactive);
+                None
+            }
         }
-        let left = expiry::left_to_timer(now(), this.last_seen.read_once(), this.timeout());
-        if left != 0 {
-            return Some(left as usize);
-        }
-        if this.is_in_control() {
-            this.last_seen.write_once(now());
-            this.timeout.write_once(CONTROL_PERIOD);
-            return Some(CONTROL_PERIOD as usize);
-        }
-        if this.word.cmpxchg(word, word | DEAD, Relaxed).is_err() {
-            // A packet changed the state, or a conn its number: it was used just now.
-            return Some(1);
-        }
-        Self::bury(this, guard, word);
-        None
     }
 }

@@ -222,11 +222,11 @@ impl<'a> Ctl<'a> {
 
     /// C: `__ip_vs_get_timeouts()`.
     pub(crate) fn timeouts(&self) -> Timeouts {
-        let timeouts = &self.netns.timeouts;
+        let now = &self.netns.protocols;
         Timeouts {
-            tcp: timeouts.tcp(TcpState::Established) / HZ as u32,
-            tcp_fin: timeouts.tcp(TcpState::FinWait) / HZ as u32,
-            udp: timeouts.udp() / HZ as u32,
+            tcp: now.tcp.timeout(TcpState::Established) / HZ as u32,
+            tcp_fin: now.tcp.timeout(TcpState::FinWait) / HZ as u32,
+            udp: now.udp.timeout() / HZ as u32,
         }
     }
 
@@ -234,15 +234,17 @@ impl<'a> Ctl<'a> {
     pub(crate) fn set_timeouts(&mut self, timeouts: &Timeouts) -> Result {
         timeouts.check(HZ as u32)?;
         let jiffies = |seconds: u32| seconds.wrapping_mul(HZ as u32);
-        let now = &self.netns.timeouts;
+        let now = &self.netns.protocols;
         if timeouts.tcp != 0 {
-            now.set_tcp(TcpState::Established, jiffies(timeouts.tcp));
+            now.tcp
+                .set_timeout(TcpState::Established, jiffies(timeouts.tcp));
         }
         if timeouts.tcp_fin != 0 {
-            now.set_tcp(TcpState::FinWait, jiffies(timeouts.tcp_fin));
+            now.tcp
+                .set_timeout(TcpState::FinWait, jiffies(timeouts.tcp_fin));
         }
         if timeouts.udp != 0 {
-            now.set_udp(jiffies(timeouts.udp));
+            now.udp.set_timeout(jiffies(timeouts.udp));
         }
         Ok(())
     }

@@ -14,8 +14,7 @@
 //!
 //! The control plane changes a dest under its mutex, field by field; the data path reads single
 //! fields. `overload` guards the one decision that depends on several of them. What schedulers go
-//! by is changed by fully ordered operations and reported to the dest's `place` after that: once
-//! for a new conn, when it has its first state.
+//! by is changed by fully ordered operations and reported to the dest's `place` after that.
 
 pub(crate) mod route;
 pub(crate) mod trash;
@@ -222,12 +221,9 @@ impl Dest {
 
 /// Conns.
 impl Dest {
-    /// Counts a conn with these flags that leads here (C: `ip_vs_bind_dest()`).
-    ///
-    /// Schedulers hear of it by what comes next, [`conn_activated`](Self::conn_activated),
-    /// [`conn_started`](Self::conn_started) or [`conn_unbound`](Self::conn_unbound).
+    /// Counts a new conn with these flags (C: `ip_vs_bind_dest()`).
     #[inline]
-    pub(crate) fn conn_bound(&self, flags: u32) {
+    pub(crate) fn conn_bound(&self, guard: &rcu::Guard, flags: u32) {
         if flags & IP_VS_CONN_F_TEMPLATE != 0 {
             self.persist.add(1, Relaxed);
             return;
@@ -239,11 +235,6 @@ impl Dest {
         if total as u32 == self.u_threshold.read_once() {
             self.update_overload(Load::Rose);
         }
-    }
-
-    /// A conn of this dest has its first state, which is not an active one.
-    #[inline]
-    pub(crate) fn conn_started(&self, guard: &rcu::Guard) {
         self.changed(guard);
     }
 

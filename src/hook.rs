@@ -251,7 +251,7 @@ impl<'a> HookCtx<'a> {
     /// A packet of a conn, to its dest.
     #[inline(always)]
     fn request<'h>(self, skb: HookSkb<'h>, conn: ConnRef<'a>, packet: &Packet) -> Verdict<'h> {
-        if packet.is_syn() && self.starts_anew(conn) {
+        if conn.proto.is_start(packet.signal) && self.starts_anew(conn) {
             return self.schedule_anew(skb, conn, packet);
         }
         if !conn.dest.is_available() {
@@ -283,7 +283,13 @@ impl<'a> HookCtx<'a> {
     /// Updates the conn's state and time. False if the conn is dead.
     #[inline(always)]
     fn touch(self, conn: ConnRef<'a>, direction: Direction, packet: &Packet) -> bool {
-        Conn::touch(conn, self.rcu, &self.netns.timeouts, direction, packet)
+        Conn::touch(
+            conn,
+            self.rcu,
+            &self.netns.protocols,
+            direction,
+            packet.signal,
+        )
     }
 
     /// A packet that starts a conn in place of an old one, which ends. As in C, the scheduler finds

@@ -11,6 +11,7 @@
 mod addr;
 mod conn {
     pub(crate) mod expiry;
+    pub(crate) mod life;
 }
 mod ctl {
     pub(crate) mod proc {
@@ -23,15 +24,7 @@ mod ctl {
 mod forward;
 mod hash;
 mod index;
-mod proto {
-    pub(crate) mod direction;
-    pub(crate) mod tcp {
-        pub(crate) mod states;
-    }
-    pub(crate) mod udp {
-        pub(crate) mod states;
-    }
-}
+mod proto;
 mod sched;
 mod search;
 mod shim;

@@ -16,7 +16,7 @@ use crate::{
         net::namespace::Net,
         workqueue::Delayed, //
     },
-    proto::Timeouts,
+    proto::ProtoData,
     service,
     stats::Stats,
     sync::Daemons,
@@ -46,7 +46,7 @@ pub(crate) struct Netns {
     pub(crate) services: service::Table,
     #[pin]
     pub(crate) estimator: Delayed<EstimatorThread>,
-    pub(crate) timeouts: Timeouts,
+    pub(crate) protocols: ProtoData,
     #[pin]
     pub(crate) sysctl: Sysctl,
 }
@@ -77,7 +77,7 @@ impl Netns {
             conns <- Delayed::new(Conns::new(cache, conn_max)),
             services <- service::Table::new(),
             estimator <- Delayed::new(EstimatorThread::new()),
-            timeouts: Timeouts::new(),
+            protocols: ProtoData::new(),
             sysctl <- Sysctl::new(net, conn_max),
         }? Error)
     }

@@ -11,7 +11,10 @@ use crate::{
         Port, //
     },
     oot::net::skbuff::Skb,
-    proto::Proto,
+    proto::{
+        Proto,
+        Signal, //
+    },
     wire::{
         ipv4,
         ipv6,
@@ -42,8 +45,8 @@ pub(crate) struct Packet {
     pub(crate) dport: Port,
     /// How much there is of the transport header.
     pub(crate) header: Extent,
-    /// The flags of a whole TCP header.
-    pub(crate) tcp_flags: Option<tcp::Flags>,
+    /// What it says to the state machine of its protocol.
+    pub(crate) signal: Signal,
     /// Whether it is a fragment, but not the first: there is no transport header.
     pub(crate) is_later_fragment: bool,
     /// Whether it is a fragment, first or later.
@@ -157,7 +160,7 @@ impl Packet {
             sport: Port::ZERO,
             dport: Port::ZERO,
             header: Extent::Nothing,
-            tcp_flags: None,
+            signal: Signal::Nothing,
             is_later_fragment: false,
             is_fragment: false,
             is_dont_fragment: false,
@@ -169,12 +172,13 @@ impl Packet {
     fn read_transport(&mut self, skb: &Skb, proto: Proto) {
         let ports = match proto {
             Proto::Tcp => skb.read(self.transport).map(|header: tcp::Header| {
-                self.tcp_flags = Some(header.flags);
+                self.signal = Signal::Segment(header.flags);
                 (header.source, header.dest)
             }),
-            Proto::Udp => skb
-                .read(self.transport)
-                .map(|header: udp::Header| (header.source, header.dest)),
+            Proto::Udp => skb.read(self.transport).map(|header: udp::Header| {
+                self.signal = Signal::Datagram;
+                (header.source, header.dest)
+            }),
         };
         match ports {
             Some((sport, dport)) => {
@@ -217,12 +221,6 @@ impl Packet {
             }),
             ..self
         }
-    }
-
-    /// Whether it is a TCP segment with SYN.
-    #[inline(always)]
-    pub(crate) fn is_syn(&self) -> bool {
-        self.tcp_flags.is_some_and(|flags| flags.syn())
     }
 
     /// Whether an ICMP error contains it.

@@ -1,20 +1,31 @@
 // SPDX-License-Identifier: GPL-2.0
 
-//! The transport protocols: which there are, their timeouts, the state of a conn.
+//! The transport protocols whose packets are balanced: one file for each, behind one trait.
 //!
-//! C version: [net/netfilter/ipvs/ip_vs_proto.c].
+//! C version: `struct ip_vs_protocol`, `struct ip_vs_proto_data` [include/net/ip_vs.h],
+//! [net/netfilter/ipvs/ip_vs_proto.c].
+//!
+//! To add a protocol: its file with an implementation of [`Protocol`], and a line in each `match`
+//! of this file.
 
 pub(crate) mod direction;
 pub(crate) mod tcp;
 pub(crate) mod udp;
 
-use crate::oot::{
-    sync::Once,
-    time::HZ, //
+use crate::{
+    shim::{
+        Word32,
+        HZ, //
+    },
+    wire::tcp::Flags, //
 };
-use kernel::sync::atomic::Atomic;
+use direction::Direction;
 
-/// A protocol whose packets are balanced.
+pub(crate) const IPPROTO_ICMP: u8 = 1;
+pub(crate) const IPPROTO_ICMPV6: u8 = 58;
+pub(crate) const IPPROTO_SCTP: u8 = 132;
+
+/// A protocol whose packets are balanced, by its number.
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
 #[repr(u8)]
 pub(crate) enum Proto {
@@ -24,9 +35,93 @@ pub(crate) enum Proto {
     Udp = 17,
 }
 
-pub(crate) const IPPROTO_ICMP: u8 = 1;
-pub(crate) const IPPROTO_ICMPV6: u8 = 58;
-pub(crate) const IPPROTO_SCTP: u8 = 132;
+/// What a packet says to the state machine of its protocol.
+#[derive(Clone, Copy, Debug, PartialEq, Eq)]
+pub(crate) enum Signal {
+    /// Nothing: its transport header is not whole.
+    Nothing,
+    /// A UDP datagram.
+    Datagram,
+    /// A TCP segment with these flags.
+    Segment(Flags),
+}
+
+/// The state of a conn after a packet.
+#[derive(Clone, Copy, Debug, PartialEq, Eq)]
+pub(crate) struct Next {
+    /// The number of the state.
+    pub(crate) state: u8,
+    /// A packet from the dest was seen (C: `IP_VS_CONN_F_NOOUTPUT` is cleared).
+    pub(crate) has_output: bool,
+}
+
+/// What IPVS has to know of a protocol. States are numbers, as files and sync messages have them.
+pub(crate) trait Protocol {
+    /// The name in files and tools.
+    const NAME: &'static str;
+
+    /// Whether any packet from the dest assures the template of a conn. Otherwise a
+    /// [state](Self::assures) does.
+    const IS_ASSURED_BY_OUTPUT: bool;
+
+    /// The name of a state (C: `state_name`).
+    fn state_name(state: u8) -> &'static str;
+
+    /// Whether a conn counts among its dest's active ones.
+    fn is_active(state: u8) -> bool;
+
+    /// The state after a packet; `None` if that says nothing (C: `state_transition`).
+    ///
+    /// `no_output` says that no packet from the dest has been seen before.
+    fn next(
+        data: &ProtoData,
+        state: u8,
+        no_output: bool,
+        direction: Direction,
+        signal: Signal,
+    ) -> Option<Next>;
+
+    /// How long a conn may stay idle in a state, in jiffies.
+    fn timeout(data: &ProtoData, state: u8) -> u32;
+
+    /// Whether a conn that comes into this state assures its template.
+    fn assures(_state: u8) -> bool {
+        false
+    }
+
+    /// Whether a packet that belongs to no conn may start one (C: `conn_schedule`). `sloppy` is
+    /// the sysctl of the protocol.
+    fn may_start(_signal: Signal, _sloppy: bool) -> bool {
+        true
+    }
+
+    /// Whether a packet asks for a new conn, even on an old one (C: `is_new_conn()`).
+    fn is_start(_signal: Signal) -> bool {
+        false
+    }
+
+    /// Whether such a packet on a conn in this state means that the conn is over
+    /// (C: `is_new_conn_expected()`). `reuse_mode` is `conn_reuse_mode`, which is not 0.
+    fn is_over(_state: u8, _no_output: bool, _reuse_mode: i32) -> bool {
+        false
+    }
+}
+
+/// Evaluates an expression with `$protocol` as the implementation for `$proto`.
+macro_rules! dispatch {
+    ($proto:expr, $protocol:ident => $result:expr) => {
+        match $proto {
+            Proto::Tcp => {
+                type $protocol = tcp::Tcp;
+                $result
+            }
+            Proto::Udp => {
+                type $protocol = udp::Udp;
+                $result
+            }
+        }
+    };
+}
 
 impl Proto {
     /// The protocol with this number (C: `ip_vs_proto_get()`).
@@ -39,67 +134,86 @@ impl Proto {
         }
     }
 
-    /// As files and tools name it.
+    /// See [`Protocol::NAME`].
     pub(crate) const fn name(self) -> &'static str {
-        match self {
-            Self::Tcp => "TCP",
-            Self::Udp => "UDP",
-        }
+        dispatch!(self, P => P::NAME)
     }
 
-    /// The name of a conn's state.
+    /// See [`Protocol::IS_ASSURED_BY_OUTPUT`].
+    pub(crate) const fn is_assured_by_output(self) -> bool {
+        dispatch!(self, P => P::IS_ASSURED_BY_OUTPUT)
+    }
+
+    /// See [`Protocol::state_name`].
     pub(crate) fn state_name(self, state: u8) -> &'static str {
-        match self {
-            Self::Tcp => tcp::states::State::from_number(state.into()).map_or("ERR!", |s| s.name()),
-            Self::Udp => udp::states::State::Normal.name(),
-        }
+        dispatch!(self, P => P::state_name(state))
+    }
+
+    /// See [`Protocol::is_active`].
+    #[inline(always)]
+    pub(crate) fn is_active(self, state: u8) -> bool {
+        dispatch!(self, P => P::is_active(state))
+    }
+
+    /// See [`Protocol::next`].
+    #[inline(always)]
+    pub(crate) fn next(
+        self,
+        data: &ProtoData,
+        state: u8,
+        no_output: bool,
+        direction: Direction,
+        signal: Signal,
+    ) -> Option<Next> {
+        dispatch!(self, P => P::next(data, state, no_output, direction, signal))
+    }
+
+    /// See [`Protocol::timeout`].
+    #[inline(always)]
+    pub(crate) fn timeout(self, data: &ProtoData, state: u8) -> u32 {
+        dispatch!(self, P => P::timeout(data, state))
+    }
+
+    /// See [`Protocol::assures`].
+    pub(crate) fn assures(self, state: u8) -> bool {
+        dispatch!(self, P => P::assures(state))
+    }
+
+    /// See [`Protocol::may_start`].
+    pub(crate) fn may_start(self, signal: Signal, sloppy: bool) -> bool {
+        dispatch!(self, P => P::may_start(signal, sloppy))
+    }
+
+    /// See [`Protocol::is_start`].
+    #[inline(always)]
+    pub(crate) fn is_start(self, signal: Signal) -> bool {
+        dispatch!(self, P => P::is_start(signal))
+    }
+
+    /// See [`Protocol::is_over`].
+    pub(crate) fn is_over(self, state: u8, no_output: bool, reuse_mode: i32) -> bool {
+        dispatch!(self, P => P::is_over(state, no_output, reuse_mode))
     }
 }
 
-/// How long idle conns live, in jiffies, by protocol and state.
-pub(crate) struct Timeouts {
-    tcp: [Atomic<u32>; tcp::states::State::COUNT],
-    udp: Atomic<u32>,
+/// What a namespace keeps for its protocols: idle timeouts by state, in jiffies, and the rules in
+/// force.
+pub(crate) struct ProtoData {
+    pub(crate) tcp: tcp::Data,
+    pub(crate) udp: udp::Data,
 }
 
-impl Timeouts {
+impl ProtoData {
     /// C's defaults.
     pub(crate) fn new() -> Self {
-        let jiffies = |seconds: u32| Atomic::new(seconds.wrapping_mul(HZ as u32));
         Self {
-            tcp: core::array::from_fn(|state| {
-                jiffies(
-                    tcp::states::State::from_number(state as u16)
-                        .map_or(0, |state| state.default_timeout()),
-                )
-            }),
-            udp: jiffies(udp::states::State::Normal.default_timeout()),
+            tcp: tcp::Data::new(),
+            udp: udp::Data::new(),
         }
     }
+}
 
-    /// The timeout of TCP conns in `state`, in jiffies.
-    #[inline(always)]
-    pub(crate) fn tcp(&self, state: tcp::states::State) -> u32 {
-        self.tcp
-            .get(state as usize)
-            .map_or(0, |timeout| timeout.read_once())
-    }
-
-    /// The timeout of UDP conns, in jiffies.
-    #[inline(always)]
-    pub(crate) fn udp(&self) -> u32 {
-        self.udp.read_once()
-    }
-
-    /// Sets the timeout of TCP conns in `state`, in jiffies.
-    pub(crate) fn set_tcp(&self, state: tcp::states::State, jiffies: u32) {
-        if let Some(timeout) = self.tcp.get(state as usize) {
-            timeout.write_once(jiffies);
-        }
-    }
-
-    /// Sets the timeout of UDP conns, in jiffies.
-    pub(crate) fn set_udp(&self, jiffies: u32) {
-        self.udp.write_once(jiffies);
-    }
+/// A timeout of so many seconds.
+fn timeout_of(seconds: u32) -> Word32 {
+    Word32::new(seconds.wrapping_mul(HZ as u32))
 }

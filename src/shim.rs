@@ -49,6 +49,7 @@ pub(crate) use world::{
     Table,
     Tick,
     Word,
+    Word32,
     HZ, //
 };
 

@@ -27,6 +27,7 @@ use crate::{
         hash::HashKey,
         mm::slab::Cache,
         sync::{
+            bh,
             ChainLengths,
             Cursor,
             Linked,
@@ -39,7 +40,11 @@ use crate::{
         workqueue::Work, //
     },
     packet::Packet,
-    proto::direction::Direction,
+    proto::{
+        direction::Direction,
+        ProtoData,
+        Signal, //
+    },
     uapi::*, //
 };
 use kernel::{
@@ -86,6 +91,15 @@ impl Walk {
             _ => Self::Templates(cursor),
         }
     }
+}
+
+/// How a new conn begins.
+#[derive(Clone, Copy)]
+pub(crate) enum Birth<'a> {
+    /// With the client's first packet, which says this to the protocol.
+    Packet(&'a ProtoData, Signal),
+    /// As a template that lives for so many jiffies after its last use.
+    Template(u32),
 }
 
 /// The conns of a namespace.
@@ -168,10 +182,9 @@ impl Table {
             .find(guard, hash, |_, conn| conn.is_template_for(params))
     }
 
-    /// Adds a conn to `dest`, or a template, if `params` say so. `None` if there are too many, no
-    /// memory, or the dest is gone.
+    /// Adds a conn to `dest`, or a template, as `birth` says. It has its state and its timer when
+    /// packets find it. `None` if there are too many, no memory, or the dest is gone.
     ///
-    /// Its timer runs only once [`Table::started`] was called, or [`Conn::renew`] for a template.
     /// The conn that controls it must [count](Conn::take_control) it already.
     pub(crate) fn add<'g>(
         &'g self,
@@ -179,28 +192,49 @@ impl Table {
         params: &Params<'_>,
         dest: RcuRef<'_, Dest>,
         control: Option<ConnRef<'_>>,
+        birth: Birth<'_>,
     ) -> Option<ConnRef<'g>> {
         if self.is_full() {
             return None;
         }
         let flags = dest.conn_flags() & !IP_VS_CONN_F_ONE_PACKET | params.flags;
-        let dest = dest.upgrade()?;
-        let mut conn = Conn::new(params, dest.clone(), flags);
-        if let Some(control) = control {
-            conn = conn.controlled(control.upgrade()?);
+        let control = match control {
+            Some(control) => Some(control.upgrade()?),
+            None => None,
+        };
+        let conn = Conn::new(params, dest.upgrade()?, flags, control);
+        match birth {
+            Birth::Packet(data, signal) => conn.begin(data, signal),
+            Birth::Template(lifetime) => conn.life.set_lifetime(lifetime),
         }
         let entry = RcuArc::new_in(&self.cache, Linked::new(Timed::new(conn))).ok()?;
 
+        entry
+            .dest
+            .conn_bound(guard, entry.flags_with(entry.life.is_inactive()));
         let first = self.hash_of_params(params, (params.vaddr, params.vport));
-        dest.conn_bound(flags);
         if entry.is_template() {
-            return self.templates.insert(guard, entry, first, None);
+            return self.insert(&self.templates, guard, entry, first, None);
         }
         let second = match entry.forward() {
             Forward::Masq => Some(self.hash_of_params(params, (&entry.daddr, entry.dport))),
             _ => None,
         };
-        self.hash.insert(guard, entry, first, second)
+        self.insert(&self.hash, guard, entry, first, second)
+    }
+
+    fn insert<'g>(
+        &'g self,
+        table: &'g RcuHash<Timed<Conn>>,
+        guard: &'g rcu::Guard,
+        entry: RcuArc<Linked<Timed<Conn>>>,
+        first: u32,
+        second: Option<u32>,
+    ) -> Option<ConnRef<'g>> {
+        // The timer cannot fire before the entry is in the table: soft interrupts are off.
+        let _bh = bh::Disabled::new();
+        Timed::start(entry.as_rcu(), entry.timeout() as usize);
+        table.insert(guard, entry, first, second)
     }
 
     /// The most conns that there may be.
@@ -212,11 +246,6 @@ impl Table {
     /// Whether there are as many as may be.
     pub(crate) fn is_full(&self) -> bool {
         self.len() >= self.max().max(0) as usize
-    }
-
-    /// A new conn has its first state: from here on it can expire.
-    pub(crate) fn started(conn: ConnRef<'_>, guard: &rcu::Guard) {
-        Conn::start(conn, guard);
     }
 
     /// How many conns and templates there are.

@@ -15,19 +15,13 @@ use super::{
     Conn,
     ConnRef,
     Params,
-    BY_FWMARK,
-    DEAD,
-    INVALID, //
+    BY_FWMARK, //
 };
 use crate::{
     addr::Port,
-    oot::sync::{
-        Once,
-        Timed, //
-    },
+    oot::sync::Timed,
     uapi::*, //
 };
-use kernel::sync::atomic::Relaxed;
 
 /// The port of the dest of a template that is not to be used any more, as in C. A dest that has
 /// this port is never found by a template.
@@ -39,9 +33,9 @@ pub(crate) const BY_ADDRESS: u32 = IP_VS_CONN_F_TEMPLATE;
 /// The flags of a template of a service by fwmark.
 pub(crate) const BY_MARK: u32 = IP_VS_CONN_F_TEMPLATE | BY_FWMARK;
 
-/// Bit 0 of the state's number: a client has been heard to talk with the dest
+/// Bit 0 of the state's number: a client and the dest have communicated
 /// (C: `IP_VS_CTPL_S_ASSURED`).
-const ASSURED: u64 = 1;
+const ASSURED: u8 = 1;
 
 /// The name of a template's state.
 pub(super) fn state_name(state: u8) -> &'static str {
@@ -66,36 +60,24 @@ impl Conn {
             && self.family == params.family
             && self.flags & BY_MARK == params.flags
             && self.dport != NO_PORT
-            && self.word.read_once() & (INVALID | DEAD) == 0
+            && self.life.is_usable()
     }
 
-    /// Has nobody use this template any more. Its own conns it goes on to control.
+    /// Marks the template as not to be used for new conns. It goes on to control those it has.
     pub(crate) fn invalidate(&self) {
-        let mut old = self.word.read_once();
-        while let Err(now) = self.word.cmpxchg(old, old | INVALID, Relaxed) {
-            old = now;
-        }
+        self.life.invalidate();
     }
 
     /// A conn that it controls is established.
     pub(super) fn assured(&self) {
-        let mut old = self.word.read_once();
-        while self.is_template() && old & ASSURED == 0 {
-            match self.word.cmpxchg(old, old | ASSURED, Relaxed) {
-                Ok(_) => return,
-                Err(now) => old = now,
-            }
+        if self.is_template() {
+            self.life.set_state_bits(ASSURED);
         }
-    }
-
-    /// Sets the time that a new template lives after its last use, in jiffies.
-    pub(crate) fn set_lifetime(&self, timeout: u32) {
-        self.timeout.write_once(timeout);
     }
 
     /// The template was used: its time starts anew.
     pub(crate) fn renew(this: ConnRef<'_>) {
-        this.last_seen.write_once(now());
+        this.life.renew(now());
         // At once, as C does it: so the timers of its conns, started later, fire before its own.
         Timed::start(this, this.timeout() as usize);
     }

@@ -18,6 +18,7 @@ use crate::{
         Port, //
     },
     conn::{
+        table::Birth,
         template,
         Conn,
         ConnRef,
@@ -71,7 +72,10 @@ impl<'a> HookCtx<'a> {
             },
         };
         let template = match self.good_template(&params) {
-            Some(template) => template,
+            Some(template) => {
+                Conn::renew(template);
+                template
+            }
             None => {
                 let Some(dest) = self.ask_scheduler(service, packet) else {
                     return Outcome::NoDest;
@@ -85,7 +89,6 @@ impl<'a> HookCtx<'a> {
                 }
             }
         };
-        Conn::renew(template);
         let dest = template.get().dest.as_rcu();
         Outcome::Chosen(Choice {
             dest,
@@ -117,9 +120,8 @@ impl<'a> HookCtx<'a> {
         params: &Params<'_>,
         dest: RcuRef<'_, Dest>,
     ) -> Option<ConnRef<'a>> {
-        let template = self.netns.conns.add(self.rcu, params, dest, None)?;
-        template.set_lifetime(service.timeout());
-        Some(template)
+        let birth = Birth::Template(service.timeout());
+        self.netns.conns.add(self.rcu, params, dest, None, birth)
     }
 
     /// Makes a conn under the control of `template`, and sends the packet.
@@ -133,7 +135,8 @@ impl<'a> HookCtx<'a> {
     ) -> Verdict<'h> {
         // One whose time was over just now leads to its dest for this once.
         let control = Some(template).filter(|template| template.take_control());
-        match self.netns.conns.add(self.rcu, params, dest, control) {
+        let birth = Birth::Packet(&self.netns.protocols, packet.signal);
+        match self.netns.conns.add(self.rcu, params, dest, control, birth) {
             Some(conn) => self.first(skb, conn, packet),
             None => {
                 if let Some(control) = control {

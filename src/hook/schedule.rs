@@ -12,7 +12,7 @@ use crate::{
         Port, //
     },
     conn::{
-        table::Table,
+        table::Birth,
         Conn,
         ConnRef,
         Params, //
@@ -33,11 +33,7 @@ use crate::{
         Extent,
         Packet, //
     },
-    proto::{
-        direction::Direction,
-        tcp::states::may_start_conn,
-        Proto, //
-    },
+    proto::Proto,
     sched::Flow,
     service::Service,
     spec::ServiceId,
@@ -83,10 +79,9 @@ impl<'a> HookCtx<'a> {
         if packet.header != Extent::Whole {
             return skb.drop();
         }
-        if let Some(flags) = packet.tcp_flags {
-            if !may_start_conn(flags, self.netns.sysctl.sloppy_tcp()) {
-                return skb.accept();
-            }
+        let is_sloppy = proto == Proto::Tcp && self.netns.sysctl.sloppy_tcp();
+        if !proto.may_start(packet.signal, is_sloppy) {
+            return skb.accept();
         }
         let Some(service) = self.service(&skb, packet) else {
             return skb.accept();
@@ -193,7 +188,8 @@ impl<'a> HookCtx<'a> {
         }
         let conns = &self.netns.conns;
         let Some(template) = template else {
-            return match conns.add(self.rcu, &params, dest, None) {
+            let birth = Birth::Packet(&self.netns.protocols, packet.signal);
+            return match conns.add(self.rcu, &params, dest, None, birth) {
                 Some(conn) => self.first(skb, conn, packet),
                 None => skb.drop(),
             };
@@ -215,7 +211,7 @@ impl<'a> HookCtx<'a> {
         };
         let flags = dest.conn_flags();
         let conn = Conn::one_packet(params, held);
-        dest.conn_bound(flags);
+        dest.conn_bound(self.rcu, flags);
         dest.stats.count_conn();
         self.netns.stats().count_conn();
         self.count_in(&conn, &skb);
@@ -233,8 +229,6 @@ impl<'a> HookCtx<'a> {
     ) -> Verdict<'h> {
         conn.dest.stats.count_conn();
         self.netns.stats().count_conn();
-        self.touch(conn, Direction::Input, packet);
-        Table::started(conn, self.rcu);
         self.count_in(&conn, &skb);
         self.transmit(skb, conn, packet)
     }

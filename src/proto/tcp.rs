@@ -1,6 +1,188 @@
 // SPDX-License-Identifier: GPL-2.0
 
 //! TCP.
+//!
+//! C version: [net/netfilter/ipvs/ip_vs_proto_tcp.c].
 
 #[allow(dead_code)]
 pub(crate) mod states;
+
+use super::{
+    direction::Direction,
+    timeout_of,
+    Next,
+    ProtoData,
+    Protocol,
+    Signal, //
+};
+use crate::shim::Word32;
+use states::{
+    may_start_conn,
+    Event,
+    Rules,
+    State, //
+};
+
+/// TCP as a [`Protocol`].
+pub(crate) struct Tcp;
+
+/// What a namespace keeps for TCP.
+pub(crate) struct Data {
+    timeouts: [Word32; State::COUNT],
+}
+
+impl Data {
+    pub(super) fn new() -> Self {
+        Self {
+            timeouts: core::array::from_fn(|state| {
+                timeout_of(state_of(state as u8).default_timeout())
+            }),
+        }
+    }
+
+    /// The state machine in force. The other one is for `secure_tcp`, which is not supported yet.
+    #[inline(always)]
+    fn rules(&self) -> Rules {
+        Rules::Normal
+    }
+
+    /// The timeout of a state, in jiffies.
+    #[inline(always)]
+    pub(crate) fn timeout(&self, state: State) -> u32 {
+        self.timeouts
+            .get(state as usize)
+            .map_or(0, |timeout| timeout.get())
+    }
+
+    /// Sets the timeout of a state, in jiffies.
+    pub(crate) fn set_timeout(&self, state: State, jiffies: u32) {
+        if let Some(timeout) = self.timeouts.get(state as usize) {
+            timeout.set(jiffies);
+        }
+    }
+}
+
+/// The state with this number, `NONE` if there is none.
+#[inline(always)]
+fn state_of(state: u8) -> State {
+    State::from_number(state.into()).unwrap_or(State::None)
+}
+
+impl Protocol for Tcp {
+    const NAME: &'static str = "TCP";
+    const IS_ASSURED_BY_OUTPUT: bool = false;
+
+    fn state_name(state: u8) -> &'static str {
+        State::from_number(state.into()).map_or("ERR!", State::name)
+    }
+
+    #[inline(always)]
+    fn is_active(state: u8) -> bool {
+        state_of(state).is_active()
+    }
+
+    #[inline(always)]
+    fn next(
+        data: &ProtoData,
+        state: u8,
+        no_output: bool,
+        direction: Direction,
+        signal: Signal,
+    ) -> Option<Next> {
+        let Signal::Segment(flags) = signal else {
+            return None;
+        };
+        let direction_on_conn = direction.on_conn(no_output);
+        let rules = data.tcp.rules();
+        let next = rules.next(direction_on_conn, Event::of(flags), state_of(state));
+        Some(Next {
+            state: next as u8,
+            has_output: direction == Direction::Output,
+        })
+    }
+
+    #[inline(always)]
+    fn timeout(data: &ProtoData, state: u8) -> u32 {
+        data.tcp.timeout(state_of(state))
+    }
+
+    fn assures(state: u8) -> bool {
+        state_of(state) == State::Established
+    }
+
+    fn may_start(signal: Signal, sloppy: bool) -> bool {
+        match signal {
+            Signal::Segment(flags) => may_start_conn(flags, sloppy),
+            Signal::Nothing | Signal::Datagram => false,
+        }
+    }
+
+    #[inline(always)]
+    fn is_start(signal: Signal) -> bool {
+        matches!(signal, Signal::Segment(flags) if flags.syn())
+    }
+
+    fn is_over(state: u8, no_output: bool, reuse_mode: i32) -> bool {
+        match state_of(state) {
+            State::TimeWait | State::Close => true,
+            State::FinWait => reuse_mode & 2 != 0 && no_output,
+            _ => false,
+        }
+    }
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+    use crate::wire::tcp::Flags;
+
+    const SYN: Signal = Signal::Segment(Flags::SYN);
+
+    #[test]
+    fn steps_and_timeouts() {
+        let data = ProtoData::new();
+        let step = |state: State, direction, signal| {
+            Tcp::next(&data, state as u8, true, direction, signal)
+        };
+        let next = |state: State, has_output| {
+            Some(Next {
+                state: state as u8,
+                has_output,
+            })
+        };
+        let (input, output) = (Direction::Input, Direction::Output);
+        assert_eq!(step(State::None, input, SYN), next(State::SynRecv, false));
+        assert_eq!(
+            step(State::SynRecv, output, SYN),
+            next(State::SynRecv, true)
+        );
+        assert_eq!(step(State::Established, input, Signal::Nothing), None);
+        let fin = Signal::Segment(Flags::FIN);
+        // With no packet from the dest, as under direct routing.
+        assert_eq!(
+            step(State::Established, input, fin),
+            next(State::FinWait, false)
+        );
+        assert_eq!(Tcp::timeout(&data, State::Established as u8), 900 * 250);
+        data.tcp.set_timeout(State::Established, 7);
+        assert_eq!(Tcp::timeout(&data, State::Established as u8), 7);
+        assert_eq!(Tcp::state_name(11), "ERR!");
+    }
+
+    #[test]
+    fn conns_that_are_over() {
+        for number in 0..State::COUNT as u8 {
+            let state = state_of(number);
+            for (no_output, mode) in [(false, 1), (true, 1), (false, 2), (true, 2), (true, 3)] {
+                let want = match state {
+                    State::TimeWait | State::Close => true,
+                    State::FinWait => no_output && mode >= 2,
+                    _ => false,
+                };
+                assert_eq!(Tcp::is_over(number, no_output, mode), want, "{state:?}");
+            }
+        }
+        assert!(Tcp::is_start(SYN) && !Tcp::is_start(Signal::Nothing));
+        assert!(Tcp::is_start(Signal::Segment(Flags::SYN.with(Flags::RST))));
+    }
+}

@@ -11,6 +11,7 @@ use core::{
         DerefMut, //
     },
     sync::atomic::{
+        AtomicU32,
         AtomicU64,
         Ordering, //
     },
@@ -235,6 +236,13 @@ impl Word {
     }
 
     #[inline]
+    pub(crate) fn compare_exchange(&self, from: u64, to: u64) -> Result<(), u64> {
+        perhaps_hold_up();
+        let order = Ordering::SeqCst;
+        self.0.compare_exchange(from, to, order, order).map(|_| ())
+    }
+
+    #[inline]
     pub(crate) fn swap(&self, to: u64) -> u64 {
         perhaps_hold_up();
         self.0.swap(to, Ordering::SeqCst)
@@ -244,6 +252,26 @@ impl Word {
     pub(crate) fn add(&self, value: u64) {
         perhaps_hold_up();
         self.0.fetch_add(value, Ordering::SeqCst);
+    }
+}
+
+pub(crate) struct Word32(AtomicU32);
+
+impl Word32 {
+    pub(crate) const fn new(value: u32) -> Self {
+        Self(AtomicU32::new(value))
+    }
+
+    #[inline]
+    pub(crate) fn get(&self) -> u32 {
+        perhaps_hold_up();
+        self.0.load(Ordering::Relaxed)
+    }
+
+    #[inline]
+    pub(crate) fn set(&self, value: u32) {
+        perhaps_hold_up();
+        self.0.store(value, Ordering::Relaxed);
     }
 }
 

@@ -132,6 +132,16 @@ impl Word {
         self.0.cmpxchg(from, to, Full).is_ok()
     }
 
+    /// Writes `to` if the word is `from`, fully ordered.
+    ///
+    /// # Errors
+    ///
+    /// What the word is instead.
+    #[inline(always)]
+    pub(crate) fn compare_exchange(&self, from: u64, to: u64) -> Result<(), u64> {
+        self.0.cmpxchg(from, to, Full).map(|_| ())
+    }
+
     /// Writes `to` and says what the word was, fully ordered.
     #[inline]
     pub(crate) fn swap(&self, to: u64) -> u64 {
@@ -142,6 +152,25 @@ impl Word {
     #[inline]
     pub(crate) fn add(&self, value: u64) {
         self.0.fetch_add(value, Full);
+    }
+}
+
+/// A word of 32 bits that CPUs read and write at will. Its accesses are relaxed.
+pub(crate) struct Word32(Atomic<u32>);
+
+impl Word32 {
+    pub(crate) const fn new(value: u32) -> Self {
+        Self(Atomic::new(value))
+    }
+
+    #[inline(always)]
+    pub(crate) fn get(&self) -> u32 {
+        self.0.read_once()
+    }
+
+    #[inline(always)]
+    pub(crate) fn set(&self, value: u32) {
+        self.0.write_once(value);
     }
 }
 
