@@ -19,15 +19,8 @@
 //! of their choices, except where a scheduler's file says otherwise; and choices made while a
 //! successor is being built may be forgotten by it.
 
-pub(crate) mod cache;
-mod key;
-mod locality;
-mod members;
-mod order;
-mod ordered;
-mod place;
-mod slots;
-mod sums;
+pub(crate) mod locality;
+mod tree;
 
 use crate::addr::{Addr, Family, Port};
 use crate::shim::{
@@ -37,9 +30,9 @@ use crate::shim::{
 };
 use crate::uapi::{IP_VS_SVC_F_SCHED1, IP_VS_SVC_F_SCHED2};
 use core::num::NonZeroU32;
-use key::Key;
+use tree::Key;
 
-pub(crate) use place::Place;
+pub(crate) use tree::Place;
 
 /// What a scheduler sees of a dest.
 ///
@@ -242,7 +235,7 @@ pub(crate) trait Scheduler: Sized {
         unsettle(dests);
     }
 
-    /// How soon a dest with such figures is taken, if the scheduler keeps an [`order::Order`].
+    /// How soon a dest with such figures is taken, if the scheduler keeps an [`tree::Order`].
     #[inline]
     fn key(_figures: &Figures) -> Key {
         Key::NEVER
@@ -251,7 +244,7 @@ pub(crate) trait Scheduler: Sized {
     /// Whether it looks for points in the sums of its order, beside the sum of all.
     const DRAWS: bool = false;
 
-    /// What a dest with such figures adds to the [`sums::Sums`] of the scheduler's order, if it
+    /// What a dest with such figures adds to the sums of the scheduler's order, if it
     /// asks for them.
     #[inline]
     fn part(_figures: &Figures) -> Option<u64> {
@@ -431,13 +424,6 @@ fn home_or_fallback<D: Candidate>(
         .find(|index| index.is_none_or(is_available))
         .flatten()
 }
-
-#[cfg(test)]
-mod c_lblc;
-#[cfg(test)]
-mod c_model;
-#[cfg(test)]
-mod hammer;
 
 #[cfg(test)]
 mod tests;

@@ -10,15 +10,13 @@
 //! C version: [net/netfilter/ipvs/ip_vs_lblc.c].
 
 use super::{
-    cache::{
-        is_same,
-        Content, //
-    },
     locality::{
+        is_same,
+        Content,
         Local,
         Locality, //
     },
-    members::Members,
+    tree::Members,
     Candidate,
     Kind,
     Member,

@@ -14,17 +14,17 @@
 //! As [`locality`](super::locality), and a walk of the address's set, as in C.
 
 use super::{
-    cache::{
+    locality::{
         is_after,
         is_same,
-        Content, //
-    },
-    key::Key,
-    locality::{
+        Content,
         Local,
         Locality, //
     },
-    members::Members,
+    tree::{
+        Key,
+        Members, //
+    },
     wlc::Wlc,
     Candidate,
     Figures,

@@ -5,8 +5,8 @@
 //! C version: [net/netfilter/ipvs/ip_vs_lc.c].
 
 use super::{
-    key::Key,
-    ordered::{
+    tree::{
+        Key,
         Ordered,
         Preference, //
     },

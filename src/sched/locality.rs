@@ -9,17 +9,16 @@
 //!
 //! # Costs
 //!
-//! The [`Order`](super::order) is wlc's, and it counts the dests that are not half full: C walks
+//! The [`Order`](super::tree) is wlc's, and it counts the dests that are not half full: C walks
 //! the list for either. For what is remembered see [`cache`](super::cache).
 
+pub(crate) mod cache;
+
 use super::{
-    cache::{
-        Cache,
-        Content,
-        SharedCache, //
+    tree::{
+        Key,
+        Members, //
     },
-    key::Key,
-    members::Members,
     wlc::Wlc,
     Candidate,
     Change,
@@ -37,6 +36,17 @@ use crate::shim::{
     Guard,
     Jiffies,
     NoMemory, //
+};
+
+use cache::{
+    Cache,
+    SharedCache, //
+};
+
+pub(super) use cache::{
+    is_after,
+    is_same,
+    Content, //
 };
 
 /// What is remembered of an address.
@@ -133,7 +143,7 @@ fn is_not_half_full(figures: &Figures) -> bool {
 
 #[cfg(test)]
 impl<L: Locality> Local<L> {
-    pub(super) fn cache(&self) -> &Cache<L> {
+    pub(crate) fn cache(&self) -> &Cache<L> {
         &self.cache
     }
 }

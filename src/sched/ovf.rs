@@ -6,8 +6,8 @@
 //! C version: [net/netfilter/ipvs/ip_vs_ovf.c].
 
 use super::{
-    key::Key,
-    ordered::{
+    tree::{
+        Key,
         Ordered,
         Preference, //
     },

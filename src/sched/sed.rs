@@ -6,8 +6,8 @@
 //! C version: [net/netfilter/ipvs/ip_vs_sed.c].
 
 use super::{
-    key::Key,
-    ordered::{
+    tree::{
+        Key,
         Ordered,
         Preference, //
     },

@@ -2,6 +2,10 @@
 
 //! What the schedulers' tests share, and laws of all schedulers.
 
+mod c_lblc;
+mod c_model;
+mod hammer;
+
 use super::*;
 use core::cell::Cell;
 use std::rc::Rc;

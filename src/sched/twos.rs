@@ -11,7 +11,7 @@
 //!
 //! # Costs
 //!
-//! C walks the list twice. Here [`Sums`](super::sums) of the available dests' weights lead to those
+//! C walks the list twice. Here [`Sums`](super::tree) of the available dests' weights lead to those
 //! drawn, by log2(n) reads each. Nothing is written unless a weight changes, or a dest becomes
 //! overloaded or ceases to be.
 //!
@@ -21,7 +21,7 @@
 
 use super::{
     find,
-    members::Members,
+    tree::Members,
     Candidate,
     Change,
     Figures,

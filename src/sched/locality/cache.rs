@@ -21,14 +21,14 @@
 //! A hit walks a bucket, of 16 entries when there are many, and writes one word of its entry, once
 //! a tick. A new entry is allocated and takes the bucket's lock.
 
-use super::{
-    Candidate,
-    Flow,
-    Member, //
-};
 use crate::{
     addr::Addr,
     hash::hash_32,
+    sched::{
+        Candidate,
+        Flow,
+        Member, //
+    },
     shim::{
         jiffies,
         start,
@@ -78,7 +78,7 @@ pub(crate) trait Content: Share + Sized {
 }
 
 /// Whether a remembered dest is this one.
-pub(super) fn is_same<D: Candidate>(kept: &DestRef, dest: &D) -> bool {
+pub(crate) fn is_same<D: Candidate>(kept: &DestRef, dest: &D) -> bool {
     core::ptr::eq(kept.place(), dest.place())
 }
 
@@ -93,7 +93,7 @@ pub(super) struct Entry<T> {
 impl<T: Content> Share for Entry<T> {}
 
 /// The entries of a service.
-pub(super) struct Cache<T: Content> {
+pub(crate) struct Cache<T: Content> {
     buckets: Table<List<Entry<T>>>,
     len: Word,
     /// How many checks there were since the last full one.
@@ -109,7 +109,7 @@ impl<T: Content> Share for Cache<T> {}
 pub(super) type SharedCache<T> = Shared<Periodic<Cache<T>>>;
 
 /// C: `time_after()`.
-pub(super) const fn is_after(time: usize, other: usize) -> bool {
+pub(crate) const fn is_after(time: usize, other: usize) -> bool {
     // CAST: As signed numbers they wrap around the present.
     (other.wrapping_sub(time) as isize) < 0
 }
@@ -251,7 +251,7 @@ impl<T: Content> Tick for Cache<T> {
 
 #[cfg(test)]
 impl<T: Content> Cache<T> {
-    pub(super) fn len(&self) -> usize {
+    pub(crate) fn len(&self) -> usize {
         let len: usize = self
             .buckets
             .iter()

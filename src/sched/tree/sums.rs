@@ -25,7 +25,7 @@ use crate::shim::{
     Word, //
 };
 
-pub(super) struct Sums {
+pub(crate) struct Sums {
     parts: Table<Word>,
     /// Node 0 is not used; the last one, whose number is a power of 2, holds the sum of all. None
     /// if nobody searches them.
@@ -65,7 +65,7 @@ impl Sums {
 
     /// The sum of all parts; of a change under way it may know half.
     #[inline]
-    pub(super) fn total(&self) -> u64 {
+    pub(crate) fn total(&self) -> u64 {
         self.total.get()
     }
 
@@ -90,7 +90,7 @@ impl Sums {
 
     /// The slot on whose part the point falls, counted from 1 at the beginning of slot 0.
     #[inline]
-    pub(super) fn find(&self, point: u64) -> u32 {
+    pub(crate) fn find(&self, point: u64) -> u32 {
         let nodes = &self.nodes[..];
         let mut left = point;
         let mut before = 0_usize;
@@ -142,8 +142,8 @@ impl Sums {
 
 #[cfg(test)]
 mod tests {
-    use super::super::tests::Random;
     use super::*;
+    use crate::sched::tests::Random;
 
     #[test]
     fn points_fall_on_parts() {

@@ -7,17 +7,21 @@
 
 use super::{
     key::Key,
-    members::Members,
-    Candidate,
-    Change,
-    Figures,
-    Flow,
-    InitError,
-    Kind,
-    Scheduler,
-    Setup, //
+    members::Members, //
 };
-use crate::shim::NoMemory;
+use crate::{
+    sched::{
+        Candidate,
+        Change,
+        Figures,
+        Flow,
+        InitError,
+        Kind,
+        Scheduler,
+        Setup, //
+    },
+    shim::NoMemory,
+};
 use core::{
     marker::PhantomData,
     num::NonZeroU32, //
