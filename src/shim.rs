@@ -37,7 +37,6 @@ pub(crate) use world::{
     share,
     start,
     undisturbed,
-    DestRef,
     Guard,
     Item,
     Jiffies,

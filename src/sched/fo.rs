@@ -7,7 +7,6 @@
 use super::{
     tree::{
         Key,
-        Ordered,
         Preference, //
     },
     Figures,
@@ -15,16 +14,14 @@ use super::{
 };
 use core::num::NonZeroU32;
 
-pub(crate) type Fo = Ordered<HighestWeight>;
+pub(crate) struct Fo;
 
-pub(crate) struct HighestWeight;
-
-impl Preference for HighestWeight {
+impl Preference for Fo {
     const KIND: Kind = Kind::Fo;
     const NAME: &'static str = "fo";
 
     #[inline]
-    fn key(_figures: &Figures, weight: NonZeroU32) -> Key {
+    fn available_key(_figures: &Figures, weight: NonZeroU32) -> Key {
         Key::most(weight)
     }
 }

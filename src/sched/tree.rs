@@ -4,7 +4,7 @@
 //! change.
 //!
 //! [`Order`] is the tree, [`Members`] the dests of one pool in it, [`Place`] a dest's own part;
-//! [`Ordered`] is a scheduler that takes the first dest of the tree.
+//! [`Preference`] is a scheduler that takes the first dest of the tree.
 
 mod key;
 mod members;
@@ -16,10 +16,7 @@ mod sums;
 
 pub(super) use key::Key;
 pub(super) use members::Members;
-pub(super) use ordered::{
-    Ordered,
-    Preference, //
-};
+pub(super) use ordered::Preference;
 pub(crate) use place::Place;
 
 #[cfg(test)]

@@ -28,8 +28,10 @@ use super::{
     Flow,
     InitError,
     Kind,
+    Member,
     Scheduler,
-    Setup, //
+    Setup,
+    State, //
 };
 use crate::shim::{
     random_below,
@@ -44,38 +46,42 @@ pub(crate) struct Twos {
 impl Scheduler for Twos {
     const NAME: &'static str = "twos";
 
-    fn new<D: Candidate>(_setup: &Setup, dests: &[D]) -> Result<Self, InitError> {
+    type State<D: Member> = Self;
+
+    #[inline]
+    fn part(figures: &Figures) -> Option<u64> {
+        let weight = figures.available_weight();
+        Some(weight.map_or(0, |weight| weight.get().into()))
+    }
+
+    const NEEDS_PREFIX_SUMS: bool = true;
+}
+
+impl<D: Member> State<D> for Twos {
+    fn new(_setup: &Setup, dests: &[D]) -> Result<Self, InitError> {
         Ok(Self {
             members: Members::new(Kind::Twos, dests)?,
         })
     }
 
-    fn rebuild<D: Candidate>(&self, dests: &[D], change: Change) -> Result<Self, NoMemory> {
+    fn rebuild(&self, dests: &[D], change: Change) -> Result<Self, NoMemory> {
         Ok(Self {
             members: self.members.after(dests, change)?,
         })
     }
 
-    fn settle<D: Candidate>(&self, dests: &[D]) {
-        self.members.settle(dests);
+    fn register(&self, dests: &[D]) {
+        self.members.register(dests);
     }
 
     #[inline]
-    fn schedule<D: Candidate>(&self, dests: &[D], _flow: &Flow<'_>) -> Option<usize> {
+    fn schedule(&self, dests: &[D], _flow: &Flow<'_>) -> Option<usize> {
         let first = self.draw(dests)?;
         let second = self.draw(dests)?;
         match is_below(dests.get(second)?, dests.get(first)?) {
             true => Some(second),
             false => Some(first),
         }
-    }
-
-    const DRAWS: bool = true;
-
-    #[inline]
-    fn part(figures: &Figures) -> Option<u64> {
-        let weight = figures.available_weight();
-        Some(weight.map_or(0, |weight| weight.get().into()))
     }
 }
 

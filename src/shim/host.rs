@@ -4,7 +4,6 @@
 //! `shim/module.rs`, which says what each is.
 
 use super::NoMemory;
-use crate::sched::Candidate;
 use core::{
     ops::{
         Deref,
@@ -17,7 +16,6 @@ use core::{
 };
 use std::{
     cell::Cell,
-    rc::Rc,
     sync::{
         RwLock,
         RwLockWriteGuard, //
@@ -58,8 +56,6 @@ impl Jiffies {
 pub(crate) fn set_setting(time: i32) {
     SETTING.set(time);
 }
-
-pub(crate) type DestRef = Rc<dyn Candidate>;
 
 pub(crate) trait Tick: Share {
     fn tick(&self, guard: &Guard);

@@ -4,14 +4,11 @@
 //! same on the host.
 
 use super::NoMemory;
-use crate::{
-    dest::Dest,
-    oot::{
-        hash::random_u64,
-        sync::{
-            Once,
-            RcuArc, //
-        },
+use crate::oot::{
+    hash::random_u64,
+    sync::{
+        Once,
+        RcuArc, //
     },
 };
 use core::ops::{
@@ -44,9 +41,6 @@ pub(crate) use crate::oot::time::{
 
 /// A time that is set by a file in /proc/sys.
 pub(crate) use crate::oot::fs::sysctl::Jiffies;
-
-/// A dest that is remembered, whether it is in its service's list or not.
-pub(crate) type DestRef = RcuArc<Dest>;
 
 /// What may be [`Shared`]; a reference to it, dropped a grace period after the last use; a place
 /// for one that readers follow under RCU.

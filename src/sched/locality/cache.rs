@@ -32,7 +32,6 @@ use crate::{
     shim::{
         jiffies,
         start,
-        DestRef,
         Guard,
         Item,
         Jiffies,
@@ -70,15 +69,18 @@ pub(crate) const DEFAULT_EXPIRATION: i32 = 24 * 60 * 60 * HZ as i32;
 
 /// What an entry says about its address.
 pub(crate) trait Content: Share + Sized {
+    /// The references to dests that it keeps.
+    type Kept: Candidate;
+
     /// The address goes to `dest`.
-    fn new<D: Member>(dest: &D, now: usize) -> Result<Self, NoMemory>;
+    fn new<D: Member<Kept = Self::Kept>>(dest: &D, now: usize) -> Result<Self, NoMemory>;
 
     /// The address goes to `dest` now. False if this takes a new entry.
-    fn update<D: Member>(&self, dest: &D, now: usize) -> bool;
+    fn update<D: Member<Kept = Self::Kept>>(&self, dest: &D, now: usize) -> bool;
 }
 
 /// Whether a remembered dest is this one.
-pub(crate) fn is_same<D: Candidate>(kept: &DestRef, dest: &D) -> bool {
+pub(crate) fn is_same(kept: &impl Candidate, dest: &impl Candidate) -> bool {
     core::ptr::eq(kept.place(), dest.place())
 }
 
@@ -153,7 +155,7 @@ impl<T: Content> Cache<T> {
     /// The address that a packet goes to goes to `dest` from now on.
     ///
     /// If there is no room, or no memory, that is forgotten at once.
-    pub(super) fn update<D: Member>(&self, flow: &Flow<'_>, now: usize, dest: &D) {
+    pub(super) fn update<D: Member<Kept = T::Kept>>(&self, flow: &Flow<'_>, now: usize, dest: &D) {
         let Some(bucket) = self.bucket(flow) else {
             return;
         };

@@ -64,7 +64,7 @@ impl Members {
     }
 
     /// Has the dests report changes of their figures to the order, and the order be up to date.
-    pub(crate) fn settle<D: Candidate>(&self, dests: &[D]) {
+    pub(crate) fn register<D: Candidate>(&self, dests: &[D]) {
         let are_new = |dest: &&D| !dest.place().is_in(&self.order);
         // A dest that is in the order already has joined it with all that are older.
         for (index, dest) in dests.iter().take_while(are_new).enumerate() {

@@ -207,7 +207,7 @@ impl Order {
             None => None,
             Some(_) => {
                 let part = |slot: usize| part(kind, figures(slot));
-                Some(match kind.draws() {
+                Some(match kind.needs_prefix_sums() {
                     true => Sums::new(room, part)?,
                     false => Sums::total_only(room, part)?,
                 })

@@ -11,14 +11,15 @@ use super::{
 };
 use crate::{
     sched::{
-        Candidate,
         Change,
         Figures,
         Flow,
         InitError,
         Kind,
+        Member,
         Scheduler,
-        Setup, //
+        Setup,
+        State, //
     },
     shim::NoMemory,
 };
@@ -27,49 +28,53 @@ use core::{
     num::NonZeroU32, //
 };
 
-/// What a dest is taken for.
+/// A scheduler that takes the first available dest by some key.
 pub(crate) trait Preference {
     const KIND: Kind;
 
     /// The name, as in `ipvsadm -s`.
     const NAME: &'static str;
 
-    /// How soon an available dest is taken, which has that weight.
-    fn key(figures: &Figures, weight: NonZeroU32) -> Key;
+    /// How soon an available dest of that weight is taken.
+    fn available_key(figures: &Figures, weight: NonZeroU32) -> Key;
 }
 
-/// The state of a scheduler which takes the first dest by the preference `P`.
+impl<P: Preference> Scheduler for P {
+    const NAME: &'static str = P::NAME;
+
+    type State<D: Member> = Ordered<P>;
+
+    #[inline]
+    fn key(figures: &Figures) -> Key {
+        match figures.available_weight() {
+            Some(weight) => P::available_key(figures, weight),
+            None => Key::NEVER,
+        }
+    }
+}
+
+/// The state of such a scheduler.
 pub(crate) struct Ordered<P> {
     members: Members,
     _preference: PhantomData<P>,
 }
 
-impl<P: Preference> Scheduler for Ordered<P> {
-    const NAME: &'static str = P::NAME;
-
-    fn new<D: Candidate>(_setup: &Setup, dests: &[D]) -> Result<Self, InitError> {
+impl<D: Member, P: Preference> State<D> for Ordered<P> {
+    fn new(_setup: &Setup, dests: &[D]) -> Result<Self, InitError> {
         Ok(Self::of(Members::new(P::KIND, dests)?))
     }
 
-    fn rebuild<D: Candidate>(&self, dests: &[D], change: Change) -> Result<Self, NoMemory> {
+    fn rebuild(&self, dests: &[D], change: Change) -> Result<Self, NoMemory> {
         Ok(Self::of(self.members.after(dests, change)?))
     }
 
-    fn settle<D: Candidate>(&self, dests: &[D]) {
-        self.members.settle(dests);
+    fn register(&self, dests: &[D]) {
+        self.members.register(dests);
     }
 
     #[inline]
-    fn schedule<D: Candidate>(&self, dests: &[D], _flow: &Flow<'_>) -> Option<usize> {
+    fn schedule(&self, dests: &[D], _flow: &Flow<'_>) -> Option<usize> {
         self.members.first(dests)
-    }
-
-    #[inline]
-    fn key(figures: &Figures) -> Key {
-        match figures.available_weight() {
-            Some(weight) => P::key(figures, weight),
-            None => Key::NEVER,
-        }
     }
 }
 
