@@ -32,7 +32,7 @@ pub(crate) use host::{
 pub(crate) use world::{
     fence,
     jiffies,
-    random_below,
+    random_u64,
     read_lock,
     share,
     start,

@@ -178,11 +178,11 @@ thread_local! {
     static HELD_UP: Cell<(u32, u32)> = const { Cell::new((0, 0)) };
 }
 
-pub(crate) fn random_below(limit: u64) -> u64 {
+pub(crate) fn random_u64() -> u64 {
     let seed = RANDOM.get().wrapping_mul(6_364_136_223_846_793_005);
     let seed = seed.wrapping_add(1_442_695_040_888_963_407);
     RANDOM.set(seed);
-    (u128::from(seed) * u128::from(limit) >> 64) as u64
+    seed
 }
 
 /// From now on this thread is held up now and then before it accesses a [`Word`], so that others

@@ -4,12 +4,9 @@
 //! same on the host.
 
 use super::NoMemory;
-use crate::oot::{
-    hash::random_u64,
-    sync::{
-        Once,
-        RcuArc, //
-    },
+use crate::oot::sync::{
+    Once,
+    RcuArc, //
 };
 use core::ops::{
     Deref,
@@ -85,12 +82,7 @@ pub(crate) fn undisturbed() -> crate::oot::sync::bh::Disabled {
     crate::oot::sync::bh::Disabled::new()
 }
 
-/// A number below `limit` by chance; one below 2^32 is off what it should be by 2^-32 at most.
-#[inline]
-pub(crate) fn random_below(limit: u64) -> u64 {
-    let product = u128::from(random_u64()).wrapping_mul(limit.into());
-    (product >> 64) as u64
-}
+pub(crate) use crate::oot::hash::random_u64;
 
 /// A word that CPUs read and write at will.
 pub(crate) struct Word(Atomic<u64>);
