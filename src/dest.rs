@@ -36,7 +36,6 @@ use crate::{
         Member,
         Place, //
     },
-    shim::DestRef,
     spec::{
         DestId,
         DestSpec,
@@ -370,8 +369,13 @@ impl Dest {
     }
 }
 
+/// A reference that lblc and lblcr keep in what they share.
+impl Object for RcuArc<Dest> {}
+
 impl Member for RcuArc<Dest> {
-    fn keep(&self) -> DestRef {
+    type Kept = Self;
+
+    fn keep(&self) -> Self {
         self.clone()
     }
 }

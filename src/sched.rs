@@ -19,27 +19,20 @@
 //! of their choices, except where a scheduler's file says otherwise; and choices made while a
 //! successor is being built may be forgotten by it.
 
-pub(crate) mod cache;
-mod key;
-mod locality;
-mod members;
-mod order;
-mod ordered;
-mod place;
-mod slots;
-mod sums;
+pub(crate) mod locality;
+mod tree;
 
 use crate::addr::{Addr, Family, Port};
 use crate::shim::{
-    DestRef,
     Jiffies,
-    NoMemory, //
+    NoMemory,
+    Share, //
 };
 use crate::uapi::{IP_VS_SVC_F_SCHED1, IP_VS_SVC_F_SCHED2};
 use core::num::NonZeroU32;
-use key::Key;
+use tree::Key;
 
-pub(crate) use place::Place;
+pub(crate) use tree::Place;
 
 /// What a scheduler sees of a dest.
 ///
@@ -87,10 +80,13 @@ pub(crate) trait Candidate {
     }
 }
 
-/// What a service has a list of.
+/// A dest in a service's list.
 pub(crate) trait Member: Candidate {
-    /// A reference that outlasts the dest's place in the list.
-    fn keep(&self) -> DestRef;
+    /// A reference to the dest that stays valid once the dest has left the list.
+    type Kept: Candidate + Share;
+
+    /// Takes such a reference.
+    fn keep(&self) -> Self::Kept;
 }
 
 /// A dest's figures.
@@ -217,60 +213,73 @@ impl From<NoMemory> for InitError {
     }
 }
 
-/// A way to choose a dest; the type's values are its state for one service.
+/// A way to choose a dest.
 ///
-/// `dests` is always the slice of the service's dests in the order of C's list, newest first.
-pub(crate) trait Scheduler: Sized {
+/// What it does is in [`State`]. What it computes from a dest's figures alone is here, for the
+/// tree that some schedulers keep their dests in: see [`tree`].
+pub(crate) trait Scheduler {
     /// The name, as in `ipvsadm -s`.
     const NAME: &'static str;
 
-    /// The state of a service which takes up this scheduler (C: `init_service`).
-    fn new<D: Candidate>(setup: &Setup, dests: &[D]) -> Result<Self, InitError>;
+    /// The scheduler's state for one service, whose dests are `D`.
+    type State<D: Member>: State<D>;
 
-    /// The state that succeeds this one after one `change` led to `dests` (C: `add_dest`,
-    /// `del_dest`, `upd_dest`).
-    ///
-    /// The schedulers that can do so make it in constant time when a dest was added.
-    fn rebuild<D: Candidate>(&self, dests: &[D], change: Change) -> Result<Self, NoMemory>;
-
-    /// The index of the dest to take, or `None` if none can be.
-    fn schedule<D: Member>(&self, dests: &[D], flow: &Flow<'_>) -> Option<usize>;
-
-    /// This state and `dests` have been published: tells the dests where to report changes of
-    /// their figures, if the scheduler wants to know of them.
-    fn settle<D: Candidate>(&self, dests: &[D]) {
-        unsettle(dests);
-    }
-
-    /// How soon a dest with such figures is taken, if the scheduler keeps an [`order::Order`].
+    /// How soon a dest with these figures is taken, if the scheduler uses a tree.
     #[inline]
     fn key(_figures: &Figures) -> Key {
         Key::NEVER
     }
 
-    /// Whether it looks for points in the sums of its order, beside the sum of all.
-    const DRAWS: bool = false;
-
-    /// What a dest with such figures adds to the [`sums::Sums`] of the scheduler's order, if it
-    /// asks for them.
+    /// What a dest with these figures adds to the sum that the tree keeps for the scheduler, if it
+    /// uses one.
     #[inline]
     fn part(_figures: &Figures) -> Option<u64> {
         None
     }
+
+    /// Whether the scheduler samples dests by their parts, and so needs prefix sums besides the
+    /// sum of all.
+    const NEEDS_PREFIX_SUMS: bool = false;
 }
 
-/// Nobody wants to know of changes of the dests' figures any more.
-pub(crate) fn unsettle<D: Candidate>(dests: &[D]) {
+/// The state of a scheduler for one service, whose dests are `D`.
+///
+/// `dests` is always the slice of the service's dests in the order of C's list, newest first.
+pub(crate) trait State<D: Member>: Sized {
+    /// The state for a service that takes up the scheduler (C: `init_service`).
+    ///
+    /// # Errors
+    ///
+    /// [`InitError::NoMemory`], or [`InitError::TooManyDests`] if the scheduler has a limit.
+    fn new(setup: &Setup, dests: &[D]) -> Result<Self, InitError>;
+
+    /// The successor of this state after one `change` led to `dests` (C: `add_dest`, `del_dest`,
+    /// `upd_dest`).
+    ///
+    /// The schedulers that can do so make it in constant time when a dest was added.
+    fn rebuild(&self, dests: &[D], change: Change) -> Result<Self, NoMemory>;
+
+    /// The index of the dest to take, or `None` if none is available.
+    fn schedule(&self, dests: &[D], flow: &Flow<'_>) -> Option<usize>;
+
+    /// Called once this state and `dests` are published: registers the dests for load-change
+    /// notifications, if the scheduler needs them.
+    fn register(&self, dests: &[D]) {
+        unregister(dests);
+    }
+}
+
+/// Unregisters all dests from load-change notifications.
+pub(crate) fn unregister<D: Candidate>(dests: &[D]) {
     for dest in dests {
-        // All that are older are as this one is.
         if !dest.place().leave(dest) {
+            // Older dests are already unregistered.
             return;
         }
     }
 }
 
-/// Takes in the schedulers' files and defines [`Kind`] and [`AnyScheduler`], with one variant for
-/// each.
+/// Declares the schedulers' modules, and [`Kind`] and [`AnyScheduler`] with a variant for each.
 macro_rules! schedulers {
     ($($file:ident::$name:ident,)+) => {
         $(pub(crate) mod $file;
@@ -298,7 +307,7 @@ macro_rules! schedulers {
                 }
             }
 
-            /// How soon this scheduler takes a dest with such figures, if it keeps an order.
+            /// See [`Scheduler::key`].
             #[inline]
             fn key(self, figures: &Figures) -> Key {
                 match self {
@@ -306,36 +315,36 @@ macro_rules! schedulers {
                 }
             }
 
-            /// Whether this scheduler looks for points in its sums.
-            const fn draws(self) -> bool {
-                match self {
-                    $(Self::$name => <$name as Scheduler>::DRAWS,)+
-                }
-            }
-
-            /// What a dest with such figures adds to this scheduler's sums, if it asks for them.
+            /// See [`Scheduler::part`].
             #[inline]
             fn part(self, figures: &Figures) -> Option<u64> {
                 match self {
                     $(Self::$name => <$name as Scheduler>::part(figures),)+
                 }
             }
+
+            /// See [`Scheduler::NEEDS_PREFIX_SUMS`].
+            const fn needs_prefix_sums(self) -> bool {
+                match self {
+                    $(Self::$name => <$name as Scheduler>::NEEDS_PREFIX_SUMS,)+
+                }
+            }
         }
 
-        /// The state of a service's scheduler, whichever it is. See [`Scheduler`].
-        pub(crate) enum AnyScheduler {
-            $($name($name),)+
+        /// The state of any of the schedulers for one service, whose dests are `D`. See [`State`].
+        pub(crate) enum AnyScheduler<D: Member> {
+            $($name(<$name as Scheduler>::State<D>),)+
         }
 
-        impl AnyScheduler {
-            /// The state of a service which takes up the scheduler `kind`.
-            pub(crate) fn new<D: Candidate>(
-                kind: Kind,
-                setup: &Setup,
-                dests: &[D],
-            ) -> Result<Self, InitError> {
+        impl<D: Member> AnyScheduler<D> {
+            /// The state for a service that takes up the scheduler `kind`.
+            ///
+            /// # Errors
+            ///
+            /// As [`State::new`].
+            pub(crate) fn new(kind: Kind, setup: &Setup, dests: &[D]) -> Result<Self, InitError> {
                 match kind {
-                    $(Kind::$name => <$name as Scheduler>::new(setup, dests).map(Self::$name),)+
+                    $(Kind::$name => State::new(setup, dests).map(Self::$name),)+
                 }
             }
 
@@ -346,35 +355,25 @@ macro_rules! schedulers {
                 }
             }
 
-            /// The state that succeeds this one after one `change` led to `dests`.
-            pub(crate) fn rebuild<D: Candidate>(
-                &self,
-                dests: &[D],
-                change: Change,
-            ) -> Result<Self, NoMemory> {
+            /// The successor of this state after one `change` led to `dests`.
+            pub(crate) fn rebuild(&self, dests: &[D], change: Change) -> Result<Self, NoMemory> {
                 match self {
-                    $(Self::$name(state) => {
-                        Scheduler::rebuild(state, dests, change).map(Self::$name)
-                    })+
+                    $(Self::$name(state) => state.rebuild(dests, change).map(Self::$name),)+
                 }
             }
 
-            /// The index of the dest to take, or `None` if none can be.
+            /// The index of the dest to take, or `None` if none is available.
             #[inline]
-            pub(crate) fn schedule<D: Member>(
-                &self,
-                dests: &[D],
-                flow: &Flow<'_>,
-            ) -> Option<usize> {
+            pub(crate) fn schedule(&self, dests: &[D], flow: &Flow<'_>) -> Option<usize> {
                 match self {
-                    $(Self::$name(state) => Scheduler::schedule(state, dests, flow),)+
+                    $(Self::$name(state) => state.schedule(dests, flow),)+
                 }
             }
 
-            /// This state and `dests` have been published.
-            pub(crate) fn settle<D: Candidate>(&self, dests: &[D]) {
+            /// Called once this state and `dests` are published.
+            pub(crate) fn register(&self, dests: &[D]) {
                 match self {
-                    $(Self::$name(state) => Scheduler::settle(state, dests),)+
+                    $(Self::$name(state) => state.register(dests),)+
                 }
             }
         }
@@ -431,13 +430,6 @@ fn home_or_fallback<D: Candidate>(
         .find(|index| index.is_none_or(is_available))
         .flatten()
 }
-
-#[cfg(test)]
-mod c_lblc;
-#[cfg(test)]
-mod c_model;
-#[cfg(test)]
-mod hammer;
 
 #[cfg(test)]
 mod tests;

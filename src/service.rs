@@ -69,7 +69,7 @@ pub(crate) use table::Table;
 pub(crate) struct Pool {
     dests: HeadList<Dest>,
     /// Without one nothing is scheduled.
-    sched: Option<AnyScheduler>,
+    sched: Option<AnyScheduler<RcuArc<Dest>>>,
 }
 
 impl Object for Pool {}
@@ -150,7 +150,7 @@ impl Service {
         let pool = Pool {
             dests: HeadList::new(),
             sched: kind
-                .map(|kind| AnyScheduler::new::<RcuArc<Dest>>(kind, &setup, &[]))
+                .map(|kind| AnyScheduler::new(kind, &setup, &[]))
                 .transpose()?,
         };
         let service = pin_init::pin_init!(Self {
@@ -296,13 +296,13 @@ impl Service {
         self.publish(dests, sched)
     }
 
-    fn publish(&self, dests: HeadList<Dest>, sched: Option<AnyScheduler>) -> Result {
+    fn publish(&self, dests: HeadList<Dest>, sched: Option<AnyScheduler<RcuArc<Dest>>>) -> Result {
         let pool = RcuArc::new(Pool { dests, sched }, GFP_KERNEL)?;
         drop(self.pool.replace(Some(pool.clone())));
         // Now that nothing can fail any more.
         match &pool.sched {
-            Some(sched) => sched.settle(pool.dests()),
-            None => sched::unsettle(pool.dests()),
+            Some(sched) => sched.register(pool.dests()),
+            None => sched::unregister(pool.dests()),
         }
         Ok(())
     }

@@ -32,12 +32,11 @@ pub(crate) use host::{
 pub(crate) use world::{
     fence,
     jiffies,
-    random_below,
+    random_u64,
     read_lock,
     share,
     start,
     undisturbed,
-    DestRef,
     Guard,
     Item,
     Jiffies,

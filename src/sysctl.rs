@@ -23,7 +23,7 @@ use crate::{
         net::namespace::Net,
         sync::Once, //
     },
-    sched::cache::DEFAULT_EXPIRATION, //
+    sched::locality::cache::DEFAULT_EXPIRATION, //
 };
 use kernel::{
     new_mutex,

@@ -2,7 +2,7 @@
 # namespaces of one's own and of an unprivileged user, and what they do. That a set
 # of lblcr loses a dest is seen at once, here and in `choices`; that an address is
 # forgotten only after half an hour, by `make test-long` (and by host tests of
-# sched/c_lblc.rs, which have a clock of their own).
+# sched/tests/c_lblc.rs, which have a clock of their own).
 netns director other
 DIRECTOR=director
 vs -A -f 7 -s lblc

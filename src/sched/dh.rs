@@ -13,12 +13,13 @@
 //! computed: there is nothing to build.
 
 use super::{
-    Candidate,
     Change,
     Flow,
     InitError,
+    Member,
     Scheduler,
-    Setup, //
+    Setup,
+    State, //
 };
 use crate::{
     hash::hash_32,
@@ -34,16 +35,20 @@ pub(crate) struct Dh;
 impl Scheduler for Dh {
     const NAME: &'static str = "dh";
 
-    fn new<D: Candidate>(_setup: &Setup, _dests: &[D]) -> Result<Self, InitError> {
+    type State<D: Member> = Self;
+}
+
+impl<D: Member> State<D> for Dh {
+    fn new(_setup: &Setup, _dests: &[D]) -> Result<Self, InitError> {
         Ok(Self)
     }
 
-    fn rebuild<D: Candidate>(&self, _dests: &[D], _change: Change) -> Result<Self, NoMemory> {
+    fn rebuild(&self, _dests: &[D], _change: Change) -> Result<Self, NoMemory> {
         Ok(Self)
     }
 
     #[inline]
-    fn schedule<D: Candidate>(&self, dests: &[D], flow: &Flow<'_>) -> Option<usize> {
+    fn schedule(&self, dests: &[D], flow: &Flow<'_>) -> Option<usize> {
         let bucket = hash_32(flow.daddr().fold(flow.family), BUCKET_BITS);
         let index = bucket.checked_rem(dests.len() as u32)? as usize;
         dests.get(index)?.is_available().then_some(index)

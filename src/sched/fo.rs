@@ -5,9 +5,8 @@
 //! C version: [net/netfilter/ipvs/ip_vs_fo.c].
 
 use super::{
-    key::Key,
-    ordered::{
-        Ordered,
+    tree::{
+        Key,
         Preference, //
     },
     Figures,
@@ -15,16 +14,14 @@ use super::{
 };
 use core::num::NonZeroU32;
 
-pub(crate) type Fo = Ordered<HighestWeight>;
+pub(crate) struct Fo;
 
-pub(crate) struct HighestWeight;
-
-impl Preference for HighestWeight {
+impl Preference for Fo {
     const KIND: Kind = Kind::Fo;
     const NAME: &'static str = "fo";
 
     #[inline]
-    fn key(_figures: &Figures, weight: NonZeroU32) -> Key {
+    fn available_key(_figures: &Figures, weight: NonZeroU32) -> Key {
         Key::most(weight)
     }
 }

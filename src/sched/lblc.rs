@@ -10,48 +10,68 @@
 //! C version: [net/netfilter/ipvs/ip_vs_lblc.c].
 
 use super::{
-    cache::{
-        is_same,
-        Content, //
-    },
     locality::{
+        self,
+        is_same,
+        Content,
         Local,
         Locality, //
     },
-    members::Members,
+    tree::{
+        Key,
+        Members, //
+    },
     Candidate,
+    Figures,
     Kind,
     Member,
+    Scheduler,
     Setup, //
 };
 use crate::shim::{
-    DestRef,
     Guard,
     Jiffies,
     NoMemory,
     Share, //
 };
 
-pub(crate) type Lblc = Local<Home>;
+pub(crate) struct Lblc;
+
+impl Scheduler for Lblc {
+    const NAME: &'static str = "lblc";
+
+    type State<D: Member> = Local<Home<D::Kept>>;
+
+    #[inline]
+    fn key(figures: &Figures) -> Key {
+        locality::key(figures)
+    }
+
+    #[inline]
+    fn part(figures: &Figures) -> Option<u64> {
+        locality::part(figures)
+    }
+}
 
 /// The dest that an address goes to.
-pub(crate) struct Home(DestRef);
+pub(crate) struct Home<K>(K);
 
-impl Share for Home {}
+impl<K: Share> Share for Home<K> {}
 
-impl Content for Home {
-    fn new<D: Member>(dest: &D, _now: usize) -> Result<Self, NoMemory> {
+impl<K: Candidate + Share> Content for Home<K> {
+    type Kept = K;
+
+    fn new<D: Member<Kept = K>>(dest: &D, _now: usize) -> Result<Self, NoMemory> {
         Ok(Self(dest.keep()))
     }
 
-    fn update<D: Member>(&self, dest: &D, _now: usize) -> bool {
+    fn update<D: Member<Kept = K>>(&self, dest: &D, _now: usize) -> bool {
         is_same(&self.0, dest)
     }
 }
 
-impl Locality for Home {
+impl<K: Candidate + Share> Locality for Home<K> {
     const KIND: Kind = Kind::Lblc;
-    const NAME: &'static str = "lblc";
 
     fn expiration(setup: &Setup) -> &Jiffies {
         &setup.lblc_expiration

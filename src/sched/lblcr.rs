@@ -14,17 +14,18 @@
 //! As [`locality`](super::locality), and a walk of the address's set, as in C.
 
 use super::{
-    cache::{
+    locality::{
+        self,
         is_after,
         is_same,
-        Content, //
-    },
-    key::Key,
-    locality::{
+        Content,
         Local,
         Locality, //
     },
-    members::Members,
+    tree::{
+        Key,
+        Members, //
+    },
     wlc::Wlc,
     Candidate,
     Figures,
@@ -34,7 +35,6 @@ use super::{
     Setup, //
 };
 use crate::shim::{
-    DestRef,
     Guard,
     Item,
     Jiffies,
@@ -44,21 +44,39 @@ use crate::shim::{
     Word, //
 };
 
-pub(crate) type Lblcr = Local<Set>;
+pub(crate) struct Lblcr;
+
+impl Scheduler for Lblcr {
+    const NAME: &'static str = "lblcr";
+
+    type State<D: Member> = Local<Set<D::Kept>>;
+
+    #[inline]
+    fn key(figures: &Figures) -> Key {
+        locality::key(figures)
+    }
+
+    #[inline]
+    fn part(figures: &Figures) -> Option<u64> {
+        locality::part(figures)
+    }
+}
 
 /// The dests that an address goes to (C: `struct ip_vs_dest_set`).
-pub(crate) struct Set {
+pub(crate) struct Set<K: Share> {
     /// The last that joined first.
-    dests: List<DestRef>,
+    dests: List<K>,
     len: Word,
     /// When it was last changed, in jiffies.
     changed: Word,
 }
 
-impl Share for Set {}
+impl<K: Share> Share for Set<K> {}
 
-impl Content for Set {
-    fn new<D: Member>(dest: &D, now: usize) -> Result<Self, NoMemory> {
+impl<K: Candidate + Share> Content for Set<K> {
+    type Kept = K;
+
+    fn new<D: Member<Kept = K>>(dest: &D, now: usize) -> Result<Self, NoMemory> {
         let set = Self {
             dests: List::new(),
             len: Word::new(1),
@@ -70,7 +88,7 @@ impl Content for Set {
     }
 
     /// C: `ip_vs_dest_set_insert()`.
-    fn update<D: Member>(&self, dest: &D, now: usize) -> bool {
+    fn update<D: Member<Kept = K>>(&self, dest: &D, now: usize) -> bool {
         // Without memory the choice stands, and is forgotten.
         let item = Item::new(dest.keep());
         let mut dests = self.dests.lock();
@@ -85,9 +103,8 @@ impl Content for Set {
     }
 }
 
-impl Locality for Set {
+impl<K: Candidate + Share> Locality for Set<K> {
     const KIND: Kind = Kind::Lblcr;
-    const NAME: &'static str = "lblcr";
 
     fn expiration(setup: &Setup) -> &Jiffies {
         &setup.lblcr_expiration
@@ -118,7 +135,7 @@ impl Locality for Set {
     }
 }
 
-impl Set {
+impl<K: Candidate + Share> Set<K> {
     /// Has the dest go with the most conns for its weight, overloaded or not, removed from the
     /// service or not (C: `ip_vs_dest_set_max()`).
     #[cold]

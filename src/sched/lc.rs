@@ -5,9 +5,8 @@
 //! C version: [net/netfilter/ipvs/ip_vs_lc.c].
 
 use super::{
-    key::Key,
-    ordered::{
-        Ordered,
+    tree::{
+        Key,
         Preference, //
     },
     Figures,
@@ -15,16 +14,14 @@ use super::{
 };
 use core::num::NonZeroU32;
 
-pub(crate) type Lc = Ordered<LeastConns>;
+pub(crate) struct Lc;
 
-pub(crate) struct LeastConns;
-
-impl Preference for LeastConns {
+impl Preference for Lc {
     const KIND: Kind = Kind::Lc;
     const NAME: &'static str = "lc";
 
     #[inline]
-    fn key(figures: &Figures, _weight: NonZeroU32) -> Key {
+    fn available_key(figures: &Figures, _weight: NonZeroU32) -> Key {
         Key::least(figures.conn_overhead())
     }
 }

@@ -9,17 +9,16 @@
 //!
 //! # Costs
 //!
-//! The [`Order`](super::order) is wlc's, and it counts the dests that are not half full: C walks
+//! The [`Order`](super::tree) is wlc's, and it counts the dests that are not half full: C walks
 //! the list for either. For what is remembered see [`cache`](super::cache).
 
+pub(crate) mod cache;
+
 use super::{
-    cache::{
-        Cache,
-        Content,
-        SharedCache, //
+    tree::{
+        Key,
+        Members, //
     },
-    key::Key,
-    members::Members,
     wlc::Wlc,
     Candidate,
     Change,
@@ -29,7 +28,8 @@ use super::{
     Kind,
     Member,
     Scheduler,
-    Setup, //
+    Setup,
+    State, //
 };
 use crate::shim::{
     jiffies,
@@ -39,12 +39,20 @@ use crate::shim::{
     NoMemory, //
 };
 
+use cache::{
+    Cache,
+    SharedCache, //
+};
+
+pub(super) use cache::{
+    is_after,
+    is_same,
+    Content, //
+};
+
 /// What is remembered of an address.
 pub(crate) trait Locality: Content {
     const KIND: Kind;
-
-    /// The name, as in `ipvsadm -s`.
-    const NAME: &'static str;
 
     /// How long it is remembered unused.
     fn expiration(setup: &Setup) -> &Jiffies;
@@ -63,28 +71,26 @@ pub(crate) struct Local<L: Locality> {
     cache: SharedCache<L>,
 }
 
-impl<L: Locality> Scheduler for Local<L> {
-    const NAME: &'static str = L::NAME;
-
-    fn new<D: Candidate>(setup: &Setup, dests: &[D]) -> Result<Self, InitError> {
+impl<D: Member, L: Locality<Kept = D::Kept>> State<D> for Local<L> {
+    fn new(setup: &Setup, dests: &[D]) -> Result<Self, InitError> {
         Ok(Self {
             members: Members::new(L::KIND, dests)?,
             cache: Cache::new(L::expiration(setup).clone())?,
         })
     }
 
-    fn rebuild<D: Candidate>(&self, dests: &[D], change: Change) -> Result<Self, NoMemory> {
+    fn rebuild(&self, dests: &[D], change: Change) -> Result<Self, NoMemory> {
         Ok(Self {
             members: self.members.after(dests, change)?,
             cache: self.cache.clone(),
         })
     }
 
-    fn settle<D: Candidate>(&self, dests: &[D]) {
-        self.members.settle(dests);
+    fn register(&self, dests: &[D]) {
+        self.members.register(dests);
     }
 
-    fn schedule<D: Member>(&self, dests: &[D], flow: &Flow<'_>) -> Option<usize> {
+    fn schedule(&self, dests: &[D], flow: &Flow<'_>) -> Option<usize> {
         let (guard, now) = (read_lock(), jiffies());
         let entry = self.cache.find(flow, now, &guard);
         if let Some(entry) = &entry {
@@ -104,16 +110,6 @@ impl<L: Locality> Scheduler for Local<L> {
         }
         Some(index)
     }
-
-    #[inline]
-    fn key(figures: &Figures) -> Key {
-        Wlc::key(figures)
-    }
-
-    #[inline]
-    fn part(figures: &Figures) -> Option<u64> {
-        Some(is_not_half_full(figures).into())
-    }
 }
 
 impl<L: Locality> Local<L> {
@@ -124,16 +120,24 @@ impl<L: Locality> Local<L> {
     }
 }
 
-/// Whether a dest has active conns for less than half its weight.
+/// See [`Scheduler::key`]: wlc's.
 #[inline]
-fn is_not_half_full(figures: &Figures) -> bool {
+pub(super) fn key(figures: &Figures) -> Key {
+    Wlc::key(figures)
+}
+
+/// See [`Scheduler::part`]: 1 if the dest has active conns for less than half its weight.
+#[inline]
+pub(super) fn part(figures: &Figures) -> Option<u64> {
     let twice = figures.active_conns().wrapping_mul(2);
-    twice < figures.weight.max(0).unsigned_abs().into()
+    Some(u64::from(
+        twice < figures.weight.max(0).unsigned_abs().into(),
+    ))
 }
 
 #[cfg(test)]
 impl<L: Locality> Local<L> {
-    pub(super) fn cache(&self) -> &Cache<L> {
+    pub(crate) fn cache(&self) -> &Cache<L> {
         &self.cache
     }
 }

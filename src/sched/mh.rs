@@ -39,8 +39,10 @@ use super::{
     Change,
     Flow,
     InitError,
+    Member,
     Scheduler,
-    Setup, //
+    Setup,
+    State, //
 };
 use crate::{
     addr::{
@@ -135,7 +137,11 @@ impl Name {
 impl Scheduler for Mh {
     const NAME: &'static str = "mh";
 
-    fn new<D: Candidate>(setup: &Setup, dests: &[D]) -> Result<Self, InitError> {
+    type State<D: Member> = Self;
+}
+
+impl<D: Member> State<D> for Mh {
+    fn new(setup: &Setup, dests: &[D]) -> Result<Self, InitError> {
         if dests.len() > setup.mh.size as usize {
             return Err(InitError::TooManyDests);
         }
@@ -146,7 +152,7 @@ impl Scheduler for Mh {
         })
     }
 
-    fn rebuild<D: Candidate>(&self, dests: &[D], change: Change) -> Result<Self, NoMemory> {
+    fn rebuild(&self, dests: &[D], change: Change) -> Result<Self, NoMemory> {
         if dests.len() > self.setup.mh.size as usize {
             return self.crowded(dests, change);
         }
@@ -158,7 +164,7 @@ impl Scheduler for Mh {
     }
 
     #[inline]
-    fn schedule<D: Candidate>(&self, dests: &[D], flow: &Flow<'_>) -> Option<usize> {
+    fn schedule(&self, dests: &[D], flow: &Flow<'_>) -> Option<usize> {
         let client = flow.client();
         let size = self.setup.mh.size;
         let home = hsiphash_1u32(client, KEY_1).checked_rem(size)?;

@@ -6,9 +6,8 @@
 //! C version: [net/netfilter/ipvs/ip_vs_nq.c].
 
 use super::{
-    key::Key,
-    ordered::{
-        Ordered,
+    tree::{
+        Key,
         Preference, //
     },
     Figures,
@@ -16,16 +15,14 @@ use super::{
 };
 use core::num::NonZeroU32;
 
-pub(crate) type Nq = Ordered<NeverQueue>;
+pub(crate) struct Nq;
 
-pub(crate) struct NeverQueue;
-
-impl Preference for NeverQueue {
+impl Preference for Nq {
     const KIND: Kind = Kind::Nq;
     const NAME: &'static str = "nq";
 
     #[inline]
-    fn key(figures: &Figures, weight: NonZeroU32) -> Key {
+    fn available_key(figures: &Figures, weight: NonZeroU32) -> Key {
         match figures.active_conns() {
             0 => Key::FIRST,
             active => Key::ratio(active.saturating_add(1), weight),

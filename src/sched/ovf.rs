@@ -6,9 +6,8 @@
 //! C version: [net/netfilter/ipvs/ip_vs_ovf.c].
 
 use super::{
-    key::Key,
-    ordered::{
-        Ordered,
+    tree::{
+        Key,
         Preference, //
     },
     Figures,
@@ -16,16 +15,14 @@ use super::{
 };
 use core::num::NonZeroU32;
 
-pub(crate) type Ovf = Ordered<Overflow>;
+pub(crate) struct Ovf;
 
-pub(crate) struct Overflow;
-
-impl Preference for Overflow {
+impl Preference for Ovf {
     const KIND: Kind = Kind::Ovf;
     const NAME: &'static str = "ovf";
 
     #[inline]
-    fn key(figures: &Figures, weight: NonZeroU32) -> Key {
+    fn available_key(figures: &Figures, weight: NonZeroU32) -> Key {
         if figures.active_conns() > weight.get().into() {
             return Key::NEVER;
         }

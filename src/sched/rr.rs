@@ -20,8 +20,10 @@ use super::{
     Change,
     Flow,
     InitError,
+    Member,
     Scheduler,
-    Setup, //
+    Setup,
+    State, //
 };
 use crate::shim::{
     Cursor,
@@ -39,7 +41,11 @@ pub(crate) struct Rr {
 impl Scheduler for Rr {
     const NAME: &'static str = "rr";
 
-    fn new<D: Candidate>(_setup: &Setup, _dests: &[D]) -> Result<Self, InitError> {
+    type State<D: Member> = Self;
+}
+
+impl<D: Member> State<D> for Rr {
+    fn new(_setup: &Setup, _dests: &[D]) -> Result<Self, InitError> {
         Ok(Self {
             next: Cursor::new(0),
         })
@@ -47,7 +53,7 @@ impl Scheduler for Rr {
 
     /// Keeps its place: after the dest that was taken last, or that dest's predecessor if it is
     /// the one removed.
-    fn rebuild<D: Candidate>(&self, _dests: &[D], change: Change) -> Result<Self, NoMemory> {
+    fn rebuild(&self, _dests: &[D], change: Change) -> Result<Self, NoMemory> {
         let next = self.next.get();
         let next = match change {
             // At the head: before the dest taken last, unless none was.
@@ -61,7 +67,7 @@ impl Scheduler for Rr {
     }
 
     #[inline]
-    fn schedule<D: Candidate>(&self, dests: &[D], _flow: &Flow<'_>) -> Option<usize> {
+    fn schedule(&self, dests: &[D], _flow: &Flow<'_>) -> Option<usize> {
         let mut next = self.next.get();
         let mut choice = search(dests, next)?;
         for _ in 0..ATTEMPTS {
@@ -109,7 +115,7 @@ mod tests {
 
     #[test]
     fn none_and_one() {
-        let rr = Rr::new::<Dest>(&SETUP, &[]).unwrap();
+        let rr = <Rr as State<Dest>>::new(&SETUP, &[]).unwrap();
         assert_eq!(run(&rr, &[], 2), [255, 255]);
         let one = dests(&[1]);
         assert_eq!(run(&rr, &one, 3), [0, 0, 0]);
@@ -210,12 +216,14 @@ mod tests {
                 unreachable!()
             }
         }
-        impl super::super::Member for Up {
-            fn keep(&self) -> crate::shim::DestRef {
+        impl crate::shim::Share for Up {}
+        impl Member for Up {
+            type Kept = Self;
+            fn keep(&self) -> Self {
                 unreachable!()
             }
         }
-        let rr = Rr::new::<Up>(&SETUP, &[]).unwrap();
+        let rr = <Rr as State<Up>>::new(&SETUP, &[]).unwrap();
         let dests = [Up, Up, Up, Up, Up];
         let count = || {
             let mut taken = [0i64; 5];

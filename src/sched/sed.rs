@@ -6,9 +6,8 @@
 //! C version: [net/netfilter/ipvs/ip_vs_sed.c].
 
 use super::{
-    key::Key,
-    ordered::{
-        Ordered,
+    tree::{
+        Key,
         Preference, //
     },
     Figures,
@@ -16,16 +15,14 @@ use super::{
 };
 use core::num::NonZeroU32;
 
-pub(crate) type Sed = Ordered<ShortestDelay>;
+pub(crate) struct Sed;
 
-pub(crate) struct ShortestDelay;
-
-impl Preference for ShortestDelay {
+impl Preference for Sed {
     const KIND: Kind = Kind::Sed;
     const NAME: &'static str = "sed";
 
     #[inline]
-    fn key(figures: &Figures, weight: NonZeroU32) -> Key {
+    fn available_key(figures: &Figures, weight: NonZeroU32) -> Key {
         Key::ratio(figures.active_conns().saturating_add(1), weight)
     }
 }

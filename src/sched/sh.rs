@@ -17,8 +17,10 @@ use super::{
     Change,
     Flow,
     InitError,
+    Member,
     Scheduler,
-    Setup, //
+    Setup,
+    State, //
 };
 use crate::{
     hash::hash_32,
@@ -42,16 +44,20 @@ pub(crate) struct Sh {
 impl Scheduler for Sh {
     const NAME: &'static str = "sh";
 
-    fn new<D: Candidate>(_setup: &Setup, dests: &[D]) -> Result<Self, InitError> {
+    type State<D: Member> = Self;
+}
+
+impl<D: Member> State<D> for Sh {
+    fn new(_setup: &Setup, dests: &[D]) -> Result<Self, InitError> {
         Ok(Self::of(dests)?)
     }
 
-    fn rebuild<D: Candidate>(&self, dests: &[D], _change: Change) -> Result<Self, NoMemory> {
+    fn rebuild(&self, dests: &[D], _change: Change) -> Result<Self, NoMemory> {
         Self::of(dests)
     }
 
     #[inline]
-    fn schedule<D: Candidate>(&self, dests: &[D], flow: &Flow<'_>) -> Option<usize> {
+    fn schedule(&self, dests: &[D], flow: &Flow<'_>) -> Option<usize> {
         let home = hash_32(flow.client(), BUCKET_BITS);
         // C adds the offset to the hash twice: the walk starts at twice the home bucket.
         let start = home.wrapping_add(home);

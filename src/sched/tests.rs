@@ -2,6 +2,10 @@
 
 //! What the schedulers' tests share, and laws of all schedulers.
 
+mod c_lblc;
+mod c_model;
+mod hammer;
+
 use super::*;
 use core::cell::Cell;
 use std::rc::Rc;
@@ -45,9 +49,12 @@ impl Candidate for Dest {
     }
 }
 
+impl Share for Dest {}
+
 impl Member for Dest {
-    fn keep(&self) -> DestRef {
-        Rc::new(self.clone())
+    type Kept = Self;
+    fn keep(&self) -> Self {
+        self.clone()
     }
 }
 
@@ -74,13 +81,13 @@ impl Dest {
 /// A service, which publishes as `service.rs` does.
 pub(super) struct Service {
     pub(super) dests: Vec<Dest>,
-    pub(super) state: AnyScheduler,
+    pub(super) state: AnyScheduler<Dest>,
 }
 
 impl Service {
     pub(super) fn new(kind: Kind, dests: Vec<Dest>) -> Self {
         let state = AnyScheduler::new(kind, &SETUP, &dests).unwrap();
-        state.settle(&dests);
+        state.register(&dests);
         Self { dests, state }
     }
 
@@ -107,7 +114,7 @@ impl Service {
 
     fn publish(&mut self, change: Change) {
         self.state = self.state.rebuild(&self.dests, change).unwrap();
-        self.state.settle(&self.dests);
+        self.state.register(&self.dests);
     }
 
     pub(super) fn schedule(&self) -> Option<usize> {
@@ -160,7 +167,7 @@ pub(super) const SETUP: Setup = Setup {
 };
 
 /// The names of the dests that `count` new conns go to, 255 for none.
-pub(super) fn run<S: Scheduler>(state: &S, dests: &[Dest], count: usize) -> Vec<u8> {
+pub(super) fn run<S: State<Dest>>(state: &S, dests: &[Dest], count: usize) -> Vec<u8> {
     let name = |index: usize| dests[index].name;
     (0..count)
         .map(|_| state.schedule(dests, &FLOW).map_or(255, name))
@@ -206,7 +213,7 @@ fn names() {
     for (kind, name) in ALL.into_iter().zip(names) {
         assert_eq!(kind.name(), name);
         assert_eq!(Kind::by_name(name.as_bytes()), Some(kind));
-        let state = AnyScheduler::new::<Dest>(kind, &SETUP, &[]).unwrap();
+        let state = AnyScheduler::<Dest>::new(kind, &SETUP, &[]).unwrap();
         assert_eq!(state.kind(), kind);
     }
     for name in ["", "r", "rrr", "RR", "none", "wrr\0"] {

@@ -11,9 +11,9 @@
 //!
 //! # Costs
 //!
-//! C walks the list twice. Here [`Sums`](super::sums) of the available dests' weights lead to those
-//! drawn, by log2(n) reads each. Nothing is written unless a weight changes, or a dest becomes
-//! overloaded or ceases to be.
+//! C walks the list twice. Here a tree of prefix sums of the available dests' weights leads to each
+//! of the two, by log4(n) nodes. Both draws are made from one random number. Nothing is written
+//! unless a weight changes, or a dest becomes overloaded or ceases to be.
 //!
 //! # Differences from C
 //!
@@ -21,18 +21,20 @@
 
 use super::{
     find,
-    members::Members,
+    tree::Members,
     Candidate,
     Change,
     Figures,
     Flow,
     InitError,
     Kind,
+    Member,
     Scheduler,
-    Setup, //
+    Setup,
+    State, //
 };
 use crate::shim::{
-    random_below,
+    random_u64,
     NoMemory, //
 };
 
@@ -44,59 +46,79 @@ pub(crate) struct Twos {
 impl Scheduler for Twos {
     const NAME: &'static str = "twos";
 
-    fn new<D: Candidate>(_setup: &Setup, dests: &[D]) -> Result<Self, InitError> {
-        Ok(Self {
-            members: Members::new(Kind::Twos, dests)?,
-        })
-    }
-
-    fn rebuild<D: Candidate>(&self, dests: &[D], change: Change) -> Result<Self, NoMemory> {
-        Ok(Self {
-            members: self.members.after(dests, change)?,
-        })
-    }
-
-    fn settle<D: Candidate>(&self, dests: &[D]) {
-        self.members.settle(dests);
-    }
-
-    #[inline]
-    fn schedule<D: Candidate>(&self, dests: &[D], _flow: &Flow<'_>) -> Option<usize> {
-        let first = self.draw(dests)?;
-        let second = self.draw(dests)?;
-        match is_below(dests.get(second)?, dests.get(first)?) {
-            true => Some(second),
-            false => Some(first),
-        }
-    }
-
-    const DRAWS: bool = true;
+    type State<D: Member> = Self;
 
     #[inline]
     fn part(figures: &Figures) -> Option<u64> {
         let weight = figures.available_weight();
         Some(weight.map_or(0, |weight| weight.get().into()))
     }
+
+    const NEEDS_PREFIX_SUMS: bool = true;
 }
 
-impl Twos {
-    /// The index of an available dest, by chance.
+impl<D: Member> State<D> for Twos {
+    fn new(_setup: &Setup, dests: &[D]) -> Result<Self, InitError> {
+        Ok(Self {
+            members: Members::new(Kind::Twos, dests)?,
+        })
+    }
+
+    fn rebuild(&self, dests: &[D], change: Change) -> Result<Self, NoMemory> {
+        Ok(Self {
+            members: self.members.after(dests, change)?,
+        })
+    }
+
+    fn register(&self, dests: &[D]) {
+        self.members.register(dests);
+    }
+
     #[inline]
-    fn draw<D: Candidate>(&self, dests: &[D]) -> Option<usize> {
-        let sums = self.members.order.sums()?;
-        let total = sums.total();
+    fn schedule(&self, dests: &[D], _flow: &Flow<'_>) -> Option<usize> {
+        let total = self.members.order.sums()?.total();
         if total == 0 {
             return None;
         }
-        let drawn = random_below(total.wrapping_add(1));
-        // The parts begin at the end of the list.
-        let point = total.wrapping_sub(drawn.saturating_sub(1));
+        let [first, second] = two_below(total.wrapping_add(1));
+        let first = self.drawn(dests, total, first)?;
+        let second = self.drawn(dests, total, second)?;
+        match is_below(dests.get(second)?, dests.get(first)?) {
+            true => Some(second),
+            false => Some(first),
+        }
+    }
+}
+
+impl Twos {
+    /// The index of the available dest that a draw of 0 to `total` falls on.
+    #[inline]
+    fn drawn<D: Candidate>(&self, dests: &[D], total: u64, draw: u64) -> Option<usize> {
+        // The slots begin at the end of the list.
+        let point = total.wrapping_sub(draw.saturating_sub(1));
         self.members
-            .index(sums.find(point))
+            .index(self.members.order.sums()?.find(point))
             .filter(|index| dests.get(*index).is_some_and(D::is_available))
             // The sums may be wrong for a moment while they change.
             .or_else(|| find(dests, 0, D::is_available))
     }
+}
+
+/// Two independent random numbers below `limit`. The probability of each is off by 2^-32 at most.
+#[inline]
+fn two_below(limit: u64) -> [u64; 2] {
+    // The high word of the product is a random number below the limit. The low word is one of 64
+    // bits again, less those that went into the high word.
+    let split = |random: u64| {
+        let product = u128::from(random).wrapping_mul(limit.into());
+        ((product >> 64) as u64, product as u64)
+    };
+    let (first, rest) = split(random_u64());
+    let rest = match u32::try_from(limit) {
+        Ok(_) => rest,
+        Err(_) => random_u64(),
+    };
+    [first, split(rest).0]
 }
 
 /// Whether `dest` has less conns for its weight than `other`.

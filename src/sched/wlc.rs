@@ -5,9 +5,8 @@
 //! C version: [net/netfilter/ipvs/ip_vs_wlc.c].
 
 use super::{
-    key::Key,
-    ordered::{
-        Ordered,
+    tree::{
+        Key,
         Preference, //
     },
     Figures,
@@ -15,16 +14,14 @@ use super::{
 };
 use core::num::NonZeroU32;
 
-pub(crate) type Wlc = Ordered<WeightedLeastConns>;
+pub(crate) struct Wlc;
 
-pub(crate) struct WeightedLeastConns;
-
-impl Preference for WeightedLeastConns {
+impl Preference for Wlc {
     const KIND: Kind = Kind::Wlc;
     const NAME: &'static str = "wlc";
 
     #[inline]
-    fn key(figures: &Figures, weight: NonZeroU32) -> Key {
+    fn available_key(figures: &Figures, weight: NonZeroU32) -> Key {
         Key::ratio(figures.conn_overhead(), weight)
     }
 }

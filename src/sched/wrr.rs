@@ -20,8 +20,10 @@ use super::{
     Change,
     Flow,
     InitError,
+    Member,
     Scheduler,
-    Setup, //
+    Setup,
+    State, //
 };
 use crate::shim::{
     Cursor,
@@ -141,14 +143,18 @@ fn at_least<D: Candidate>(level: u32) -> impl Fn(&D) -> bool {
 impl Scheduler for Wrr {
     const NAME: &'static str = "wrr";
 
-    fn new<D: Candidate>(_setup: &Setup, dests: &[D]) -> Result<Self, InitError> {
+    type State<D: Member> = Self;
+}
+
+impl<D: Member> State<D> for Wrr {
+    fn new(_setup: &Setup, dests: &[D]) -> Result<Self, InitError> {
         let weights = Weights::of(dests);
         Ok(Self::at(weights, weights.top()))
     }
 
     /// Starts again at the head of the list, on the level it had or the nearest there is (C:
     /// `ip_vs_wrr_dest_changed()`).
-    fn rebuild<D: Candidate>(&self, dests: &[D], change: Change) -> Result<Self, NoMemory> {
+    fn rebuild(&self, dests: &[D], change: Change) -> Result<Self, NoMemory> {
         let weights = match (change, dests.first()) {
             (Change::Added, Some(dest)) => self.weights.with(dest),
             _ => Weights::of(dests),
@@ -163,7 +169,7 @@ impl Scheduler for Wrr {
     }
 
     #[inline]
-    fn schedule<D: Candidate>(&self, dests: &[D], _flow: &Flow<'_>) -> Option<usize> {
+    fn schedule(&self, dests: &[D], _flow: &Flow<'_>) -> Option<usize> {
         let mut bits = self.place.get();
         let mut choice = None;
         for _ in 0..ATTEMPTS {

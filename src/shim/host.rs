@@ -4,7 +4,6 @@
 //! `shim/module.rs`, which says what each is.
 
 use super::NoMemory;
-use crate::sched::Candidate;
 use core::{
     ops::{
         Deref,
@@ -18,7 +17,6 @@ use core::{
 };
 use std::{
     cell::Cell,
-    rc::Rc,
     sync::{
         RwLock,
         RwLockWriteGuard, //
@@ -59,8 +57,6 @@ impl Jiffies {
 pub(crate) fn set_setting(time: i32) {
     SETTING.set(time);
 }
-
-pub(crate) type DestRef = Rc<dyn Candidate>;
 
 pub(crate) trait Tick: Share {
     fn tick(&self, guard: &Guard);
@@ -183,11 +179,11 @@ thread_local! {
     static HELD_UP: Cell<(u32, u32)> = const { Cell::new((0, 0)) };
 }
 
-pub(crate) fn random_below(limit: u64) -> u64 {
+pub(crate) fn random_u64() -> u64 {
     let seed = RANDOM.get().wrapping_mul(6_364_136_223_846_793_005);
     let seed = seed.wrapping_add(1_442_695_040_888_963_407);
     RANDOM.set(seed);
-    (u128::from(seed) * u128::from(limit) >> 64) as u64
+    seed
 }
 
 /// From now on this thread is held up now and then before it accesses a [`Word`], so that others

@@ -4,15 +4,9 @@
 //! same on the host.
 
 use super::NoMemory;
-use crate::{
-    dest::Dest,
-    oot::{
-        hash::random_u64,
-        sync::{
-            Once,
-            RcuArc, //
-        },
-    },
+use crate::oot::sync::{
+    Once,
+    RcuArc, //
 };
 use core::ops::{
     Deref,
@@ -44,9 +38,6 @@ pub(crate) use crate::oot::time::{
 
 /// A time that is set by a file in /proc/sys.
 pub(crate) use crate::oot::fs::sysctl::Jiffies;
-
-/// A dest that is remembered, whether it is in its service's list or not.
-pub(crate) type DestRef = RcuArc<Dest>;
 
 /// What may be [`Shared`]; a reference to it, dropped a grace period after the last use; a place
 /// for one that readers follow under RCU.
@@ -91,12 +82,7 @@ pub(crate) fn undisturbed() -> crate::oot::sync::bh::Disabled {
     crate::oot::sync::bh::Disabled::new()
 }
 
-/// A number below `limit` by chance; one below 2^32 is off what it should be by 2^-32 at most.
-#[inline]
-pub(crate) fn random_below(limit: u64) -> u64 {
-    let product = u128::from(random_u64()).wrapping_mul(limit.into());
-    (product >> 64) as u64
-}
+pub(crate) use crate::oot::hash::random_u64;
 
 /// A word that CPUs read and write at will.
 pub(crate) struct Word(Atomic<u64>);

@@ -4,7 +4,6 @@
 
 use super::super::{
     tests::*,
-    Member,
     Place, //
 };
 use super::*;
@@ -13,7 +12,7 @@ use crate::{
         Addr,
         Port, //
     },
-    shim::DestRef,
+    shim::Share,
     uapi::*, //
 };
 
@@ -51,8 +50,11 @@ impl Candidate for Numbered {
     }
 }
 
+impl Share for Numbered {}
+
 impl Member for Numbered {
-    fn keep(&self) -> DestRef {
+    type Kept = Self;
+    fn keep(&self) -> Self {
         unreachable!()
     }
 }

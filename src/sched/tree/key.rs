@@ -10,31 +10,31 @@ use core::num::NonZeroU32;
 /// How soon a dest is taken: the least first.
 #[derive(Clone, Copy, Debug, PartialEq, Eq, PartialOrd, Ord)]
 pub(crate) struct Key {
-    pub(super) high: u64,
-    pub(super) low: u64,
+    pub(crate) high: u64,
+    pub(crate) low: u64,
 }
 
 impl Key {
     /// Before all others.
-    pub(super) const FIRST: Self = Self { high: 0, low: 0 };
+    pub(crate) const FIRST: Self = Self { high: 0, low: 0 };
     /// After all others: not taken at all.
-    pub(super) const NEVER: Self = Self {
+    pub(crate) const NEVER: Self = Self {
         high: u64::MAX,
         low: u64::MAX,
     };
 
     /// As many of the lowest bits are 0 in all keys but [`NEVER`](Self::NEVER), and say nothing.
-    pub(super) const SPARE_BITS: u32 = 24;
+    pub(crate) const SPARE_BITS: u32 = 24;
 
     /// The second word, with a number in the bits to spare.
     #[inline]
-    pub(super) const fn low_with(self, number: u64) -> u64 {
+    pub(crate) const fn low_with(self, number: u64) -> u64 {
         self.low & u64::MAX << Self::SPARE_BITS | number
     }
 
     /// The less `value`, the sooner.
     #[inline]
-    pub(super) const fn least(value: u64) -> Self {
+    pub(crate) const fn least(value: u64) -> Self {
         Self {
             high: value,
             low: 0,
@@ -43,7 +43,7 @@ impl Key {
 
     /// The more `value`, the sooner.
     #[inline]
-    pub(super) fn most(value: NonZeroU32) -> Self {
+    pub(crate) fn most(value: NonZeroU32) -> Self {
         Self::least(u64::from(u32::MAX.wrapping_sub(value.get())))
     }
 
@@ -54,7 +54,7 @@ impl Key {
     /// different fractions with such denominators lie more than 2^-62 apart, so their keys differ
     /// as well.
     #[inline]
-    pub(super) fn ratio(cost: u64, weight: NonZeroU32) -> Self {
+    pub(crate) fn ratio(cost: u64, weight: NonZeroU32) -> Self {
         let weight = core::num::NonZeroU64::from(weight);
         let (whole, rest) = (cost / weight, (cost % weight) << 32);
         let (high, rest) = (rest / weight, (rest % weight) << 32);
@@ -68,8 +68,8 @@ impl Key {
 
 #[cfg(test)]
 mod tests {
-    use super::super::tests::Random;
     use super::*;
+    use crate::sched::tests::Random;
 
     fn ratio((cost, weight): (u64, u32)) -> Key {
         Key::ratio(cost, NonZeroU32::new(weight).unwrap())

@@ -21,18 +21,17 @@
 //! A hit walks a bucket, of 16 entries when there are many, and writes one word of its entry, once
 //! a tick. A new entry is allocated and takes the bucket's lock.
 
-use super::{
-    Candidate,
-    Flow,
-    Member, //
-};
 use crate::{
     addr::Addr,
     hash::hash_32,
+    sched::{
+        Candidate,
+        Flow,
+        Member, //
+    },
     shim::{
         jiffies,
         start,
-        DestRef,
         Guard,
         Item,
         Jiffies,
@@ -70,15 +69,18 @@ pub(crate) const DEFAULT_EXPIRATION: i32 = 24 * 60 * 60 * HZ as i32;
 
 /// What an entry says about its address.
 pub(crate) trait Content: Share + Sized {
+    /// The references to dests that it keeps.
+    type Kept: Candidate;
+
     /// The address goes to `dest`.
-    fn new<D: Member>(dest: &D, now: usize) -> Result<Self, NoMemory>;
+    fn new<D: Member<Kept = Self::Kept>>(dest: &D, now: usize) -> Result<Self, NoMemory>;
 
     /// The address goes to `dest` now. False if this takes a new entry.
-    fn update<D: Member>(&self, dest: &D, now: usize) -> bool;
+    fn update<D: Member<Kept = Self::Kept>>(&self, dest: &D, now: usize) -> bool;
 }
 
 /// Whether a remembered dest is this one.
-pub(super) fn is_same<D: Candidate>(kept: &DestRef, dest: &D) -> bool {
+pub(crate) fn is_same(kept: &impl Candidate, dest: &impl Candidate) -> bool {
     core::ptr::eq(kept.place(), dest.place())
 }
 
@@ -93,7 +95,7 @@ pub(super) struct Entry<T> {
 impl<T: Content> Share for Entry<T> {}
 
 /// The entries of a service.
-pub(super) struct Cache<T: Content> {
+pub(crate) struct Cache<T: Content> {
     buckets: Table<List<Entry<T>>>,
     len: Word,
     /// How many checks there were since the last full one.
@@ -109,7 +111,7 @@ impl<T: Content> Share for Cache<T> {}
 pub(super) type SharedCache<T> = Shared<Periodic<Cache<T>>>;
 
 /// C: `time_after()`.
-pub(super) const fn is_after(time: usize, other: usize) -> bool {
+pub(crate) const fn is_after(time: usize, other: usize) -> bool {
     // CAST: As signed numbers they wrap around the present.
     (other.wrapping_sub(time) as isize) < 0
 }
@@ -153,7 +155,7 @@ impl<T: Content> Cache<T> {
     /// The address that a packet goes to goes to `dest` from now on.
     ///
     /// If there is no room, or no memory, that is forgotten at once.
-    pub(super) fn update<D: Member>(&self, flow: &Flow<'_>, now: usize, dest: &D) {
+    pub(super) fn update<D: Member<Kept = T::Kept>>(&self, flow: &Flow<'_>, now: usize, dest: &D) {
         let Some(bucket) = self.bucket(flow) else {
             return;
         };
@@ -251,7 +253,7 @@ impl<T: Content> Tick for Cache<T> {
 
 #[cfg(test)]
 impl<T: Content> Cache<T> {
-    pub(super) fn len(&self) -> usize {
+    pub(crate) fn len(&self) -> usize {
         let len: usize = self
             .buckets
             .iter()

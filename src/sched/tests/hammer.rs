@@ -2,17 +2,17 @@
 
 //! Many CPUs change the dests of one order at once; when they stop, it must be right.
 
-use super::{
-    order::Order,
-    tests::Random,
-    Candidate,
-    Kind,
-    Place, //
-};
+use super::Random;
 use crate::{
     addr::{
         Addr,
         Port, //
+    },
+    sched::{
+        tree::Order,
+        Candidate,
+        Kind,
+        Place, //
     },
     shim::{
         hold_up,

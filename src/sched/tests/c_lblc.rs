@@ -4,15 +4,10 @@
 
 mod model;
 
-use super::{
-    cache::DEFAULT_EXPIRATION,
-    tests::*,
-    AnyScheduler,
-    Flow,
-    Kind, //
-};
+use super::*;
 use crate::{
     addr::Addr,
+    sched::locality::cache::DEFAULT_EXPIRATION,
     shim::{
         jiffies,
         lack_memory,

@@ -11,17 +11,17 @@
 //! before. Whoever stores a key looks again, after a full barrier, whether the slot is still the
 //! dest's.
 
-use super::{
-    order::Order,
-    Candidate, //
-};
-use crate::shim::{
-    fence,
-    read_lock,
-    Guard,
-    Shared,
-    SharedCell,
-    Word, //
+use super::order::Order;
+use crate::{
+    sched::Candidate,
+    shim::{
+        fence,
+        read_lock,
+        Guard,
+        Shared,
+        SharedCell,
+        Word, //
+    },
 };
 
 /// No slot.
@@ -104,7 +104,7 @@ impl Place {
     }
 
     /// Gives `dest`, whose place this is, a slot of `order`.
-    pub(super) fn join<D: Candidate>(&self, dest: &D, order: &Shared<Order>, slot: u32) {
+    pub(crate) fn join<D: Candidate>(&self, dest: &D, order: &Shared<Order>, slot: u32) {
         self.slot.set(NOWHERE);
         drop(self.order.replace(Some(order.clone())));
         self.slot.set(slot.into());

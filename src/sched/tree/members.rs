@@ -8,29 +8,35 @@
 use super::{
     key::Key,
     order::Order,
-    place::Standing,
-    slots::Slots,
-    Candidate,
-    Change,
-    Kind,
-    Place, //
+    place::{
+        Place,
+        Standing, //
+    },
+    slots::Slots, //
 };
-use crate::shim::{
-    share,
-    Guard,
-    NoMemory,
-    Shared, //
+use crate::{
+    sched::{
+        Candidate,
+        Change,
+        Kind, //
+    },
+    shim::{
+        share,
+        Guard,
+        NoMemory,
+        Shared, //
+    },
 };
 
 /// An order, and which of its slots belong to the dests of one pool.
 pub(crate) struct Members {
-    pub(super) order: Shared<Order>,
+    pub(crate) order: Shared<Order>,
     slots: Slots,
 }
 
 impl Members {
     /// Members of a new order.
-    pub(super) fn new<D: Candidate>(kind: Kind, dests: &[D]) -> Result<Self, NoMemory> {
+    pub(crate) fn new<D: Candidate>(kind: Kind, dests: &[D]) -> Result<Self, NoMemory> {
         Ok(Self {
             order: share(Order::new(kind, dests)?)?,
             slots: Slots::new(dests.len())?,
@@ -38,7 +44,7 @@ impl Members {
     }
 
     /// The members after one `change` led to `dests`.
-    pub(super) fn after<D: Candidate>(
+    pub(crate) fn after<D: Candidate>(
         &self,
         dests: &[D],
         change: Change,
@@ -58,7 +64,7 @@ impl Members {
     }
 
     /// Has the dests report changes of their figures to the order, and the order be up to date.
-    pub(super) fn settle<D: Candidate>(&self, dests: &[D]) {
+    pub(crate) fn register<D: Candidate>(&self, dests: &[D]) {
         let are_new = |dest: &&D| !dest.place().is_in(&self.order);
         // A dest that is in the order already has joined it with all that are older.
         for (index, dest) in dests.iter().take_while(are_new).enumerate() {
@@ -71,14 +77,14 @@ impl Members {
 
     /// The index of the dest with that slot, if the pool has it.
     #[inline]
-    pub(super) fn index(&self, slot: u32) -> Option<usize> {
+    pub(crate) fn index(&self, slot: u32) -> Option<usize> {
         self.slots.index(slot)
     }
 
     /// The index of the first dest in the order. The dest is asked as well whether it may be taken,
     /// since the order may not have heard yet of what has just changed.
     #[inline]
-    pub(super) fn first<D: Candidate>(&self, dests: &[D]) -> Option<usize> {
+    pub(crate) fn first<D: Candidate>(&self, dests: &[D]) -> Option<usize> {
         self.order
             .first()
             .and_then(|slot| self.index(slot))
@@ -108,7 +114,7 @@ impl Members {
 
     /// The index of the dest with that place, if the pool has it.
     #[inline]
-    pub(super) fn index_of<D: Candidate>(
+    pub(crate) fn index_of<D: Candidate>(
         &self,
         dests: &[D],
         place: &Place,

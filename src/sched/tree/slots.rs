@@ -147,8 +147,8 @@ impl Slots {
 
 #[cfg(test)]
 mod tests {
-    use super::super::tests::Random;
     use super::*;
+    use crate::sched::tests::Random;
 
     #[test]
     fn follow_a_list() {

@@ -57,19 +57,23 @@
 
 use super::{
     key::Key,
-    sums::Sums,
-    Candidate,
-    Figures,
-    Kind, //
+    sums::Sums, //
 };
-use crate::shim::{
-    fence,
-    undisturbed,
-    Guard,
-    NoMemory,
-    Share,
-    Table,
-    Word, //
+use crate::{
+    sched::{
+        Candidate,
+        Figures,
+        Kind, //
+    },
+    shim::{
+        fence,
+        undisturbed,
+        Guard,
+        NoMemory,
+        Share,
+        Table,
+        Word, //
+    },
 };
 
 /// The number of a node's children, and the least of an order's slots.
@@ -169,7 +173,7 @@ impl Order {
     /// The order of `dests`, with slots from 0 at the end of the list, and room for more: the
     /// next power of 2, and enough that adding dests costs each no more than 64 dests' part in
     /// this.
-    pub(super) fn new<D: Candidate>(kind: Kind, dests: &[D]) -> Result<Self, NoMemory> {
+    pub(crate) fn new<D: Candidate>(kind: Kind, dests: &[D]) -> Result<Self, NoMemory> {
         let spare = (dests.len() / 64).saturating_add(1);
         let room = match dests.len() {
             0 | 1 => CHILDREN,
@@ -203,7 +207,7 @@ impl Order {
             None => None,
             Some(_) => {
                 let part = |slot: usize| part(kind, figures(slot));
-                Some(match kind.draws() {
+                Some(match kind.needs_prefix_sums() {
                     true => Sums::new(room, part)?,
                     false => Sums::total_only(room, part)?,
                 })
@@ -225,32 +229,32 @@ impl Order {
     }
 
     /// Whose order it is.
-    pub(super) fn kind(&self) -> Kind {
+    pub(crate) fn kind(&self) -> Kind {
         self.kind
     }
 
     /// The sums that its scheduler asks for.
     #[inline]
-    pub(super) fn sums(&self) -> Option<&Sums> {
+    pub(crate) fn sums(&self) -> Option<&Sums> {
         self.sums.as_ref()
     }
 
     /// The sum of all dests' parts; below 0 while it is behind.
     #[inline]
-    pub(super) fn total(&self) -> i64 {
+    pub(crate) fn total(&self) -> i64 {
         // CAST: It is no larger than the number of dests by their largest part.
         self.sums.as_ref().map_or(0, |sums| sums.total() as i64)
     }
 
     /// How many slots there are.
-    pub(super) fn room(&self) -> usize {
+    pub(crate) fn room(&self) -> usize {
         self.next.len()
     }
 
     /// The slot of the first dest, unless no dest is to be taken. While ranks change, one that was
     /// first, or an empty slot, or none.
     #[inline]
-    pub(super) fn first(&self) -> Option<u32> {
+    pub(crate) fn first(&self) -> Option<u32> {
         self.catch_up();
         let [_, root, ..] = self.children.first()?;
         let is_any = root.high.get() != Key::NEVER.high;
@@ -258,7 +262,7 @@ impl Order {
     }
 
     /// Whether no dest is to be taken, and no CPU is about to find one.
-    pub(super) fn is_empty(&self) -> bool {
+    pub(crate) fn is_empty(&self) -> bool {
         // A change that ends in between may be missed, as if it came after this.
         self.first().is_none() && self.is_at_rest()
     }
@@ -272,7 +276,7 @@ impl Order {
 
     /// Waits, not for ever, until what other CPUs play or have queued is done: what was changed
     /// before is in force then.
-    pub(super) fn settle(&self) {
+    pub(crate) fn settle(&self) {
         for _ in 0..PATIENCE {
             if self.is_at_rest() {
                 return;
@@ -283,7 +287,7 @@ impl Order {
     }
 
     /// Has the order follow the figures of `dest`, or its leaving, if `slot` is or was its slot.
-    pub(super) fn update<D: Candidate>(&self, slot: u32, dest: &D, guard: &Guard) {
+    pub(crate) fn update<D: Candidate>(&self, slot: u32, dest: &D, guard: &Guard) {
         let Some(leaf) = self.leaf(slot as usize) else {
             return;
         };
@@ -442,7 +446,7 @@ impl Order {
 impl Order {
     /// Whether all leaves are as `dests` are, with slots from 0 at the end of the list, and all
     /// nodes as they must be when no change is under way.
-    pub(super) fn is_settled<D: Candidate>(&self, dests: &[D]) -> bool {
+    pub(crate) fn is_settled<D: Candidate>(&self, dests: &[D]) -> bool {
         let is_leaf_right = |(dest, slot): (&D, u64)| {
             let key = match dest.place().is_in(self) {
                 true => self.kind.key(&dest.figures()),

@@ -3,11 +3,7 @@
 //! C's loops over the list, and random histories in which the schedulers that keep an order must
 //! choose as these do.
 
-use super::{
-    tests::*,
-    Candidate,
-    Kind, //
-};
+use super::*;
 
 /// `ip_vs_dest_conn_overhead()`.
 fn overhead(dest: &Dest) -> i32 {
