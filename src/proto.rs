@@ -8,9 +8,15 @@ pub(crate) mod direction;
 pub(crate) mod tcp;
 pub(crate) mod udp;
 
-use crate::oot::{
-    sync::Once,
-    time::HZ, //
+use crate::{
+    oot::{
+        sync::Once,
+        time::HZ, //
+    },
+    uapi::{
+        IPPROTO_TCP,
+        IPPROTO_UDP, //
+    },
 };
 use kernel::sync::atomic::Atomic;
 
@@ -19,22 +25,18 @@ use kernel::sync::atomic::Atomic;
 #[repr(u8)]
 pub(crate) enum Proto {
     /// TCP.
-    Tcp = 6,
+    Tcp = IPPROTO_TCP,
     /// UDP.
-    Udp = 17,
+    Udp = IPPROTO_UDP,
 }
-
-pub(crate) const IPPROTO_ICMP: u8 = 1;
-pub(crate) const IPPROTO_ICMPV6: u8 = 58;
-pub(crate) const IPPROTO_SCTP: u8 = 132;
 
 impl Proto {
     /// The protocol with this number (C: `ip_vs_proto_get()`).
     #[inline(always)]
     pub(crate) const fn of(protocol: u8) -> Option<Self> {
         match protocol {
-            6 => Some(Self::Tcp),
-            17 => Some(Self::Udp),
+            IPPROTO_TCP => Some(Self::Tcp),
+            IPPROTO_UDP => Some(Self::Udp),
             _ => None,
         }
     }
