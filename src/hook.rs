@@ -42,7 +42,9 @@ use crate::{
     },
     proto::{
         direction::Direction,
-        Proto,
+        Proto, //
+    },
+    uapi::{
         IPPROTO_ICMP,
         IPPROTO_ICMPV6,
         IPPROTO_SCTP, //

@@ -17,22 +17,22 @@ use crate::{
         Word32,
         HZ, //
     },
+    uapi::{
+        IPPROTO_TCP,
+        IPPROTO_UDP, //
+    },
     wire::tcp::Flags, //
 };
 use direction::Direction;
-
-pub(crate) const IPPROTO_ICMP: u8 = 1;
-pub(crate) const IPPROTO_ICMPV6: u8 = 58;
-pub(crate) const IPPROTO_SCTP: u8 = 132;
 
 /// A protocol whose packets are balanced, by its number.
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
 #[repr(u8)]
 pub(crate) enum Proto {
     /// TCP.
-    Tcp = 6,
+    Tcp = IPPROTO_TCP,
     /// UDP.
-    Udp = 17,
+    Udp = IPPROTO_UDP,
 }
 
 /// What a packet says to the state machine of its protocol.
@@ -128,8 +128,8 @@ impl Proto {
     #[inline(always)]
     pub(crate) const fn of(protocol: u8) -> Option<Self> {
         match protocol {
-            6 => Some(Self::Tcp),
-            17 => Some(Self::Udp),
+            IPPROTO_TCP => Some(Self::Tcp),
+            IPPROTO_UDP => Some(Self::Udp),
             _ => None,
         }
     }

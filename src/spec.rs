@@ -15,10 +15,10 @@ use crate::{
     uapi::*, //
 };
 
-/// The protocols that a service by address usually has.
-pub(crate) const IPPROTO_TCP: u16 = 6;
-pub(crate) const IPPROTO_UDP: u16 = 17;
-pub(crate) const IPPROTO_SCTP: u16 = 132;
+/// The port of an FTP service, and that of its active data connections (C: `FTPPORT`, `FTPDATA`
+/// [include/net/ip_vs.h]).
+pub(crate) const FTPPORT: Port = Port::new(21);
+pub(crate) const FTPDATA: Port = Port::new(20);
 
 /// Why a request is refused.
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]

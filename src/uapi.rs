@@ -2,7 +2,17 @@
 
 //! Numbers of the user interface, under the names that they have there.
 //!
-//! C header: [`include/uapi/linux/ip_vs.h`](srctree/include/uapi/linux/ip_vs.h)
+//! C headers: [`include/uapi/linux/ip_vs.h`](srctree/include/uapi/linux/ip_vs.h),
+//! [`include/uapi/linux/in.h`](srctree/include/uapi/linux/in.h),
+//! [`include/uapi/linux/in6.h`](srctree/include/uapi/linux/in6.h)
+
+// Protocols, as in an IP header.
+
+pub(crate) const IPPROTO_ICMP: u8 = 1;
+pub(crate) const IPPROTO_TCP: u8 = 6;
+pub(crate) const IPPROTO_UDP: u8 = 17;
+pub(crate) const IPPROTO_ICMPV6: u8 = 58;
+pub(crate) const IPPROTO_SCTP: u8 = 132;
 
 /// The version of IPVS, one byte for each part.
 pub(crate) const IP_VS_VERSION_CODE: u32 = 0x010201;
@@ -57,7 +67,7 @@ pub(crate) const IP_VS_STATE_BACKUP: u32 = 2;
 /// The port of messages if none is given.
 pub(crate) const IP_VS_SYNC_PORT: u16 = 8848;
 
-// Lengths of names, with their zeros.
+// Lengths of names, including the terminating NUL.
 
 pub(crate) const IP_VS_SCHEDNAME_MAXLEN: usize = 16;
 pub(crate) const IP_VS_IFNAME_MAXLEN: usize = 16;

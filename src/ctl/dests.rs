@@ -43,15 +43,24 @@ impl Ctl<'_> {
         if service.find(&pool, &id).is_some() {
             return Err(EEXIST);
         }
-        let dest = match self.netns.trash.take(&service.id, &id) {
-            Some(removed) => returned(removed, service),
-            None => self.new_dest(service, id)?,
+        let (dest, is_back) = match self.netns.trash.take(&service.id, &id) {
+            Some(removed) => (returned(removed, service), true),
+            None => (self.new_dest(service, id)?, false),
         };
+        // As in C, the dest is available before it is linked: a packet that finds it in the pool
+        // finds it available, and so do from here on the packets of the conns that it still has.
         dest.configure(spec);
         if let Err(error) = self.link(service, &pool, &dest) {
             dest.unlinked();
             self.discard(&dest, &service.tally);
             return Err(error);
+        }
+        if is_back {
+            // Those packets may have cached a route before the dest was in a pool, where
+            // `DestRoute::forget()` does not reach it: its device may have gone down since. C has
+            // the same gap, and keeps such a route until `dst_check()` fails for the next packet.
+            // Here it goes now that the pools lead to the dest; a route cached later is in reach.
+            dest.route.reset();
         }
         if dest.family != service.id.family {
             self.state.mixed_family_dests = self.state.mixed_family_dests.wrapping_add(1);

@@ -35,12 +35,7 @@ use crate::{
         Entry,
         Service, //
     },
-    spec::{
-        ServiceId,
-        IPPROTO_SCTP,
-        IPPROTO_TCP,
-        IPPROTO_UDP, //
-    },
+    spec::ServiceId,
     stats::Shown,
     sync::config::Role,
     uapi::*,
@@ -233,9 +228,10 @@ fn find(ctl: &Ctl<'_>, id: &ServiceId) -> Result<Entry> {
 }
 
 fn check_protocol(id: &ServiceId) -> Result {
-    match id.protocol {
-        IPPROTO_TCP | IPPROTO_UDP | IPPROTO_SCTP => Ok(()),
-        protocol => {
+    match u8::try_from(id.protocol) {
+        Ok(IPPROTO_TCP | IPPROTO_UDP | IPPROTO_SCTP) => Ok(()),
+        _ => {
+            let protocol = id.protocol;
             let [a, b, c, d] = id.addr.v4();
             let port = id.port.host();
             pr_err!("set_ctl: invalid protocol: {protocol} {a}.{b}.{c}.{d}:{port}\n");

@@ -31,12 +31,12 @@ use crate::{
         Extent,
         Packet, //
     },
-    proto::{
-        direction::Direction,
+    proto::direction::Direction,
+    uapi::{
         IPPROTO_ICMP,
-        IPPROTO_ICMPV6, //
+        IPPROTO_ICMPV6,
+        IP_VS_CONN_F_TUNNEL_TYPE_IPIP, //
     },
-    uapi::IP_VS_CONN_F_TUNNEL_TYPE_IPIP,
     wire::{
         icmp,
         icmpv6,

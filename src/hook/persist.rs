@@ -7,8 +7,7 @@
 use super::{
     schedule::{
         Choice,
-        Outcome,
-        FTPPORT, //
+        Outcome, //
     },
     HookCtx, //
 };
@@ -37,7 +36,8 @@ use crate::{
     },
     packet::Packet,
     proto::Proto,
-    service::Service, //
+    service::Service,
+    spec::FTPPORT, //
 };
 
 impl<'a> HookCtx<'a> {

@@ -36,7 +36,11 @@ use crate::{
     proto::Proto,
     sched::Flow,
     service::Service,
-    spec::ServiceId,
+    spec::{
+        ServiceId,
+        FTPDATA,
+        FTPPORT, //
+    },
     uapi::*,
     wire::{
         icmp,
@@ -44,9 +48,6 @@ use crate::{
     },
     xmit, //
 };
-
-pub(super) const FTPPORT: Port = Port::new(21);
-const FTPDATA: Port = Port::new(20);
 
 /// What came of looking for a dest.
 pub(super) enum Outcome<'g> {

@@ -29,7 +29,12 @@ use crate::{
             RcuRef, //
         }, //
     },
-    spec::ServiceId, //
+    spec::{
+        ServiceId,
+        FTPDATA,
+        FTPPORT, //
+    },
+    uapi::IPPROTO_TCP, //
 };
 use kernel::{
     prelude::*,
@@ -41,10 +46,6 @@ use kernel::{
         rcu, //
     },
 };
-
-const IPPROTO_TCP: u8 = 6;
-const FTPPORT: Port = Port::new(21);
-const FTPDATA: Port = Port::new(20);
 
 /// How many services of each sort there are in a family, so that no packet looks for one in vain.
 struct Numbers {

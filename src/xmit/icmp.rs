@@ -18,7 +18,7 @@ use crate::{
         Outer,
         Packet, //
     },
-    proto::IPPROTO_ICMPV6,
+    uapi::IPPROTO_ICMPV6,
     wire::{
         csum::{
             Csum16,

@@ -28,8 +28,7 @@ use crate::{
         ServiceId,
         ServiceSpec,
         Timeouts,
-        Tunnel,
-        IPPROTO_TCP, //
+        Tunnel, //
     },
     sync::config::{
         DaemonSpec,
@@ -117,7 +116,7 @@ impl<'a> ServiceAttrs<'a> {
         let id = match attrs.get(IPVS_SVC_ATTR_FWMARK) {
             Some(fwmark) => ServiceId {
                 family: family(af)?,
-                protocol: IPPROTO_TCP,
+                protocol: IPPROTO_TCP.into(),
                 addr: Addr::ANY,
                 port: Port::ZERO,
                 fwmark: fwmark.u32(),
