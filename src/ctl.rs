@@ -52,7 +52,7 @@ use crate::{
         Shown, //
     },
     uapi::IP_VS_VERSION_CODE,
-    IpVs, //
+    LocalModule, //
 };
 use daemon::Daemons;
 use kernel::{
@@ -108,7 +108,7 @@ impl State {
         pin_init::pin_init!(Self {
             trash <- Trash::new(),
             inner <- new_mutex!(Inner {
-                uses: module::Uses::new(this_module::<IpVs>()),
+                uses: module::Uses::new(this_module::<LocalModule>()),
                 daemons: Daemons::default(),
                 mixed_family_dests: 0,
             }),

@@ -20,7 +20,7 @@ impl kernel::Module for Module {
 }
 
 kernel::prelude::module! {
-    type: Module,
+    type: oot::module::RcuModule<Module>,
     name: "compile_fail",
     authors: ["The IPVS in Rust authors"],
     description: "Examples of misuse",

@@ -10,9 +10,13 @@ pub(crate) mod periodic;
 pub(crate) mod rcu_arc;
 pub(crate) mod rcu_arc_cell;
 pub(crate) mod rcu_cell;
+mod rcu_dereference;
 pub(crate) mod rcu_hash;
+mod rcu_head;
 pub(crate) mod rcu_list;
 pub(crate) mod timed;
+
+pub(in crate::oot) use rcu_head::wait_for_callbacks;
 
 pub(crate) use self::{
     head_list::HeadList,
@@ -22,6 +26,7 @@ pub(crate) use self::{
     rcu_arc::{
         Object,
         RcuArc,
+        RcuArcCache,
         RcuRef, //
     },
     rcu_arc_cell::RcuArcCell,

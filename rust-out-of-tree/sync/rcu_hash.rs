@@ -69,7 +69,6 @@ use super::{
     bh,
     once::Once,
     rcu_arc::{
-        Inner,
         Object,
         RcuArc,
         RcuRef, //
@@ -146,18 +145,17 @@ impl<T: Object> Deref for Linked<T> {
 ///
 /// # Safety
 ///
-/// `link` must be the address of a link of a live `Inner<Linked<T>>`, and that must stay so for
-/// `'g`.
+/// `link` must be the address of a link of a `Linked<T>` behind an [`RcuArc`], and that must stay
+/// live for `'g`.
 #[inline(always)]
 unsafe fn entry_of<'g, T: Object>(link: usize) -> RcuRef<'g, Linked<T>> {
     // SAFETY: By the safety requirement it is a live link.
     let index = unsafe { (*(link as *const Link)).index } as usize;
-    let start = link
+    let linked = link
         .wrapping_sub(index.wrapping_mul(size_of::<Link>()))
-        .wrapping_sub(offset_of!(Linked<T>, links))
-        .wrapping_sub(offset_of!(Inner<Linked<T>>, value));
-    // SAFETY: The link lies at that offset of a live `Inner<Linked<T>>`.
-    RcuRef(unsafe { &*(start as *const Inner<Linked<T>>) })
+        .wrapping_sub(offset_of!(Linked<T>, links));
+    // SAFETY: The link lies at that offset of a `Linked<T>` that an `RcuArc` refers to.
+    unsafe { RcuRef::from_value(linked as *const Linked<T>) }
 }
 
 /// The table.

@@ -25,7 +25,6 @@ use crate::oot::{
 
 use super::{
     rcu_arc::{
-        Inner,
         Object,
         RcuRef, //
     },
@@ -103,12 +102,11 @@ impl<T: Expire> Deref for Timed<T> {
 /// To be called by the timer of a `Timed<T>` that was started as an entry.
 unsafe extern "C" fn fired<T: Expire>(timer: *mut bindings::timer_list) {
     let guard = rcu::read_lock();
-    let offset = Linked::<Timed<T>>::VALUE_OFFSET
-        + offset_of!(Timed<T>, timer)
-        + offset_of!(Inner<Linked<Timed<T>>>, value);
-    // SAFETY: `start` is the only way to start a timer, and its entry lies in an `Inner` at this
-    // offset. It is alive: the timer is shut down before the grace period that frees it.
-    let entry = RcuRef(unsafe { &*timer.byte_sub(offset).cast::<Inner<Linked<Timed<T>>>>() });
+    let offset = Linked::<Timed<T>>::VALUE_OFFSET + offset_of!(Timed<T>, timer);
+    let linked = timer.wrapping_byte_sub(offset).cast::<Linked<Timed<T>>>();
+    // SAFETY: `start` is the only way to start a timer, with a reference to a `Linked` around it.
+    // That is alive: the timer is shut down before the grace period that frees it.
+    let entry = unsafe { RcuRef::from_value(linked) };
     if let Some(delay) = T::fired(entry, &guard) {
         let expires = jiffies().wrapping_add(delay);
         // Another CPU may have started the timer meanwhile, for an earlier time: that holds.

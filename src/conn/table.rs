@@ -24,13 +24,13 @@ use crate::{
     dest::Dest,
     oot::{
         hash::HashKey,
-        mm::slab::Cache,
         sync::{
             ChainLengths,
             Cursor,
             Linked,
             Once,
             RcuArc,
+            RcuArcCache,
             RcuHash,
             RcuRef,
             Timed, //
@@ -55,7 +55,7 @@ use kernel::{
 };
 
 /// The memory that conns are made of, one for all namespaces.
-pub(crate) type ConnCache = Cache<Linked<Timed<Conn>>>;
+pub(crate) type ConnCache = RcuArcCache<Linked<Timed<Conn>>>;
 
 /// Where a walk over all conns, and then all templates, stands.
 #[derive(Clone, Copy)]

@@ -22,7 +22,7 @@ use crate::{
         sync::Cursor, //
     },
     uapi::*,
-    IpVs, //
+    LocalModule, //
 };
 use kernel::{
     module::this_module,
@@ -62,7 +62,7 @@ static OPS: [SmallOp; 16] = [
 ];
 
 static FAMILY: Family = Family::new(
-    this_module::<IpVs>(),
+    this_module::<LocalModule>(),
     c"IPVS",
     IPVS_GENL_VERSION,
     &decode::CMD_POLICY,

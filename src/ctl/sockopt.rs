@@ -37,7 +37,7 @@ use crate::{
     },
     stats::Shown,
     uapi::*,
-    IpVs, //
+    LocalModule, //
 };
 use core::fmt::Write;
 use kernel::{
@@ -78,7 +78,7 @@ use layout::{
 };
 
 static OPTIONS: SockOpts = SockOpts::new::<Options>(
-    this_module::<IpVs>(),
+    this_module::<LocalModule>(),
     IP_VS_BASE_CTL..IP_VS_SO_SET_MAX + 1,
     IP_VS_BASE_CTL..IP_VS_SO_GET_MAX + 1,
 );
