@@ -36,13 +36,15 @@ use crate::{
     netns::Timeouts,
     oot::{
         sync::{
-            Expire,
-            Linked,
-            Object,
+            impl_has_hash_links,
+            impl_has_timer,
+            HashLinks,
             Once,
             RcuArc,
+            RcuHash,
             RcuRef,
-            Timed, //
+            Timer,
+            TimerCallback, //
         },
         time::{
             jiffies,
@@ -76,7 +78,7 @@ use kernel::sync::{
 };
 
 /// A conn in the table, during an RCU read-side section.
-pub(crate) type ConnRef<'g> = RcuRef<'g, Linked<Timed<Conn>>>;
+pub(crate) type ConnRef<'g> = RcuRef<'g, Conn>;
 
 /// The state's number.
 const STATE: u64 = 0xff;
@@ -118,6 +120,8 @@ pub(crate) struct Params<'a> {
 /// A conn. Times are in jiffies, of which 32 bits are kept.
 #[repr(C)]
 pub(crate) struct Conn {
+    links: HashLinks<Self>,
+    timer: Timer<Self>,
     pub(crate) caddr: Addr,
     pub(crate) vaddr: Addr,
     pub(crate) daddr: Addr,
@@ -136,7 +140,7 @@ pub(crate) struct Conn {
     pub(crate) fwmark: u32,
     pub(crate) dest: RcuArc<Dest>,
     /// The conn that controls it and counts it.
-    control: Option<RcuArc<Linked<Timed<Conn>>>>,
+    control: Option<RcuArc<Conn>>,
 }
 
 impl Conn {
@@ -150,6 +154,8 @@ impl Conn {
             word |= NO_OUTPUT;
         }
         Self {
+            links: HashLinks::new(),
+            timer: Timer::new(),
             caddr: *params.caddr,
             vaddr: *params.vaddr,
             daddr: dest.addr,
@@ -175,7 +181,7 @@ impl Conn {
     }
 
     /// The same under the control of `control`, which counts it already.
-    fn controlled(self, control: RcuArc<Linked<Timed<Conn>>>) -> Self {
+    fn controlled(self, control: RcuArc<Conn>) -> Self {
         let timeout = match self.proto {
             Proto::Udp => UNANSWERED,
             Proto::Tcp => 0,
@@ -383,7 +389,7 @@ impl Conn {
         let sooner = timeout < old & !UNANSWERED;
         this.timeout.write_once(new);
         if sooner {
-            Timed::start(this, timeout as usize);
+            Timer::start(this, timeout as usize);
         }
     }
 
@@ -393,7 +399,7 @@ impl Conn {
         if this.word.read_once() & INACTIVE != 0 {
             this.dest.conn_started(guard);
         }
-        Timed::start(this, this.timeout() as usize);
+        Timer::start(this, this.timeout() as usize);
     }
 
     /// Makes it dead and takes it out of the table. False if it was dead already.
@@ -422,7 +428,7 @@ impl Conn {
         if let Some(control) = &this.control {
             control.uncontrol();
         }
-        drop(Linked::unlink(this, guard));
+        drop(RcuHash::unlink(this, guard));
     }
 }
 
@@ -456,10 +462,16 @@ fn now() -> u32 {
     jiffies() as u32
 }
 
-impl Object for Conn {}
+impl_has_hash_links! {
+    impl HasHashLinks for Conn { self.links }
+}
 
-impl Expire for Conn {
-    fn fired(this: ConnRef<'_>, guard: &rcu::Guard) -> Option<usize> {
+impl_has_timer! {
+    impl HasTimer for Conn { self.timer }
+}
+
+impl TimerCallback for Conn {
+    fn run(this: ConnRef<'_>, guard: &rcu::Guard) -> Option<usize> {
         let word = this.word.read_once();
         if word & DEAD != 0 {
             return None;

@@ -14,7 +14,7 @@ mod rcu_dereference;
 pub(crate) mod rcu_hash;
 mod rcu_head;
 pub(crate) mod rcu_list;
-pub(crate) mod timed;
+pub(crate) mod timer;
 
 pub(in crate::oot) use rcu_head::wait_for_callbacks;
 
@@ -32,17 +32,19 @@ pub(crate) use self::{
     rcu_arc_cell::RcuArcCell,
     rcu_cell::{RcuBox, RcuCell},
     rcu_hash::{
+        impl_has_hash_links,
         ChainLengths,
-        Cursor,
-        Linked,
+        HashCursor,
+        HashLinks,
         RcuHash, //
     },
     rcu_list::{
         RcuList,
         RcuListItem, //
     },
-    timed::{
-        Expire,
-        Timed, //
+    timer::{
+        impl_has_timer,
+        Timer,
+        TimerCallback, //
     }, //
 };

@@ -41,9 +41,21 @@ use super::{
 
 /// What may live behind an [`RcuArc`].
 pub(crate) trait Object: Send + Sync + 'static {
+    /// Called when the object is in its place, before there is a reference: what is to use the
+    /// object from outside RCU, such as a timer, is set up here.
+    ///
+    /// # Safety
+    ///
+    /// To be called by [`RcuArc`] alone, once, at that time.
+    unsafe fn prepare(&self) {}
+
     /// Called when the last reference is gone, before the grace period: whatever could still start
-    /// to use the object from outside RCU, such as a timer, is stopped here.
-    fn retire(&self) {}
+    /// to use the object from outside RCU is stopped here.
+    ///
+    /// # Safety
+    ///
+    /// To be called by [`RcuArc`] alone, once, at that time.
+    unsafe fn retire(&self) {}
 }
 
 /// The block behind an [`RcuArc`].
@@ -117,11 +129,15 @@ impl<T: Object> RcuArc<T> {
         }? E));
         // SAFETY: `slot` is valid for writes of an `Inner<T>` and is not moved after that.
         match unsafe { inner.__init(slot.as_ptr()) } {
-            // INVARIANT: The object was just initialised with one reference, which is ours.
-            Ok(()) => Ok(Self {
-                ptr: slot,
-                _owns: PhantomData,
-            }),
+            Ok(()) => {
+                // SAFETY: The object was just initialised, and nobody else has seen it.
+                unsafe { slot.as_ref().value.value.prepare() };
+                // INVARIANT: It has one reference, which is ours.
+                Ok(Self {
+                    ptr: slot,
+                    _owns: PhantomData,
+                })
+            }
             Err(error) => {
                 // SAFETY: `slot` came from the slab allocator and holds nothing to drop.
                 unsafe { bindings::kfree(slot.as_ptr().cast()) };
@@ -191,7 +207,8 @@ impl<T: Object> Drop for RcuArc<T> {
         // SAFETY: By the type invariant the object lives until the count drops to zero.
         let inner = unsafe { &self.ptr.as_ref().value };
         if inner.refcount.dec_and_test() {
-            inner.value.retire();
+            // SAFETY: The last reference was ours.
+            unsafe { inner.value.retire() };
             // SAFETY: The last reference was ours, so that the block is; it came from the slab
             // allocator, and only readers from before look at it.
             unsafe { RcuBlock::free_after_grace_period(self.ptr) };

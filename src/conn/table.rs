@@ -26,14 +26,12 @@ use crate::{
         hash::HashKey,
         sync::{
             ChainLengths,
-            Cursor,
-            Linked,
+            HashCursor,
             Once,
             RcuArc,
             RcuArcCache,
             RcuHash,
-            RcuRef,
-            Timed, //
+            RcuRef, //
         },
         workqueue::Work, //
     },
@@ -55,18 +53,18 @@ use kernel::{
 };
 
 /// The memory that conns are made of, one for all namespaces.
-pub(crate) type ConnCache = RcuArcCache<Linked<Timed<Conn>>>;
+pub(crate) type ConnCache = RcuArcCache<Conn>;
 
 /// Where a walk over all conns, and then all templates, stands.
 #[derive(Clone, Copy)]
 pub(crate) enum Walk {
-    Conns(Cursor),
-    Templates(Cursor),
+    Conns(HashCursor),
+    Templates(HashCursor),
 }
 
 impl Default for Walk {
     fn default() -> Self {
-        Self::Conns(Cursor::default())
+        Self::Conns(HashCursor::default())
     }
 }
 
@@ -83,7 +81,7 @@ impl Walk {
 
     /// The inverse of [`Self::to_words`].
     pub(crate) fn from_words([table, hash, link]: [usize; 3]) -> Self {
-        let cursor = Cursor::from_words([hash, link]);
+        let cursor = HashCursor::from_words([hash, link]);
         match table {
             0 => Self::Conns(cursor),
             _ => Self::Templates(cursor),
@@ -95,9 +93,9 @@ impl Walk {
 #[pin_data]
 pub(crate) struct Table {
     #[pin]
-    hash: RcuHash<Timed<Conn>>,
+    hash: RcuHash<Conn>,
     #[pin]
-    templates: RcuHash<Timed<Conn>>,
+    templates: RcuHash<Conn>,
     key: HashKey,
     cache: Arc<ConnCache>,
     /// How many conns there may be (`net.ipv4.vs.conn_max`).
@@ -205,7 +203,7 @@ impl Table {
         if let Some(control) = control {
             conn = conn.controlled(control.upgrade()?);
         }
-        let entry = RcuArc::new_in(&self.cache, Linked::new(Timed::new(conn))).ok()?;
+        let entry = RcuArc::new_in(&self.cache, conn).ok()?;
 
         let first = self.hash_of_params(params, (params.vaddr, params.vport));
         dest.conn_bound(flags);
@@ -263,7 +261,7 @@ impl Table {
             }
         }
         let cursor = match walk {
-            Walk::Conns(_) => Cursor::default(),
+            Walk::Conns(_) => HashCursor::default(),
             Walk::Templates(cursor) => cursor,
         };
         let (template, after) = self.templates.next(guard, cursor)?;

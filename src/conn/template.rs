@@ -23,7 +23,7 @@ use crate::{
     addr::Port,
     oot::sync::{
         Once,
-        Timed, //
+        Timer, //
     },
     uapi::*, //
 };
@@ -97,6 +97,6 @@ impl Conn {
     pub(crate) fn renew(this: ConnRef<'_>) {
         this.last_seen.write_once(now());
         // At once, as C does it: so the timers of its conns, started later, fire before its own.
-        Timed::start(this, this.timeout() as usize);
+        Timer::start(this, this.timeout() as usize);
     }
 }

@@ -19,7 +19,7 @@ use crate::{
             Request,
             SmallOp, //
         },
-        sync::Cursor, //
+        sync::HashCursor, //
     },
     uapi::*,
     LocalModule, //
@@ -184,7 +184,7 @@ impl DumpIt for DumpServices {
     fn dumpit(dump: &mut Dump<'_>) -> Result<Progress> {
         let ctl = Ctl::lock(netns_of(dump.net())?);
         let [hash, link, ..] = *dump.cursor();
-        let mut cursor = Cursor::from_words([hash as usize, link as usize]);
+        let mut cursor = HashCursor::from_words([hash as usize, link as usize]);
         let progress = loop {
             let before = cursor;
             let Some(service) = ctl.next(&mut cursor) else {

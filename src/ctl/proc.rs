@@ -26,8 +26,7 @@ use crate::{
         net::namespace::Net,
         sync::{
             percpu,
-            Cursor,
-            Linked, //
+            HashCursor, //
         },
     },
     sched::Kind,
@@ -71,7 +70,7 @@ pub(crate) static FILES: [File; 7] = [
 struct Info;
 
 impl Table for Info {
-    type Record = Linked<Service>;
+    type Record = Service;
     type Cursor = [usize; 2];
 
     fn header(net: &Net, seq: &SeqFile) {
@@ -91,7 +90,7 @@ impl Table for Info {
         cursor: &mut Self::Cursor,
     ) -> Option<&'g Self::Record> {
         let services = &netns_of(net).ok()?.services;
-        let (service, after) = services.next(guard, Cursor::from_words(*cursor))?;
+        let (service, after) = services.next(guard, HashCursor::from_words(*cursor))?;
         *cursor = after.to_words();
         Some(service)
     }

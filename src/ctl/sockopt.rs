@@ -25,7 +25,7 @@ use crate::{
             },
         },
         sync::{
-            Cursor,
+            HashCursor,
             RcuArc, //
         },
         time::HZ, //
@@ -262,7 +262,7 @@ fn get_services(netns: &PerNet<Netns>, call: &Get<'_>) -> Result {
     check_len(call, asked.size())?;
     let ctl = Ctl::lock(netns);
     let mut writer = call.writer(size_of::<GetServices>());
-    let mut cursor = Cursor::default();
+    let mut cursor = HashCursor::default();
     let services = core::iter::from_fn(|| ctl.next(&mut cursor));
     let alike = |service: &Entry| service.id.family == Family::Inet;
     for (_, service) in (0..asked.num_services).zip(services.filter(alike)) {
