@@ -73,8 +73,15 @@ pub(crate) trait Content: Share + Sized {
     /// The address goes to `dest`.
     fn new<D: Member>(dest: &D, now: usize) -> Result<Self, NoMemory>;
 
-    /// The address goes to `dest` now. False if this takes a new entry.
-    fn update<D: Member>(&self, dest: &D, now: usize) -> bool;
+    /// Whether the address may go to `dest` without a new entry.
+    fn may_take<D: Member>(&self, dest: &D) -> bool;
+
+    /// The address goes to `dest` now. False if this takes a new entry. May allocate and free
+    /// memory: not to be called with a bucket locked, since on PREEMPT_RT the allocator sleeps.
+    fn update<D: Member>(&self, dest: &D, now: usize) -> bool {
+        let _ = now;
+        self.may_take(dest)
+    }
 }
 
 /// Whether a remembered dest is this one.
@@ -153,7 +160,7 @@ impl<T: Content> Cache<T> {
     /// The address that a packet goes to goes to `dest` from now on.
     ///
     /// If there is no room, or no memory, that is forgotten at once.
-    pub(super) fn update<D: Member>(&self, flow: &Flow<'_>, now: usize, dest: &D) {
+    pub(super) fn update<D: Member>(&self, flow: &Flow<'_>, now: usize, dest: &D, guard: &Guard) {
         let Some(bucket) = self.bucket(flow) else {
             return;
         };
@@ -167,7 +174,12 @@ impl<T: Content> Cache<T> {
         });
         let mut bucket = bucket.lock();
         let known = bucket.iter().find(|entry| entry.addr == *addr);
-        if known.is_some_and(|entry| entry.content.update(dest, now)) {
+        if known.is_some_and(|entry| entry.content.may_take(dest)) {
+            // Another CPU has made it meanwhile.
+            drop(bucket);
+            if let Some(entry) = self.find(flow, now, guard) {
+                entry.content.update(dest, now);
+            }
             return;
         }
         self.forget(bucket.remove(|entry| entry.addr == *addr));
@@ -178,7 +190,7 @@ impl<T: Content> Cache<T> {
             }
             item => item.ok(),
         };
-        // Memory is freed when nobody has to wait for it.
+        // Memory is freed outside of the lock.
         drop(bucket);
         drop(spare);
     }

@@ -44,7 +44,7 @@ impl Content for Home {
         Ok(Self(dest.keep()))
     }
 
-    fn update<D: Member>(&self, dest: &D, _now: usize) -> bool {
+    fn may_take<D: Member>(&self, dest: &D) -> bool {
         is_same(&self.0, dest)
     }
 }

@@ -69,6 +69,10 @@ impl Content for Set {
         Ok(set)
     }
 
+    fn may_take<D: Member>(&self, _dest: &D) -> bool {
+        true
+    }
+
     /// C: `ip_vs_dest_set_insert()`.
     fn update<D: Member>(&self, dest: &D, now: usize) -> bool {
         // Without memory the choice stands, and is forgotten.

@@ -14,9 +14,15 @@ use crate::{
         },
     },
 };
-use core::ops::{
-    Deref,
-    DerefMut, //
+use core::{
+    ops::{
+        Deref,
+        DerefMut, //
+    },
+    sync::atomic::{
+        compiler_fence,
+        Ordering, //
+    }, //
 };
 use kernel::{
     alloc::KVVec,
@@ -109,9 +115,13 @@ impl Word {
     /// Reads the word, before all later accesses.
     #[inline(always)]
     pub(crate) fn get(&self) -> u64 {
-        // On x86 every load is one.
+        // On x86 every load is one, and only the compiler must be kept from moving others.
         #[cfg(CONFIG_X86)]
-        return self.0.read_once();
+        {
+            let value = self.0.read_once();
+            compiler_fence(Ordering::Acquire);
+            return value;
+        }
         #[cfg(not(CONFIG_X86))]
         return self.0.load(kernel::sync::atomic::Acquire);
     }
@@ -119,9 +129,12 @@ impl Word {
     /// Writes the word, after all earlier accesses.
     #[inline(always)]
     pub(crate) fn set(&self, value: u64) {
-        // On x86 every store is one.
+        // On x86 every store is one, as above.
         #[cfg(CONFIG_X86)]
-        self.0.write_once(value);
+        {
+            compiler_fence(Ordering::Release);
+            self.0.write_once(value);
+        }
         #[cfg(not(CONFIG_X86))]
         self.0.store(value, kernel::sync::atomic::Release);
     }
