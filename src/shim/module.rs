@@ -14,15 +14,9 @@ use crate::{
         },
     },
 };
-use core::{
-    ops::{
-        Deref,
-        DerefMut, //
-    },
-    sync::atomic::{
-        compiler_fence,
-        Ordering, //
-    }, //
+use core::ops::{
+    Deref,
+    DerefMut, //
 };
 use kernel::{
     alloc::KVVec,
@@ -105,6 +99,8 @@ pub(crate) fn random_below(limit: u64) -> u64 {
 }
 
 /// A word that CPUs read and write at will.
+///
+/// Words order accesses of other words, and of no other memory: on x86 the compiler may move those.
 pub(crate) struct Word(Atomic<u64>);
 
 impl Word {
@@ -112,29 +108,22 @@ impl Word {
         Self(Atomic::new(value))
     }
 
-    /// Reads the word, before all later accesses.
+    /// Reads the word, before all later accesses of words.
     #[inline(always)]
     pub(crate) fn get(&self) -> u64 {
-        // On x86 every load is one, and only the compiler must be kept from moving others.
+        // On x86 every load is one, and the compiler keeps the order of volatile accesses.
         #[cfg(CONFIG_X86)]
-        {
-            let value = self.0.read_once();
-            compiler_fence(Ordering::Acquire);
-            return value;
-        }
+        return self.0.read_once();
         #[cfg(not(CONFIG_X86))]
         return self.0.load(kernel::sync::atomic::Acquire);
     }
 
-    /// Writes the word, after all earlier accesses.
+    /// Writes the word, after all earlier accesses of words.
     #[inline(always)]
     pub(crate) fn set(&self, value: u64) {
         // On x86 every store is one, as above.
         #[cfg(CONFIG_X86)]
-        {
-            compiler_fence(Ordering::Release);
-            self.0.write_once(value);
-        }
+        self.0.write_once(value);
         #[cfg(not(CONFIG_X86))]
         self.0.store(value, kernel::sync::atomic::Release);
     }
