@@ -1,11 +1,47 @@
 // SPDX-License-Identifier: GPL-2.0
 
-//! How often a module is in use: while it is, it cannot be removed.
+//! The end of a module: what waits for it, and what keeps it from being removed.
 //!
 //! C header: [`include/linux/module.h`](srctree/include/linux/module.h)
 
-use crate::oot::bindings;
+use crate::oot::{
+    bindings,
+    sync::wait_for_callbacks, //
+};
 use kernel::prelude::*;
+
+/// A module that is unloaded only once all of its RCU callbacks are over.
+///
+/// What the layer frees after a grace period is freed by code of the module, which must be there
+/// still: each module that uses the layer is one of these, or does not compile.
+pub(crate) struct RcuModule<M> {
+    // Fields are dropped in this order.
+    _module: M,
+    _callbacks: Callbacks,
+}
+
+/// The callbacks of the module, for which it waits when dropped.
+struct Callbacks;
+
+impl Drop for Callbacks {
+    fn drop(&mut self) {
+        wait_for_callbacks();
+    }
+}
+
+impl<M: kernel::Module> kernel::Module for RcuModule<M> {
+    fn init(module: &'static ThisModule) -> Result<Self> {
+        // What an `init` that fails has made is freed so as well.
+        let callbacks = Callbacks;
+        Ok(Self {
+            _module: M::init(module)?,
+            _callbacks: callbacks,
+        })
+    }
+}
+
+/// A module that is of another type does not compile.
+const _: fn(crate::LocalModule) = |_: RcuModule<_>| ();
 
 /// Uses of a module; they end when this is dropped.
 ///

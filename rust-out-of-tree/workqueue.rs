@@ -18,7 +18,7 @@ use kernel::{
 };
 
 /// A value for which there is work to do.
-pub(crate) trait Work: Send + Sync {
+pub(crate) trait Work: Send + Sync + 'static {
     /// Does the work, and says in how many jiffies to do it again, if at all.
     fn run(&self) -> Option<usize>;
 }
@@ -57,6 +57,12 @@ impl<T: Work> Delayed<T> {
         unsafe { bindings::oot_schedule_delayed_work(self.work.get(), delay) };
     }
 
+    /// Has it not be done that was scheduled, and waits for it if it is being done. Sleeps.
+    pub(crate) fn cancel(&self) {
+        // SAFETY: The work was initialised; work that schedules itself again is cancelled too.
+        unsafe { bindings::cancel_delayed_work_sync(self.work.get()) };
+    }
+
     /// Has the work done in `delay` jiffies, no sooner even if it was scheduled for.
     pub(crate) fn reschedule(&self, delay: usize) {
         // SAFETY: As above.
@@ -75,8 +81,7 @@ impl<T: Work> Deref for Delayed<T> {
 #[pinned_drop]
 impl<T: Work> PinnedDrop for Delayed<T> {
     fn drop(self: Pin<&mut Self>) {
-        // SAFETY: The work was initialised; work that schedules itself again is cancelled too.
-        unsafe { bindings::cancel_delayed_work_sync(self.work.get()) };
+        self.cancel();
     }
 }
 

@@ -29,12 +29,14 @@ use crate::{
     forward::Forward,
     oot::{
         sync::{
-            Expire,
-            Linked,
-            Object,
+            impl_has_hash_links,
+            impl_has_timer,
+            HashLinks,
             RcuArc,
+            RcuHash,
             RcuRef,
-            Timed, //
+            Timer,
+            TimerCallback, //
         },
         time::jiffies, //
     },
@@ -58,7 +60,7 @@ use life::{
 };
 
 /// A conn in the table, during an RCU read-side section.
-pub(crate) type ConnRef<'g> = RcuRef<'g, Linked<Timed<Conn>>>;
+pub(crate) type ConnRef<'g> = RcuRef<'g, Conn>;
 
 /// Beside `IP_VS_CONN_F_*`: a template of a service by fwmark, which stands for its address.
 const BY_FWMARK: u32 = 1 << 31;
@@ -81,6 +83,8 @@ pub(crate) struct Params<'a> {
 /// A conn. Times are in jiffies, of which 32 bits are kept.
 #[repr(C)]
 pub(crate) struct Conn {
+    links: HashLinks<Self>,
+    timer: Timer<Self>,
     pub(crate) caddr: Addr,
     pub(crate) vaddr: Addr,
     pub(crate) daddr: Addr,
@@ -95,7 +99,7 @@ pub(crate) struct Conn {
     pub(crate) fwmark: u32,
     pub(crate) dest: RcuArc<Dest>,
     /// The conn that controls it and counts it.
-    control: Option<RcuArc<Linked<Timed<Conn>>>>,
+    control: Option<RcuArc<Conn>>,
 }
 
 impl Conn {
@@ -104,7 +108,7 @@ impl Conn {
         params: &Params<'_>,
         dest: RcuArc<Dest>,
         flags: u32,
-        control: Option<RcuArc<Linked<Timed<Conn>>>>,
+        control: Option<RcuArc<Conn>>,
     ) -> Self {
         let mut word = 0;
         if flags & IP_VS_CONN_F_INACTIVE != 0 {
@@ -115,6 +119,8 @@ impl Conn {
         }
         let is_unanswered = control.is_some() && params.proto.is_assured_by_output();
         Self {
+            links: HashLinks::new(),
+            timer: Timer::new(),
             caddr: *params.caddr,
             vaddr: *params.vaddr,
             daddr: dest.addr,
@@ -287,7 +293,7 @@ impl Conn {
             this.assure();
         }
         if let Some(timeout) = settled.sooner {
-            Timed::start(this, timeout as usize);
+            Timer::start(this, timeout as usize);
         }
     }
 
@@ -324,7 +330,7 @@ impl Conn {
         if let Some(control) = &this.control {
             control.uncontrol();
         }
-        drop(Linked::unlink(this, guard));
+        drop(RcuHash::unlink(this, guard));
     }
 
     /// The flags, `IP_VS_CONN_F_*`, with that of an inactive conn or without.
@@ -343,10 +349,16 @@ fn now() -> u32 {
     jiffies() as u32
 }
 
-impl Object for Conn {}
+impl_has_hash_links! {
+    impl HasHashLinks for Conn { self.links }
+}
 
-impl Expire for Conn {
-    fn fired(this: ConnRef<'_>, guard: &rcu::Guard) -> Option<usize> {
+impl_has_timer! {
+    impl HasTimer for Conn { self.timer }
+}
+
+impl TimerCallback for Conn {
+    fn run(this: ConnRef<'_>, guard: &rcu::Guard) -> Option<usize> {
         match this.life.fired(now(), this.timeout()) {
             Expiry::Over => None,
             Expiry::Again(delay) => Some(delay as usize),

@@ -36,7 +36,7 @@ use crate::{
                 PerNet, //
             },
         },
-        sync::Cursor,
+        sync::HashCursor,
         time::HZ,
     },
     proto::tcp::states::State as TcpState,
@@ -102,7 +102,7 @@ impl<'a> Ctl<'a> {
     }
 
     /// The first service after `cursor`, which moves on.
-    pub(crate) fn next(&self, cursor: &mut Cursor) -> Option<Entry> {
+    pub(crate) fn next(&self, cursor: &mut HashCursor) -> Option<Entry> {
         self.netns.services.load_next(cursor)
     }
 
@@ -182,7 +182,7 @@ impl<'a> Ctl<'a> {
     pub(crate) fn flush(&mut self) {
         // All at once, and not each by itself.
         self.netns.estimator.clear();
-        let mut cursor = Cursor::default();
+        let mut cursor = HashCursor::default();
         while let Some(service) = self.next(&mut cursor) {
             self.del_service(&service);
         }
@@ -212,7 +212,7 @@ impl<'a> Ctl<'a> {
 
     /// C: `ip_vs_zero_all()`.
     pub(crate) fn zero_all(&mut self) -> Result {
-        let mut cursor = Cursor::default();
+        let mut cursor = HashCursor::default();
         while let Some(service) = self.next(&mut cursor) {
             self.zero_service(&service)?;
         }

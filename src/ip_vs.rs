@@ -42,16 +42,14 @@ use crate::{
     conn::table::ConnCache,
     netns::Netns,
     oot::{
+        module::RcuModule,
         net::{
             device,
             genetlink,
             namespace,
             sockopt, //
         },
-        sync::{
-            percpu,
-            rcu_arc, //
-        }, //
+        sync::percpu, //
     },
     sched::mh, //
 };
@@ -61,7 +59,7 @@ use kernel::{
 };
 
 module! {
-    type: IpVs,
+    type: RcuModule<IpVs>,
     name: "ip_vs",
     authors: ["The IPVS in Rust authors"],
     description: "IP Virtual Server",
@@ -86,28 +84,14 @@ fn mh_settings() -> Option<mh::Settings> {
 }
 
 /// What the module consists of while it is loaded. Fields are dropped in this order: requests and
-/// news of devices stop, then the namespaces' directors go, then memory is waited for.
+/// news of devices stop, then the namespaces' directors go. [`RcuModule`] waits for their memory.
 struct IpVs {
     _options: sockopt::Registration,
     _requests: genetlink::Registration,
     _devices: device::Notifier<Netns>,
     _namespaces: namespace::Registration<Netns>,
-    _memory: Memory,
     _conns: Arc<ConnCache>,
     _cpus: percpu::Watch,
-}
-
-/// How deep objects that are freed after a grace period hold one another: a service its pool, that
-/// its scheduler's cache, that dests, a dest its route; a conn its template, that its dest.
-const LEVELS: usize = 5;
-
-/// The memory of what is freed after a grace period; gone when all of it is.
-struct Memory;
-
-impl Drop for Memory {
-    fn drop(&mut self) {
-        rcu_arc::barrier(LEVELS);
-    }
 }
 
 impl kernel::Module for IpVs {
@@ -118,7 +102,6 @@ impl kernel::Module for IpVs {
         }
         let cpus = percpu::Watch::new()?;
         let conns = Arc::new(ConnCache::new(c"ip_vs_conn")?, GFP_KERNEL)?;
-        let memory = Memory;
         let namespaces = namespace::Registration::new(conns.clone())?;
         let devices = device::Notifier::new()?;
         let requests = ctl::genl::register()?;
@@ -129,7 +112,6 @@ impl kernel::Module for IpVs {
             _requests: requests,
             _devices: devices,
             _namespaces: namespaces,
-            _memory: memory,
             _conns: conns,
             _cpus: cpus,
         })

@@ -21,7 +21,7 @@ use crate::{
     stats::Stats,
     sync::Daemons,
     sysctl::Sysctl,
-    IpVs, //
+    LocalModule, //
 };
 use kernel::{
     module::this_module,
@@ -70,7 +70,7 @@ impl Netns {
         kernel::try_pin_init!(Self {
             trash <- Trash::new(),
             control <- new_mutex!(Control {
-                uses: module::Uses::new(this_module::<IpVs>()),
+                uses: module::Uses::new(this_module::<LocalModule>()),
                 daemons: Daemons::default(),
                 mixed_family_dests: 0,
             }),

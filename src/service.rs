@@ -21,8 +21,9 @@ use crate::{
     dest::Dest,
     oot::{
         sync::{
+            impl_has_hash_links,
+            HashLinks,
             HeadList,
-            Linked,
             Object,
             Once,
             RcuArc,
@@ -120,6 +121,7 @@ fn setup(id: &ServiceId, sysctl: &Sysctl) -> Setup {
 /// A virtual address, or fwmark.
 #[pin_data]
 pub(crate) struct Service {
+    links: HashLinks<Self>,
     pub(crate) id: ServiceId,
     flags: Atomic<u32>,
     timeout: Atomic<u32>,
@@ -135,8 +137,12 @@ pub(crate) struct Service {
 
 impl Object for Service {}
 
+impl_has_hash_links! {
+    impl HasHashLinks for Service { self.links }
+}
+
 /// A service, as an entry of the table.
-pub(crate) type Entry = RcuArc<Linked<Service>>;
+pub(crate) type Entry = RcuArc<Service>;
 
 impl Service {
     /// A service without dests.
@@ -154,6 +160,7 @@ impl Service {
                 .transpose()?,
         };
         let service = pin_init::pin_init!(Self {
+            links: HashLinks::new(),
             id,
             flags: Atomic::new(0),
             timeout: Atomic::new(0),
@@ -162,7 +169,7 @@ impl Service {
             names <- new_mutex!(Names::new()),
             tally: Arc::pin_init(Tally::new(), GFP_KERNEL)?,
         }? Error);
-        let service = RcuArc::new(Linked::new(service), GFP_KERNEL)?;
+        let service = RcuArc::new(service, GFP_KERNEL)?;
         service.configure(spec);
         Ok(service)
     }

@@ -22,6 +22,7 @@
 #include "netdevice.c"
 #include "netlink.c"
 #include "percpu.c"
+#include "rcupdate.c"
 #include "seq_file_net.c"
 #include "siphash.c"
 #include "skbuff.c"

@@ -3,7 +3,6 @@
 #include <linux/bit_spinlock.h>
 #include <linux/bottom_half.h>
 #include <linux/timer.h>
-#include <linux/workqueue.h>
 
 __oot_helper void oot_bit_spin_lock(int bit, unsigned long *word)
 {
@@ -29,14 +28,4 @@ __oot_helper void oot_timer_setup(struct timer_list *timer,
 				  void (*function)(struct timer_list *timer))
 {
 	timer_setup(timer, function, 0);
-}
-
-__oot_helper void oot_init_work(struct work_struct *work, work_func_t function)
-{
-	INIT_WORK(work, function);
-}
-
-__oot_helper bool oot_schedule_work(struct work_struct *work)
-{
-	return queue_work(system_dfl_long_wq, work);
 }

@@ -1,6 +1,6 @@
 // SPDX-License-Identifier: GPL-2.0
 
-//! Slab caches for objects behind an [`RcuArc`].
+//! Slab caches.
 //!
 //! C header: [`include/linux/slab.h`](srctree/include/linux/slab.h)
 
@@ -12,50 +12,45 @@ use kernel::prelude::*;
 
 use crate::oot::{
     bindings,
-    sync::rcu_arc::{
-        Inner,
-        Object,
-        RcuArc, //
-    }, //
+    sync::wait_for_callbacks, //
 };
 
-/// A cache of blocks for `RcuArc<T>`, as `kmem_cache_create()`.
+/// A cache of memory for values of type `T`, as `kmem_cache_create()`.
 ///
 /// # Invariants
 ///
-/// `cache` is a live cache whose objects have the size and alignment of the block behind an
-/// `RcuArc<T>`.
-pub(crate) struct Cache<T: Object> {
+/// `cache` is a live cache whose objects have the size and alignment of a `T`.
+pub(crate) struct Cache<T> {
     cache: NonNull<bindings::kmem_cache>,
     _of: PhantomData<fn() -> T>,
 }
 
 // SAFETY: `struct kmem_cache` may be used from any context.
-unsafe impl<T: Object> Send for Cache<T> {}
+unsafe impl<T> Send for Cache<T> {}
 
 // SAFETY: As above: allocation does its own locking.
-unsafe impl<T: Object> Sync for Cache<T> {}
+unsafe impl<T> Sync for Cache<T> {}
 
-impl<T: Object> Cache<T> {
+impl<T> Cache<T> {
     /// Creates a cache that shows as `name` in /proc/slabinfo; it is never merged with another.
     pub(crate) fn new(name: &'static CStr) -> Result<Self> {
         // SAFETY: `name` is a static C string; size and alignment are those of a Rust type.
         let cache = unsafe {
             bindings::oot_kmem_cache_create(
                 name.as_char_ptr(),
-                RcuArc::<T>::SIZE as u32,
-                align_of::<Inner<T>>() as u32,
+                size_of::<T>() as u32,
+                align_of::<T>() as u32,
             )
         };
-        // INVARIANT: The cache was just created for `Inner<T>`.
+        // INVARIANT: The cache was just created for `T`.
         Ok(Self {
             cache: NonNull::new(cache).ok_or(ENOMEM)?,
             _of: PhantomData,
         })
     }
 
-    /// Allocates an uninitialised block without sleeping. Its owner frees it by `kfree()`.
-    pub(in crate::oot) fn alloc_atomic(&self) -> Result<NonNull<Inner<T>>> {
+    /// Allocates memory for a `T`, uninitialised, without sleeping. Its owner frees it by `kfree()`.
+    pub(in crate::oot) fn alloc_atomic(&self) -> Result<NonNull<T>> {
         // SAFETY: The cache is live by the type invariant.
         let block =
             unsafe { bindings::oot_kmem_cache_alloc(self.cache.as_ptr(), bindings::GFP_ATOMIC) };
@@ -63,10 +58,14 @@ impl<T: Object> Cache<T> {
     }
 }
 
-impl<T: Object> Drop for Cache<T> {
+impl<T> Drop for Cache<T> {
+    /// Waits for objects that are freed by RCU callbacks; sleeps.
+    ///
+    /// Should objects still be in use, the kernel warns, and keeps the cache for them for ever.
     fn drop(&mut self) {
-        // SAFETY: The cache is live; the module waits for its objects (`rcu_arc::barrier`) before
-        // it drops the cache.
+        wait_for_callbacks();
+        // SAFETY: The cache is live, and not used by us any more. What becomes of objects in use
+        // is said above: they, and freeing them, stay valid.
         unsafe { bindings::kmem_cache_destroy(self.cache.as_ptr()) };
     }
 }

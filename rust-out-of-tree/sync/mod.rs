@@ -10,9 +10,13 @@ pub(crate) mod periodic;
 pub(crate) mod rcu_arc;
 pub(crate) mod rcu_arc_cell;
 pub(crate) mod rcu_cell;
+mod rcu_dereference;
 pub(crate) mod rcu_hash;
+mod rcu_head;
 pub(crate) mod rcu_list;
-pub(crate) mod timed;
+pub(crate) mod timer;
+
+pub(in crate::oot) use rcu_head::wait_for_callbacks;
 
 pub(crate) use self::{
     head_list::HeadList,
@@ -22,22 +26,25 @@ pub(crate) use self::{
     rcu_arc::{
         Object,
         RcuArc,
+        RcuArcCache,
         RcuRef, //
     },
     rcu_arc_cell::RcuArcCell,
     rcu_cell::{RcuBox, RcuCell},
     rcu_hash::{
+        impl_has_hash_links,
         ChainLengths,
-        Cursor,
-        Linked,
+        HashCursor,
+        HashLinks,
         RcuHash, //
     },
     rcu_list::{
         RcuList,
         RcuListItem, //
     },
-    timed::{
-        Expire,
-        Timed, //
+    timer::{
+        impl_has_timer,
+        Timer,
+        TimerCallback, //
     }, //
 };

@@ -1,84 +1,63 @@
 // SPDX-License-Identifier: GPL-2.0
 
 //! Objects with something to do again and again, as long as there is a reference to them.
-//!
-//! The timer is stopped for good when the last reference goes ([`Object::retire`]), before the
-//! grace period that ends in freeing the object, as [`Timed`](super::timed)'s.
-//!
-//! C header: [`include/linux/timer.h`](srctree/include/linux/timer.h)
 
-use core::{
-    mem::offset_of,
-    ops::Deref, //
-};
+use core::ops::Deref;
 use kernel::{
     alloc::Flags,
     prelude::*,
-    sync::rcu,
-    types::Opaque, //
+    sync::rcu, //
 };
 
-use crate::oot::{
-    bindings,
-    time::jiffies, //
-};
-
-use super::rcu_arc::{
-    Object,
-    RcuArc, //
+use super::{
+    rcu_arc::{
+        RcuArc,
+        RcuRef, //
+    },
+    timer::{
+        impl_has_timer,
+        Timer,
+        TimerCallback, //
+    },
 };
 
 /// What there is to do.
-pub(crate) trait Tick: Object {
+pub(crate) trait Tick: Send + Sync + 'static {
     /// Runs in soft interrupt context, never twice at a time.
     fn tick(&self, guard: &rcu::Guard);
 }
 
 /// A value with a timer.
-#[pin_data]
 pub(crate) struct Periodic<T: Tick> {
-    #[pin]
-    timer: Opaque<bindings::timer_list>,
+    timer: Timer<Self>,
     interval: usize,
     value: T,
 }
 
-// SAFETY: `struct timer_list` does its own locking; `T` is `Send + Sync`.
-unsafe impl<T: Tick> Send for Periodic<T> {}
-
-// SAFETY: As above.
-unsafe impl<T: Tick> Sync for Periodic<T> {}
+impl_has_timer! {
+    impl{T: Tick} HasTimer for Periodic<T> { self.timer }
+}
 
 impl<T: Tick> Periodic<T> {
     /// An object that ticks each time `interval` jiffies after it was done with it.
     pub(crate) fn start(value: T, interval: usize, flags: Flags) -> Result<RcuArc<Self>> {
-        let init = pin_init::pin_init!(Self {
-            timer <- Opaque::try_ffi_init(|timer| {
-                // SAFETY: `timer` is valid for writes and pinned; the callback fits it.
-                unsafe { bindings::oot_timer_setup(timer, Some(fired::<T>)) };
-                Ok::<(), Error>(())
-            }),
-            interval,
-            value,
-        }? Error);
-        let this = RcuArc::new(init, flags)?;
-        this.restart();
+        let this = RcuArc::new(
+            Self {
+                timer: Timer::new(),
+                interval,
+                value,
+            },
+            flags,
+        )?;
+        Timer::start(this.as_rcu(), interval);
         Ok(this)
-    }
-
-    fn restart(&self) {
-        let expires = jiffies().wrapping_add(self.interval);
-        // SAFETY: The timer was initialised with `self`. Once it has been shut down, this does
-        // nothing.
-        unsafe { bindings::mod_timer(self.timer.get(), expires) };
     }
 }
 
-impl<T: Tick> Object for Periodic<T> {
-    fn retire(&self) {
-        // SAFETY: The timer was initialised with `self`.
-        unsafe { bindings::timer_shutdown(self.timer.get()) };
-        self.value.retire();
+impl<T: Tick> TimerCallback for Periodic<T> {
+    fn run(this: RcuRef<'_, Self>, guard: &rcu::Guard) -> Option<usize> {
+        this.value.tick(guard);
+        Some(this.interval)
     }
 }
 
@@ -89,19 +68,4 @@ impl<T: Tick> Deref for Periodic<T> {
     fn deref(&self) -> &T {
         &self.value
     }
-}
-
-/// The timer's callback.
-///
-/// # Safety
-///
-/// To be called by the timer of a `Periodic<T>` that was started.
-unsafe extern "C" fn fired<T: Tick>(timer: *mut bindings::timer_list) {
-    let guard = rcu::read_lock();
-    let offset = offset_of!(Periodic<T>, timer);
-    // SAFETY: By the safety requirement this is the address of the value around `timer`. It is
-    // alive: the timer is shut down before the grace period that frees it.
-    let this = unsafe { &*timer.byte_sub(offset).cast::<Periodic<T>>() };
-    this.value.tick(&guard);
-    this.restart();
 }

@@ -4,13 +4,14 @@
 //!
 //! [`RcuArc`] is [`kernel::sync::Arc`] with one difference: when the last reference goes, the value
 //! is dropped and its memory freed only after a grace period. So a reader that found the object
-//! under a [`rcu::Guard`] may use it as [`RcuRef`] for as long as the guard lives, and takes a
+//! under a [`Guard`](kernel::sync::rcu::Guard) may use it as [`RcuRef`] for as long as the guard lives, and takes a
 //! reference ([`RcuRef::upgrade`]) only to store it.
 //!
 //! C header: [`include/linux/rcupdate.h`](srctree/include/linux/rcupdate.h)
 
 use core::{
     marker::PhantomData,
+    mem::offset_of,
     ops::Deref,
     ptr::NonNull, //
 };
@@ -24,10 +25,8 @@ use kernel::{
     prelude::*,
     sync::{
         atomic::Relaxed,
-        rcu,
         Refcount, //
-    },
-    types::Opaque, //
+    }, //
 };
 
 use crate::oot::{
@@ -35,23 +34,50 @@ use crate::oot::{
     mm::slab::Cache, //
 };
 
-use super::once::Once;
+use super::{
+    once::Once,
+    rcu_head::RcuBlock, //
+};
 
 /// What may live behind an [`RcuArc`].
 pub(crate) trait Object: Send + Sync + 'static {
+    /// Called when the object is in its place, before there is a reference: what is to use the
+    /// object from outside RCU, such as a timer, is set up here.
+    ///
+    /// # Safety
+    ///
+    /// To be called by [`RcuArc`] alone, once, at that time.
+    unsafe fn prepare(&self) {}
+
     /// Called when the last reference is gone, before the grace period: whatever could still start
-    /// to use the object from outside RCU, such as a timer, is stopped here.
-    fn retire(&self) {}
+    /// to use the object from outside RCU is stopped here.
+    ///
+    /// # Safety
+    ///
+    /// To be called by [`RcuArc`] alone, once, at that time.
+    unsafe fn retire(&self) {}
 }
 
+/// The block behind an [`RcuArc`].
+pub(in crate::oot) type Inner<T> = RcuBlock<Counted<T>>;
+
+/// A value and the number of references to it.
 #[pin_data]
 #[repr(C)]
-pub(in crate::oot) struct Inner<T> {
-    /// First, so that the callback of `call_rcu()` gets the address of the whole.
-    rcu: Opaque<bindings::callback_head>,
+pub(in crate::oot) struct Counted<T> {
     refcount: Refcount,
     #[pin]
-    pub(super) value: T,
+    value: T,
+}
+
+/// A slab cache for [`RcuArc::new_in`].
+pub(crate) struct RcuArcCache<T: Object>(Cache<Inner<T>>);
+
+impl<T: Object> RcuArcCache<T> {
+    /// As [`Cache::new`].
+    pub(crate) fn new(name: &'static CStr) -> Result<Self> {
+        Ok(Self(Cache::new(name)?))
+    }
 }
 
 /// An owned reference to a `T` that is dropped a grace period after its last reference.
@@ -85,11 +111,11 @@ impl<T: Object> RcuArc<T> {
     /// As [`RcuArc::new`], from a slab cache of its own.
     ///
     /// Does not sleep.
-    pub(crate) fn new_in<E>(cache: &Cache<T>, init: impl PinInit<T, E>) -> Result<Self>
+    pub(crate) fn new_in<E>(cache: &RcuArcCache<T>, init: impl PinInit<T, E>) -> Result<Self>
     where
         Error: From<E>,
     {
-        Self::init_slot(cache.alloc_atomic()?, init)
+        Self::init_slot(cache.0.alloc_atomic()?, init)
     }
 
     /// Initialises fresh memory, which is freed again should `init` fail.
@@ -97,18 +123,21 @@ impl<T: Object> RcuArc<T> {
     where
         Error: From<E>,
     {
-        let inner = pin_init::pin_init!(Inner {
-            rcu: Opaque::uninit(),
+        let inner = RcuBlock::init(pin_init::pin_init!(Counted {
             refcount: Refcount::new(1),
             value <- init,
-        }? E);
+        }? E));
         // SAFETY: `slot` is valid for writes of an `Inner<T>` and is not moved after that.
         match unsafe { inner.__init(slot.as_ptr()) } {
-            // INVARIANT: The object was just initialised with one reference, which is ours.
-            Ok(()) => Ok(Self {
-                ptr: slot,
-                _owns: PhantomData,
-            }),
+            Ok(()) => {
+                // SAFETY: The object was just initialised, and nobody else has seen it.
+                unsafe { slot.as_ref().value.value.prepare() };
+                // INVARIANT: It has one reference, which is ours.
+                Ok(Self {
+                    ptr: slot,
+                    _owns: PhantomData,
+                })
+            }
             Err(error) => {
                 // SAFETY: `slot` came from the slab allocator and holds nothing to drop.
                 unsafe { bindings::kfree(slot.as_ptr().cast()) };
@@ -119,13 +148,10 @@ impl<T: Object> RcuArc<T> {
 }
 
 impl<T: Object> RcuArc<T> {
-    /// The size of the memory block behind a reference, for slab caches.
-    pub(crate) const SIZE: usize = size_of::<Inner<T>>();
-
     /// Whether there are other references.
     pub(crate) fn is_shared(&self) -> bool {
         // SAFETY: By the type invariant the object lives while `self` is borrowed.
-        let inner = unsafe { self.ptr.as_ref() };
+        let inner = unsafe { &self.ptr.as_ref().value };
         inner.refcount.as_atomic().read_once() > 1
     }
 
@@ -160,14 +186,14 @@ impl<T: Object> Deref for RcuArc<T> {
     #[inline]
     fn deref(&self) -> &T {
         // SAFETY: By the type invariant the object lives while `self` is borrowed.
-        &unsafe { self.ptr.as_ref() }.value
+        &unsafe { self.ptr.as_ref() }.value.value
     }
 }
 
 impl<T: Object> Clone for RcuArc<T> {
     fn clone(&self) -> Self {
         // SAFETY: By the type invariant the object lives while `self` is borrowed.
-        unsafe { self.ptr.as_ref() }.refcount.inc();
+        unsafe { self.ptr.as_ref() }.value.refcount.inc();
         // INVARIANT: The reference was just taken.
         Self {
             ptr: self.ptr,
@@ -179,27 +205,15 @@ impl<T: Object> Clone for RcuArc<T> {
 impl<T: Object> Drop for RcuArc<T> {
     fn drop(&mut self) {
         // SAFETY: By the type invariant the object lives until the count drops to zero.
-        let inner = unsafe { self.ptr.as_ref() };
+        let inner = unsafe { &self.ptr.as_ref().value };
         if inner.refcount.dec_and_test() {
-            inner.value.retire();
-            // SAFETY: Nobody has a reference, so nobody else queues the head; readers may still
-            // look at the value, which `free` outwaits.
-            unsafe { bindings::call_rcu(inner.rcu.get(), Some(free::<T>)) };
+            // SAFETY: The last reference was ours.
+            unsafe { inner.value.retire() };
+            // SAFETY: The last reference was ours, so that the block is; it came from the slab
+            // allocator, and only readers from before look at it.
+            unsafe { RcuBlock::free_after_grace_period(self.ptr) };
         }
     }
-}
-
-/// The end of an object, a grace period after its last reference.
-///
-/// # Safety
-///
-/// To be called by RCU on the head of an [`Inner<T>`] without references.
-unsafe extern "C" fn free<T>(head: *mut bindings::callback_head) {
-    let inner: *mut Inner<T> = head.cast();
-    // SAFETY: The head is the first field of a live `Inner<T>`, which no reader sees any more.
-    unsafe { core::ptr::drop_in_place(&raw mut (*inner).value) };
-    // SAFETY: The memory came from the slab allocator; `kfree()` knows the cache.
-    unsafe { bindings::kfree(inner.cast()) };
 }
 
 /// A look at an object that lives at least as long as the RCU read-side section `'g`.
@@ -213,16 +227,31 @@ impl<T> Clone for RcuRef<'_, T> {
 
 impl<T> Copy for RcuRef<'_, T> {}
 
+impl<T> RcuRef<'_, T> {
+    /// A look at an object whose value's address is known.
+    ///
+    /// # Safety
+    ///
+    /// The value must be one that an [`RcuArc`] refers to, or did until a grace period that has
+    /// not ended before the lifetime does.
+    #[inline(always)]
+    pub(super) unsafe fn from_value(value: *const T) -> Self {
+        let offset = offset_of!(Inner<T>, value.value);
+        // SAFETY: By the safety requirement the value lies there in a live block.
+        Self(unsafe { &*value.byte_sub(offset).cast() })
+    }
+}
+
 impl<'g, T: Object> RcuRef<'g, T> {
     /// The value, for all of the read-side section.
     #[inline(always)]
     pub(crate) fn get(self) -> &'g T {
-        &self.0.value
+        &self.0.value.value
     }
 
     /// Takes a reference, unless the last one is already gone.
     pub(crate) fn upgrade(self) -> Option<RcuArc<T>> {
-        let count = self.0.refcount.as_atomic();
+        let count = self.0.value.refcount.as_atomic();
         let mut old = count.read_once();
         loop {
             if old <= 0 {
@@ -247,15 +276,6 @@ impl<T> Deref for RcuRef<'_, T> {
 
     #[inline(always)]
     fn deref(&self) -> &T {
-        &self.0.value
-    }
-}
-
-/// Waits until every object whose last reference is gone has been dropped and freed.
-///
-/// Dropping one may end the last reference to another: `levels` says how deep they nest.
-pub(crate) fn barrier(levels: usize) {
-    for _ in 0..levels {
-        rcu::rcu_barrier();
+        &self.0.value.value
     }
 }

@@ -15,11 +15,14 @@ use kernel::sync::{
     rcu, //
 };
 
-use super::rcu_arc::{
-    Inner,
-    Object,
-    RcuArc,
-    RcuRef, //
+use super::{
+    rcu_arc::{
+        Inner,
+        Object,
+        RcuArc,
+        RcuRef, //
+    },
+    rcu_dereference::rcu_dereference, //
 };
 
 /// A place for a reference.
@@ -46,11 +49,7 @@ impl<T: Object> RcuArcCell<T> {
     /// What the cell refers to now, for as long as the read-side section lasts.
     #[inline(always)]
     pub(crate) fn get<'g>(&'g self, _guard: &'g rcu::Guard) -> Option<RcuRef<'g, T>> {
-        // A dependent load: on x86 any load will do, elsewhere `load(Acquire)` orders it.
-        #[cfg(CONFIG_X86)]
-        let ptr = super::once::Once::read_once(&self.0);
-        #[cfg(not(CONFIG_X86))]
-        let ptr = self.0.load(kernel::sync::atomic::Acquire);
+        let ptr = rcu_dereference(&self.0);
         // SAFETY: By the type invariant the pointer is null or live; what is taken out lives on
         // until the guard's section ends, since an `RcuArc` is dropped a grace period late.
         unsafe { ptr.as_ref() }.map(RcuRef)

@@ -17,29 +17,22 @@ use kernel::{
             Full, //
         },
         rcu, //
-    },
-    types::Opaque, //
+    }, //
 };
 
-use crate::oot::bindings;
-
-use super::once::Once;
-
-#[repr(C)]
-struct Inner<T> {
-    /// First, so that the callback of `call_rcu()` gets the address of the whole.
-    rcu: Opaque<bindings::callback_head>,
-    value: T,
-}
+use super::{
+    rcu_dereference::rcu_dereference,
+    rcu_head::RcuBlock, //
+};
 
 /// A value in memory of its own, ready to be published in an [`RcuCell`].
 ///
 /// # Invariants
 ///
-/// `ptr` comes from `KBox::into_raw`, and this value owns it. No reader has seen it.
+/// `ptr` comes from `KBox::leak`, and this value owns it. No reader has seen it.
 pub(crate) struct RcuBox<T> {
-    ptr: NonNull<Inner<T>>,
-    _owns: PhantomData<Inner<T>>,
+    ptr: NonNull<RcuBlock<T>>,
+    _owns: PhantomData<RcuBlock<T>>,
 }
 
 // SAFETY: An `RcuBox` owns its `T`.
@@ -48,29 +41,23 @@ unsafe impl<T: Send> Send for RcuBox<T> {}
 impl<T> RcuBox<T> {
     /// Moves `value` into memory of its own.
     pub(crate) fn new(value: T, flags: Flags) -> Result<Self> {
-        let inner = KBox::new(
-            Inner {
-                rcu: Opaque::uninit(),
-                value,
-            },
-            flags,
-        )?;
-        // INVARIANT: The pointer comes from `KBox::into_raw`.
+        let block = KBox::new(RcuBlock::new(value), flags)?;
+        // INVARIANT: The pointer comes from `KBox::leak`.
         Ok(Self {
-            ptr: NonNull::from(KBox::leak(inner)),
+            ptr: NonNull::from(KBox::leak(block)),
             _owns: PhantomData,
         })
     }
 
-    fn into_raw(self) -> *mut Inner<T> {
+    fn into_raw(self) -> *mut RcuBlock<T> {
         core::mem::ManuallyDrop::new(self).ptr.as_ptr()
     }
 }
 
 impl<T> Drop for RcuBox<T> {
     fn drop(&mut self) {
-        // SAFETY: By the type invariant we own the box and nobody else has seen it.
-        drop(unsafe { KBox::from_raw(self.ptr.as_ptr()) });
+        // SAFETY: By the type invariant we own the block and nobody else has seen it.
+        unsafe { RcuBlock::free_now(self.ptr) };
     }
 }
 
@@ -78,37 +65,26 @@ impl<T> Drop for RcuBox<T> {
 ///
 /// # Invariants
 ///
-/// `ptr` comes from `KBox::into_raw` and is owned; readers from before may still look at it.
+/// `ptr` comes from `KBox::leak` and is owned; readers from before may still look at it.
 #[must_use = "dropping it frees the old value after a grace period"]
-pub(crate) struct Retired<T: Send + 'static>(Option<NonNull<Inner<T>>>);
+pub(crate) struct Retired<T: Send + 'static>(Option<NonNull<RcuBlock<T>>>);
 
 impl<T: Send + 'static> Drop for Retired<T> {
     fn drop(&mut self) {
         if let Some(ptr) = self.0 {
-            // SAFETY: By the type invariant the box is live.
-            let inner = unsafe { ptr.as_ref() };
-            // SAFETY: The box is ours alone but for readers, whom `free` outwaits.
-            unsafe { bindings::call_rcu(inner.rcu.get(), Some(free::<T>)) };
+            // SAFETY: By the type invariant the block is ours but for readers from before, and came
+            // from `KBox`, so from the slab allocator.
+            unsafe { RcuBlock::free_after_grace_period(ptr) };
         }
     }
-}
-
-/// The end of a retired value.
-///
-/// # Safety
-///
-/// To be called by RCU on the head of a retired [`Inner<T>`].
-unsafe extern "C" fn free<T>(head: *mut bindings::callback_head) {
-    // SAFETY: The head is the first field of an `Inner<T>` from `KBox::into_raw`.
-    drop(unsafe { KBox::from_raw(head.cast::<Inner<T>>()) });
 }
 
 /// A place for a value that readers find under RCU and a writer replaces whole.
 ///
 /// # Invariants
 ///
-/// The pointer is null or comes from `KBox::into_raw` and is owned by the cell.
-pub(crate) struct RcuCell<T: Send + 'static>(Atomic<*mut Inner<T>>);
+/// The pointer is null or comes from `KBox::leak` and is owned by the cell.
+pub(crate) struct RcuCell<T: Send + 'static>(Atomic<*mut RcuBlock<T>>);
 
 // SAFETY: Readers get `&T` in any context, and whoever replaces the value drops it anywhere.
 unsafe impl<T: Send + Sync> Sync for RcuCell<T> {}
@@ -127,11 +103,10 @@ impl<T: Send + 'static> RcuCell<T> {
     /// The value as of now, for as long as the read-side section lasts.
     #[inline(always)]
     pub(crate) fn get<'g>(&'g self, _guard: &'g rcu::Guard) -> Option<&'g T> {
-        // What is read through the pointer depends on it: that orders it, as `rcu_dereference()`.
-        let ptr = self.0.read_once();
+        let ptr = rcu_dereference(&self.0);
         // SAFETY: By the type invariant the pointer is null or live, and stays so until the
         // guard's section ends, since what is taken out is freed by `call_rcu()`.
-        unsafe { ptr.as_ref() }.map(|inner| &inner.value)
+        unsafe { ptr.as_ref() }.map(|block| &block.value)
     }
 
     /// Publishes a successor.

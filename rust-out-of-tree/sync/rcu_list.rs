@@ -24,21 +24,22 @@ use kernel::{
             Release, //
         },
         rcu, //
-    },
-    types::Opaque, //
+    }, //
 };
 
 use crate::oot::bindings;
 
 use super::{
     bh,
-    once::Once, //
+    once::Once,
+    rcu_dereference::rcu_dereference_marked,
+    rcu_head::RcuBlock, //
 };
 
-#[repr(C)]
-struct Node<T> {
-    /// First, so that the callback of `call_rcu()` gets the address of the whole.
-    rcu: Opaque<bindings::callback_head>,
+/// An element in memory of its own.
+type Node<T> = RcuBlock<Element<T>>;
+
+struct Element<T> {
     /// The address of the next node, or 0.
     next: Atomic<usize>,
     value: T,
@@ -58,11 +59,10 @@ impl<T> RcuListItem<T> {
     /// Moves `value` into memory of its own; does not sleep, and does not complain.
     pub(crate) fn new(value: T) -> Result<Self, AllocError> {
         let node = KBox::new(
-            Node {
-                rcu: Opaque::uninit(),
+            RcuBlock::new(Element {
                 next: Atomic::new(0),
                 value,
-            },
+            }),
             GFP_ATOMIC | __GFP_NOWARN,
         )?;
         // INVARIANT: The pointer comes from `KBox::leak`.
@@ -80,7 +80,7 @@ impl<T> RcuListItem<T> {
 impl<T> Drop for RcuListItem<T> {
     fn drop(&mut self) {
         // SAFETY: By the type invariant we own the node and nobody else has seen it.
-        drop(unsafe { KBox::from_raw(self.ptr.as_ptr()) });
+        unsafe { RcuBlock::free_now(self.ptr) };
     }
 }
 
@@ -116,9 +116,9 @@ impl<'g, T> Iterator for Iter<'g, T> {
         // SAFETY: By the list's invariants it is null or a node, which lives for `'g`: for the
         // read-side section that the iterator was made in, or as long as the lock is held.
         let node: &'g Node<T> = unsafe { (self.at as *const Node<T>).as_ref() }?;
-        // What is read through the address depends on it: that orders it.
-        self.at = node.next.read_once();
-        Some(&node.value)
+        let element = &node.value;
+        self.at = rcu_dereference_marked(&element.next);
+        Some(&element.value)
     }
 }
 
@@ -140,7 +140,7 @@ impl<T: Send + Sync> RcuList<T> {
     #[inline(always)]
     fn nodes(&self) -> Iter<'_, T> {
         Iter {
-            at: self.head.read_once() & !1,
+            at: rcu_dereference_marked(&self.head) & !1,
             _nodes: PhantomData,
         }
     }
@@ -164,10 +164,10 @@ impl<T: Send + Sync> Drop for RcuList<T> {
     fn drop(&mut self) {
         let mut at = self.head.read_once() & !1;
         while let Some(node) = NonNull::new(at as *mut Node<T>) {
-            // SAFETY: By the type invariant the list owns the node; whoever could walk the list
-            // held a reference to it.
-            let node = unsafe { KBox::from_raw(node.as_ptr()) };
-            at = node.next.read_once();
+            // SAFETY: By the type invariant it is a node.
+            at = unsafe { node.as_ref() }.value.next.read_once();
+            // SAFETY: The list owns it; whoever could walk the list held a reference to that.
+            unsafe { RcuBlock::free_now(node) };
         }
     }
 }
@@ -192,7 +192,7 @@ impl<T: Send + Sync> RcuListLocked<'_, T> {
     pub(crate) fn push(&mut self, item: RcuListItem<T>) {
         let node = item.into_raw();
         // SAFETY: The node was ours until now; it lives at least as long as the lock is held.
-        let next = unsafe { &(*node.as_ptr()).next };
+        let next = &unsafe { node.as_ref() }.value.next;
         next.store(self.list.head.read_once() & !1, Relaxed);
         // INVARIANT: The list takes over the node.
         self.list.head.store(node.as_ptr() as usize | 1, Release);
@@ -207,15 +207,15 @@ impl<T: Send + Sync> RcuListLocked<'_, T> {
         let mut lock = 1;
         while let Some(node) = NonNull::new((link.read_once() & !1) as *mut Node<T>) {
             // SAFETY: By the list's invariants it is a node, live while we hold the lock.
-            let node = unsafe { node.as_ref() };
-            if is_over(&node.value) {
-                link.store(node.next.read_once() | lock, Release);
+            let element = unsafe { &(*node.as_ptr()).value };
+            if is_over(&element.value) {
+                link.store(element.next.read_once() | lock, Release);
                 count = count.wrapping_add(1);
-                // SAFETY: The node is out of the list, so nobody else queues its head; readers may
-                // still look at it, whom `free` outwaits.
-                unsafe { bindings::call_rcu(node.rcu.get(), Some(free::<T>)) };
+                // SAFETY: The list owned the node, which came from `KBox`, and it is out of the
+                // list: only readers from before look at it.
+                unsafe { RcuBlock::free_after_grace_period(node) };
             } else {
-                link = &node.next;
+                link = &element.next;
                 lock = 0;
             }
         }
@@ -228,14 +228,4 @@ impl<T: Send + Sync> Drop for RcuListLocked<'_, T> {
         // SAFETY: By the type invariant we hold the lock.
         unsafe { bindings::oot_bit_spin_unlock(0, self.list.head.as_ptr().cast()) };
     }
-}
-
-/// The end of a node.
-///
-/// # Safety
-///
-/// To be called by RCU on the head of a [`Node<T>`] that was taken out of its list.
-unsafe extern "C" fn free<T>(head: *mut bindings::callback_head) {
-    // SAFETY: The head is the first field of a `Node<T>` from `KBox::leak`.
-    drop(unsafe { KBox::from_raw(head.cast::<Node<T>>()) });
 }

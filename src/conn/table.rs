@@ -25,17 +25,16 @@ use crate::{
     forward::Forward,
     oot::{
         hash::HashKey,
-        mm::slab::Cache,
         sync::{
             bh,
             ChainLengths,
-            Cursor,
-            Linked,
+            HashCursor,
             Once,
             RcuArc,
+            RcuArcCache,
             RcuHash,
             RcuRef,
-            Timed, //
+            Timer, //
         },
         workqueue::Work, //
     },
@@ -57,18 +56,18 @@ use kernel::{
 };
 
 /// The memory that conns are made of, one for all namespaces.
-pub(crate) type ConnCache = Cache<Linked<Timed<Conn>>>;
+pub(crate) type ConnCache = RcuArcCache<Conn>;
 
 /// Where a walk over all conns, and then all templates, stands.
 #[derive(Clone, Copy)]
 pub(crate) enum Walk {
-    Conns(Cursor),
-    Templates(Cursor),
+    Conns(HashCursor),
+    Templates(HashCursor),
 }
 
 impl Default for Walk {
     fn default() -> Self {
-        Self::Conns(Cursor::default())
+        Self::Conns(HashCursor::default())
     }
 }
 
@@ -85,7 +84,7 @@ impl Walk {
 
     /// The inverse of [`Self::to_words`].
     pub(crate) fn from_words([table, hash, link]: [usize; 3]) -> Self {
-        let cursor = Cursor::from_words([hash, link]);
+        let cursor = HashCursor::from_words([hash, link]);
         match table {
             0 => Self::Conns(cursor),
             _ => Self::Templates(cursor),
@@ -106,9 +105,9 @@ pub(crate) enum Birth<'a> {
 #[pin_data]
 pub(crate) struct Table {
     #[pin]
-    hash: RcuHash<Timed<Conn>>,
+    hash: RcuHash<Conn>,
     #[pin]
-    templates: RcuHash<Timed<Conn>>,
+    templates: RcuHash<Conn>,
     key: HashKey,
     cache: Arc<ConnCache>,
     /// How many conns there may be (`net.ipv4.vs.conn_max`).
@@ -207,7 +206,7 @@ impl Table {
             Birth::Packet(data, signal) => conn.begin(data, signal),
             Birth::Template(lifetime) => conn.life.set_lifetime(lifetime),
         }
-        let entry = RcuArc::new_in(&self.cache, Linked::new(Timed::new(conn))).ok()?;
+        let entry = RcuArc::new_in(&self.cache, conn).ok()?;
 
         entry
             .dest
@@ -225,15 +224,15 @@ impl Table {
 
     fn insert<'g>(
         &'g self,
-        table: &'g RcuHash<Timed<Conn>>,
+        table: &'g RcuHash<Conn>,
         guard: &'g rcu::Guard,
-        entry: RcuArc<Linked<Timed<Conn>>>,
+        entry: RcuArc<Conn>,
         first: u32,
         second: Option<u32>,
     ) -> Option<ConnRef<'g>> {
         // The timer cannot fire before the entry is in the table: soft interrupts are off.
         let _bh = bh::Disabled::new();
-        Timed::start(entry.as_rcu(), entry.timeout() as usize);
+        Timer::start(entry.as_rcu(), entry.timeout() as usize);
         table.insert(guard, entry, first, second)
     }
 
@@ -281,7 +280,7 @@ impl Table {
             }
         }
         let cursor = match walk {
-            Walk::Conns(_) => Cursor::default(),
+            Walk::Conns(_) => HashCursor::default(),
             Walk::Templates(cursor) => cursor,
         };
         let (template, after) = self.templates.next(guard, cursor)?;

@@ -19,7 +19,7 @@ use super::{
 };
 use crate::{
     addr::Port,
-    oot::sync::Timed,
+    oot::sync::Timer,
     uapi::*, //
 };
 
@@ -79,6 +79,6 @@ impl Conn {
     pub(crate) fn renew(this: ConnRef<'_>) {
         this.life.renew(now());
         // At once, as C does it: so the timers of its conns, started later, fire before its own.
-        Timed::start(this, this.timeout() as usize);
+        Timer::start(this, this.timeout() as usize);
     }
 }

@@ -19,11 +19,11 @@ use crate::{
             Request,
             SmallOp, //
         },
-        sync::Cursor, //
+        sync::HashCursor, //
     },
     sync::config::Role,
     uapi::*,
-    IpVs, //
+    LocalModule, //
 };
 use kernel::{
     module::this_module,
@@ -62,7 +62,7 @@ static OPS: [SmallOp; 16] = [
 ];
 
 static FAMILY: Family = Family::new(
-    this_module::<IpVs>(),
+    this_module::<LocalModule>(),
     c"IPVS",
     IPVS_GENL_VERSION,
     &decode::CMD_POLICY,
@@ -184,7 +184,7 @@ impl DumpIt for DumpServices {
     fn dumpit(dump: &mut Dump<'_>) -> Result<Progress> {
         let ctl = Ctl::lock(netns_of(dump.net())?);
         let [hash, link, ..] = *dump.cursor();
-        let mut cursor = Cursor::from_words([hash as usize, link as usize]);
+        let mut cursor = HashCursor::from_words([hash as usize, link as usize]);
         let progress = loop {
             let before = cursor;
             let Some(service) = ctl.next(&mut cursor) else {

@@ -27,8 +27,7 @@ use crate::{
         net::namespace::Net,
         sync::{
             percpu,
-            Cursor,
-            Linked, //
+            HashCursor, //
         },
     },
     sched::Kind,
@@ -72,7 +71,7 @@ pub(crate) static FILES: [File; 7] = [
 struct Info;
 
 impl Table for Info {
-    type Record = Linked<Service>;
+    type Record = Service;
     type Cursor = [usize; 2];
 
     fn header(net: &Net, seq: &SeqFile) {
@@ -92,7 +91,7 @@ impl Table for Info {
         cursor: &mut Self::Cursor,
     ) -> Option<&'g Self::Record> {
         let services = &netns_of(net).ok()?.services;
-        let (service, after) = services.next(guard, Cursor::from_words(*cursor))?;
+        let (service, after) = services.next(guard, HashCursor::from_words(*cursor))?;
         *cursor = after.to_words();
         Some(service)
     }

@@ -25,7 +25,7 @@ use crate::{
             },
         },
         sync::{
-            Cursor,
+            HashCursor,
             RcuArc, //
         },
         time::HZ, //
@@ -39,7 +39,7 @@ use crate::{
     stats::Shown,
     sync::config::Role,
     uapi::*,
-    IpVs, //
+    LocalModule, //
 };
 use core::fmt::Write;
 use kernel::{
@@ -73,7 +73,7 @@ use layout::{
 };
 
 static OPTIONS: SockOpts = SockOpts::new::<Options>(
-    this_module::<IpVs>(),
+    this_module::<LocalModule>(),
     IP_VS_BASE_CTL..IP_VS_SO_SET_MAX + 1,
     IP_VS_BASE_CTL..IP_VS_SO_GET_MAX + 1,
 );
@@ -258,7 +258,7 @@ fn get_services(netns: &PerNet<Netns>, call: &Get<'_>) -> Result {
     check_len(call, asked.size())?;
     let ctl = Ctl::lock(netns);
     let mut writer = call.writer(size_of::<GetServices>());
-    let mut cursor = Cursor::default();
+    let mut cursor = HashCursor::default();
     let services = core::iter::from_fn(|| ctl.next(&mut cursor));
     let alike = |service: &Entry| service.id.family == Family::Inet;
     for (_, service) in (0..asked.num_services).zip(services.filter(alike)) {

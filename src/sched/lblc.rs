@@ -65,7 +65,7 @@ impl<K: Candidate + Share> Content for Home<K> {
         Ok(Self(dest.keep()))
     }
 
-    fn update<D: Member<Kept = K>>(&self, dest: &D, _now: usize) -> bool {
+    fn may_take<D: Member<Kept = K>>(&self, dest: &D) -> bool {
         is_same(&self.0, dest)
     }
 }

@@ -87,6 +87,10 @@ impl<K: Candidate + Share> Content for Set<K> {
         Ok(set)
     }
 
+    fn may_take<D: Member<Kept = K>>(&self, _dest: &D) -> bool {
+        true
+    }
+
     /// C: `ip_vs_dest_set_insert()`.
     fn update<D: Member<Kept = K>>(&self, dest: &D, now: usize) -> bool {
         // Without memory the choice stands, and is forgotten.

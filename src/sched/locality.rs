@@ -106,7 +106,7 @@ impl<D: Member, L: Locality<Kept = D::Kept>> State<D> for Local<L> {
         let index = self.members.first(dests)?;
         let dest = dests.get(index)?;
         if !entry.is_some_and(|entry| entry.content.update(dest, now)) {
-            self.cache.update(flow, now, dest);
+            self.cache.update(flow, now, dest, &guard);
         }
         Some(index)
     }

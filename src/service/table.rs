@@ -22,8 +22,7 @@ use crate::{
         },
         sync::{
             ChainLengths,
-            Cursor,
-            Linked,
+            HashCursor,
             Once,
             RcuHash,
             RcuRef, //
@@ -154,15 +153,11 @@ impl Table {
     /// The service called `id`.
     #[inline]
     pub(crate) fn get<'g>(&'g self, guard: &'g rcu::Guard, id: &ServiceId) -> Option<&'g Service> {
-        self.get_ref(guard, id).map(|service| &**service.get())
+        self.get_ref(guard, id).map(RcuRef::get)
     }
 
     #[inline]
-    fn get_ref<'g>(
-        &'g self,
-        guard: &'g rcu::Guard,
-        id: &ServiceId,
-    ) -> Option<RcuRef<'g, Linked<Service>>> {
+    fn get_ref<'g>(&'g self, guard: &'g rcu::Guard, id: &ServiceId) -> Option<RcuRef<'g, Service>> {
         self.hash
             .find(guard, self.hash_of(id), |_, service| service.id.names(id))
     }
@@ -219,8 +214,8 @@ impl Table {
     pub(crate) fn next<'g>(
         &'g self,
         guard: &'g rcu::Guard,
-        cursor: Cursor,
-    ) -> Option<(&'g Linked<Service>, Cursor)> {
+        cursor: HashCursor,
+    ) -> Option<(&'g Service, HashCursor)> {
         let (service, cursor) = self.hash.next(guard, cursor)?;
         Some((service.get(), cursor))
     }
@@ -247,7 +242,7 @@ impl Table {
     }
 
     /// A reference to the first service after `cursor`, which moves on.
-    pub(crate) fn load_next(&self, cursor: &mut Cursor) -> Option<Entry> {
+    pub(crate) fn load_next(&self, cursor: &mut HashCursor) -> Option<Entry> {
         let guard = rcu::read_lock();
         let (service, after) = self.hash.next(&guard, *cursor)?;
         *cursor = after;
@@ -269,7 +264,7 @@ impl Table {
 
     /// Takes a service out of the table.
     pub(crate) fn remove(&self, service: &Entry) {
-        if let Some(service) = Linked::unlink(service.as_rcu(), &rcu::read_lock()) {
+        if let Some(service) = RcuHash::unlink(service.as_rcu(), &rcu::read_lock()) {
             self.numbers(service.id.family).count(&service.id, u32::MAX);
         }
     }

@@ -99,36 +99,78 @@ impl<T: 'static> List<T> {
     }
 
     pub(crate) fn lock(&self) -> Locked<'_, T> {
-        Locked(self.0.write().unwrap())
+        let elements = self.0.write().unwrap();
+        Locked {
+            _held: Held::new(),
+            elements,
+            removed: Vec::new(),
+        }
     }
 }
 
-pub(crate) struct Locked<'a, T>(RwLockWriteGuard<'a, Vec<Item<T>>>);
+/// Fields are dropped in this order: what is removed goes when no lock is held, as after a grace
+/// period.
+pub(crate) struct Locked<'a, T> {
+    elements: RwLockWriteGuard<'a, Vec<Item<T>>>,
+    _held: Held,
+    removed: Vec<Item<T>>,
+}
 
 impl<T: 'static> Locked<'_, T> {
     pub(crate) fn iter(&self) -> impl Iterator<Item = &T> {
-        self.0.iter().map(|item| &*item.0)
+        self.elements.iter().map(|item| &*item.0)
     }
 
     pub(crate) fn push(&mut self, item: Item<T>) {
-        self.0.insert(0, item);
+        self.elements.insert(0, item);
     }
 
     pub(crate) fn remove(&mut self, mut is_over: impl FnMut(&T) -> bool) -> usize {
-        let before = self.0.len();
-        self.0.retain(|item| !is_over(&item.0));
-        before - self.0.len()
+        let (removed, left): (Vec<_>, Vec<_>) =
+            self.elements.drain(..).partition(|item| is_over(&item.0));
+        *self.elements = left;
+        let count = removed.len();
+        self.removed.extend(removed);
+        count
     }
 }
 
+/// A list's lock, held by this thread: it neither allocates nor frees memory meanwhile.
+struct Held;
+
+impl Held {
+    fn new() -> Self {
+        LOCKS.set(LOCKS.get() + 1);
+        Self
+    }
+}
+
+impl Drop for Held {
+    fn drop(&mut self) {
+        LOCKS.set(LOCKS.get() - 1);
+    }
+}
+
+fn assert_no_lock() {
+    assert_eq!(LOCKS.get(), 0, "memory is allocated or freed under a lock");
+}
+
+/// Neither made nor dropped under a lock.
 pub(crate) struct Item<T>(Shared<T>);
 
 impl<T> Item<T> {
     pub(crate) fn new(value: T) -> Result<Self, NoMemory> {
+        assert_no_lock();
         match LACKS_MEMORY.get() {
             true => Err(NoMemory),
             false => Ok(Self(Shared::new(value))),
         }
+    }
+}
+
+impl<T> Drop for Item<T> {
+    fn drop(&mut self) {
+        assert_no_lock();
     }
 }
 
@@ -173,6 +215,8 @@ thread_local! {
     static JIFFIES: Cell<usize> = const { Cell::new(0) };
     static SETTING: Cell<i32> = const { Cell::new(0) };
     static LACKS_MEMORY: Cell<bool> = const { Cell::new(false) };
+    /// How many locks of lists this thread holds.
+    static LOCKS: Cell<u32> = const { Cell::new(0) };
     /// Where this thread's random numbers stand: each test gets the same.
     static RANDOM: Cell<u64> = const { Cell::new(1) };
     /// The accesses until this thread is next held up, and a source of random numbers; 0 for never.

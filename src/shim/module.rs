@@ -85,6 +85,8 @@ pub(crate) fn undisturbed() -> crate::oot::sync::bh::Disabled {
 pub(crate) use crate::oot::hash::random_u64;
 
 /// A word that CPUs read and write at will.
+///
+/// Words order accesses of other words, and of no other memory: on x86 the compiler may move those.
 pub(crate) struct Word(Atomic<u64>);
 
 impl Word {
@@ -92,20 +94,20 @@ impl Word {
         Self(Atomic::new(value))
     }
 
-    /// Reads the word, before all later accesses.
+    /// Reads the word, before all later accesses of words.
     #[inline(always)]
     pub(crate) fn get(&self) -> u64 {
-        // On x86 every load is one.
+        // On x86 every load is one, and the compiler keeps the order of volatile accesses.
         #[cfg(CONFIG_X86)]
         return self.0.read_once();
         #[cfg(not(CONFIG_X86))]
         return self.0.load(kernel::sync::atomic::Acquire);
     }
 
-    /// Writes the word, after all earlier accesses.
+    /// Writes the word, after all earlier accesses of words.
     #[inline(always)]
     pub(crate) fn set(&self, value: u64) {
-        // On x86 every store is one.
+        // On x86 every store is one, as above.
         #[cfg(CONFIG_X86)]
         self.0.write_once(value);
         #[cfg(not(CONFIG_X86))]

@@ -5,18 +5,27 @@
 use core::ptr::NonNull;
 use kernel::{
     prelude::*,
-    sync::atomic::{
-        Acquire,
-        Atomic,
-        Relaxed,
-        Release, //
-    }, //
+    sync::{
+        atomic::{
+            Atomic,
+            Relaxed,
+            Release, //
+        },
+        barrier::{
+            smp_mb,
+            Read, //
+        }, //
+    },
 };
 
 use crate::oot::{
     bindings,
     sync::{
         bh,
+        rcu_dereference::{
+            rcu_dereference,
+            rcu_dereference_marked, //
+        },
         Once, //
     },
 };
@@ -137,9 +146,16 @@ impl Buckets {
         hash | u32::MAX.wrapping_shr(self.size.bits)
     }
 
+    /// Where links are that are not in this table any more.
+    ///
+    /// A link that is moved is in the new chain before it leaves the old one: who did not find it
+    /// in the old one must not look into the new one as it was before (`rhashtable` has the same
+    /// barrier).
+    #[inline]
     pub(super) fn successor(&self) -> Option<&Self> {
+        smp_mb(Read);
         // SAFETY: It is null, or a table that lives until a grace period after it was replaced.
-        unsafe { self.successor.load(Acquire).as_ref() }
+        unsafe { rcu_dereference(&self.successor).as_ref() }
     }
 
     /// The table that entries are added to.
@@ -161,7 +177,7 @@ impl Bucket<'_> {
     /// The first link or the end mark.
     #[inline(always)]
     pub(super) fn first(self) -> usize {
-        match self.0.read_once() & !1 {
+        match rcu_dereference_marked(self.0) & !1 {
             0 => self.end_mark(),
             link => link,
         }

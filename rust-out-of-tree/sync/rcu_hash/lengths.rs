@@ -6,10 +6,7 @@ use kernel::sync::rcu;
 
 use crate::oot::{
     bindings,
-    sync::{
-        rcu_arc::Object,
-        Once, //
-    },
+    sync::rcu_dereference::rcu_dereference_marked, //
 };
 
 use super::{
@@ -18,6 +15,7 @@ use super::{
         Buckets,
         Link, //
     },
+    HasHashLinks,
     RcuHash, //
 };
 
@@ -34,7 +32,7 @@ const CHUNK: usize = 1 << 10;
 /// How often to start over because the table is another.
 const TRIES: u32 = 5;
 
-impl<T: Object> RcuHash<T> {
+impl<T: HasHashLinks> RcuHash<T> {
     /// Counts the chains by length; while a resize is under way, those of both tables. `None` if
     /// the table is resized again and again meanwhile.
     ///
@@ -56,7 +54,7 @@ impl<T: Object> RcuHash<T> {
                 if self.sizes(&guard) != sizes {
                     return None;
                 }
-                let table = self.current(&guard);
+                let table = self.buckets.current(&guard);
                 let table = if is_newer { table.newest() } else { table };
                 table.count(&guard, start, &mut lengths);
                 drop(guard);
@@ -70,7 +68,7 @@ impl<T: Object> RcuHash<T> {
 
     /// The number of buckets of the table, and of its successor if there is one.
     fn sizes(&self, guard: &rcu::Guard) -> (usize, usize) {
-        let table = self.current(guard);
+        let table = self.buckets.current(guard);
         let size = |table: &Buckets| table.heads.len();
         (size(table), table.successor().map_or(0, size))
     }
@@ -95,7 +93,7 @@ impl Bucket<'_> {
         let mut length = 0;
         while at & 1 == 0 && length < MAX_LENGTH {
             // SAFETY: A link found in a chain is live until the section ends that the guard is of.
-            at = unsafe { &*(at as *const Link) }.next.read_once();
+            at = rcu_dereference_marked(unsafe { &(*(at as *const Link)).next });
             length = length.wrapping_add(1);
         }
         length

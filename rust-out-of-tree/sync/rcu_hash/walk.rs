@@ -5,10 +5,8 @@
 use kernel::sync::rcu;
 
 use crate::oot::sync::{
-    rcu_arc::{
-        Object,
-        RcuRef, //
-    },
+    rcu_arc::RcuRef,
+    rcu_dereference::rcu_dereference_marked,
     Once, //
 };
 
@@ -17,8 +15,8 @@ use super::{
         Buckets,
         Link, //
     },
-    entry_of,
-    Linked,
+    links::entry_of,
+    HasHashLinks,
     RcuHash, //
 };
 
@@ -27,18 +25,18 @@ use super::{
 /// Entries are visited in the order of (hash, address), so an entry that is in the table during
 /// the whole walk is visited exactly once, whatever else is added, removed or resized.
 #[derive(Clone, Copy, Default, PartialEq, Eq)]
-pub(crate) struct Cursor {
+pub(crate) struct HashCursor {
     hash: u32,
     link: usize,
 }
 
-impl Cursor {
+impl HashCursor {
     /// As two words, for callers that keep it in a C array.
     pub(crate) fn to_words(self) -> [usize; 2] {
         [self.hash as usize, self.link]
     }
 
-    /// The inverse of [`Cursor::to_words`].
+    /// The inverse of [`HashCursor::to_words`].
     pub(crate) fn from_words([hash, link]: [usize; 2]) -> Self {
         Self {
             hash: hash as u32,
@@ -47,19 +45,19 @@ impl Cursor {
     }
 }
 
-impl<T: Object> RcuHash<T> {
+impl<T: HasHashLinks> RcuHash<T> {
     /// The next entry of a walk, and where the walk stands after it. `None` at the end.
     pub(crate) fn next<'g>(
         &'g self,
         guard: &'g rcu::Guard,
-        cursor: Cursor,
-    ) -> Option<(RcuRef<'g, Linked<T>>, Cursor)> {
-        let table = self.current(guard);
+        cursor: HashCursor,
+    ) -> Option<(RcuRef<'g, T>, HashCursor)> {
+        let table = self.buckets.current(guard);
         let mut start = cursor.hash;
         loop {
             // The range of hashes that the bucket of `start` holds, in the smaller table's terms.
             let last = table.last_of(start).max(table.newest().last_of(start));
-            let mut least: Option<Cursor> = None;
+            let mut least: Option<HashCursor> = None;
             let mut newer = Some(table);
             while let Some(buckets) = newer {
                 least = buckets.least_after(cursor, start, last, least);
@@ -75,8 +73,8 @@ impl<T: Object> RcuHash<T> {
 
     /// Calls `each` with every entry, in read-side sections of their own, so that a walk of any
     /// length holds up no grace period.
-    pub(crate) fn for_each(&self, mut each: impl FnMut(&rcu::Guard, RcuRef<'_, Linked<T>>)) {
-        let mut cursor = Cursor::default();
+    pub(crate) fn for_each(&self, mut each: impl FnMut(&rcu::Guard, RcuRef<'_, T>)) {
+        let mut cursor = HashCursor::default();
         loop {
             let guard = rcu::read_lock();
             let Some((entry, after)) = self.next(&guard, cursor) else {
@@ -93,11 +91,11 @@ impl Buckets {
     /// less.
     fn least_after(
         &self,
-        cursor: Cursor,
+        cursor: HashCursor,
         start: u32,
         last: u32,
-        mut least: Option<Cursor>,
-    ) -> Option<Cursor> {
+        mut least: Option<HashCursor>,
+    ) -> Option<HashCursor> {
         let mut hash = start;
         loop {
             let bucket = self.bucket(hash);
@@ -105,7 +103,7 @@ impl Buckets {
             while at & 1 == 0 {
                 // SAFETY: A link found in a chain is live until the caller's section ends.
                 let link = unsafe { &*(at as *const Link) };
-                let here = Cursor {
+                let here = HashCursor {
                     hash: link.hash.read_once(),
                     link: at,
                 };
@@ -116,7 +114,7 @@ impl Buckets {
                 {
                     least = Some(here);
                 }
-                at = link.next.read_once();
+                at = rcu_dereference_marked(&link.next);
             }
             if at != bucket.end_mark() {
                 continue;
@@ -130,7 +128,7 @@ impl Buckets {
     }
 }
 
-impl Cursor {
+impl HashCursor {
     fn is_after(self, other: Self) -> bool {
         (self.hash, self.link) > (other.hash, other.link)
     }

@@ -17,10 +17,6 @@ use crate::{
             Table, //
         },
         net::namespace::Net,
-        sync::{
-            Linked,
-            Timed, //
-        },
         time::HZ, //
     },
 };
@@ -36,7 +32,7 @@ use super::line::Line;
 pub(super) struct Conns;
 
 impl Table for Conns {
-    type Record = Linked<Timed<Conn>>;
+    type Record = Conn;
     type Cursor = [usize; 3];
 
     fn header(_net: &Net, seq: &SeqFile) {
@@ -67,7 +63,7 @@ impl Table for Conns {
 pub(super) struct SyncConns;
 
 impl Table for SyncConns {
-    type Record = Linked<Timed<Conn>>;
+    type Record = Conn;
     type Cursor = [usize; 3];
 
     fn header(_net: &Net, seq: &SeqFile) {
@@ -97,11 +93,7 @@ impl Table for SyncConns {
     }
 }
 
-fn next<'g>(
-    net: &'g Net,
-    guard: &'g rcu::Guard,
-    cursor: &mut [usize; 3],
-) -> Option<&'g Linked<Timed<Conn>>> {
+fn next<'g>(net: &'g Net, guard: &'g rcu::Guard, cursor: &mut [usize; 3]) -> Option<&'g Conn> {
     let conns = &netns_of(net).ok()?.conns;
     let (conn, after) = conns.next(guard, Walk::from_words(*cursor))?;
     *cursor = after.to_words();

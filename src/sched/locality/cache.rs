@@ -75,8 +75,15 @@ pub(crate) trait Content: Share + Sized {
     /// The address goes to `dest`.
     fn new<D: Member<Kept = Self::Kept>>(dest: &D, now: usize) -> Result<Self, NoMemory>;
 
-    /// The address goes to `dest` now. False if this takes a new entry.
-    fn update<D: Member<Kept = Self::Kept>>(&self, dest: &D, now: usize) -> bool;
+    /// Whether the address may go to `dest` without a new entry.
+    fn may_take<D: Member<Kept = Self::Kept>>(&self, dest: &D) -> bool;
+
+    /// The address goes to `dest` now. False if this takes a new entry. May allocate and free
+    /// memory: not to be called with a bucket locked, since on PREEMPT_RT the allocator sleeps.
+    fn update<D: Member<Kept = Self::Kept>>(&self, dest: &D, now: usize) -> bool {
+        let _ = now;
+        self.may_take(dest)
+    }
 }
 
 /// Whether a remembered dest is this one.
@@ -155,7 +162,13 @@ impl<T: Content> Cache<T> {
     /// The address that a packet goes to goes to `dest` from now on.
     ///
     /// If there is no room, or no memory, that is forgotten at once.
-    pub(super) fn update<D: Member<Kept = T::Kept>>(&self, flow: &Flow<'_>, now: usize, dest: &D) {
+    pub(super) fn update<D: Member<Kept = T::Kept>>(
+        &self,
+        flow: &Flow<'_>,
+        now: usize,
+        dest: &D,
+        guard: &Guard,
+    ) {
         let Some(bucket) = self.bucket(flow) else {
             return;
         };
@@ -169,7 +182,12 @@ impl<T: Content> Cache<T> {
         });
         let mut bucket = bucket.lock();
         let known = bucket.iter().find(|entry| entry.addr == *addr);
-        if known.is_some_and(|entry| entry.content.update(dest, now)) {
+        if known.is_some_and(|entry| entry.content.may_take(dest)) {
+            // Another CPU has made it meanwhile.
+            drop(bucket);
+            if let Some(entry) = self.find(flow, now, guard) {
+                entry.content.update(dest, now);
+            }
             return;
         }
         self.forget(bucket.remove(|entry| entry.addr == *addr));
@@ -180,7 +198,7 @@ impl<T: Content> Cache<T> {
             }
             item => item.ok(),
         };
-        // Memory is freed when nobody has to wait for it.
+        // Memory is freed outside of the lock.
         drop(bucket);
         drop(spare);
     }

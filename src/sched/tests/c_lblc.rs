@@ -306,3 +306,20 @@ fn without_memory() {
         assert_eq!([pair.conn(1), pair.conn(1)], [Some(1), Some(1)]);
     }
 }
+
+/// Two CPUs find a new address unknown and choose two dests: the second finds the first's entry.
+#[test]
+fn two_cpus_remember_an_address() {
+    for kind in [Kind::Lblc, Kind::Lblcr] {
+        let pair = Pair::new(kind, dests(&[1, 1]));
+        for dest in &pair.service.dests {
+            let (now, guard) = (jiffies(), read_lock());
+            match &pair.service.state {
+                AnyScheduler::Lblc(state) => state.cache().update(&FLOW, now, dest, &guard),
+                AnyScheduler::Lblcr(state) => state.cache().update(&FLOW, now, dest, &guard),
+                _ => unreachable!(),
+            }
+        }
+        assert_eq!(pair.len(), 1);
+    }
+}
