@@ -343,8 +343,13 @@ pub(crate) struct Family(Opaque<bindings::genl_family>);
 unsafe impl Sync for Family {}
 
 impl Family {
-    /// `netnsok` and `parallel_ops`, the first two bits of the family's bit field.
-    const FLAGS: u8 = 0b11;
+    /// `netnsok` and `parallel_ops`, the first two bits of the family's bit field, which C allocates
+    /// from the end of the byte that comes first in the byte order.
+    const FLAGS: u8 = if cfg!(target_endian = "big") {
+        0b1100_0000
+    } else {
+        0b0000_0011
+    };
 
     /// A family of that name, which is a string with its NUL; for use in a static.
     ///
@@ -362,12 +367,7 @@ impl Family {
             version,
             maxattr: Attrs::<'static, N>::MAXTYPE as u32,
             policy: AttrPolicy::as_raw(policy),
-            // SAFETY: The bit field is an `u8` in size and form.
-            _bitfield_1: unsafe {
-                core::mem::transmute::<u8, kernel::bindings::__BindgenBitfieldUnit<[u8; 1]>>(
-                    Self::FLAGS,
-                )
-            },
+            _bitfield_1: kernel::bindings::__BindgenBitfieldUnit::new([Self::FLAGS]),
             module: module.as_ptr(),
             small_ops: ops.as_ptr().cast(),
             n_small_ops: ops.len() as u8,
