@@ -23,17 +23,17 @@ use crate::{
     netns::Netns,
     oot::net::{
         filter::{
+            DefragUser,
             Hook,
             HookNum,
             HookOps,
             HookSkb,
-            Pf,
             Verdict,
             PRI_NAT_DST,
             PRI_NAT_SRC, //
         },
-        ip,
         namespace::PerNet,
+        nf_proto::NfProto,
         skbuff::Skb, //
     },
     packet::{
@@ -49,7 +49,10 @@ use crate::{
         IPPROTO_ICMPV6,
         IPPROTO_SCTP, //
     },
-    xmit, //
+    xmit::{
+        self,
+        nf_proto, //
+    }, //
 };
 use kernel::{
     prelude::*,
@@ -59,18 +62,18 @@ use kernel::{
 /// The hooks for IPv4.
 static INET: [HookOps<Netns>; 3] = [
     // After packet filtering, so that its rules apply to services.
-    HookOps::new::<LocalIn<false>>(Pf::Inet, HookNum::LocalIn, PRI_NAT_SRC - 2),
+    HookOps::new::<LocalIn<false>>(HookNum::LocalIn, PRI_NAT_SRC - 2),
     // Clients and dests on this host.
-    HookOps::new::<LocalOut<false>>(Pf::Inet, HookNum::LocalOut, PRI_NAT_DST + 1),
+    HookOps::new::<LocalOut<false>>(HookNum::LocalOut, PRI_NAT_DST + 1),
     // Replies of dests on their way through, and ICMP errors about conns.
-    HookOps::new::<Forward<false>>(Pf::Inet, HookNum::Forward, PRI_FORWARD),
+    HookOps::new::<Forward<false>>(HookNum::Forward, PRI_FORWARD),
 ];
 
 /// The hooks for IPv6.
 static INET6: [HookOps<Netns>; 3] = [
-    HookOps::new::<LocalIn<true>>(Pf::Inet6, HookNum::LocalIn, PRI_NAT_SRC - 2),
-    HookOps::new::<LocalOut<true>>(Pf::Inet6, HookNum::LocalOut, PRI_NAT_DST + 1),
-    HookOps::new::<Forward<true>>(Pf::Inet6, HookNum::Forward, PRI_FORWARD),
+    HookOps::new::<LocalIn<true>>(HookNum::LocalIn, PRI_NAT_SRC - 2),
+    HookOps::new::<LocalOut<true>>(HookNum::LocalOut, PRI_NAT_DST + 1),
+    HookOps::new::<Forward<true>>(HookNum::Forward, PRI_FORWARD),
 ];
 
 /// Registers the hooks of a family in a namespace, which has its first service of that family.
@@ -111,8 +114,10 @@ const fn family(inet6: bool) -> Family {
 impl<const INET6: bool> Hook for LocalIn<INET6> {
     type Context = Netns;
 
+    const FAMILY: NfProto = nf_proto(family(INET6));
+
     #[inline(always)]
-    fn run<'h>(netns: &PerNet<Netns>, skb: HookSkb<'h>, rcu: &rcu::Guard) -> Verdict<'h> {
+    fn run<'h>(netns: &PerNet<Netns>, skb: HookSkb<'h>, rcu: &'h rcu::Guard) -> Verdict<'h> {
         let context = HookCtx {
             netns,
             rcu,
@@ -126,8 +131,10 @@ impl<const INET6: bool> Hook for LocalIn<INET6> {
 impl<const INET6: bool> Hook for LocalOut<INET6> {
     type Context = Netns;
 
+    const FAMILY: NfProto = nf_proto(family(INET6));
+
     #[inline(always)]
-    fn run<'h>(netns: &PerNet<Netns>, skb: HookSkb<'h>, rcu: &rcu::Guard) -> Verdict<'h> {
+    fn run<'h>(netns: &PerNet<Netns>, skb: HookSkb<'h>, rcu: &'h rcu::Guard) -> Verdict<'h> {
         let context = HookCtx {
             netns,
             rcu,
@@ -141,8 +148,10 @@ impl<const INET6: bool> Hook for LocalOut<INET6> {
 impl<const INET6: bool> Hook for Forward<INET6> {
     type Context = Netns;
 
+    const FAMILY: NfProto = nf_proto(family(INET6));
+
     #[inline(always)]
-    fn run<'h>(netns: &PerNet<Netns>, skb: HookSkb<'h>, rcu: &rcu::Guard) -> Verdict<'h> {
+    fn run<'h>(netns: &PerNet<Netns>, skb: HookSkb<'h>, rcu: &'h rcu::Guard) -> Verdict<'h> {
         let context = HookCtx {
             netns,
             rcu,
@@ -165,7 +174,7 @@ struct HookCtx<'a> {
 impl<'a> HookCtx<'a> {
     #[inline(always)]
     fn run<'h>(self, skb: HookSkb<'h>) -> Verdict<'h> {
-        if skb.ipvs_property() || skb.dst().is_none() || self.is_raw_socket(&skb) {
+        if skb.ipvs_property() || !skb.has_dst() || self.is_raw_socket(&skb) {
             return skb.accept();
         }
         let Some(packet) = Packet::parse(&skb, self.family, 0) else {
@@ -223,7 +232,7 @@ impl<'a> HookCtx<'a> {
     #[cold]
     fn without_ports<'h>(self, skb: HookSkb<'h>) -> Verdict<'h> {
         match self.may_request(&skb) {
-            true => skb.drop(),
+            true => skb.drop_eperm(),
             false => skb.accept(),
         }
     }
@@ -232,9 +241,9 @@ impl<'a> HookCtx<'a> {
     #[cold]
     fn defrag<'h>(self, skb: HookSkb<'h>) -> Result<HookSkb<'h>, Verdict<'h>> {
         let user = match self.place {
-            HookNum::LocalIn => ip::DEFRAG_VS_IN,
-            HookNum::Forward => ip::DEFRAG_VS_FWD,
-            HookNum::LocalOut => ip::DEFRAG_VS_OUT,
+            HookNum::LocalIn => DefragUser::VsIn,
+            HookNum::Forward => DefragUser::VsFwd,
+            HookNum::LocalOut => DefragUser::VsOut,
         };
         skb.defrag4(self.netns.net(), user)
     }
@@ -258,7 +267,7 @@ impl<'a> HookCtx<'a> {
         }
         if !conn.dest.is_available() {
             if !self.netns.sysctl.expire_nodest_conn() {
-                return skb.drop();
+                return skb.drop_eperm();
             }
             return self.schedule_anew(skb, conn, packet);
         }
@@ -275,7 +284,7 @@ impl<'a> HookCtx<'a> {
     fn response<'h>(self, mut skb: HookSkb<'h>, conn: ConnRef<'a>, packet: &Packet) -> Verdict<'h> {
         let context = self.context(conn, packet);
         if xmit::reply::translate(context, &mut skb).is_none() {
-            return skb.free();
+            return skb.drop_silently();
         }
         self.count_out(&conn, &skb);
         self.touch(conn, Direction::Output, packet);

@@ -15,7 +15,6 @@
 #include "cpumask.c"
 #include "genetlink.c"
 #include "ip.c"
-#include "ip_vs.c"
 #include "ipv6.c"
 #include "kthread.c"
 #include "namespace.c"

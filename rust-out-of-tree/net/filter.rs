@@ -24,6 +24,7 @@ use kernel::{
 use crate::oot::{
     bindings,
     sync::{
+        rcu::assume_read_locked,
         RcuBox,
         RcuCell, //
     }, //
@@ -35,29 +36,12 @@ use super::{
         PerNet,
         Pernet, //
     },
+    nf_proto::NfProto,
     skbuff::{
         SkBuff,
         Skb, //
     }, //
 };
-
-/// The families of hooks.
-#[derive(Clone, Copy, PartialEq, Eq)]
-pub(crate) enum Pf {
-    /// IPv4.
-    Inet,
-    /// IPv6.
-    Inet6,
-}
-
-impl Pf {
-    fn as_raw(self) -> u8 {
-        match self {
-            Self::Inet => bindings::NFPROTO_IPV4 as u8,
-            Self::Inet6 => bindings::NFPROTO_IPV6 as u8,
-        }
-    }
-}
 
 /// The places of the IP stack where hooks run.
 #[derive(Clone, Copy, PartialEq, Eq)]
@@ -80,10 +64,23 @@ impl HookNum {
     }
 }
 
-/// Where source NAT runs, which IPVS hooks LOCAL_IN before.
+/// Where source NAT runs (`NF_IP_PRI_NAT_SRC`).
 pub(crate) const PRI_NAT_SRC: i32 = bindings::nf_ip_hook_priorities_NF_IP_PRI_NAT_SRC;
-/// Where destination NAT runs, which IPVS hooks LOCAL_OUT after.
+/// Where destination NAT runs (`NF_IP_PRI_NAT_DST`).
 pub(crate) const PRI_NAT_DST: i32 = bindings::nf_ip_hook_priorities_NF_IP_PRI_NAT_DST;
+
+/// Those for which fragments are put together, each apart from those of the others
+/// (C: `enum ip_defrag_users`).
+#[derive(Clone, Copy, PartialEq, Eq)]
+#[repr(u32)]
+pub(crate) enum DefragUser {
+    /// `IP_DEFRAG_VS_IN`
+    VsIn = bindings::ip_defrag_users_IP_DEFRAG_VS_IN,
+    /// `IP_DEFRAG_VS_OUT`
+    VsOut = bindings::ip_defrag_users_IP_DEFRAG_VS_OUT,
+    /// `IP_DEFRAG_VS_FWD`
+    VsFwd = bindings::ip_defrag_users_IP_DEFRAG_VS_FWD,
+}
 
 type Invariant<'h> = PhantomData<fn(&'h ()) -> &'h ()>;
 
@@ -91,9 +88,11 @@ type Invariant<'h> = PhantomData<fn(&'h ()) -> &'h ()>;
 ///
 /// # Invariants
 ///
-/// `skb` is live and lent to this call.
+/// `skb` is live and lent to this call, and its data begin with a linear IP header of `family`. The
+/// RCU read lock is held for `'h`.
 pub(crate) struct HookSkb<'h> {
     skb: NonNull<bindings::sk_buff>,
+    family: NfProto,
     _call: Invariant<'h>,
 }
 
@@ -105,39 +104,51 @@ impl<'h> HookSkb<'h> {
         Verdict(verdict, PhantomData)
     }
 
-    /// The packet goes on its way.
+    /// Which protocol's the hook is.
+    #[inline(always)]
+    pub(super) fn family(&self) -> NfProto {
+        self.family
+    }
+
+    /// The packet goes on its way (`NF_ACCEPT`).
     #[inline(always)]
     pub(crate) fn accept(self) -> Verdict<'h> {
         self.verdict(bindings::NF_ACCEPT)
     }
 
-    /// Netfilter drops the packet; its sender, if local, is told `EPERM`.
-    pub(crate) fn drop(self) -> Verdict<'h> {
+    /// Netfilter drops the packet (`NF_DROP`): a local sender's system call fails with `EPERM`.
+    pub(crate) fn drop_eperm(self) -> Verdict<'h> {
         self.verdict(bindings::NF_DROP)
     }
 
-    /// The packet becomes the hook's own.
+    /// The packet becomes the hook's own (`NF_STOLEN`).
     #[inline(always)]
-    pub(crate) fn steal(self) -> (SkBuff, Verdict<'h>) {
-        // SAFETY: With this verdict netfilter leaves the packet to us.
-        let skb = unsafe { SkBuff::from_raw(self.skb) };
+    pub(crate) fn steal(self) -> (SkBuff<'h>, Verdict<'h>) {
+        // SAFETY: With this verdict netfilter leaves the packet to us, as it is by the type
+        // invariant.
+        let skb = unsafe { SkBuff::from_raw(self.skb, self.family) };
         (skb, self.verdict(bindings::NF_STOLEN))
     }
 
-    /// The packet is freed, and its sender not told.
+    /// The packet is freed (`NF_STOLEN`): a local sender's system call succeeds.
     #[cold]
-    pub(crate) fn free(self) -> Verdict<'h> {
+    pub(crate) fn drop_silently(self) -> Verdict<'h> {
         let (skb, verdict) = self.steal();
         drop(skb);
         verdict
     }
 
-    /// Hands an IPv4 packet to reassembly in the name of `user`. Gives it back whole and with a
-    /// right header checksum, or the verdict if it is kept until the other fragments come.
-    pub(crate) fn defrag4(self, net: &Net, user: u32) -> Result<Self, Verdict<'h>> {
+    /// Hands an IPv4 packet to reassembly for `user`. Gives it back whole and with a right header
+    /// checksum, or the verdict if it is kept until the other fragments come. A packet of IPv6, and
+    /// one without device and route, is dropped.
+    pub(crate) fn defrag4(self, net: &Net, user: DefragUser) -> Result<Self, Verdict<'h>> {
+        if self.family != NfProto::Ipv4 || !(self.has_dev() || self.has_dst()) {
+            return Err(self.drop_eperm());
+        }
         let _bh = crate::oot::sync::bh::Disabled::new();
-        // SAFETY: The packet is an IPv4 one in its namespace; what is kept is C's from then on.
-        if unsafe { bindings::ip_defrag(net.as_raw(), self.skb.as_ptr(), user) } != 0 {
+        // SAFETY: The packet is an IPv4 one, and has what its device can be learnt from; what is
+        // kept is C's from then on.
+        if unsafe { bindings::ip_defrag(net.as_raw(), self.skb.as_ptr(), user as u32) } != 0 {
             return Err(self.verdict(bindings::NF_STOLEN));
         }
         // SAFETY: The IP header is linear after reassembly.
@@ -151,7 +162,7 @@ impl Deref for HookSkb<'_> {
 
     #[inline(always)]
     fn deref(&self) -> &Skb {
-        // SAFETY: By the type invariant it is live and lent to us.
+        // SAFETY: It is live and lent to us by the type invariant.
         unsafe { Skb::from_raw(self.skb) }
     }
 }
@@ -159,8 +170,8 @@ impl Deref for HookSkb<'_> {
 impl DerefMut for HookSkb<'_> {
     #[inline(always)]
     fn deref_mut(&mut self) -> &mut Skb {
-        // SAFETY: By the type invariant it is live and lent to us.
-        unsafe { Skb::from_raw(self.skb) }
+        // SAFETY: It is live and lent to us by the type invariant.
+        unsafe { Skb::from_raw_mut(self.skb) }
     }
 }
 
@@ -169,25 +180,32 @@ pub(crate) trait Hook: 'static {
     /// What it works with: the namespace's value.
     type Context: Pernet;
 
+    /// Which protocol's packets it is called on.
+    const FAMILY: NfProto;
+
     /// Decides on a packet. Runs in soft interrupt or, at LOCAL_OUT, in process context.
-    fn run<'h>(context: &PerNet<Self::Context>, skb: HookSkb<'h>, rcu: &rcu::Guard) -> Verdict<'h>;
+    fn run<'h>(
+        context: &PerNet<Self::Context>,
+        skb: HookSkb<'h>,
+        rcu: &'h rcu::Guard,
+    ) -> Verdict<'h>;
 }
 
 /// A hook and where it goes.
 pub(crate) struct HookOps<T: Pernet> {
     function: bindings::nf_hookfn,
-    pf: Pf,
+    family: NfProto,
     hooknum: HookNum,
     priority: i32,
     _context: PhantomData<fn(T)>,
 }
 
 impl<T: Pernet> HookOps<T> {
-    /// `H`, for packets of `pf` at `hooknum`, in the order of `priority`.
-    pub(crate) const fn new<H: Hook<Context = T>>(pf: Pf, hooknum: HookNum, priority: i32) -> Self {
+    /// `H` at `hooknum`, in the order of `priority`.
+    pub(crate) const fn new<H: Hook<Context = T>>(hooknum: HookNum, priority: i32) -> Self {
         Self {
             function: Some(run::<H>),
-            pf,
+            family: H::FAMILY,
             hooknum,
             priority,
             _context: PhantomData,
@@ -207,14 +225,15 @@ unsafe extern "C" fn run<H: Hook>(
 ) -> u32 {
     // SAFETY: It is the namespace's value, which outlives its hooks by a grace period.
     let context = unsafe { &*context.cast::<PerNet<H::Context>>() };
-    // SAFETY: Netfilter calls hooks within an RCU read-side section, so the invariant of the
-    // guard holds, and it has no size.
-    let rcu = unsafe { NonNull::<rcu::Guard>::dangling().as_ref() };
+    // SAFETY: Netfilter calls hooks within an RCU read-side section.
+    let rcu = unsafe { assume_read_locked() };
     // SAFETY: Netfilter gives a packet.
     let skb = unsafe { NonNull::new_unchecked(skb) };
-    // INVARIANT: The packet is lent to this call.
+    // INVARIANT: The packet is lent to this call, and the IP layer has made its header linear before
+    // it called the hooks of `FAMILY`.
     let skb = HookSkb {
         skb,
+        family: H::FAMILY,
         _call: PhantomData,
     };
     H::run(context, skb, rcu).0
@@ -226,7 +245,7 @@ struct Ops(KVec<bindings::nf_hook_ops>);
 // SAFETY: They are only handed to C, on registering and unregistering.
 unsafe impl Send for Ops {}
 
-// SAFETY: As above.
+// SAFETY: They are only handed to C, on registering and unregistering.
 unsafe impl Sync for Ops {}
 
 /// Hooks of one namespace; dropped, they are gone.
@@ -256,7 +275,7 @@ impl Registration {
             let op = bindings::nf_hook_ops {
                 hook: op.function,
                 priv_: core::ptr::from_ref(context).cast_mut().cast(),
-                pf: op.pf.as_raw(),
+                pf: op.family.as_raw(),
                 hooknum: op.hooknum.as_raw(),
                 priority: op.priority,
                 ..Default::default()

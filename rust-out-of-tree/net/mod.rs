@@ -10,6 +10,7 @@ pub(crate) mod genetlink;
 pub(crate) mod ip;
 pub(crate) mod namespace;
 pub(crate) mod netlink;
+pub(crate) mod nf_proto;
 pub(crate) mod skbuff;
 pub(crate) mod sockopt;
 pub(crate) mod tunnel;
