@@ -28,12 +28,13 @@ use crate::{
             HookNum,
             HookOps,
             HookSkb,
+            Registration,
             Verdict,
             PRI_NAT_DST,
             PRI_NAT_SRC, //
         },
-        namespace::PerNet,
         nf_proto::NfProto,
+        pernet::PerNet,
         skbuff::Skb, //
     },
     packet::{
@@ -60,7 +61,7 @@ use kernel::{
 };
 
 /// The hooks for IPv4.
-static INET: [HookOps<Netns>; 3] = [
+static INET: [HookOps<PerNet<Netns>>; 3] = [
     // After packet filtering, so that its rules apply to services.
     HookOps::new::<LocalIn<false>>(HookNum::LocalIn, PRI_NAT_SRC - 2),
     // Clients and dests on this host.
@@ -70,7 +71,7 @@ static INET: [HookOps<Netns>; 3] = [
 ];
 
 /// The hooks for IPv6.
-static INET6: [HookOps<Netns>; 3] = [
+static INET6: [HookOps<PerNet<Netns>>; 3] = [
     HookOps::new::<LocalIn<true>>(HookNum::LocalIn, PRI_NAT_SRC - 2),
     HookOps::new::<LocalOut<true>>(HookNum::LocalOut, PRI_NAT_DST + 1),
     HookOps::new::<Forward<true>>(HookNum::Forward, PRI_FORWARD),
@@ -80,20 +81,27 @@ static INET6: [HookOps<Netns>; 3] = [
 ///
 /// # Errors
 ///
-/// `ENOMEM`.
+/// `ENOMEM`; `ENOENT` in a namespace that goes.
 pub(crate) fn enable(netns: &PerNet<Netns>, family: Family) -> Result {
-    match family {
-        Family::Inet => netns.enable_hooks(0, &INET),
-        Family::Inet6 => netns.enable_hooks(1, &INET6),
+    let ops = match family {
+        Family::Inet => &INET,
+        Family::Inet6 => &INET6,
+    };
+    let mut registrations = netns.registrations.lock();
+    if registrations.are_closed {
+        return Err(ENOENT);
     }
+    let hooks = registrations.hooks(family);
+    if hooks.is_none() {
+        let netns = netns.get_ref().ok_or(ENOENT)?;
+        *hooks = Some(Registration::new(netns, ops)?);
+    }
+    Ok(())
 }
 
 /// Unregisters the hooks of a family in a namespace, whose last service of that family is gone.
 pub(crate) fn disable(netns: &PerNet<Netns>, family: Family) {
-    match family {
-        Family::Inet => netns.disable_hooks(0),
-        Family::Inet6 => netns.disable_hooks(1),
-    }
+    *netns.registrations.lock().hooks(family) = None;
 }
 
 /// After packet filtering.
@@ -112,7 +120,7 @@ const fn family(inet6: bool) -> Family {
 }
 
 impl<const INET6: bool> Hook for LocalIn<INET6> {
-    type Context = Netns;
+    type Context = PerNet<Netns>;
 
     const FAMILY: NfProto = nf_proto(family(INET6));
 
@@ -129,7 +137,7 @@ impl<const INET6: bool> Hook for LocalIn<INET6> {
 }
 
 impl<const INET6: bool> Hook for LocalOut<INET6> {
-    type Context = Netns;
+    type Context = PerNet<Netns>;
 
     const FAMILY: NfProto = nf_proto(family(INET6));
 
@@ -146,7 +154,7 @@ impl<const INET6: bool> Hook for LocalOut<INET6> {
 }
 
 impl<const INET6: bool> Hook for Forward<INET6> {
-    type Context = Netns;
+    type Context = PerNet<Netns>;
 
     const FAMILY: NfProto = nf_proto(family(INET6));
 
@@ -241,9 +249,9 @@ impl<'a> HookCtx<'a> {
     #[cold]
     fn defrag<'h>(self, skb: HookSkb<'h>) -> Result<HookSkb<'h>, Verdict<'h>> {
         let user = match self.place {
-            HookNum::LocalIn => DefragUser::VsIn,
-            HookNum::Forward => DefragUser::VsFwd,
-            HookNum::LocalOut => DefragUser::VsOut,
+            HookNum::LocalIn => DefragUser::VS_IN,
+            HookNum::Forward => DefragUser::VS_FWD,
+            HookNum::LocalOut => DefragUser::VS_OUT,
         };
         skb.defrag4(self.netns.net(), user)
     }

@@ -21,7 +21,7 @@
 #include "netdevice.c"
 #include "netlink.c"
 #include "percpu.c"
-#include "seq_file_net.c"
+#include "proc_fs.c"
 #include "siphash.c"
 #include "skbuff.c"
 #include "slab.c"

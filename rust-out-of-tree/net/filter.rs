@@ -33,8 +33,7 @@ use crate::oot::{
 use super::{
     namespace::{
         Net,
-        PerNet,
-        Pernet, //
+        NetRef, //
     },
     nf_proto::NfProto,
     skbuff::{
@@ -69,17 +68,18 @@ pub(crate) const PRI_NAT_SRC: i32 = bindings::nf_ip_hook_priorities_NF_IP_PRI_NA
 /// Where destination NAT runs (`NF_IP_PRI_NAT_DST`).
 pub(crate) const PRI_NAT_DST: i32 = bindings::nf_ip_hook_priorities_NF_IP_PRI_NAT_DST;
 
-/// Those for which fragments are put together, each apart from those of the others
+/// One of those for which fragments are put together, each apart from the others'
 /// (C: `enum ip_defrag_users`).
 #[derive(Clone, Copy, PartialEq, Eq)]
-#[repr(u32)]
-pub(crate) enum DefragUser {
+pub(crate) struct DefragUser(u32);
+
+impl DefragUser {
     /// `IP_DEFRAG_VS_IN`
-    VsIn = bindings::ip_defrag_users_IP_DEFRAG_VS_IN,
+    pub(crate) const VS_IN: Self = Self(bindings::ip_defrag_users_IP_DEFRAG_VS_IN);
     /// `IP_DEFRAG_VS_OUT`
-    VsOut = bindings::ip_defrag_users_IP_DEFRAG_VS_OUT,
+    pub(crate) const VS_OUT: Self = Self(bindings::ip_defrag_users_IP_DEFRAG_VS_OUT);
     /// `IP_DEFRAG_VS_FWD`
-    VsFwd = bindings::ip_defrag_users_IP_DEFRAG_VS_FWD,
+    pub(crate) const VS_FWD: Self = Self(bindings::ip_defrag_users_IP_DEFRAG_VS_FWD);
 }
 
 type Invariant<'h> = PhantomData<fn(&'h ()) -> &'h ()>;
@@ -148,7 +148,7 @@ impl<'h> HookSkb<'h> {
         let _bh = crate::oot::sync::bh::Disabled::new();
         // SAFETY: The packet is an IPv4 one, and has what its device can be learnt from; what is
         // kept is C's from then on.
-        if unsafe { bindings::ip_defrag(net.as_raw(), self.skb.as_ptr(), user as u32) } != 0 {
+        if unsafe { bindings::ip_defrag(net.as_raw(), self.skb.as_ptr(), user.0) } != 0 {
             return Err(self.verdict(bindings::NF_STOLEN));
         }
         // SAFETY: The IP header is linear after reassembly.
@@ -177,32 +177,28 @@ impl DerefMut for HookSkb<'_> {
 
 /// A function that netfilter calls on packets of a namespace.
 pub(crate) trait Hook: 'static {
-    /// What it works with: the namespace's value.
-    type Context: Pernet;
+    /// What it works with.
+    type Context: Sync + 'static;
 
     /// Which protocol's packets it is called on.
     const FAMILY: NfProto;
 
     /// Decides on a packet. Runs in soft interrupt or, at LOCAL_OUT, in process context.
-    fn run<'h>(
-        context: &PerNet<Self::Context>,
-        skb: HookSkb<'h>,
-        rcu: &'h rcu::Guard,
-    ) -> Verdict<'h>;
+    fn run<'h>(context: &Self::Context, skb: HookSkb<'h>, rcu: &'h rcu::Guard) -> Verdict<'h>;
 }
 
 /// A hook and where it goes.
-pub(crate) struct HookOps<T: Pernet> {
+pub(crate) struct HookOps<C> {
     function: bindings::nf_hookfn,
     family: NfProto,
     hooknum: HookNum,
     priority: i32,
-    _context: PhantomData<fn(T)>,
+    _context: PhantomData<fn(C)>,
 }
 
-impl<T: Pernet> HookOps<T> {
+impl<C: Sync + 'static> HookOps<C> {
     /// `H` at `hooknum`, in the order of `priority`.
-    pub(crate) const fn new<H: Hook<Context = T>>(hooknum: HookNum, priority: i32) -> Self {
+    pub(crate) const fn new<H: Hook<Context = C>>(hooknum: HookNum, priority: i32) -> Self {
         Self {
             function: Some(run::<H>),
             family: H::FAMILY,
@@ -223,8 +219,9 @@ unsafe extern "C" fn run<H: Hook>(
     skb: *mut bindings::sk_buff,
     _state: *const bindings::nf_hook_state,
 ) -> u32 {
-    // SAFETY: It is the namespace's value, which outlives its hooks by a grace period.
-    let context = unsafe { &*context.cast::<PerNet<H::Context>>() };
+    // SAFETY: It is what the registration refers to, which outlives that by a grace period, and
+    // netfilter calls hooks within an RCU read-side section.
+    let context = unsafe { &*context.cast::<H::Context>() };
     // SAFETY: Netfilter calls hooks within an RCU read-side section.
     let rcu = unsafe { assume_read_locked() };
     // SAFETY: Netfilter gives a packet.
@@ -248,33 +245,33 @@ unsafe impl Send for Ops {}
 // SAFETY: They are only handed to C, on registering and unregistering.
 unsafe impl Sync for Ops {}
 
-/// Hooks of one namespace; dropped, they are gone.
+/// A set of hooks in a namespace, unregistered on drop. Calls that have begun may go on for a grace
+/// period.
+///
+/// As all registrations of the kernel crate, one that is leaked (`core::mem::forget()`) stays: what
+/// it refers to is kept, but the functions are code of the module, which must not be unloaded then.
 ///
 /// # Invariants
 ///
-/// `ops` are registered in `net`, which outlives them.
-pub(crate) struct Registration {
-    net: NonNull<bindings::net>,
-    /// Who lists the hooks (nfnetlink_hook) reads them under RCU, and may still do so when they
-    /// are unregistered: they are freed a grace period later.
+/// `ops` are registered in the namespace of `context`.
+pub(crate) struct Registration<R: NetRef> {
+    /// They are also read by the listing of hooks (nfnetlink_hook) under RCU, when they are
+    /// unregistered already: they are freed a grace period later.
     ops: RcuCell<Ops>,
+    context: R,
 }
 
-// SAFETY: The operations are only handed to C on registering and unregistering.
-unsafe impl Send for Registration {}
-
-impl Registration {
-    /// Registers `ops` with `context` as what they work with.
-    ///
-    /// # Safety
-    ///
-    /// The registration must be dropped a grace period before `context` is.
-    pub(super) unsafe fn new<T: Pernet>(context: &PerNet<T>, ops: &[HookOps<T>]) -> Result<Self> {
+impl<R: NetRef> Registration<R> {
+    /// Registers `ops` in the namespace of `context`, to work with what that refers to.
+    pub(crate) fn new(context: R, ops: &[HookOps<R::Target>]) -> Result<Self>
+    where
+        R::Target: Sized,
+    {
         let mut raw = KVec::with_capacity(ops.len(), GFP_KERNEL)?;
         for op in ops {
             let op = bindings::nf_hook_ops {
                 hook: op.function,
-                priv_: core::ptr::from_ref(context).cast_mut().cast(),
+                priv_: core::ptr::from_ref(&*context).cast_mut().cast(),
                 pf: op.family.as_raw(),
                 hooknum: op.hooknum.as_raw(),
                 priority: op.priority,
@@ -282,22 +279,18 @@ impl Registration {
             };
             raw.push(op, GFP_KERNEL)?;
         }
-        let net = context.net().as_raw();
         let (ops, len) = (raw.as_ptr(), raw.len() as u32);
         // Moving it leaves its elements where they are.
         let raw = RcuCell::new(Some(RcuBox::new(Ops(raw), GFP_KERNEL)?));
         // SAFETY: The operations are valid and stay in place until a grace period after they are
-        // unregistered, or after this has failed.
-        to_result(unsafe { bindings::nf_register_net_hooks(net, ops, len) })?;
+        // unregistered, or after this has failed; so does the context, and it lives as long.
+        to_result(unsafe { bindings::nf_register_net_hooks(context.net().as_raw(), ops, len) })?;
         // INVARIANT: They were just registered.
-        Ok(Self {
-            net: NonNull::new(net).ok_or(EINVAL)?,
-            ops: raw,
-        })
+        Ok(Self { ops: raw, context })
     }
 }
 
-impl Drop for Registration {
+impl<R: NetRef> Drop for Registration<R> {
     fn drop(&mut self) {
         let guard = rcu::read_lock();
         let Some(Ops(ops)) = self.ops.get(&guard) else {
@@ -306,7 +299,8 @@ impl Drop for Registration {
         let (ops, len) = (ops.as_ptr(), ops.len() as u32);
         // They live until the cell is dropped, and unregistering sleeps.
         drop(guard);
-        // SAFETY: They are registered by the type invariant.
-        unsafe { bindings::nf_unregister_net_hooks(self.net.as_ptr(), ops, len) };
+        let net = self.context.net().as_raw();
+        // SAFETY: They are registered in this namespace by the type invariant.
+        unsafe { bindings::nf_unregister_net_hooks(net, ops, len) };
     }
 }

@@ -11,10 +11,14 @@
 //!
 //! C header: [`include/net/genetlink.h`](srctree/include/net/genetlink.h)
 //!
+//! # Beside `kernel::net::netlink`
+//!
+//! In 7.3 that is for families that do nothing but send to multicast groups: its `Family` cannot have
+//! operations, and its messages can be multicast, but not be a reply or part of a dump.
+//!
 //! # Not supported
 //!
-//! Multicast groups (`kernel::net::netlink` has them), user headers, strict validation, `start` and
-//! `done` of a dump.
+//! Multicast groups, user headers, strict validation, `start` and `done` of a dump.
 
 use super::{
     namespace::Net,
@@ -237,7 +241,7 @@ impl<'a> Dump<'a> {
         match put {
             // SAFETY: `hdr` is the header of the last message in `skb`.
             Ok(()) => unsafe { bindings::genlmsg_end(skb, hdr) },
-            // SAFETY: As above.
+            // SAFETY: `hdr` is the header of the last message in `skb`, which is valid.
             Err(_) => unsafe { bindings::genlmsg_cancel(skb, hdr) },
         }
         put

@@ -11,6 +11,8 @@ pub(crate) mod ip;
 pub(crate) mod namespace;
 pub(crate) mod netlink;
 pub(crate) mod nf_proto;
+pub(crate) mod notifier;
+pub(crate) mod pernet;
 pub(crate) mod skbuff;
 pub(crate) mod sockopt;
 pub(crate) mod tunnel;

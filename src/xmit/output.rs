@@ -16,8 +16,8 @@ use crate::{
             Verdict, //
         },
         ip,
-        namespace::PerNet,
         nf_proto::NfProto,
+        pernet::PerNet,
         skbuff::{
             Skb,
             SkbRoute, //

@@ -117,11 +117,7 @@ pub(crate) fn to_dest<'g>(
         Some(cached) => (SkbRoute::NoRef(cached.dst.as_ref()), cached.saddr),
         None => match find(context, dest, flags) {
             Some(found) => found,
-            None => {
-                skb.set_dst_dev_if_none();
-                skb.link_failure();
-                return None;
-            }
+            None => return unreachable(context, skb),
         },
     };
     let local = way.dst().is_local(context.rcu);
@@ -135,6 +131,16 @@ pub(crate) fn to_dest<'g>(
     decrement_ttl(context, skb)?;
     check_mtu(context, skb, flags, way.dst())?;
     Some(Target::Remote(way, saddr))
+}
+
+/// There is no route to the dest: the sender is told, unless the namespace goes with its devices.
+#[cold]
+fn unreachable<'g>(context: Context<'_>, skb: &mut Skb) -> Option<Target<'g>> {
+    if !context.netns.is_going() {
+        skb.set_dst_dev_if_none();
+        skb.link_failure();
+    }
+    None
 }
 
 /// Looks the route up. The dest keeps it unless the device or the dest is about to go.
