@@ -23,7 +23,7 @@ use kernel::{
 };
 
 /// A value on which a thread works step by step.
-pub(crate) trait Steps: Send + Sync {
+pub(crate) trait Steps: Send + Sync + 'static {
     /// Does one step, and says how many jiffies the thread is to sleep after it, if at all.
     fn step(&self) -> Option<usize>;
 }

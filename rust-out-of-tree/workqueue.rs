@@ -18,7 +18,7 @@ use kernel::{
 };
 
 /// A value for which there is work to do.
-pub(crate) trait Work: Send + Sync {
+pub(crate) trait Work: Send + Sync + 'static {
     /// Does the work, and says in how many jiffies to do it again, if at all.
     fn run(&self) -> Option<usize>;
 }
