@@ -1,6 +1,6 @@
 // SPDX-License-Identifier: GPL-2.0
 
-//! The checksum of a packet's transport header, and who has to see to it.
+//! The checksum of a packet's transport header, and what is known of it.
 
 use kernel::prelude::*;
 
