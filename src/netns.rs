@@ -132,7 +132,7 @@ impl Netns {
     }
 
     /// Whether the namespace goes, and with it its devices, one after the other: packets that no
-    /// longer find their way are dropped without a word, as another director may have taken over.
+    /// longer have a route are dropped without an ICMP error, as another director may have taken over.
     pub(crate) fn is_going(&self) -> bool {
         self.going.read_once() != 0
     }

@@ -81,7 +81,7 @@ impl Pernet for Netns {
         registrations.are_closed = true;
         let hooks = [Family::Inet, Family::Inet6].map(|family| registrations.hooks(family).take());
         let files = (registrations.proc.take(), registrations.sysctl.take());
-        // Who reads or writes files is waited for, and may need the mutex.
+        // Readers and writers of files are waited for, and may need the mutex.
         drop(registrations);
         drop(hooks);
         drop(files);

@@ -141,7 +141,7 @@ impl<R: NetRef<Target: Sized>> Drop for Registration<R> {
     fn drop(&mut self) {
         let proc_net = directory(self.context.net());
         for file in self.files.iter().take(self.created) {
-            // SAFETY: By the type invariants, the file exists; this waits for those who read it.
+            // SAFETY: By the type invariants, the file exists; this waits for its readers.
             unsafe { bindings::remove_proc_entry(file.name.as_char_ptr(), proc_net) };
         }
     }
@@ -297,7 +297,7 @@ impl<T: Table> Adapter<T> {
         let guard = rcu::read_lock();
         // SAFETY: The file is one of [`File::table`] with this `T`, as the caller promises.
         let context = unsafe { context_of::<T::Context>(seq) };
-        // SAFETY: As the caller promises; nobody else uses the file meanwhile.
+        // SAFETY: As the caller promises; the file is used by no other meanwhile.
         let file = unsafe { SeqFile::from_raw(seq) };
         if v == HEADER {
             T::header(context, file);
@@ -375,7 +375,7 @@ impl<T: Single> SingleAdapter<T> {
     unsafe extern "C" fn show(seq: *mut bindings::seq_file, _v: *mut c_void) -> c_int {
         // SAFETY: The file is one of [`File::single`] with this `T`.
         let context = unsafe { context_of::<T::Context>(seq) };
-        // SAFETY: The file is valid, and nobody else uses it meanwhile.
+        // SAFETY: The file is valid, and used by no other meanwhile.
         let file = unsafe { SeqFile::from_raw(seq) };
         T::show(context, file);
         0

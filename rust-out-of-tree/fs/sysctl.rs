@@ -4,7 +4,7 @@
 //!
 //! A [`File`] says which number or text of a `T` it shows and sets, and how; a [`Registration`] of
 //! some of them makes them in a namespace, for the `T` that it refers to. Numbers are plain words of
-//! the `T`: who needs one reads it at the cost of a load.
+//! the `T`, read at the cost of a load.
 //!
 //! C headers: [`include/linux/sysctl.h`](srctree/include/linux/sysctl.h),
 //! [`include/net/net_namespace.h`](srctree/include/net/net_namespace.h)
@@ -366,7 +366,7 @@ impl<R: NetRef<Target: Sized>> Registration<R> {
 
 impl<R: NetRef> Drop for Registration<R> {
     fn drop(&mut self) {
-        // SAFETY: By the type invariant; this waits for those who use the files.
+        // SAFETY: By the type invariant; this waits for readers and writers of the files.
         unsafe { bindings::unregister_net_sysctl_table(self.header.as_ptr()) };
     }
 }

@@ -54,7 +54,7 @@ pub(crate) trait DumpIt: 'static {
 pub(crate) enum Progress {
     /// There is more than there was room for.
     Part,
-    /// Nothing is left: the end of the dump is told beside its last messages, not on its own.
+    /// Nothing is left: the end of the dump is sent with its last messages, not on its own.
     All,
 }
 
@@ -154,7 +154,7 @@ impl Reply<'_> {
         &mut self.writer
     }
 
-    /// Sends the reply to who asked.
+    /// Sends the reply to the socket that the request came from.
     pub(crate) fn send(self) -> Result {
         // SAFETY: By the type invariants, the buffer is ours.
         unsafe { self.writer.append_to(self.skb)? };
@@ -260,7 +260,7 @@ impl<T: DoIt> Adapter<T> {
         info: *mut bindings::genl_info,
     ) -> c_int {
         from_result(|| {
-            // SAFETY: The core passes a valid `info`, which nobody else changes meanwhile.
+            // SAFETY: The core passes a valid `info`, which does not change meanwhile.
             let info = unsafe { &*info };
             // INVARIANT: It is what the core has passed; each of our families has a policy, so that
             // the core has made the table of attributes.
@@ -284,7 +284,7 @@ impl<T: DumpIt> Adapter<T> {
             let skb = NonNull::new(skb).ok_or(EINVAL)?;
             // SAFETY: The core passes the `cb` of a dump of a generic netlink family.
             let info = unsafe { bindings::oot_genl_info_dump(cb) };
-            // SAFETY: The information lives as long as the dump, and nobody changes it meanwhile.
+            // SAFETY: The information lives as long as the dump, and does not change meanwhile.
             let info = unsafe { &*info };
             // INVARIANT: All are what the core has passed.
             let writer = Writer::new();
@@ -398,6 +398,9 @@ impl Family {
 }
 
 /// The registration of a [`Family`]; dropping it ends the family, after the last request.
+///
+/// As all registrations of the kernel crate, one that is leaked (`core::mem::forget()`) stays: the
+/// functions are code of the module, which must not be unloaded then.
 ///
 /// # Invariants
 ///

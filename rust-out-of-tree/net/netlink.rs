@@ -244,7 +244,7 @@ impl Writer {
     ///
     /// # Safety
     ///
-    /// `skb` must be valid, and nobody else use it.
+    /// `skb` must be valid, and used by no other.
     pub(super) unsafe fn append_to(&self, skb: NonNull<bindings::sk_buff>) -> Result {
         let bytes = self.bytes.get(..self.len).ok_or(EMSGSIZE)?;
         let (data, len) = (bytes.as_ptr().cast(), bytes.len() as c_int);

@@ -1,6 +1,6 @@
 // SPDX-License-Identifier: GPL-2.0
 
-//! What happens to network devices, told to a module (netdevice notifiers).
+//! Notifications of what happens to network devices (netdevice notifiers).
 //!
 //! C header: [`include/linux/netdevice.h`](srctree/include/linux/netdevice.h)
 //!

@@ -496,7 +496,7 @@ impl<T: Pernet> Drop for Registration<T> {
     fn drop(&mut self) {
         let id = T::id();
         id.extent.store(NOWHERE, Release);
-        // Who has found slots to be readable has read them after this.
+        // Readers that found slots to be readable are done with them after this.
         rcu::synchronize_rcu();
         // SAFETY: They were registered in `new`.
         unsafe { bindings::unregister_pernet_subsys(self.ops.get()) };
