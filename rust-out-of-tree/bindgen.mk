@@ -9,7 +9,9 @@ else
 # gcc's flags that libclang does not know, as rust/Makefile lists them.
 oot_bindgen_skip := $(shell sed -n '/^bindgen_skip_c_flags := /,/[^\\]$$/p' $(srctree)/rust/Makefile | \
 	sed 's/^bindgen_skip_c_flags :=//; s/\\$$//')
-oot_bindgen_target := --target=x86_64-linux-gnu
+# The target of libclang, as rust/Makefile has it for the architecture.
+oot_bindgen_target := --target=$(or $(shell sed -n 's/^BINDGEN_TARGET_$(SRCARCH)[ \t]*:= *//p' $(srctree)/rust/Makefile | \
+	head -n 1),$(error ip_vs: rust/Makefile has no BINDGEN_TARGET_$(SRCARCH)))
 oot_bindgen_c_flags = $(filter-out $(oot_bindgen_skip), $(c_flags)) -w $(oot_bindgen_target)
 endif
 

@@ -31,9 +31,10 @@ use crate::{
     oot::{
         net::{
             addrconf,
-            namespace::{
-                Net,
-                PerNet, //
+            namespace::Net,
+            pernet::{
+                PerNet,
+                Ref, //
             },
         },
         sync::HashCursor,
@@ -78,7 +79,7 @@ impl From<Refusal> for Error {
 }
 
 /// What the module keeps in the namespace of a request.
-fn netns_of(net: &Net) -> Result<&PerNet<Netns>> {
+fn netns_of(net: &Net) -> Result<Ref<Netns>> {
     PerNet::<Netns>::of(net).ok_or(ESRCH)
 }
 

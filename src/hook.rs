@@ -23,17 +23,18 @@ use crate::{
     netns::Netns,
     oot::net::{
         filter::{
+            DefragUser,
             Hook,
             HookNum,
             HookOps,
             HookSkb,
-            Pf,
+            Registration,
             Verdict,
             PRI_NAT_DST,
             PRI_NAT_SRC, //
         },
-        ip,
-        namespace::PerNet,
+        nf_proto::NfProto,
+        pernet::PerNet,
         skbuff::Skb, //
     },
     packet::{
@@ -49,7 +50,10 @@ use crate::{
         IPPROTO_ICMPV6,
         IPPROTO_SCTP, //
     },
-    xmit, //
+    xmit::{
+        self,
+        nf_proto, //
+    }, //
 };
 use kernel::{
     prelude::*,
@@ -57,40 +61,47 @@ use kernel::{
 };
 
 /// The hooks for IPv4.
-static INET: [HookOps<Netns>; 3] = [
+static INET: [HookOps<PerNet<Netns>>; 3] = [
     // After packet filtering, so that its rules apply to services.
-    HookOps::new::<LocalIn<false>>(Pf::Inet, HookNum::LocalIn, PRI_NAT_SRC - 2),
+    HookOps::new::<LocalIn<false>>(HookNum::LocalIn, PRI_NAT_SRC - 2),
     // Clients and dests on this host.
-    HookOps::new::<LocalOut<false>>(Pf::Inet, HookNum::LocalOut, PRI_NAT_DST + 1),
+    HookOps::new::<LocalOut<false>>(HookNum::LocalOut, PRI_NAT_DST + 1),
     // Replies of dests on their way through, and ICMP errors about conns.
-    HookOps::new::<Forward<false>>(Pf::Inet, HookNum::Forward, PRI_FORWARD),
+    HookOps::new::<Forward<false>>(HookNum::Forward, PRI_FORWARD),
 ];
 
 /// The hooks for IPv6.
-static INET6: [HookOps<Netns>; 3] = [
-    HookOps::new::<LocalIn<true>>(Pf::Inet6, HookNum::LocalIn, PRI_NAT_SRC - 2),
-    HookOps::new::<LocalOut<true>>(Pf::Inet6, HookNum::LocalOut, PRI_NAT_DST + 1),
-    HookOps::new::<Forward<true>>(Pf::Inet6, HookNum::Forward, PRI_FORWARD),
+static INET6: [HookOps<PerNet<Netns>>; 3] = [
+    HookOps::new::<LocalIn<true>>(HookNum::LocalIn, PRI_NAT_SRC - 2),
+    HookOps::new::<LocalOut<true>>(HookNum::LocalOut, PRI_NAT_DST + 1),
+    HookOps::new::<Forward<true>>(HookNum::Forward, PRI_FORWARD),
 ];
 
 /// Registers the hooks of a family in a namespace, which has its first service of that family.
 ///
 /// # Errors
 ///
-/// `ENOMEM`.
+/// `ENOMEM`; `ENOENT` in a namespace that goes.
 pub(crate) fn enable(netns: &PerNet<Netns>, family: Family) -> Result {
-    match family {
-        Family::Inet => netns.enable_hooks(0, &INET),
-        Family::Inet6 => netns.enable_hooks(1, &INET6),
+    let ops = match family {
+        Family::Inet => &INET,
+        Family::Inet6 => &INET6,
+    };
+    let mut registrations = netns.registrations.lock();
+    if registrations.are_closed {
+        return Err(ENOENT);
     }
+    let hooks = registrations.hooks(family);
+    if hooks.is_none() {
+        let netns = netns.get_ref().ok_or(ENOENT)?;
+        *hooks = Some(Registration::new(netns, ops)?);
+    }
+    Ok(())
 }
 
 /// Unregisters the hooks of a family in a namespace, whose last service of that family is gone.
 pub(crate) fn disable(netns: &PerNet<Netns>, family: Family) {
-    match family {
-        Family::Inet => netns.disable_hooks(0),
-        Family::Inet6 => netns.disable_hooks(1),
-    }
+    *netns.registrations.lock().hooks(family) = None;
 }
 
 /// After packet filtering.
@@ -109,10 +120,12 @@ const fn family(inet6: bool) -> Family {
 }
 
 impl<const INET6: bool> Hook for LocalIn<INET6> {
-    type Context = Netns;
+    type Context = PerNet<Netns>;
+
+    const FAMILY: NfProto = nf_proto(family(INET6));
 
     #[inline(always)]
-    fn run<'h>(netns: &PerNet<Netns>, skb: HookSkb<'h>, rcu: &rcu::Guard) -> Verdict<'h> {
+    fn run<'h>(netns: &PerNet<Netns>, skb: HookSkb<'h>, rcu: &'h rcu::Guard) -> Verdict<'h> {
         let context = HookCtx {
             netns,
             rcu,
@@ -124,10 +137,12 @@ impl<const INET6: bool> Hook for LocalIn<INET6> {
 }
 
 impl<const INET6: bool> Hook for LocalOut<INET6> {
-    type Context = Netns;
+    type Context = PerNet<Netns>;
+
+    const FAMILY: NfProto = nf_proto(family(INET6));
 
     #[inline(always)]
-    fn run<'h>(netns: &PerNet<Netns>, skb: HookSkb<'h>, rcu: &rcu::Guard) -> Verdict<'h> {
+    fn run<'h>(netns: &PerNet<Netns>, skb: HookSkb<'h>, rcu: &'h rcu::Guard) -> Verdict<'h> {
         let context = HookCtx {
             netns,
             rcu,
@@ -139,10 +154,12 @@ impl<const INET6: bool> Hook for LocalOut<INET6> {
 }
 
 impl<const INET6: bool> Hook for Forward<INET6> {
-    type Context = Netns;
+    type Context = PerNet<Netns>;
+
+    const FAMILY: NfProto = nf_proto(family(INET6));
 
     #[inline(always)]
-    fn run<'h>(netns: &PerNet<Netns>, skb: HookSkb<'h>, rcu: &rcu::Guard) -> Verdict<'h> {
+    fn run<'h>(netns: &PerNet<Netns>, skb: HookSkb<'h>, rcu: &'h rcu::Guard) -> Verdict<'h> {
         let context = HookCtx {
             netns,
             rcu,
@@ -165,7 +182,7 @@ struct HookCtx<'a> {
 impl<'a> HookCtx<'a> {
     #[inline(always)]
     fn run<'h>(self, skb: HookSkb<'h>) -> Verdict<'h> {
-        if skb.ipvs_property() || skb.dst().is_none() || self.is_raw_socket(&skb) {
+        if skb.ipvs_property() || !skb.has_dst() || self.is_raw_socket(&skb) {
             return skb.accept();
         }
         let Some(packet) = Packet::parse(&skb, self.family, 0) else {
@@ -223,7 +240,7 @@ impl<'a> HookCtx<'a> {
     #[cold]
     fn without_ports<'h>(self, skb: HookSkb<'h>) -> Verdict<'h> {
         match self.may_request(&skb) {
-            true => skb.drop(),
+            true => skb.drop_eperm(),
             false => skb.accept(),
         }
     }
@@ -232,9 +249,9 @@ impl<'a> HookCtx<'a> {
     #[cold]
     fn defrag<'h>(self, skb: HookSkb<'h>) -> Result<HookSkb<'h>, Verdict<'h>> {
         let user = match self.place {
-            HookNum::LocalIn => ip::DEFRAG_VS_IN,
-            HookNum::Forward => ip::DEFRAG_VS_FWD,
-            HookNum::LocalOut => ip::DEFRAG_VS_OUT,
+            HookNum::LocalIn => DefragUser::VS_IN,
+            HookNum::Forward => DefragUser::VS_FWD,
+            HookNum::LocalOut => DefragUser::VS_OUT,
         };
         skb.defrag4(self.netns.net(), user)
     }
@@ -258,7 +275,7 @@ impl<'a> HookCtx<'a> {
         }
         if !conn.dest.is_available() {
             if !self.netns.sysctl.expire_nodest_conn() {
-                return skb.drop();
+                return skb.drop_eperm();
             }
             return self.schedule_anew(skb, conn, packet);
         }
@@ -275,7 +292,7 @@ impl<'a> HookCtx<'a> {
     fn response<'h>(self, mut skb: HookSkb<'h>, conn: ConnRef<'a>, packet: &Packet) -> Verdict<'h> {
         let context = self.context(conn, packet);
         if xmit::reply::translate(context, &mut skb).is_none() {
-            return skb.free();
+            return skb.drop_silently();
         }
         self.count_out(&conn, &skb);
         self.touch(conn, Direction::Output, packet);

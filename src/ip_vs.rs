@@ -44,9 +44,13 @@ use crate::{
     oot::{
         module::RcuModule,
         net::{
-            device,
             genetlink,
-            namespace,
+            namespace::Net,
+            notifier,
+            pernet::{
+                self as namespaces,
+                PerNet, //
+            },
             sockopt, //
         },
         sync::percpu, //
@@ -88,8 +92,8 @@ fn mh_settings() -> Option<mh::Settings> {
 struct IpVs {
     _options: sockopt::Registration,
     _requests: genetlink::Registration,
-    _devices: device::Notifier<Netns>,
-    _namespaces: namespace::Registration<Netns>,
+    _devices: notifier::Registration<Netns>,
+    _namespaces: namespaces::Registration<Netns>,
     _conns: Arc<ConnCache>,
     _cpus: percpu::Watch,
 }
@@ -101,9 +105,11 @@ impl kernel::Module for IpVs {
             return Err(EINVAL);
         }
         let cpus = percpu::Watch::new()?;
-        let conns = Arc::new(ConnCache::new(c"ip_vs_conn")?, GFP_KERNEL)?;
-        let namespaces = namespace::Registration::new(conns.clone())?;
-        let devices = device::Notifier::new()?;
+        let namespaces = namespaces::Registration::new()?;
+        let initial = PerNet::<Netns>::of(Net::init()).ok_or(ENOENT)?;
+        let conns = initial.conns.cache().clone();
+        drop(initial);
+        let devices = notifier::Registration::new(notifier::PRIORITY_BEFORE_ADDRESSES)?;
         let requests = ctl::genl::register()?;
         let options = ctl::sockopt::register()?;
         pr_info!("ipvs loaded.\n");

@@ -21,7 +21,10 @@ use crate::{
     }, //
 };
 
-pub(crate) use output::Context;
+pub(crate) use output::{
+    nf_proto,
+    Context, //
+};
 
 /// Sends a packet, or an ICMP error about a packet of the dest's, to the dest of its conn.
 #[inline(always)]
@@ -31,7 +34,7 @@ pub(crate) fn transmit<'h>(context: Context<'_>, skb: HookSkb<'h>) -> Verdict<'h
         Forward::Masq => nat::transmit(context, skb),
         Forward::Tunnel => tun::transmit(context, skb),
         Forward::Local => output::accept(skb),
-        Forward::Bypass => skb.free(),
+        Forward::Bypass => skb.drop_silently(),
         // C has no transmitter for it either and lets the packet go on.
         Forward::Unknown => skb.accept(),
     }

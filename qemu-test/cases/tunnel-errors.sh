@@ -36,6 +36,11 @@ packet="ip('$GC', '$VIP', udp(5000, 80, b'question'))"
 from_server "ip('$router', '$DIP', icmp(3, 1, ip('$DIP', '$router', inside($packet))))" \
 	"ip('$router', '$DIP', icmp(3, 1, ip('$DIP', '$GS', inside($packet), offset=64)))" \
 	"ip('$router', '$DIP', icmp(3, 1, ip('$DIP', '$GS', raw(47, bytes(8)))))"
+# A tunnel's header of another version, or shorter than one can be
+for first in 0x65 0x42 0x44; do
+	from_server "ip('$router', '$DIP', icmp(3, 1, bytes([$first]) + ip('$DIP', '$GS', inside($packet))[1:]))" \
+		"ip('$router', '$DIP', icmp(3, 4, bytes([$first]) + ip('$DIP', '$GS', inside($packet))[1:], 1300))"
+done
 # The path's MTU is known now.
 for size in 1252 1253 1300; do
 	from_client "ip('$GC', '$VIP', udp(5000, 80, bytes($size)))" "ip('$GC', '$VIP', udp(5000, 80, bytes($size)), df=False)"

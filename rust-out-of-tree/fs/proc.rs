@@ -1,16 +1,14 @@
 // SPDX-License-Identifier: GPL-2.0
 
-//! Files in /proc/net, one of each in every network namespace.
+//! Files in /proc/net.
 //!
-//! A [`File`] says what there is to read; those that a [`Pernet`] lists are there in each namespace
-//! as long as its value is.
+//! A [`File`] says what there is to read; a [`Registration`] of some of them makes them in a
+//! namespace, to show what it refers to.
 //!
 //! A file shows a [`Table`], record by record, or is written in one go as a [`Single`].
 //!
 //! C headers: [`include/linux/proc_fs.h`](srctree/include/linux/proc_fs.h),
 //! [`include/linux/seq_file.h`](srctree/include/linux/seq_file.h)
-//!
-//! [`Pernet`]: crate::oot::net::namespace::Pernet
 //!
 //! # Reading a table
 //!
@@ -21,12 +19,14 @@
 
 use crate::oot::{
     bindings,
-    net::namespace::Net, //
+    net::namespace::{
+        Net,
+        NetRef, //
+    },
 };
 use core::{
     marker::PhantomData,
-    mem::ManuallyDrop,
-    ptr::NonNull, //
+    mem::ManuallyDrop, //
 };
 use kernel::{
     ffi::{c_int, c_uint, c_void},
@@ -38,42 +38,51 @@ use pin_init::Zeroable;
 
 /// A file that shows the records of a table.
 pub(crate) trait Table: 'static {
+    /// What the table is found in.
+    type Context: Sync + 'static;
+
     /// What the table holds; freed only after a grace period.
     type Record: Sync;
 
     /// A place between two records. The zeroed one is before the first record.
     type Cursor: Copy + Zeroable + Send;
 
-    /// Writes what stands above the records.
-    fn header(net: &Net, seq: &SeqFile);
+    /// Writes what stands above the records. Must not sleep.
+    fn header(context: &Self::Context, seq: &SeqFile);
 
-    /// The first record after `cursor`, which is moved behind that record.
+    /// The first record after `cursor`, which is moved behind that record. Must not sleep.
     fn next<'g>(
-        net: &'g Net,
+        context: &'g Self::Context,
         guard: &'g rcu::Guard,
         cursor: &mut Self::Cursor,
     ) -> Option<&'g Self::Record>;
 
-    /// Writes a record.
-    fn show(net: &Net, guard: &rcu::Guard, record: &Self::Record, seq: &SeqFile);
+    /// Writes a record. Must not sleep.
+    fn show(context: &Self::Context, guard: &rcu::Guard, record: &Self::Record, seq: &SeqFile);
 }
 
 /// A file that is written in one go.
 pub(crate) trait Single: 'static {
+    /// What the file shows something of.
+    type Context: Sync + 'static;
+
     /// Writes the file.
-    fn show(net: &Net, seq: &SeqFile);
+    fn show(context: &Self::Context, seq: &SeqFile);
 }
 
-/// What a file is called and shows.
-pub(crate) struct File {
+/// What a file is called, and what of a `C` it shows.
+pub(crate) struct File<C> {
     name: &'static CStr,
     mode: u16,
-    create: fn(&Self, &Net) -> *mut bindings::proc_dir_entry,
+    /// # Safety
+    ///
+    /// The context must live as long as the file.
+    create: unsafe fn(&Self, &Net, &C) -> *mut bindings::proc_dir_entry,
 }
 
-impl File {
+impl<C: Sync + 'static> File<C> {
     /// The file `name` with that mode, 0 standing for 0444, and the records of `T`.
-    pub(crate) const fn table<T: Table>(name: &'static CStr, mode: u16) -> Self {
+    pub(crate) const fn table<T: Table<Context = C>>(name: &'static CStr, mode: u16) -> Self {
         Self {
             name,
             mode,
@@ -82,7 +91,7 @@ impl File {
     }
 
     /// The file `name` with that mode, 0 standing for 0444, and the text of `T`.
-    pub(crate) const fn single<T: Single>(name: &'static CStr, mode: u16) -> Self {
+    pub(crate) const fn single<T: Single<Context = C>>(name: &'static CStr, mode: u16) -> Self {
         Self {
             name,
             mode,
@@ -91,57 +100,57 @@ impl File {
     }
 }
 
-/// A file in the /proc/net of a namespace; dropping it removes the file.
+/// Files in the /proc/net of a namespace, removed on drop, which waits for those that are being
+/// read.
 ///
 /// # Invariants
 ///
-/// The file `name` exists in the namespace, which is alive.
-pub(in crate::oot) struct Entry {
-    net: NonNull<bindings::net>,
-    name: &'static CStr,
+/// The first `created` of `files` exist in the namespace of `context`.
+pub(crate) struct Registration<R: NetRef<Target: Sized>> {
+    files: &'static [File<R::Target>],
+    created: usize,
+    context: R,
 }
 
-// SAFETY: A file can be removed by any thread.
-unsafe impl Send for Entry {}
-
-// SAFETY: There is nothing to do with a shared entry.
-unsafe impl Sync for Entry {}
-
-impl Entry {
-    /// Creates the file.
+impl<R: NetRef<Target: Sized>> Registration<R> {
+    /// Creates the files in the namespace of `context`, to show what that refers to.
     ///
-    /// # Safety
+    /// # Errors
     ///
-    /// The entry must be dropped before the namespace goes.
-    pub(in crate::oot) unsafe fn new(net: &Net, file: &File) -> Result<Self> {
-        if (file.create)(file, net).is_null() {
-            return Err(ENOMEM);
+    /// `ENOMEM`, also for a name that there is already.
+    pub(crate) fn new(context: R, files: &'static [File<R::Target>]) -> Result<Self> {
+        let mut registration = Self {
+            files,
+            created: 0,
+            context,
+        };
+        for file in files {
+            let context = &registration.context;
+            // SAFETY: What `context` refers to outlives the registration, which removes the file.
+            if unsafe { (file.create)(file, context.net(), context) }.is_null() {
+                return Err(ENOMEM);
+            }
+            // INVARIANT: The file was just created.
+            registration.created = registration.created.wrapping_add(1);
         }
-        // INVARIANT: The file was just created, and the entry goes first.
-        Ok(Self {
-            net: NonNull::new(net.as_raw()).ok_or(EINVAL)?,
-            name: file.name,
-        })
+        Ok(registration)
     }
 }
 
-impl Drop for Entry {
+impl<R: NetRef<Target: Sized>> Drop for Registration<R> {
     fn drop(&mut self) {
-        // SAFETY: By the type invariants, the namespace is alive.
-        let proc_net = unsafe { directory(self.net.as_ptr()) };
-        // SAFETY: By the type invariants, the file exists; this waits for those who read it.
-        unsafe { bindings::remove_proc_entry(self.name.as_char_ptr(), proc_net) };
+        let proc_net = directory(self.context.net());
+        for file in self.files.iter().take(self.created) {
+            // SAFETY: By the type invariants, the file exists; this waits for its readers.
+            unsafe { bindings::remove_proc_entry(file.name.as_char_ptr(), proc_net) };
+        }
     }
 }
 
 /// The namespace's `/proc/net`.
-///
-/// # Safety
-///
-/// `net` must be alive.
-unsafe fn directory(net: *const bindings::net) -> *mut bindings::proc_dir_entry {
-    // SAFETY: As the caller promises.
-    unsafe { (*net).proc_net }
+fn directory(net: &Net) -> *mut bindings::proc_dir_entry {
+    // SAFETY: The namespace is live, and keeps its directory.
+    unsafe { (*net.as_raw()).proc_net }
 }
 
 /// Writes bytes to a file that is being shown. False if there is no room for them: the record will
@@ -170,7 +179,7 @@ impl<T: Table> Reading<T> {
     /// The record at `pos`, which is not 0.
     fn seek<'g>(
         &mut self,
-        net: &'g Net,
+        context: &'g T::Context,
         guard: &'g rcu::Guard,
         pos: bindings::loff_t,
     ) -> Option<&'g T::Record> {
@@ -178,19 +187,23 @@ impl<T: Table> Reading<T> {
             self.pos = 1;
             self.before = Zeroable::zeroed();
             while self.pos < pos {
-                T::next(net, guard, &mut self.before)?;
+                T::next(context, guard, &mut self.before)?;
                 self.pos = self.pos.wrapping_add(1);
             }
         }
         self.behind = self.before;
-        T::next(net, guard, &mut self.behind)
+        T::next(context, guard, &mut self.behind)
     }
 
     /// The record after the one at hand.
-    fn advance<'g>(&mut self, net: &'g Net, guard: &'g rcu::Guard) -> Option<&'g T::Record> {
+    fn advance<'g>(
+        &mut self,
+        context: &'g T::Context,
+        guard: &'g rcu::Guard,
+    ) -> Option<&'g T::Record> {
         self.before = self.behind;
         self.pos = self.pos.wrapping_add(1);
-        T::next(net, guard, &mut self.behind)
+        T::next(context, guard, &mut self.behind)
     }
 }
 
@@ -208,18 +221,23 @@ impl<T: Table> Adapter<T> {
         show: Some(Self::show),
     };
 
-    fn create(file: &File, net: &Net) -> *mut bindings::proc_dir_entry {
-        // SAFETY: The namespace is alive.
-        let directory = unsafe { directory(net.as_raw()) };
+    /// # Safety
+    ///
+    /// `context` must live as long as the file.
+    unsafe fn create(
+        file: &File<T::Context>,
+        net: &Net,
+        context: &T::Context,
+    ) -> *mut bindings::proc_dir_entry {
         // SAFETY: The operations are a static, and the state is as large as they take it for.
         unsafe {
             bindings::proc_create_net_data(
                 file.name.as_char_ptr(),
                 file.mode,
-                directory,
+                directory(net),
                 &Self::OPS,
                 size_of::<Reading<T>>() as c_uint,
-                core::ptr::null_mut(),
+                core::ptr::from_ref(context).cast_mut().cast(),
             )
         }
     }
@@ -238,9 +256,9 @@ impl<T: Table> Adapter<T> {
         if pos == 0 {
             return HEADER;
         }
-        // SAFETY: As the caller promises.
-        let (net, reading) = unsafe { Self::reading(seq) };
-        record(reading.seek(net, &guard, pos))
+        // SAFETY: The file is one of [`File::table`] with this `T`, as the caller promises.
+        let (context, reading) = unsafe { Self::reading(seq) };
+        record(reading.seek(context, &guard, pos))
     }
 
     /// # Safety
@@ -255,12 +273,12 @@ impl<T: Table> Adapter<T> {
         let pos = unsafe { &mut *pos };
         *pos = pos.wrapping_add(1);
         let guard = rcu::read_lock();
-        // SAFETY: As the caller promises.
-        let (net, reading) = unsafe { Self::reading(seq) };
+        // SAFETY: The file is one of [`File::table`] with this `T`, as the caller promises.
+        let (context, reading) = unsafe { Self::reading(seq) };
         record(if v == HEADER {
-            reading.seek(net, &guard, *pos)
+            reading.seek(context, &guard, *pos)
         } else {
-            reading.advance(net, &guard)
+            reading.advance(context, &guard)
         })
     }
 
@@ -277,46 +295,47 @@ impl<T: Table> Adapter<T> {
     /// As for [`Self::start`], as the `show`.
     unsafe extern "C" fn show(seq: *mut bindings::seq_file, v: *mut c_void) -> c_int {
         let guard = rcu::read_lock();
-        // SAFETY: As the caller promises.
-        let net = unsafe { net_of(seq) };
-        // SAFETY: As the caller promises; nobody else uses the file meanwhile.
+        // SAFETY: The file is one of [`File::table`] with this `T`, as the caller promises.
+        let context = unsafe { context_of::<T::Context>(seq) };
+        // SAFETY: As the caller promises; the file is used by no other meanwhile.
         let file = unsafe { SeqFile::from_raw(seq) };
         if v == HEADER {
-            T::header(net, file);
+            T::header(context, file);
         } else {
             // SAFETY: The record came from `start` or `next`, and the lock has been held since.
-            T::show(net, &guard, unsafe { &*v.cast::<T::Record>() }, file);
+            T::show(context, &guard, unsafe { &*v.cast::<T::Record>() }, file);
         }
         0
     }
 
-    /// The namespace and what is kept for the reader.
+    /// What the file shows something of, and what is kept for the reader.
     ///
     /// # Safety
     ///
     /// `seq` must be an open file of [`File::table`] with this `T`; the kernel lets one
     /// thread at a time into its functions.
-    unsafe fn reading<'a>(seq: *mut bindings::seq_file) -> (&'a Net, &'a mut Reading<T>) {
+    unsafe fn reading<'a>(seq: *mut bindings::seq_file) -> (&'a T::Context, &'a mut Reading<T>) {
         // SAFETY: Reads a field of an open file.
         let private = unsafe { (*seq).private };
         // SAFETY: The private part of such a file is a `Reading<T>`, which its opening has zeroed,
         // a valid value, but for the kernel's part.
         let reading = unsafe { &mut *private.cast::<Reading<T>>() };
-        // SAFETY: As the caller promises.
-        (unsafe { net_of(seq) }, reading)
+        // SAFETY: The file is one of [`File::table`] with this `T`.
+        (unsafe { context_of::<T::Context>(seq) }, reading)
     }
 }
 
-/// The namespace of a file.
+/// What a file shows something of.
 ///
 /// # Safety
 ///
-/// `seq` must be an open file of [`File::table`].
-unsafe fn net_of<'a>(seq: *mut bindings::seq_file) -> &'a Net {
-    // SAFETY: As the caller promises.
-    let net = unsafe { bindings::oot_seq_file_net(seq) };
-    // SAFETY: An open file holds its namespace.
-    unsafe { Net::from_raw(net) }
+/// `seq` must be an open file of a [`File<C>`], and within one of its functions.
+unsafe fn context_of<'a, C>(seq: *mut bindings::seq_file) -> &'a C {
+    // SAFETY: By the safety requirement, the file is one that `proc` has opened.
+    let context = unsafe { bindings::oot_seq_file_pde_data(seq) };
+    // SAFETY: `create` put it there, and it lives until the file is removed, which waits for its
+    // functions.
+    unsafe { &*context.cast::<C>() }
 }
 
 /// The pointer by which the kernel knows the record.
@@ -330,17 +349,22 @@ fn record<R>(record: Option<&R>) -> *mut c_void {
 struct SingleAdapter<T>(PhantomData<T>);
 
 impl<T: Single> SingleAdapter<T> {
-    fn create(file: &File, net: &Net) -> *mut bindings::proc_dir_entry {
-        // SAFETY: The namespace is alive.
-        let directory = unsafe { directory(net.as_raw()) };
+    /// # Safety
+    ///
+    /// `context` must live as long as the file.
+    unsafe fn create(
+        file: &File<T::Context>,
+        net: &Net,
+        context: &T::Context,
+    ) -> *mut bindings::proc_dir_entry {
         // SAFETY: The function is one to be called with a file of this kind.
         unsafe {
             bindings::proc_create_net_single(
                 file.name.as_char_ptr(),
                 file.mode,
-                directory,
+                directory(net),
                 Some(Self::show),
-                core::ptr::null_mut(),
+                core::ptr::from_ref(context).cast_mut().cast(),
             )
         }
     }
@@ -349,13 +373,11 @@ impl<T: Single> SingleAdapter<T> {
     ///
     /// To be called by the kernel, as the `show` of a file of [`File::single`].
     unsafe extern "C" fn show(seq: *mut bindings::seq_file, _v: *mut c_void) -> c_int {
-        // SAFETY: This is a single file.
-        let net = unsafe { bindings::oot_seq_file_single_net(seq) };
-        // SAFETY: An open file holds its namespace.
-        let net = unsafe { Net::from_raw(net) };
-        // SAFETY: The file is valid, and nobody else uses it meanwhile.
+        // SAFETY: The file is one of [`File::single`] with this `T`.
+        let context = unsafe { context_of::<T::Context>(seq) };
+        // SAFETY: The file is valid, and used by no other meanwhile.
         let file = unsafe { SeqFile::from_raw(seq) };
-        T::show(net, file);
+        T::show(context, file);
         0
     }
 }

@@ -1,19 +1,17 @@
 // SPDX-License-Identifier: GPL-2.0
 
-//! Files in /proc/sys/net, a set of them in every network namespace.
+//! Files in /proc/sys/net of a network namespace.
 //!
-//! A [`File`] says which number or text of a `T` it shows and sets, and how; the ones that a
-//! [`Pernet`] lists are there in each namespace as long as its value, the `T`, is. Numbers are plain
-//! words of the `T`: whoever needs one reads it at the cost of a load.
+//! A [`File`] says which number or text of a `T` it shows and sets, and how; a [`Registration`] of
+//! some of them makes them in a namespace, for the `T` that it refers to. Numbers are plain words of
+//! the `T`, read at the cost of a load.
 //!
 //! C headers: [`include/linux/sysctl.h`](srctree/include/linux/sysctl.h),
 //! [`include/net/net_namespace.h`](srctree/include/net/net_namespace.h)
-//!
-//! [`Pernet`]: crate::oot::net::namespace::Pernet
 
 use crate::oot::{
     bindings,
-    net::namespace::Net,
+    net::namespace::NetRef,
     sync::Once, //
 };
 use core::{
@@ -282,7 +280,7 @@ unsafe extern "C" fn text<T: 'static>(
         let room = len.saturating_add(usize::from(*len < PAGE_SIZE));
         // SAFETY: There is so much room.
         unsafe { buffer.write_bytes(0, room) };
-        // SAFETY: As above, and it is initialised now.
+        // SAFETY: There is so much room, and it is initialised now.
         let buffer = unsafe { core::slice::from_raw_parts_mut(buffer, room) };
         (text.show)(value, buffer).map(|shown| *len = shown.min(*len))
     };
@@ -306,47 +304,49 @@ fn set_text<T>(text: &Text<T>, value: &T, given: &[u8]) -> Result {
     (text.set)(value, copy)
 }
 
-/// Files in a namespace; dropping them removes them.
+/// Files in a directory of a namespace, removed on drop, which waits for those that are being read
+/// or written.
 ///
 /// # Invariants
 ///
-/// `header` is of a registration of files in a namespace that is alive.
-pub(in crate::oot) struct Files {
+/// `header` is of a registration of `_table` in the namespace of `_value`.
+pub(crate) struct Registration<R: NetRef> {
+    header: NonNull<bindings::ctl_table_header>,
     /// What the files are, for as long as they are registered.
     _table: KVec<bindings::ctl_table>,
-    header: NonNull<bindings::ctl_table_header>,
+    /// What they refer to.
+    _value: R,
 }
 
-// SAFETY: Files can be removed by any thread.
-unsafe impl Send for Files {}
+// SAFETY: Files can be removed by any thread, and an `R` is `Send`.
+unsafe impl<R: NetRef> Send for Registration<R> {}
 
 // SAFETY: There is nothing to do with a shared reference.
-unsafe impl Sync for Files {}
+unsafe impl<R: NetRef> Sync for Registration<R> {}
 
-impl Files {
-    /// Creates the files in the directory `path`, such as `net/ipv4/vs`, of a namespace for what is
-    /// `value`'s.
+impl<R: NetRef<Target: Sized>> Registration<R> {
+    /// Creates the files in the directory `path`, such as `net/ipv4/conf`, of the namespace of
+    /// `value`, for what that refers to.
     ///
-    /// # Safety
+    /// # Errors
     ///
-    /// They must be dropped before the namespace goes, and before `value` is dropped, moved, or
-    /// borrowed as mutable.
-    pub(in crate::oot) unsafe fn new<T: Sync>(
-        net: &Net,
+    /// `ENOMEM`, also for a name that there is already.
+    pub(crate) fn new(
+        value: R,
         path: &'static CStr,
-        files: &'static [File<T>],
-        value: &T,
+        files: &'static [File<R::Target>],
     ) -> Result<Self> {
+        let net = value.net();
         let is_privileged = net.is_of_init_user_ns();
         let mut table = KVec::with_capacity(files.len(), GFP_KERNEL)?;
         for file in files {
             if is_privileged || file.unprivileged != Unprivileged::Lacks {
-                let entry = file.entry(value, is_privileged);
+                let entry = file.entry(&value, is_privileged);
                 table.push_within_capacity(entry).map_err(|_| ENOMEM)?;
             }
         }
         // SAFETY: Namespace and path are valid, and the table is as long as it says and lives as
-        // long as the files; so does what it refers to.
+        // long as the files; so does what it refers to, by the contract of `NetRef`.
         let header = unsafe {
             bindings::register_net_sysctl_sz(
                 net.as_raw(),
@@ -357,15 +357,16 @@ impl Files {
         };
         // INVARIANT: The files have just been registered.
         Ok(Self {
-            _table: table,
             header: NonNull::new(header).ok_or(ENOMEM)?,
+            _table: table,
+            _value: value,
         })
     }
 }
 
-impl Drop for Files {
+impl<R: NetRef> Drop for Registration<R> {
     fn drop(&mut self) {
-        // SAFETY: By the type invariant; this waits for those who use the files.
+        // SAFETY: By the type invariant; this waits for readers and writers of the files.
         unsafe { bindings::unregister_net_sysctl_table(self.header.as_ptr()) };
     }
 }

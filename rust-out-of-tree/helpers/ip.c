@@ -23,6 +23,11 @@ __oot_helper u32 oot_dst_mtu(const struct dst_entry *dst)
 	return dst_mtu(dst);
 }
 
+__oot_helper bool oot_dst_is_inet6(const struct dst_entry *dst)
+{
+	return dst->ops->family == AF_INET6;
+}
+
 __oot_helper unsigned int oot_rt_flags(const struct dst_entry *dst)
 {
 	return dst_rtable(dst)->rt_flags;

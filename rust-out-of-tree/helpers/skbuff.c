@@ -2,10 +2,12 @@
 
 #include <linux/ipv6.h>
 #include <linux/netdevice.h>
+#include <linux/netfilter.h>
 #include <linux/skbuff.h>
 #include <net/dst.h>
 #include <net/inet_sock.h>
 #include <net/ip.h>
+#include <net/netfilter/nf_conntrack.h>
 #include <net/route.h>
 #include <net/sock.h>
 
@@ -47,6 +49,11 @@ __oot_helper bool oot_skb_ipvs_property(const struct sk_buff *skb)
 __oot_helper void oot_skb_set_ipvs_property(struct sk_buff *skb)
 {
 	skb->ipvs_property = 1;
+}
+
+__oot_helper u16 oot_skb_protocol(const struct sk_buff *skb)
+{
+	return ntohs(skb->protocol);
 }
 
 __oot_helper u8 oot_skb_pkt_type(const struct sk_buff *skb)
@@ -173,6 +180,26 @@ __oot_helper int oot_skb_cloned(const struct sk_buff *skb)
 __oot_helper void oot_skb_set_owner_w(struct sk_buff *skb, const struct sk_buff *owned)
 {
 	skb_set_owner_w(skb, owned->sk);
+}
+
+/* As validated on the way to this host, whatever hook the packet is at. */
+__oot_helper bool oot_nf_checksum_is_valid(struct sk_buff *skb, unsigned int offset, u8 proto,
+					   unsigned short family)
+{
+	return skb_csum_unnecessary(skb) ||
+	       !nf_checksum(skb, NF_INET_LOCAL_IN, offset, proto, family);
+}
+
+__oot_helper void oot_skb_notrack(struct sk_buff *skb)
+{
+#if IS_ENABLED(CONFIG_NF_CONNTRACK)
+	enum ip_conntrack_info ctinfo;
+
+	if (nf_ct_get(skb, &ctinfo)) {
+		nf_reset_ct(skb);
+		nf_ct_set(skb, NULL, IP_CT_UNTRACKED);
+	}
+#endif
 }
 
 __oot_helper void oot_nf_reset_ct(struct sk_buff *skb)

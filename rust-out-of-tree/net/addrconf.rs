@@ -8,7 +8,8 @@
 use crate::oot::bindings;
 use kernel::{
     error::to_result,
-    prelude::*, //
+    prelude::*,
+    sync::rcu, //
 };
 
 use super::{
@@ -34,7 +35,7 @@ pub(crate) fn is_unicast_or_local6(net: &Net, addr: [u8; 16]) -> bool {
     let is_unicast = kind & bindings::IPV6_ADDR_UNICAST != 0;
     (is_unicast && kind & bindings::IPV6_ADDR_LINKLOCAL == 0)
         || ip::route6(net, addr, false, false, false)
-            .is_ok_and(|route| route.dst.as_ref().is_local6())
+            .is_ok_and(|route| route.dst.as_ref().is_local(&rcu::read_lock()))
 }
 
 /// Whether this host speaks IPv6 at all.

@@ -5,23 +5,14 @@
 //! C header: [`include/linux/netdevice.h`](srctree/include/linux/netdevice.h)
 
 use crate::oot::bindings;
-use core::{
-    marker::PhantomData,
-    ptr::NonNull, //
-};
+use core::ptr::NonNull;
 use kernel::{
-    error::to_result,
-    ffi::{c_int, c_ulong, c_void},
-    prelude::*,
+    ffi::c_int,
     sync::rcu,
     types::Opaque, //
 };
 
-use super::namespace::{
-    Net,
-    PerNet,
-    Pernet, //
-};
+use super::namespace::Net;
 
 /// A network device.
 ///
@@ -45,6 +36,14 @@ impl Device {
         let device = unsafe { bindings::dev_get_by_name_rcu(net.as_raw(), with_nul.as_ptr()) };
         // SAFETY: The device, if there is one, lives as long as the lock is held; the type is
         // transparent.
+        unsafe { device.cast::<Self>().as_ref() }
+    }
+
+    /// # Safety
+    ///
+    /// `device` must be live for `'a`.
+    pub(super) unsafe fn from_raw<'a>(device: NonNull<bindings::net_device>) -> &'a Self {
+        // SAFETY: By the safety requirement; the type is transparent.
         unsafe { device.cast::<Self>().as_ref() }
     }
 
@@ -83,78 +82,4 @@ impl Device {
         // SAFETY: The device is live.
         unsafe { bindings::inet_select_addr(self.as_raw(), 0, scope) }.to_ne_bytes()
     }
-}
-
-/// What wants to know of devices.
-pub(crate) trait Watch: Pernet {
-    /// A device of the namespace goes down, perhaps for good: references to it have to go.
-    fn went_down(this: &PerNet<Self>, device: &Device);
-}
-
-/// Tells the values of all namespaces of their devices.
-pub(crate) struct Notifier<T: Watch> {
-    block: Pin<KBox<Opaque<bindings::notifier_block>>>,
-    _of: PhantomData<fn(T)>,
-}
-
-// SAFETY: The block is only handed to C on registering and unregistering.
-unsafe impl<T: Watch> Send for Notifier<T> {}
-
-// SAFETY: As above; `&Notifier` offers nothing.
-unsafe impl<T: Watch> Sync for Notifier<T> {}
-
-impl<T: Watch> Notifier<T> {
-    /// Begins to tell them.
-    pub(crate) fn new() -> Result<Self> {
-        let block = bindings::notifier_block {
-            notifier_call: Some(notify::<T>),
-            // Before addresses and routes go by what has happened (C: ADDRCONF_NOTIFY_PRIORITY).
-            priority: 5,
-            ..Default::default()
-        };
-        let block = KBox::pin(Opaque::new(block), GFP_KERNEL)?;
-        // SAFETY: The block stays in place until it is unregistered on drop.
-        to_result(unsafe { bindings::register_netdevice_notifier(block.get()) })?;
-        Ok(Self {
-            block,
-            _of: PhantomData,
-        })
-    }
-}
-
-impl<T: Watch> Drop for Notifier<T> {
-    fn drop(&mut self) {
-        // SAFETY: It was registered in `new`; who runs it has ended after this.
-        unsafe { bindings::unregister_netdevice_notifier(self.block.get()) };
-    }
-}
-
-/// The notifier's call.
-///
-/// # Safety
-///
-/// To be called by the device code, with the RTNL held.
-unsafe extern "C" fn notify<T: Watch>(
-    _block: *mut bindings::notifier_block,
-    event: c_ulong,
-    info: *mut c_void,
-) -> c_int {
-    if event != bindings::netdev_cmd_NETDEV_DOWN as c_ulong {
-        return 0;
-    }
-    // SAFETY: The information names a live device.
-    let device = unsafe { bindings::oot_netdev_notifier_info_to_dev(info) };
-    let Some(device) = NonNull::new(device) else {
-        return 0;
-    };
-    // SAFETY: The device is live.
-    let net = unsafe { bindings::oot_dev_net(device.as_ptr()) };
-    // SAFETY: A live device's namespace is live.
-    let net = unsafe { Net::from_raw(net) };
-    // A value leaves its namespace with the RTNL held, so not now.
-    if let Some(value) = PerNet::<T>::of(net) {
-        // SAFETY: The device lives for the call; the type is transparent.
-        T::went_down(value, unsafe { device.cast::<Device>().as_ref() });
-    }
-    0
 }

@@ -8,19 +8,24 @@ use core::{
     marker::PhantomData,
     ptr::NonNull, //
 };
+use kernel::sync::rcu;
 
 use crate::oot::bindings;
 
-use super::device::Device;
+use super::{
+    device::Device,
+    nf_proto::NfProto, //
+};
 
 /// A route, borrowed.
 ///
 /// # Invariants
 ///
-/// `dst` is live for `'a`.
+/// `dst` is live for `'a` and of `family`.
 #[derive(Clone, Copy)]
 pub(crate) struct DstRef<'a> {
     dst: NonNull<bindings::dst_entry>,
+    family: NfProto,
     _lives: PhantomData<&'a Dst>,
 }
 
@@ -30,9 +35,15 @@ impl DstRef<'_> {
     /// `dst` must be live for the lifetime of the result.
     #[inline(always)]
     pub(super) unsafe fn from_raw(dst: NonNull<bindings::dst_entry>) -> Self {
+        // SAFETY: The route is live, and has one of the two families, which says what it is part of.
+        let family = match unsafe { bindings::oot_dst_is_inet6(dst.as_ptr()) } {
+            true => NfProto::Ipv6,
+            false => NfProto::Ipv4,
+        };
         // INVARIANT: By the safety requirement.
         Self {
             dst,
+            family,
             _lives: PhantomData,
         }
     }
@@ -40,6 +51,12 @@ impl DstRef<'_> {
     #[inline(always)]
     pub(super) fn as_raw(self) -> *mut bindings::dst_entry {
         self.dst.as_ptr()
+    }
+
+    /// Which protocol it is for.
+    #[inline(always)]
+    pub(super) fn family(self) -> NfProto {
+        self.family
     }
 
     /// Whether the route still holds, as `dst_check()`.
@@ -56,44 +73,44 @@ impl DstRef<'_> {
         unsafe { bindings::oot_dst_mtu(self.as_raw()) }
     }
 
-    /// Whether an IPv4 route leads to this host (`RTCF_LOCAL`).
+    /// Whether it leads to this host: `RTCF_LOCAL` in IPv4, the loopback device in IPv6.
     #[inline(always)]
-    pub(crate) fn is_local4(self) -> bool {
-        // SAFETY: The route is live and, in IPv4's hooks and caches, a `struct rtable`.
-        unsafe { bindings::oot_rt_flags(self.as_raw()) & bindings::RTCF_LOCAL != 0 }
-    }
-
-    /// Whether an IPv6 route leads to this host, which is by the loopback device.
-    #[inline(always)]
-    pub(crate) fn is_local6(self) -> bool {
-        // SAFETY: The route is live; it keeps its device so.
-        unsafe {
-            bindings::oot_dst_dev_flags(self.as_raw()) & bindings::net_device_flags_IFF_LOOPBACK
-                != 0
+    pub(crate) fn is_local(self, _guard: &rcu::Guard) -> bool {
+        match self.family {
+            // SAFETY: The route is live, and a `struct rtable` as it is an IPv4 one.
+            NfProto::Ipv4 => unsafe {
+                bindings::oot_rt_flags(self.as_raw()) & bindings::RTCF_LOCAL != 0
+            },
+            // SAFETY: The route is live, and so is its device while the RCU read lock is held.
+            NfProto::Ipv6 => unsafe {
+                bindings::oot_dst_dev_flags(self.as_raw()) & bindings::net_device_flags_IFF_LOOPBACK
+                    != 0
+            },
         }
     }
 
     /// Whether it leaves by that device.
     pub(crate) fn is_by(self, device: &Device) -> bool {
-        // SAFETY: Both are live; their addresses are compared.
+        // SAFETY: The route is live; the address of its device is compared.
         unsafe { bindings::oot_dst_is_by(self.as_raw(), device.as_raw()) }
     }
 
     /// Whether the device that it leaves by is up.
-    pub(crate) fn is_dev_running(self) -> bool {
-        // SAFETY: The route is live; it keeps its device so.
+    pub(crate) fn is_dev_running(self, _guard: &rcu::Guard) -> bool {
+        // SAFETY: The route is live, and so is its device while the RCU read lock is held.
         unsafe { bindings::oot_dst_dev_running(self.as_raw()) }
     }
 
     /// The length of the link header of its device.
-    pub(crate) fn hard_header_len(self) -> u32 {
-        // SAFETY: The route is live; it keeps its device so.
+    #[inline(always)]
+    pub(crate) fn hard_header_len(self, _guard: &rcu::Guard) -> u32 {
+        // SAFETY: The route is live, and so is its device while the RCU read lock is held.
         unsafe { bindings::oot_dst_hard_header_len(self.as_raw()) }
     }
 
     /// The room to keep for the link header, as `LL_RESERVED_SPACE()`.
-    pub(crate) fn reserved_space(self) -> u32 {
-        // SAFETY: The route is live; it keeps its device so.
+    pub(crate) fn reserved_space(self, _guard: &rcu::Guard) -> u32 {
+        // SAFETY: The route is live, and so is its device while the RCU read lock is held.
         unsafe { bindings::oot_dst_reserved_space(self.as_raw()) }
     }
 }
@@ -102,8 +119,11 @@ impl DstRef<'_> {
 ///
 /// # Invariants
 ///
-/// `dst` is live and this value owns one reference to it.
-pub(crate) struct Dst(NonNull<bindings::dst_entry>);
+/// `dst` is live and of `family`, and this value owns one reference to it.
+pub(crate) struct Dst {
+    dst: NonNull<bindings::dst_entry>,
+    family: NfProto,
+}
 
 // SAFETY: Routes are reference-counted and may be released in any context.
 unsafe impl Send for Dst {}
@@ -114,14 +134,15 @@ unsafe impl Sync for Dst {}
 impl Dst {
     /// # Safety
     ///
-    /// `dst` must be live, with a reference that becomes ours.
-    pub(super) unsafe fn from_raw(dst: NonNull<bindings::dst_entry>) -> Self {
+    /// `dst` must be live and of `family`, with a reference that becomes ours.
+    pub(super) unsafe fn from_raw(dst: NonNull<bindings::dst_entry>, family: NfProto) -> Self {
         // INVARIANT: By the safety requirement.
-        Self(dst)
+        Self { dst, family }
     }
 
+    #[inline(always)]
     pub(super) fn into_raw(self) -> *mut bindings::dst_entry {
-        core::mem::ManuallyDrop::new(self).0.as_ptr()
+        core::mem::ManuallyDrop::new(self).dst.as_ptr()
     }
 
     /// Looks at the route.
@@ -129,7 +150,8 @@ impl Dst {
     pub(crate) fn as_ref(&self) -> DstRef<'_> {
         // INVARIANT: The route is live while `self` is borrowed.
         DstRef {
-            dst: self.0,
+            dst: self.dst,
+            family: self.family,
             _lives: PhantomData,
         }
     }
@@ -138,6 +160,6 @@ impl Dst {
 impl Drop for Dst {
     fn drop(&mut self) {
         // SAFETY: By the type invariant the reference is ours.
-        unsafe { bindings::dst_release(self.0.as_ptr()) };
+        unsafe { bindings::dst_release(self.dst.as_ptr()) };
     }
 }

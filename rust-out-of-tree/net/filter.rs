@@ -24,6 +24,7 @@ use kernel::{
 use crate::oot::{
     bindings,
     sync::{
+        rcu::assume_read_locked,
         RcuBox,
         RcuCell, //
     }, //
@@ -32,32 +33,14 @@ use crate::oot::{
 use super::{
     namespace::{
         Net,
-        PerNet,
-        Pernet, //
+        NetRef, //
     },
+    nf_proto::NfProto,
     skbuff::{
         SkBuff,
         Skb, //
     }, //
 };
-
-/// The families of hooks.
-#[derive(Clone, Copy, PartialEq, Eq)]
-pub(crate) enum Pf {
-    /// IPv4.
-    Inet,
-    /// IPv6.
-    Inet6,
-}
-
-impl Pf {
-    fn as_raw(self) -> u8 {
-        match self {
-            Self::Inet => bindings::NFPROTO_IPV4 as u8,
-            Self::Inet6 => bindings::NFPROTO_IPV6 as u8,
-        }
-    }
-}
 
 /// The places of the IP stack where hooks run.
 #[derive(Clone, Copy, PartialEq, Eq)]
@@ -80,10 +63,24 @@ impl HookNum {
     }
 }
 
-/// Where source NAT runs, which IPVS hooks LOCAL_IN before.
+/// Where source NAT runs (`NF_IP_PRI_NAT_SRC`).
 pub(crate) const PRI_NAT_SRC: i32 = bindings::nf_ip_hook_priorities_NF_IP_PRI_NAT_SRC;
-/// Where destination NAT runs, which IPVS hooks LOCAL_OUT after.
+/// Where destination NAT runs (`NF_IP_PRI_NAT_DST`).
 pub(crate) const PRI_NAT_DST: i32 = bindings::nf_ip_hook_priorities_NF_IP_PRI_NAT_DST;
+
+/// One of those for which fragments are put together, each apart from the others'
+/// (C: `enum ip_defrag_users`).
+#[derive(Clone, Copy, PartialEq, Eq)]
+pub(crate) struct DefragUser(u32);
+
+impl DefragUser {
+    /// `IP_DEFRAG_VS_IN`
+    pub(crate) const VS_IN: Self = Self(bindings::ip_defrag_users_IP_DEFRAG_VS_IN);
+    /// `IP_DEFRAG_VS_OUT`
+    pub(crate) const VS_OUT: Self = Self(bindings::ip_defrag_users_IP_DEFRAG_VS_OUT);
+    /// `IP_DEFRAG_VS_FWD`
+    pub(crate) const VS_FWD: Self = Self(bindings::ip_defrag_users_IP_DEFRAG_VS_FWD);
+}
 
 type Invariant<'h> = PhantomData<fn(&'h ()) -> &'h ()>;
 
@@ -91,9 +88,11 @@ type Invariant<'h> = PhantomData<fn(&'h ()) -> &'h ()>;
 ///
 /// # Invariants
 ///
-/// `skb` is live and lent to this call.
+/// `skb` is live and lent to this call, and its data begin with a linear IP header of `family`. The
+/// RCU read lock is held for `'h`.
 pub(crate) struct HookSkb<'h> {
     skb: NonNull<bindings::sk_buff>,
+    family: NfProto,
     _call: Invariant<'h>,
 }
 
@@ -105,39 +104,51 @@ impl<'h> HookSkb<'h> {
         Verdict(verdict, PhantomData)
     }
 
-    /// The packet goes on its way.
+    /// Which protocol's the hook is.
+    #[inline(always)]
+    pub(super) fn family(&self) -> NfProto {
+        self.family
+    }
+
+    /// The packet goes on its way (`NF_ACCEPT`).
     #[inline(always)]
     pub(crate) fn accept(self) -> Verdict<'h> {
         self.verdict(bindings::NF_ACCEPT)
     }
 
-    /// Netfilter drops the packet; its sender, if local, is told `EPERM`.
-    pub(crate) fn drop(self) -> Verdict<'h> {
+    /// Netfilter drops the packet (`NF_DROP`): a local sender's system call fails with `EPERM`.
+    pub(crate) fn drop_eperm(self) -> Verdict<'h> {
         self.verdict(bindings::NF_DROP)
     }
 
-    /// The packet becomes the hook's own.
+    /// The packet becomes the hook's own (`NF_STOLEN`).
     #[inline(always)]
-    pub(crate) fn steal(self) -> (SkBuff, Verdict<'h>) {
-        // SAFETY: With this verdict netfilter leaves the packet to us.
-        let skb = unsafe { SkBuff::from_raw(self.skb) };
+    pub(crate) fn steal(self) -> (SkBuff<'h>, Verdict<'h>) {
+        // SAFETY: With this verdict netfilter leaves the packet to us, as it is by the type
+        // invariant.
+        let skb = unsafe { SkBuff::from_raw(self.skb, self.family) };
         (skb, self.verdict(bindings::NF_STOLEN))
     }
 
-    /// The packet is freed, and its sender not told.
+    /// The packet is freed (`NF_STOLEN`): a local sender's system call succeeds.
     #[cold]
-    pub(crate) fn free(self) -> Verdict<'h> {
+    pub(crate) fn drop_silently(self) -> Verdict<'h> {
         let (skb, verdict) = self.steal();
         drop(skb);
         verdict
     }
 
-    /// Hands an IPv4 packet to reassembly in the name of `user`. Gives it back whole and with a
-    /// right header checksum, or the verdict if it is kept until the other fragments come.
-    pub(crate) fn defrag4(self, net: &Net, user: u32) -> Result<Self, Verdict<'h>> {
+    /// Hands an IPv4 packet to reassembly for `user`. Gives it back whole and with a right header
+    /// checksum, or the verdict if it is kept until the other fragments come. A packet of IPv6, and
+    /// one without device and route, is dropped.
+    pub(crate) fn defrag4(self, net: &Net, user: DefragUser) -> Result<Self, Verdict<'h>> {
+        if self.family != NfProto::Ipv4 || !(self.has_dev() || self.has_dst()) {
+            return Err(self.drop_eperm());
+        }
         let _bh = crate::oot::sync::bh::Disabled::new();
-        // SAFETY: The packet is an IPv4 one in its namespace; what is kept is C's from then on.
-        if unsafe { bindings::ip_defrag(net.as_raw(), self.skb.as_ptr(), user) } != 0 {
+        // SAFETY: The packet is an IPv4 one, and has what its device can be learnt from; what is
+        // kept is C's from then on.
+        if unsafe { bindings::ip_defrag(net.as_raw(), self.skb.as_ptr(), user.0) } != 0 {
             return Err(self.verdict(bindings::NF_STOLEN));
         }
         // SAFETY: The IP header is linear after reassembly.
@@ -151,7 +162,7 @@ impl Deref for HookSkb<'_> {
 
     #[inline(always)]
     fn deref(&self) -> &Skb {
-        // SAFETY: By the type invariant it is live and lent to us.
+        // SAFETY: It is live and lent to us by the type invariant.
         unsafe { Skb::from_raw(self.skb) }
     }
 }
@@ -159,35 +170,38 @@ impl Deref for HookSkb<'_> {
 impl DerefMut for HookSkb<'_> {
     #[inline(always)]
     fn deref_mut(&mut self) -> &mut Skb {
-        // SAFETY: By the type invariant it is live and lent to us.
-        unsafe { Skb::from_raw(self.skb) }
+        // SAFETY: It is live and lent to us by the type invariant.
+        unsafe { Skb::from_raw_mut(self.skb) }
     }
 }
 
 /// A function that netfilter calls on packets of a namespace.
 pub(crate) trait Hook: 'static {
-    /// What it works with: the namespace's value.
-    type Context: Pernet;
+    /// What it works with.
+    type Context: Sync + 'static;
+
+    /// Which protocol's packets it is called on.
+    const FAMILY: NfProto;
 
     /// Decides on a packet. Runs in soft interrupt or, at LOCAL_OUT, in process context.
-    fn run<'h>(context: &PerNet<Self::Context>, skb: HookSkb<'h>, rcu: &rcu::Guard) -> Verdict<'h>;
+    fn run<'h>(context: &Self::Context, skb: HookSkb<'h>, rcu: &'h rcu::Guard) -> Verdict<'h>;
 }
 
 /// A hook and where it goes.
-pub(crate) struct HookOps<T: Pernet> {
+pub(crate) struct HookOps<C> {
     function: bindings::nf_hookfn,
-    pf: Pf,
+    family: NfProto,
     hooknum: HookNum,
     priority: i32,
-    _context: PhantomData<fn(T)>,
+    _context: PhantomData<fn(C)>,
 }
 
-impl<T: Pernet> HookOps<T> {
-    /// `H`, for packets of `pf` at `hooknum`, in the order of `priority`.
-    pub(crate) const fn new<H: Hook<Context = T>>(pf: Pf, hooknum: HookNum, priority: i32) -> Self {
+impl<C: Sync + 'static> HookOps<C> {
+    /// `H` at `hooknum`, in the order of `priority`.
+    pub(crate) const fn new<H: Hook<Context = C>>(hooknum: HookNum, priority: i32) -> Self {
         Self {
             function: Some(run::<H>),
-            pf,
+            family: H::FAMILY,
             hooknum,
             priority,
             _context: PhantomData,
@@ -205,16 +219,18 @@ unsafe extern "C" fn run<H: Hook>(
     skb: *mut bindings::sk_buff,
     _state: *const bindings::nf_hook_state,
 ) -> u32 {
-    // SAFETY: It is the namespace's value, which outlives its hooks by a grace period.
-    let context = unsafe { &*context.cast::<PerNet<H::Context>>() };
-    // SAFETY: Netfilter calls hooks within an RCU read-side section, so the invariant of the
-    // guard holds, and it has no size.
-    let rcu = unsafe { NonNull::<rcu::Guard>::dangling().as_ref() };
+    // SAFETY: It is what the registration refers to, which outlives that by a grace period, and
+    // netfilter calls hooks within an RCU read-side section.
+    let context = unsafe { &*context.cast::<H::Context>() };
+    // SAFETY: Netfilter calls hooks within an RCU read-side section.
+    let rcu = unsafe { assume_read_locked() };
     // SAFETY: Netfilter gives a packet.
     let skb = unsafe { NonNull::new_unchecked(skb) };
-    // INVARIANT: The packet is lent to this call.
+    // INVARIANT: The packet is lent to this call, and the IP layer has made its header linear before
+    // it called the hooks of `FAMILY`.
     let skb = HookSkb {
         skb,
+        family: H::FAMILY,
         _call: PhantomData,
     };
     H::run(context, skb, rcu).0
@@ -226,59 +242,55 @@ struct Ops(KVec<bindings::nf_hook_ops>);
 // SAFETY: They are only handed to C, on registering and unregistering.
 unsafe impl Send for Ops {}
 
-// SAFETY: As above.
+// SAFETY: They are only handed to C, on registering and unregistering.
 unsafe impl Sync for Ops {}
 
-/// Hooks of one namespace; dropped, they are gone.
+/// A set of hooks in a namespace, unregistered on drop. Calls that have begun may go on for a grace
+/// period.
+///
+/// As all registrations of the kernel crate, one that is leaked (`core::mem::forget()`) stays: what
+/// it refers to is kept, but the functions are code of the module, which must not be unloaded then.
 ///
 /// # Invariants
 ///
-/// `ops` are registered in `net`, which outlives them.
-pub(crate) struct Registration {
-    net: NonNull<bindings::net>,
-    /// Who lists the hooks (nfnetlink_hook) reads them under RCU, and may still do so when they
-    /// are unregistered: they are freed a grace period later.
+/// `ops` are registered in the namespace of `context`.
+pub(crate) struct Registration<R: NetRef> {
+    /// They are also read by the listing of hooks (nfnetlink_hook) under RCU, when they are
+    /// unregistered already: they are freed a grace period later.
     ops: RcuCell<Ops>,
+    context: R,
 }
 
-// SAFETY: The operations are only handed to C on registering and unregistering.
-unsafe impl Send for Registration {}
-
-impl Registration {
-    /// Registers `ops` with `context` as what they work with.
-    ///
-    /// # Safety
-    ///
-    /// The registration must be dropped a grace period before `context` is.
-    pub(super) unsafe fn new<T: Pernet>(context: &PerNet<T>, ops: &[HookOps<T>]) -> Result<Self> {
+impl<R: NetRef> Registration<R> {
+    /// Registers `ops` in the namespace of `context`, to work with what that refers to.
+    pub(crate) fn new(context: R, ops: &[HookOps<R::Target>]) -> Result<Self>
+    where
+        R::Target: Sized,
+    {
         let mut raw = KVec::with_capacity(ops.len(), GFP_KERNEL)?;
         for op in ops {
             let op = bindings::nf_hook_ops {
                 hook: op.function,
-                priv_: core::ptr::from_ref(context).cast_mut().cast(),
-                pf: op.pf.as_raw(),
+                priv_: core::ptr::from_ref(&*context).cast_mut().cast(),
+                pf: op.family.as_raw(),
                 hooknum: op.hooknum.as_raw(),
                 priority: op.priority,
                 ..Default::default()
             };
             raw.push(op, GFP_KERNEL)?;
         }
-        let net = context.net().as_raw();
         let (ops, len) = (raw.as_ptr(), raw.len() as u32);
         // Moving it leaves its elements where they are.
         let raw = RcuCell::new(Some(RcuBox::new(Ops(raw), GFP_KERNEL)?));
         // SAFETY: The operations are valid and stay in place until a grace period after they are
-        // unregistered, or after this has failed.
-        to_result(unsafe { bindings::nf_register_net_hooks(net, ops, len) })?;
+        // unregistered, or after this has failed; so does the context, and it lives as long.
+        to_result(unsafe { bindings::nf_register_net_hooks(context.net().as_raw(), ops, len) })?;
         // INVARIANT: They were just registered.
-        Ok(Self {
-            net: NonNull::new(net).ok_or(EINVAL)?,
-            ops: raw,
-        })
+        Ok(Self { ops: raw, context })
     }
 }
 
-impl Drop for Registration {
+impl<R: NetRef> Drop for Registration<R> {
     fn drop(&mut self) {
         let guard = rcu::read_lock();
         let Some(Ops(ops)) = self.ops.get(&guard) else {
@@ -287,7 +299,8 @@ impl Drop for Registration {
         let (ops, len) = (ops.as_ptr(), ops.len() as u32);
         // They live until the cell is dropped, and unregistering sleeps.
         drop(guard);
-        // SAFETY: They are registered by the type invariant.
-        unsafe { bindings::nf_unregister_net_hooks(self.net.as_ptr(), ops, len) };
+        let net = self.context.net().as_raw();
+        // SAFETY: They are registered in this namespace by the type invariant.
+        unsafe { bindings::nf_unregister_net_hooks(net, ops, len) };
     }
 }

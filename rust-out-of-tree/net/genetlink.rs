@@ -11,10 +11,14 @@
 //!
 //! C header: [`include/net/genetlink.h`](srctree/include/net/genetlink.h)
 //!
+//! # Beside `kernel::net::netlink`
+//!
+//! In 7.3 that is for families that do nothing but send to multicast groups: its `Family` cannot have
+//! operations, and its messages can be multicast, but not be a reply or part of a dump.
+//!
 //! # Not supported
 //!
-//! Multicast groups (`kernel::net::netlink` has them), user headers, strict validation, `start` and
-//! `done` of a dump.
+//! Multicast groups, user headers, strict validation, `start` and `done` of a dump.
 
 use super::{
     namespace::Net,
@@ -50,7 +54,7 @@ pub(crate) trait DumpIt: 'static {
 pub(crate) enum Progress {
     /// There is more than there was room for.
     Part,
-    /// Nothing is left: the end of the dump is told beside its last messages, not on its own.
+    /// Nothing is left: the end of the dump is sent with its last messages, not on its own.
     All,
 }
 
@@ -150,7 +154,7 @@ impl Reply<'_> {
         &mut self.writer
     }
 
-    /// Sends the reply to who asked.
+    /// Sends the reply to the socket that the request came from.
     pub(crate) fn send(self) -> Result {
         // SAFETY: By the type invariants, the buffer is ours.
         unsafe { self.writer.append_to(self.skb)? };
@@ -237,7 +241,7 @@ impl<'a> Dump<'a> {
         match put {
             // SAFETY: `hdr` is the header of the last message in `skb`.
             Ok(()) => unsafe { bindings::genlmsg_end(skb, hdr) },
-            // SAFETY: As above.
+            // SAFETY: `hdr` is the header of the last message in `skb`, which is valid.
             Err(_) => unsafe { bindings::genlmsg_cancel(skb, hdr) },
         }
         put
@@ -256,7 +260,7 @@ impl<T: DoIt> Adapter<T> {
         info: *mut bindings::genl_info,
     ) -> c_int {
         from_result(|| {
-            // SAFETY: The core passes a valid `info`, which nobody else changes meanwhile.
+            // SAFETY: The core passes a valid `info`, which does not change meanwhile.
             let info = unsafe { &*info };
             // INVARIANT: It is what the core has passed; each of our families has a policy, so that
             // the core has made the table of attributes.
@@ -280,7 +284,7 @@ impl<T: DumpIt> Adapter<T> {
             let skb = NonNull::new(skb).ok_or(EINVAL)?;
             // SAFETY: The core passes the `cb` of a dump of a generic netlink family.
             let info = unsafe { bindings::oot_genl_info_dump(cb) };
-            // SAFETY: The information lives as long as the dump, and nobody changes it meanwhile.
+            // SAFETY: The information lives as long as the dump, and does not change meanwhile.
             let info = unsafe { &*info };
             // INVARIANT: All are what the core has passed.
             let writer = Writer::new();
@@ -343,8 +347,13 @@ pub(crate) struct Family(Opaque<bindings::genl_family>);
 unsafe impl Sync for Family {}
 
 impl Family {
-    /// `netnsok` and `parallel_ops`, the first two bits of the family's bit field.
-    const FLAGS: u8 = 0b11;
+    /// `netnsok` and `parallel_ops`, the first two bits of the family's bit field, which C allocates
+    /// from the end of the byte that comes first in the byte order.
+    const FLAGS: u8 = if cfg!(target_endian = "big") {
+        0b1100_0000
+    } else {
+        0b0000_0011
+    };
 
     /// A family of that name, which is a string with its NUL; for use in a static.
     ///
@@ -362,12 +371,7 @@ impl Family {
             version,
             maxattr: Attrs::<'static, N>::MAXTYPE as u32,
             policy: AttrPolicy::as_raw(policy),
-            // SAFETY: The bit field is an `u8` in size and form.
-            _bitfield_1: unsafe {
-                core::mem::transmute::<u8, kernel::bindings::__BindgenBitfieldUnit<[u8; 1]>>(
-                    Self::FLAGS,
-                )
-            },
+            _bitfield_1: kernel::bindings::__BindgenBitfieldUnit::new([Self::FLAGS]),
             module: module.as_ptr(),
             small_ops: ops.as_ptr().cast(),
             n_small_ops: ops.len() as u8,
@@ -394,6 +398,9 @@ impl Family {
 }
 
 /// The registration of a [`Family`]; dropping it ends the family, after the last request.
+///
+/// As all registrations of the kernel crate, one that is leaked (`core::mem::forget()`) stays: the
+/// functions are code of the module, which must not be unloaded then.
 ///
 /// # Invariants
 ///

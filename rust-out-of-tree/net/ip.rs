@@ -19,20 +19,15 @@ use crate::oot::bindings;
 use super::{
     device::Device,
     dst::Dst,
-    filter::Pf,
+    filter::HookSkb,
     namespace::Net,
+    nf_proto::NfProto,
     skbuff::{
         SkBuff,
-        Skb, //
+        Skb,
+        SkbRoute, //
     }, //
 };
-
-/// In whose name fragments are put together, so that each user gets his own back.
-pub(crate) const DEFRAG_VS_IN: u32 = bindings::ip_defrag_users_IP_DEFRAG_VS_IN;
-/// As above.
-pub(crate) const DEFRAG_VS_OUT: u32 = bindings::ip_defrag_users_IP_DEFRAG_VS_OUT;
-/// As above.
-pub(crate) const DEFRAG_VS_FWD: u32 = bindings::ip_defrag_users_IP_DEFRAG_VS_FWD;
 
 /// A route and the source address that goes with it.
 pub(crate) struct Route<A> {
@@ -66,7 +61,7 @@ pub(crate) fn route4(
     let dst = NonNull::new(rt).ok_or(EHOSTUNREACH)?;
     Ok(Route {
         // SAFETY: The look-up gave us a reference.
-        dst: unsafe { Dst::from_raw(dst) },
+        dst: unsafe { Dst::from_raw(dst, NfProto::Ipv4) },
         saddr: source.to_ne_bytes(),
         cookie: 0,
     })
@@ -91,7 +86,7 @@ pub(crate) fn route6(
     let dst = unsafe { bindings::oot_ip6_route_output(net.as_raw(), &mut flow) };
     let dst = NonNull::new(dst).ok_or(EHOSTUNREACH)?;
     // SAFETY: The look-up gave us a reference.
-    let mut dst = unsafe { Dst::from_raw(dst) };
+    let mut dst = unsafe { Dst::from_raw(dst, NfProto::Ipv6) };
     // SAFETY: The route is live.
     if unsafe { bindings::oot_dst_error(dst.as_ref().as_raw()) } != 0 {
         return Err(EHOSTUNREACH);
@@ -112,8 +107,8 @@ pub(crate) fn route6(
                 bindings::oot_xfrm_lookup6(net.as_raw(), dst.into_raw(), &mut flow)
             })?;
             let found = NonNull::new(found).ok_or(EHOSTUNREACH)?;
-            // SAFETY: As above.
-            dst = unsafe { Dst::from_raw(found) };
+            // SAFETY: The reference that `xfrm_lookup()` gave becomes ours.
+            dst = unsafe { Dst::from_raw(found, NfProto::Ipv6) };
         }
     }
     // SAFETY: The route is live and an IPv6 one.
@@ -140,7 +135,7 @@ pub(crate) fn route_to_group4(
     let rt = from_err_ptr(unsafe { bindings::oot_ip_route_udp(net, daddr, saddr, index) })?;
     let dst = NonNull::new(rt).ok_or(EHOSTUNREACH)?;
     // SAFETY: The look-up gave us a reference.
-    Ok(unsafe { Dst::from_raw(dst) })
+    Ok(unsafe { Dst::from_raw(dst, NfProto::Ipv4) })
 }
 
 /// As [`route_to_group4`] for IPv6, from an address of the kernel's choice.
@@ -157,70 +152,114 @@ pub(crate) fn route_to_group6(net: &Net, group: [u8; 16], device: &Device) -> Re
     })?;
     let dst = NonNull::new(dst).ok_or(EHOSTUNREACH)?;
     // SAFETY: The look-up gave us a reference.
-    Ok(unsafe { Dst::from_raw(dst) })
+    Ok(unsafe { Dst::from_raw(dst, NfProto::Ipv6) })
 }
 
-/// Sends a packet that has its route through LOCAL_OUT and on its way, as `NF_HOOK()` with
-/// `dst_output()`. Without a route it is dropped.
+/// Gives a packet its route and sends it through LOCAL_OUT and on its way, as `NF_HOOK()` with
+/// `dst_output()`. With a route of another family it is dropped.
 #[inline(always)]
-pub(crate) fn output(net: &Net, pf: Pf, skb: SkBuff) {
-    if skb.dst().is_none() {
+pub(crate) fn output<'h>(net: &Net, mut skb: SkBuff<'h>, route: SkbRoute<'h>) {
+    let family = skb.family();
+    if route.dst().family() != family {
         return;
     }
+    skb.set_route(route);
     let raw = skb.into_raw();
-    match pf {
-        // SAFETY: The packet is ours to give and has a route.
-        Pf::Inet => unsafe { bindings::oot_nf_local_out4(net.as_raw(), raw) },
-        // SAFETY: As above.
-        Pf::Inet6 => unsafe { bindings::oot_nf_local_out6(net.as_raw(), raw) },
+    match family {
+        // SAFETY: The packet is ours to give and has an IPv4 header and route.
+        NfProto::Ipv4 => unsafe { bindings::oot_nf_local_out4(net.as_raw(), raw) },
+        // SAFETY: The packet is ours to give and has an IPv6 header and route.
+        NfProto::Ipv6 => unsafe { bindings::oot_nf_local_out6(net.as_raw(), raw) },
     };
 }
 
-/// Sends a packet that this host put an IP header on, as `ip_local_out()`. Without a route it is
-/// dropped.
-pub(crate) fn local_out(net: &Net, pf: Pf, skb: SkBuff) {
-    if skb.dst().is_none() {
+/// Gives a packet that this host put an IP header on its route and sends it, as `ip_local_out()`.
+/// With a route of another family it is dropped.
+pub(crate) fn local_out<'h>(net: &Net, mut skb: SkBuff<'h>, route: SkbRoute<'h>) {
+    let family = skb.family();
+    if route.dst().family() != family {
         return;
     }
+    skb.set_route(route);
     let raw = skb.into_raw();
-    match pf {
-        // SAFETY: The packet is ours to give and has a route.
-        Pf::Inet => unsafe { bindings::oot_ip_local_out(net.as_raw(), raw) },
-        // SAFETY: As above.
-        Pf::Inet6 => unsafe { bindings::oot_ip6_local_out(net.as_raw(), raw) },
+    match family {
+        // SAFETY: The packet is ours to give and has an IPv4 header and route.
+        NfProto::Ipv4 => unsafe { bindings::oot_ip_local_out(net.as_raw(), raw) },
+        // SAFETY: The packet is ours to give and has an IPv6 header and route.
+        NfProto::Ipv6 => unsafe { bindings::oot_ip6_local_out(net.as_raw(), raw) },
     };
+}
+
+/// The errors of ICMP. C looks what each is like up in a table by this number, which is not checked.
+#[derive(Clone, Copy, PartialEq, Eq)]
+#[repr(u8)]
+pub(crate) enum IcmpError {
+    /// `ICMP_DEST_UNREACH`
+    DestUnreach = bindings::ICMP_DEST_UNREACH as u8,
+    /// `ICMP_SOURCE_QUENCH`
+    SourceQuench = bindings::ICMP_SOURCE_QUENCH as u8,
+    /// `ICMP_TIME_EXCEEDED`
+    TimeExceeded = bindings::ICMP_TIME_EXCEEDED as u8,
+}
+
+impl IcmpError {
+    /// The error with that number, if it is one of these.
+    pub(crate) fn from_type(number: u8) -> Option<Self> {
+        [Self::DestUnreach, Self::SourceQuench, Self::TimeExceeded]
+            .into_iter()
+            .find(|error| *error as u8 == number)
+    }
+}
+
+/// The errors of ICMPv6.
+#[derive(Clone, Copy, PartialEq, Eq)]
+#[repr(u8)]
+pub(crate) enum Icmpv6Error {
+    /// `ICMPV6_DEST_UNREACH`
+    DestUnreach = bindings::ICMPV6_DEST_UNREACH as u8,
+    /// `ICMPV6_PKT_TOOBIG`
+    PktTooBig = bindings::ICMPV6_PKT_TOOBIG as u8,
+    /// `ICMPV6_TIME_EXCEED`
+    TimeExceed = bindings::ICMPV6_TIME_EXCEED as u8,
 }
 
 /// Sends an ICMP error about a packet to its source; `info` in host byte order. As `icmp_send()`.
-pub(crate) fn icmp_send(skb: &mut Skb, kind: u8, code: u8, info: u32) {
-    // SAFETY: The packet has a route within the hooks where we call this.
-    unsafe { bindings::oot_icmp_send(skb.as_raw(), kind.into(), code.into(), info.to_be()) };
+/// None is sent about a packet without IPv4 route.
+pub(crate) fn icmp_send(skb: &mut Skb, error: IcmpError, code: u8, info: u32) {
+    let is_ipv4 = skb.protocol() == Some(NfProto::Ipv4)
+        && skb.dst().is_some_and(|dst| dst.family() == NfProto::Ipv4);
+    if is_ipv4 {
+        // SAFETY: The packet is an IPv4 one with such a route, and C's table has the error.
+        unsafe { bindings::oot_icmp_send(skb.as_raw(), error as i32, code.into(), info.to_be()) };
+    }
 }
 
 /// Sends an ICMPv6 error about a packet to its source; `info` in host byte order. As
-/// `icmpv6_send()`. None is sent about a packet that has no device.
-pub(crate) fn icmpv6_send(skb: &mut Skb, kind: u8, code: u8, info: u32) {
-    if !skb.has_dev() {
-        return;
-    }
-    // SAFETY: The packet has a device.
-    unsafe { bindings::oot_icmpv6_send(skb.as_raw(), kind, code, info) };
-}
-
-/// Routes a packet anew after its source changed, as `ip_route_me_harder()` (IPv4) for a packet
-/// that is treated as this host's own.
-pub(crate) fn route_me_harder4(net: &Net, skb: &mut Skb) -> Result {
-    // SAFETY: The packet is ours to change and has a route.
-    match unsafe { bindings::oot_ip_route_me_harder(net.as_raw(), skb.as_raw()) } {
-        0 => Ok(()),
-        _ => Err(EHOSTUNREACH),
+/// `icmpv6_send()`. None is sent about a packet without device or of IPv4.
+pub(crate) fn icmpv6_send(skb: &mut Skb, error: Icmpv6Error, code: u8, info: u32) {
+    if skb.has_dev() && skb.protocol() == Some(NfProto::Ipv6) {
+        // SAFETY: The packet is an IPv6 one and has a device.
+        unsafe { bindings::oot_icmpv6_send(skb.as_raw(), error as u8, code, info) };
     }
 }
 
-/// As [`route_me_harder4`] for IPv6.
-pub(crate) fn route_me_harder6(net: &Net, skb: &mut Skb) -> Result {
-    // SAFETY: The packet is ours to change and has a route.
-    match unsafe { bindings::oot_ip6_route_me_harder(net.as_raw(), skb.as_raw()) } {
+/// Routes a packet anew after its source changed, as `ip_route_me_harder()` for a packet that is
+/// treated as this host's own.
+///
+/// # Errors
+///
+/// `EHOSTUNREACH`, also for a packet that has no route.
+pub(crate) fn route_me_harder(net: &Net, skb: &mut HookSkb<'_>) -> Result {
+    if !skb.has_dst() {
+        return Err(EHOSTUNREACH);
+    }
+    let failed = match skb.family() {
+        // SAFETY: The packet has an IPv4 header, and a route.
+        NfProto::Ipv4 => unsafe { bindings::oot_ip_route_me_harder(net.as_raw(), skb.as_raw()) },
+        // SAFETY: The packet has an IPv6 header, and a route.
+        NfProto::Ipv6 => unsafe { bindings::oot_ip6_route_me_harder(net.as_raw(), skb.as_raw()) },
+    };
+    match failed {
         0 => Ok(()),
         _ => Err(EHOSTUNREACH),
     }
@@ -238,16 +277,18 @@ pub(crate) fn count_header_error6(net: &Net, skb: &Skb) {
     unsafe { bindings::oot_ip6_inc_hdrerrors(net.as_raw(), skb.as_raw()) };
 }
 
-/// Learns the path MTU of the IPv4 header that the packet's data starts with, as
+/// Learns the path MTU of the destination of the IPv4 header that the packet begins with, as
 /// `ipv4_update_pmtu()`.
-pub(crate) fn update_pmtu4(net: &Net, skb: &mut Skb, mtu: u32) {
-    // SAFETY: The IP header is linear: the callers see to it.
-    unsafe { bindings::ipv4_update_pmtu(skb.as_raw(), net.as_raw(), mtu, 0, 0) };
+pub(crate) fn update_pmtu4(net: &Net, skb: &mut SkBuff<'_>, mtu: u32) {
+    if skb.family() == NfProto::Ipv4 {
+        // SAFETY: The packet begins with a linear IPv4 header by the type's invariant.
+        unsafe { bindings::ipv4_update_pmtu(skb.as_raw(), net.as_raw(), mtu, 0, 0) };
+    }
 }
 
 /// Tells the socket of a packet of our own the MTU of the way that it really takes.
 pub(crate) fn update_socket_pmtu(skb: &mut Skb, mtu: u32) {
-    if !skb.has_dev() && skb.has_full_socket() && skb.dst().is_some() {
+    if !skb.has_dev() && skb.has_full_socket() && skb.has_dst() {
         // SAFETY: The packet has a full socket and a route.
         unsafe { bindings::oot_update_socket_pmtu(skb.as_raw(), mtu) };
     }

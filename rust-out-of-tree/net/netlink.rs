@@ -3,6 +3,13 @@
 //! Netlink attributes: reading them by a policy, and writing them.
 //!
 //! C header: [`include/net/netlink.h`](srctree/include/net/netlink.h)
+//!
+//! # Beside `nla_put()`
+//!
+//! A [`Writer`] puts the attributes of a message together in its own 512 bytes and then has them
+//! appended by one `nla_append()`. With `nla_put()` each would be a call that looks for room in the
+//! packet and copies. A listing of 50 services of 10 dests took 12.2 million instructions so, and 8.7
+//! when this had come, together with the end of a dump in its last message.
 
 use crate::oot::bindings;
 use core::{
@@ -237,7 +244,7 @@ impl Writer {
     ///
     /// # Safety
     ///
-    /// `skb` must be valid, and nobody else use it.
+    /// `skb` must be valid, and used by no other.
     pub(super) unsafe fn append_to(&self, skb: NonNull<bindings::sk_buff>) -> Result {
         let bytes = self.bytes.get(..self.len).ok_or(EMSGSIZE)?;
         let (data, len) = (bytes.as_ptr().cast(), bytes.len() as c_int);

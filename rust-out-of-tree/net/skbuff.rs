@@ -2,93 +2,116 @@
 
 //! Packets.
 //!
-//! [`Skb`] is a packet that somebody owns and lends us; [`SkBuff`] is one that we own. Offsets
-//! count from the start of the packet's data, which within netfilter's hooks is the IP header.
+//! [`Skb`] is a borrowed packet of the IP layer, [`SkBuff`] an owned one. Offsets count from the
+//! start of the packet's data, which is its IP header.
 //!
 //! C header: [`include/linux/skbuff.h`](srctree/include/linux/skbuff.h)
 
 mod checksum;
 mod ipv6;
+mod owned;
 
 pub(crate) use checksum::IpSummed;
+pub(crate) use owned::{
+    SkBuff,
+    SkbRoute, //
+};
 
 use core::{
-    marker::PhantomData,
     mem::MaybeUninit,
-    ops::{
-        Deref,
-        DerefMut, //
-    },
     ptr::NonNull, //
 };
 use kernel::{
     prelude::*,
-    sync::rcu,
     types::Opaque, //
 };
-use zerocopy::{
-    FromBytes,
-    Immutable,
-    IntoBytes, //
-};
+use zerocopy::FromBytes;
 
 use crate::oot::bindings;
 
 use super::{
-    dst::{
-        Dst,
-        DstRef, //
-    },
-    namespace::Net, //
+    dst::DstRef,
+    namespace::Net,
+    nf_proto::NfProto, //
 };
 
-/// A packet, borrowed.
+/// The most room that a packet can have before its data, in bytes: offsets in it have 16 bits.
+pub(crate) const MAX_HEADROOM: u32 = u16::MAX as u32;
+
+/// A packet of the IP layer, borrowed.
+///
+/// The type is not `Sized`, so that two packets cannot be swapped by means of two `&mut Skb`: the
+/// stack has pointers to each. It is what [`Pin`] is used for elsewhere, without a reborrow at every
+/// call. The length of the slice is always 0.
 ///
 /// # Invariants
 ///
-/// A live `struct sk_buff` that no other thread uses while the reference lives.
-#[repr(transparent)]
-pub(crate) struct Skb(Opaque<bindings::sk_buff>);
+/// A live `struct sk_buff` that no other thread uses while the reference lives. Its route, device
+/// and socket, as far as it has them, are live as well.
+#[repr(C)]
+pub(crate) struct Skb {
+    raw: Opaque<bindings::sk_buff>,
+    _not_sized: [()],
+}
 
 impl Skb {
+    #[inline(always)]
+    fn fat(skb: NonNull<bindings::sk_buff>) -> *mut Self {
+        core::ptr::slice_from_raw_parts_mut(skb.as_ptr().cast::<()>(), 0) as *mut Self
+    }
+
+    /// # Safety
+    ///
+    /// `skb` must be live and only be read by others for `'a`.
+    #[inline(always)]
+    pub(super) unsafe fn from_raw<'a>(skb: NonNull<bindings::sk_buff>) -> &'a Self {
+        // INVARIANT: By the safety requirement.
+        // SAFETY: By the safety requirement; the type begins with the packet, and has no more.
+        unsafe { &*Self::fat(skb) }
+    }
+
     /// # Safety
     ///
     /// `skb` must be live and not be used by others for `'a`.
-    pub(super) unsafe fn from_raw<'a>(skb: NonNull<bindings::sk_buff>) -> &'a mut Self {
-        // SAFETY: By the safety requirement; the type is transparent.
-        unsafe { skb.cast::<Self>().as_mut() }
+    #[inline(always)]
+    pub(super) unsafe fn from_raw_mut<'a>(skb: NonNull<bindings::sk_buff>) -> &'a mut Self {
+        // INVARIANT: By the safety requirement.
+        // SAFETY: By the safety requirement; the type begins with the packet, and has no more.
+        unsafe { &mut *Self::fat(skb) }
     }
 
     #[inline(always)]
     pub(super) fn as_raw(&self) -> *mut bindings::sk_buff {
-        self.0.get()
+        self.raw.get()
     }
 
+    /// The first byte of the packet.
     #[inline(always)]
-    fn fields(&self) -> &bindings::sk_buff {
-        // SAFETY: By the type invariant it is live and nobody writes it while we look.
-        unsafe { &*self.as_raw() }
+    fn data(&self) -> *mut u8 {
+        // SAFETY: The packet is live by the type invariant.
+        unsafe { (*self.as_raw()).data }
     }
 
+    /// The length of the linear part.
     #[inline(always)]
-    fn fields_mut(&mut self) -> &mut bindings::sk_buff {
-        // SAFETY: By the type invariant it is live and ours alone.
-        unsafe { &mut *self.as_raw() }
+    fn head_len(&self) -> u32 {
+        // SAFETY: The packet is live by the type invariant.
+        let paged = unsafe { (*self.as_raw()).data_len };
+        self.len().wrapping_sub(paged)
     }
 
     /// The length of the packet in bytes, paged data included.
     #[inline(always)]
     pub(crate) fn len(&self) -> u32 {
-        self.fields().len
+        // SAFETY: The packet is live by the type invariant.
+        unsafe { (*self.as_raw()).len }
     }
 
     /// The bytes of the packet that lie in its linear part.
     #[inline(always)]
     fn linear(&self) -> &[u8] {
-        let skb = self.fields();
-        let len = skb.len.wrapping_sub(skb.data_len) as usize;
-        // SAFETY: `data` points at the linear part, which is `len - data_len` bytes long.
-        unsafe { core::slice::from_raw_parts(skb.data, len) }
+        // SAFETY: `data` points at the linear part, which is `head_len()` bytes long.
+        unsafe { core::slice::from_raw_parts(self.data(), self.head_len() as usize) }
     }
 
     /// Reads a header at `offset`; `None` if the packet ends before. As `skb_header_pointer()`.
@@ -124,87 +147,85 @@ impl Skb {
     /// `ENOMEM`, also for a packet that is shorter.
     #[inline]
     pub(crate) fn writable(&mut self, len: u32) -> Result<&mut [u8]> {
-        // SAFETY: The packet is ours to change.
+        // SAFETY: The packet is used by no other by the type invariant.
         if unsafe { bindings::skb_ensure_writable(self.as_raw(), len) } != 0 {
             return Err(ENOMEM);
         }
-        let skb = self.fields_mut();
         // SAFETY: At least `len` bytes of `data` are linear and unshared now.
-        Ok(unsafe { core::slice::from_raw_parts_mut(skb.data, len as usize) })
+        Ok(unsafe { core::slice::from_raw_parts_mut(self.data(), len as usize) })
     }
 
     /// Makes sure of `headroom` bytes before the packet, unshared; as `skb_cow()`.
+    ///
+    /// # Errors
+    ///
+    /// `ENOMEM`, also for more than [`MAX_HEADROOM`].
     pub(crate) fn cow(&mut self, headroom: u32) -> Result {
-        // SAFETY: The packet is ours to change.
+        if headroom > MAX_HEADROOM {
+            return Err(ENOMEM);
+        }
+        // SAFETY: The packet is used by no other by the type invariant; the room is one that a
+        // packet can have.
         match unsafe { bindings::oot_skb_cow(self.as_raw(), headroom) } {
             0 => Ok(()),
             _ => Err(ENOMEM),
         }
     }
 
-    /// Moves the start of the data `len` bytes forward and makes the IP header start there.
-    pub(crate) fn pull_to_network(&mut self, len: u32) -> Result {
-        // SAFETY: Fails, changing nothing, if the packet is shorter.
-        if unsafe { bindings::oot_pskb_pull(self.as_raw(), len) }.is_null() {
-            return Err(EINVAL);
-        }
-        // SAFETY: The data pointer lies within the buffer.
-        unsafe { bindings::oot_skb_reset_network_header(self.as_raw()) };
-        Ok(())
-    }
-
     /// Makes the first `len` bytes linear, as `pskb_may_pull()`; false if the packet is shorter.
     pub(crate) fn may_pull(&mut self, len: u32) -> bool {
-        // SAFETY: The packet is ours to change.
+        // SAFETY: The packet is used by no other by the type invariant.
         unsafe { bindings::oot_pskb_may_pull(self.as_raw(), len) }
     }
 
-    /// Says that the transport header starts `offset` bytes after the data.
-    pub(crate) fn set_transport_header(&mut self, offset: u32) {
-        // SAFETY: Only stores the number.
+    /// Sets where the transport header starts.
+    ///
+    /// # Errors
+    ///
+    /// `EINVAL` for an offset beyond the linear part of the packet.
+    pub(crate) fn set_transport_header(&mut self, offset: u32) -> Result {
+        if offset > self.head_len() {
+            return Err(EINVAL);
+        }
+        // SAFETY: The offset lies within the linear part.
         unsafe { bindings::oot_skb_set_transport_header(self.as_raw(), offset as i32) };
+        Ok(())
     }
 
-    /// Clears the IP options that the IPv4 stack parsed for an outer header.
-    pub(crate) fn clear_ip_options(&mut self) {
-        // SAFETY: The control block belongs to the IP layer within its hooks.
-        unsafe { bindings::oot_ip_clear_options(self.as_raw()) };
-    }
-
-    /// Already handled by IPVS.
+    /// Whether the mark of packets that a virtual server has handled is set.
     #[inline(always)]
     pub(crate) fn ipvs_property(&self) -> bool {
-        // SAFETY: Reads a field of a live packet.
+        // SAFETY: The packet is live by the type invariant.
         unsafe { bindings::oot_skb_ipvs_property(self.as_raw()) }
     }
 
-    /// Marks the packet as handled by IPVS.
+    /// Sets the mark of packets that a virtual server has handled, which `xt_ipvs` and others read.
     #[inline(always)]
     pub(crate) fn set_ipvs_property(&mut self) {
-        // SAFETY: Writes a field of a packet that is ours.
+        // SAFETY: The packet is used by no other by the type invariant.
         unsafe { bindings::oot_skb_set_ipvs_property(self.as_raw()) };
     }
 
     /// Whether it was sent to this very host, not broadcast nor overheard (`PACKET_HOST`).
     #[inline(always)]
     pub(crate) fn is_to_host(&self) -> bool {
-        // SAFETY: Reads a field of a live packet.
+        // SAFETY: The packet is live by the type invariant.
         unsafe { bindings::oot_skb_pkt_type(self.as_raw()) == bindings::PACKET_HOST as u8 }
     }
 
     /// Its firewall mark.
     #[inline(always)]
     pub(crate) fn mark(&self) -> u32 {
-        // SAFETY: Reads a field of a live packet.
+        // SAFETY: The packet is live by the type invariant.
         unsafe { bindings::oot_skb_mark(self.as_raw()) }
     }
 
     #[inline(always)]
     fn dev(&self) -> *mut bindings::net_device {
-        // SAFETY: All members of the union start with the same two links but this one is what the
-        // network layer uses.
+        // SAFETY: The packet is live by the type invariant, and `dev` is what the union holds while
+        // it is the IP layer's.
         unsafe {
-            self.fields()
+            (*self.as_raw())
                 .__bindgen_anon_1
                 .__bindgen_anon_1
                 .__bindgen_anon_1
@@ -220,7 +241,7 @@ impl Skb {
 
     /// Whether it came in by the loopback device.
     pub(crate) fn dev_is_loopback(&self) -> bool {
-        // SAFETY: The device of a packet in flight is live.
+        // SAFETY: The device is live by the type invariant.
         self.has_dev() && unsafe { bindings::oot_dev_is_loopback(self.dev()) }
     }
 
@@ -232,9 +253,9 @@ impl Skb {
         }
     }
 
-    /// Gives a packet without device that of its route, and says whether it has one then.
+    /// Sets the device to that of the route if there is none.
     pub(crate) fn set_dst_dev_if_none(&mut self) {
-        if !self.has_dev() && self.dst().is_some() {
+        if !self.has_dev() && self.has_dst() {
             // SAFETY: The packet has a route, and a route has a device.
             unsafe { bindings::oot_skb_set_dst_dev(self.as_raw()) };
         }
@@ -242,7 +263,7 @@ impl Skb {
 
     /// Makes the route's device the packet's, as the source of an ICMP error.
     pub(crate) fn force_dst_dev(&mut self) {
-        if self.dst().is_some() {
+        if self.has_dst() {
             // SAFETY: The packet has a route, and a route has a device.
             unsafe { bindings::oot_skb_set_dst_dev(self.as_raw()) };
         }
@@ -251,7 +272,8 @@ impl Skb {
     /// Whether it belongs to a socket.
     #[inline(always)]
     pub(crate) fn has_socket(&self) -> bool {
-        !self.fields().sk.is_null()
+        // SAFETY: The packet is live by the type invariant.
+        !unsafe { (*self.as_raw()).sk }.is_null()
     }
 
     /// Whether it belongs to a socket that is neither in `TIME_WAIT` nor a mere request: those have
@@ -270,57 +292,59 @@ impl Skb {
     /// Lets go of the socket, as `skb_orphan()`.
     pub(crate) fn orphan(&mut self) {
         if self.has_socket() {
-            // SAFETY: The packet is ours to change.
+            // SAFETY: The packet is used by no other by the type invariant.
             unsafe { bindings::oot_skb_orphan(self.as_raw()) };
         }
+    }
+
+    #[inline(always)]
+    fn raw_dst(&self) -> *mut bindings::dst_entry {
+        // SAFETY: The packet is live by the type invariant.
+        unsafe { bindings::oot_skb_dst(self.as_raw()) }
+    }
+
+    /// Whether it has a route.
+    #[inline(always)]
+    pub(crate) fn has_dst(&self) -> bool {
+        !self.raw_dst().is_null()
     }
 
     /// Its route, if it has one.
     #[inline(always)]
     pub(crate) fn dst(&self) -> Option<DstRef<'_>> {
-        // SAFETY: Reads a field of a live packet; the route lives as long as it is the packet's.
-        let dst = unsafe { bindings::oot_skb_dst(self.as_raw()) };
-        // SAFETY: As above.
-        NonNull::new(dst).map(|dst| unsafe { DstRef::from_raw(dst) })
+        // SAFETY: The route is live by the type invariant for as long as it is the packet's.
+        NonNull::new(self.raw_dst()).map(|dst| unsafe { DstRef::from_raw(dst) })
     }
 
-    /// Replaces the route by one that RCU keeps alive for the section of the hook, `guard`'s.
-    #[inline(always)]
-    pub(crate) fn set_dst_noref(&mut self, dst: DstRef<'_>, _guard: &rcu::Guard) {
-        // SAFETY: Releases the reference that the packet holds, if it does.
-        unsafe { bindings::oot_skb_dst_drop(self.as_raw()) };
-        // SAFETY: The route is live, and should its last reference be dropped, it is freed a grace
-        // period later, after the section of the hook. Who queues the packet beyond it takes a
-        // reference (`skb_dst_force()`).
-        unsafe { bindings::oot_skb_dst_set_noref(self.as_raw(), dst.as_raw()) };
-    }
-
-    /// Replaces the route by one that the packet owns.
-    pub(crate) fn set_dst(&mut self, dst: Dst) {
-        // SAFETY: Releases the reference that the packet holds, if it does.
-        unsafe { bindings::oot_skb_dst_drop(self.as_raw()) };
-        // SAFETY: The packet takes over the reference.
-        unsafe { bindings::oot_skb_dst_set(self.as_raw(), dst.into_raw()) };
+    /// Which protocol of the IP layer the packet is of, if any.
+    pub(super) fn protocol(&self) -> Option<NfProto> {
+        // SAFETY: The packet is live by the type invariant.
+        match u32::from(unsafe { bindings::oot_skb_protocol(self.as_raw()) }) {
+            bindings::ETH_P_IP => Some(NfProto::Ipv4),
+            bindings::ETH_P_IPV6 => Some(NfProto::Ipv6),
+            _ => None,
+        }
     }
 
     /// Tells the sender that there is no way to the destination, as `dst_link_failure()`.
     pub(crate) fn link_failure(&mut self) {
-        if self.dst().is_some() {
+        if self.has_dst() {
             // SAFETY: The packet has a route.
             unsafe { bindings::oot_dst_link_failure(self.as_raw()) };
         }
     }
 
-    /// Whether the packet came in from outside, as its IPv4 route says.
+    /// Whether it has an IPv4 route, and that is one of packets from outside.
     pub(crate) fn is_input_route4(&self) -> bool {
-        // SAFETY: The packet has an IPv4 route, or we do not ask.
-        self.dst().is_some() && unsafe { bindings::oot_skb_is_input_route(self.as_raw()) }
+        self.dst().is_some_and(|dst| dst.family() == NfProto::Ipv4)
+            // SAFETY: The packet has an IPv4 route.
+            && unsafe { bindings::oot_skb_is_input_route(self.as_raw()) }
     }
 
     /// Whether it is a bundle of segments.
     #[inline(always)]
     pub(crate) fn is_gso(&self) -> bool {
-        // SAFETY: Reads the packet's shared info.
+        // SAFETY: The packet is live by the type invariant, and so is its shared info.
         unsafe { bindings::oot_skb_is_gso(self.as_raw()) }
     }
 
@@ -330,26 +354,27 @@ impl Skb {
         if self.len() <= mtu {
             return false;
         }
-        // SAFETY: Only looks at the packet.
+        // SAFETY: The packet is live by the type invariant, and a bundle of segments.
         !(self.is_gso() && unsafe { bindings::skb_gso_validate_network_len(self.as_raw(), mtu) })
     }
 
-    /// Takes the packet out of connection tracking's sight, as `ip_vs_notrack()`.
+    /// Forgets the connection tracking entry and has the packet left untracked, if it has an entry.
     #[inline(always)]
     pub(crate) fn notrack(&mut self) {
-        if self.fields()._nfct != 0 {
-            // SAFETY: The packet is ours to change.
-            unsafe { bindings::oot_ip_vs_notrack(self.as_raw()) };
+        // SAFETY: The packet is live by the type invariant.
+        if unsafe { (*self.as_raw())._nfct } != 0 {
+            // SAFETY: The packet is used by no other by the type invariant.
+            unsafe { bindings::oot_skb_notrack(self.as_raw()) };
         }
     }
 
     /// Forgets what the receive path knew of checksum and time, before it is sent on.
     #[inline(always)]
     pub(crate) fn forget_receive_state(&mut self) {
-        // SAFETY: The packet is ours to change.
+        // SAFETY: The packet is used by no other by the type invariant.
         unsafe { bindings::oot_skb_forward_csum(self.as_raw()) };
         if self.has_dev() {
-            // SAFETY: As above.
+            // SAFETY: The packet is used by no other by the type invariant.
             unsafe { bindings::oot_skb_clear_tstamp(self.as_raw()) };
         }
     }
@@ -357,116 +382,7 @@ impl Skb {
     /// Lets the IP layer fragment it whatever its DF bit says.
     #[inline(always)]
     pub(crate) fn set_ignore_df(&mut self) {
-        // SAFETY: Writes a field of a packet that is ours.
+        // SAFETY: The packet is used by no other by the type invariant.
         unsafe { bindings::oot_skb_set_ignore_df(self.as_raw()) };
-    }
-}
-
-/// A packet that we own.
-///
-/// # Invariants
-///
-/// `skb` is live and nobody else's.
-pub(crate) struct SkBuff {
-    skb: NonNull<bindings::sk_buff>,
-    _owns: PhantomData<Skb>,
-}
-
-impl SkBuff {
-    /// # Safety
-    ///
-    /// `skb` must be live and become ours.
-    pub(super) unsafe fn from_raw(skb: NonNull<bindings::sk_buff>) -> Self {
-        // INVARIANT: By the safety requirement.
-        Self {
-            skb,
-            _owns: PhantomData,
-        }
-    }
-
-    /// Gives the packet to C.
-    pub(super) fn into_raw(self) -> *mut bindings::sk_buff {
-        core::mem::ManuallyDrop::new(self).skb.as_ptr()
-    }
-
-    /// The packet with at least `headroom` bytes before it, and unshared: itself or a copy of its
-    /// head, which the packet's socket then owns.
-    pub(crate) fn with_headroom(self, headroom: u32) -> Result<Self> {
-        let raw = self.as_raw();
-        // SAFETY: Only looks at the packet.
-        if unsafe { bindings::oot_skb_headroom(raw) } >= headroom
-            // SAFETY: As above.
-            && unsafe { bindings::oot_skb_cloned(raw) } == 0
-        {
-            return Ok(self);
-        }
-        // SAFETY: Makes a new packet from a live one.
-        let copy = unsafe { bindings::skb_realloc_headroom(raw, headroom) };
-        // SAFETY: The copy is new and ours.
-        let copy = unsafe { Self::from_raw(NonNull::new(copy).ok_or(ENOMEM)?) };
-        if self.has_socket() {
-            // SAFETY: The socket is kept alive by the packet that it owns so far.
-            unsafe { bindings::oot_skb_set_owner_w(copy.as_raw(), raw) };
-        }
-        self.consume();
-        Ok(copy)
-    }
-
-    /// Puts a network header before the packet.
-    ///
-    /// # Errors
-    ///
-    /// `ENOMEM` without room for it.
-    pub(crate) fn push_network_header<T: IntoBytes + Immutable>(&mut self, header: T) -> Result {
-        let bytes = header.as_bytes();
-        let raw = self.as_raw();
-        // SAFETY: Only looks at the packet.
-        if (unsafe { bindings::oot_skb_headroom(raw) } as usize) < bytes.len() {
-            return Err(ENOMEM);
-        }
-        // SAFETY: There is room, and the packet's head is unshared: see `with_headroom`.
-        let start = unsafe { bindings::skb_push(raw, bytes.len() as u32) };
-        // SAFETY: `start` is the beginning of `bytes.len()` bytes that were just added.
-        unsafe { core::ptr::copy_nonoverlapping(bytes.as_ptr(), start.cast(), bytes.len()) };
-        // SAFETY: The data pointer lies within the buffer.
-        unsafe { bindings::oot_skb_reset_network_header(raw) };
-        Ok(())
-    }
-
-    /// Forgets the connection tracking entry, as `nf_reset_ct()`.
-    pub(crate) fn reset_conntrack(&mut self) {
-        // SAFETY: The packet is ours to change.
-        unsafe { bindings::oot_nf_reset_ct(self.as_raw()) };
-    }
-
-    /// Frees a packet that did its duty, as `consume_skb()`: not counted as a drop.
-    pub(crate) fn consume(self) {
-        // SAFETY: The packet is ours to free.
-        unsafe { bindings::consume_skb(self.into_raw()) };
-    }
-}
-
-impl Deref for SkBuff {
-    type Target = Skb;
-
-    #[inline(always)]
-    fn deref(&self) -> &Skb {
-        // SAFETY: By the type invariant it is live and ours.
-        unsafe { Skb::from_raw(self.skb) }
-    }
-}
-
-impl DerefMut for SkBuff {
-    #[inline(always)]
-    fn deref_mut(&mut self) -> &mut Skb {
-        // SAFETY: By the type invariant it is live and ours.
-        unsafe { Skb::from_raw(self.skb) }
-    }
-}
-
-impl Drop for SkBuff {
-    fn drop(&mut self) {
-        // SAFETY: The packet is ours to free.
-        unsafe { bindings::oot_kfree_skb(self.skb.as_ptr()) };
     }
 }

@@ -4,7 +4,7 @@
 //!
 //! A [`SockOpts`] is a static: a range of options to set and one to get, which a type serves by its
 //! [`SockOpt`] functions while a [`Registration`] lives. During a call the kernel holds a reference
-//! to the module. The value of an option is bytes of the caller's, of the length that he says: what
+//! to the module. The value of an option is bytes of the caller's, of the length that it says: what
 //! is read or written beyond that is refused.
 //!
 //! C header: [`include/linux/netfilter.h`](srctree/include/linux/netfilter.h)
@@ -106,7 +106,7 @@ impl<'a> Get<'a> {
         usize::try_from(*self.len).unwrap_or(0)
     }
 
-    /// Has the caller told that the value is of that length, not as long as there is room.
+    /// Reports that length of the value to the caller, not that of the room.
     pub(crate) fn set_len(&mut self, len: usize) {
         *self.len = len as c_int;
     }
@@ -232,6 +232,9 @@ impl SockOpts {
 }
 
 /// The registration of [`SockOpts`]; dropping it ends them.
+///
+/// As all registrations of the kernel crate, one that is leaked (`core::mem::forget()`) stays: the
+/// functions are code of the module, which must not be unloaded then.
 ///
 /// # Invariants
 ///

@@ -12,12 +12,9 @@ use kernel::{
 use crate::oot::bindings;
 
 use super::{
-    filter::Pf,
     namespace::Net,
-    skbuff::{
-        SkBuff,
-        Skb, //
-    }, //
+    nf_proto::NfProto,
+    skbuff::SkBuff, //
 };
 
 /// The protocol number of IPv4 inside of a packet.
@@ -28,20 +25,22 @@ pub(crate) const IPPROTO_IPV6: u8 = bindings::IPPROTO_IPV6 as u8;
 /// Says that the packet is about to go into one of family `outer`, and prepares bundles of
 /// segments for that (`iptunnel_handle_offloads()`). `protocol` is the packet's own as the outer
 /// header will name it.
-pub(crate) fn start(skb: &mut SkBuff, outer: Pf, protocol: u8) -> Result {
+pub(crate) fn start(skb: &mut SkBuff<'_>, outer: NfProto, protocol: u8) -> Result {
     let gso_type = match outer {
-        Pf::Inet => bindings::SKB_GSO_IPXIP4,
-        Pf::Inet6 => bindings::SKB_GSO_IPXIP6,
+        NfProto::Ipv4 => bindings::SKB_GSO_IPXIP4,
+        NfProto::Ipv6 => bindings::SKB_GSO_IPXIP6,
     };
     // SAFETY: The packet is ours to change.
     to_result(unsafe { bindings::iptunnel_handle_offloads(skb.as_raw(), gso_type) })?;
-    // SAFETY: As above.
+    // SAFETY: The packet is ours to change, and its network header is set.
     unsafe { bindings::oot_skb_set_inner_headers(skb.as_raw(), protocol) };
     Ok(())
 }
 
 /// Gives an IPv4 packet of this host its identification, as `ip_select_ident()`.
-pub(crate) fn select_ident(net: &Net, skb: &mut Skb) {
-    // SAFETY: The packet starts with a linear IPv4 header: the callers just put it there.
-    unsafe { bindings::oot_ip_select_ident(net.as_raw(), skb.as_raw()) };
+pub(crate) fn select_ident(net: &Net, skb: &mut SkBuff<'_>) {
+    if skb.family() == NfProto::Ipv4 {
+        // SAFETY: The packet starts with a linear IPv4 header by the type's invariant.
+        unsafe { bindings::oot_ip_select_ident(net.as_raw(), skb.as_raw()) };
+    }
 }

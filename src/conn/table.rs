@@ -124,6 +124,11 @@ impl Work for Table {
 
 impl Table {
     /// An empty table with room for `max` conns.
+    /// Where conns are allocated from.
+    pub(crate) fn cache(&self) -> &Arc<ConnCache> {
+        &self.cache
+    }
+
     pub(crate) fn new(cache: Arc<ConnCache>, max: i32) -> impl PinInit<Self, Error> {
         kernel::try_pin_init!(Self {
             hash <- RcuHash::new(),

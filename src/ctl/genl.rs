@@ -80,7 +80,8 @@ struct SetCmd;
 
 impl DoIt for SetCmd {
     fn doit(request: &Request<'_>) -> Result {
-        let mut ctl = Ctl::lock(netns_of(request.net())?);
+        let netns = netns_of(request.net())?;
+        let mut ctl = Ctl::lock(&netns);
         let service = request.attr(IPVS_CMD_ATTR_SERVICE);
         match request.cmd() {
             IPVS_CMD_FLUSH => {
@@ -148,7 +149,7 @@ struct GetCmd;
 
 impl DoIt for GetCmd {
     fn doit(request: &Request<'_>) -> Result {
-        let netns = netns_of(request.net())?;
+        let netns = &*netns_of(request.net())?;
         match request.cmd() {
             IPVS_CMD_GET_SERVICE => {
                 let mut reply = request.reply(IPVS_CMD_NEW_SERVICE)?;
@@ -182,7 +183,8 @@ struct DumpServices;
 
 impl DumpIt for DumpServices {
     fn dumpit(dump: &mut Dump<'_>) -> Result<Progress> {
-        let ctl = Ctl::lock(netns_of(dump.net())?);
+        let netns = netns_of(dump.net())?;
+        let ctl = Ctl::lock(&netns);
         let [hash, link, ..] = *dump.cursor();
         let mut cursor = HashCursor::from_words([hash as usize, link as usize]);
         let progress = loop {
@@ -245,7 +247,7 @@ impl DoIt for SetDaemon {
             .nested(daemon, &decode::DAEMON_POLICY)
             .map_err(|_| EINVAL)?;
         let state = attrs.get(IPVS_DAEMON_ATTR_STATE).ok_or(EINVAL)?.u32();
-        let netns = netns_of(request.net())?;
+        let netns = &*netns_of(request.net())?;
         if request.cmd() == IPVS_CMD_DEL_DAEMON {
             return Ctl::lock(netns).stop_daemon(state);
         }
@@ -264,7 +266,8 @@ struct DumpDaemons;
 
 impl DumpIt for DumpDaemons {
     fn dumpit(dump: &mut Dump<'_>) -> Result<Progress> {
-        let ctl = Ctl::lock(netns_of(dump.net())?);
+        let netns = netns_of(dump.net())?;
+        let ctl = Ctl::lock(&netns);
         for (i, role) in Role::ALL.into_iter().enumerate() {
             let is_done = dump.cursor().get(i).is_some_and(|done| *done != 0);
             let Some(config) = ctl.daemon(role).filter(|_| !is_done) else {

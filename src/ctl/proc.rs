@@ -17,6 +17,7 @@ use crate::{
     addr::Family,
     dest::Dest,
     forward::Forward,
+    netns::Netns,
     oot::{
         fs::proc::{
             self,
@@ -24,7 +25,7 @@ use crate::{
             Single,
             Table, //
         },
-        net::namespace::Net,
+        net::pernet::PerNet,
         sync::{
             percpu,
             HashCursor, //
@@ -42,10 +43,7 @@ use kernel::{
     sync::rcu, //
 };
 
-use super::{
-    netns_of,
-    Version, //
-};
+use super::Version;
 use conns::{
     Conns,
     SyncConns, //
@@ -57,7 +55,7 @@ use status::Status;
 const BRACKETS: [&str; 2] = ["[", "]"];
 
 /// The files of a namespace.
-pub(crate) static FILES: [File; 7] = [
+pub(crate) static FILES: [File<PerNet<Netns>>; 7] = [
     File::table::<Info>(c"ip_vs", 0),
     File::table::<Conns>(c"ip_vs_conn", 0),
     File::table::<SyncConns>(c"ip_vs_conn_sync", 0),
@@ -71,13 +69,12 @@ pub(crate) static FILES: [File; 7] = [
 struct Info;
 
 impl Table for Info {
+    type Context = PerNet<Netns>;
     type Record = Service;
     type Cursor = [usize; 2];
 
-    fn header(net: &Net, seq: &SeqFile) {
-        if let Ok(netns) = netns_of(net) {
-            seq_print!(seq, "{}\n", Version(netns));
-        }
+    fn header(netns: &PerNet<Netns>, seq: &SeqFile) {
+        seq_print!(seq, "{}\n", Version(netns));
         seq_print!(seq, "Prot LocalAddress:Port Scheduler Flags\n");
         seq_print!(
             seq,
@@ -86,17 +83,17 @@ impl Table for Info {
     }
 
     fn next<'g>(
-        net: &'g Net,
+        netns: &'g PerNet<Netns>,
         guard: &'g rcu::Guard,
         cursor: &mut Self::Cursor,
     ) -> Option<&'g Self::Record> {
-        let services = &netns_of(net).ok()?.services;
+        let services = &netns.services;
         let (service, after) = services.next(guard, HashCursor::from_words(*cursor))?;
         *cursor = after.to_words();
         Some(service)
     }
 
-    fn show(_net: &Net, guard: &rcu::Guard, service: &Self::Record, seq: &SeqFile) {
+    fn show(_netns: &PerNet<Netns>, guard: &rcu::Guard, service: &Self::Record, seq: &SeqFile) {
         let Some(pool) = service.pool(guard) else {
             return;
         };
@@ -173,7 +170,9 @@ fn write_dest(line: &mut Line, dest: &Dest) {
 struct Apps;
 
 impl Single for Apps {
-    fn show(_net: &Net, seq: &SeqFile) {
+    type Context = PerNet<Netns>;
+
+    fn show(_netns: &PerNet<Netns>, seq: &SeqFile) {
         seq_print!(seq, "prot port    usecnt name\n");
     }
 }
@@ -201,10 +200,9 @@ impl fmt::Display for Row {
 struct Stats;
 
 impl Single for Stats {
-    fn show(net: &Net, seq: &SeqFile) {
-        let Ok(netns) = netns_of(net) else {
-            return;
-        };
+    type Context = PerNet<Netns>;
+
+    fn show(netns: &PerNet<Netns>, seq: &SeqFile) {
         seq_print!(
             seq,
             "   Total Incoming Outgoing         Incoming         Outgoing\n"
@@ -227,10 +225,9 @@ impl Single for Stats {
 struct StatsPerCpu;
 
 impl Single for StatsPerCpu {
-    fn show(net: &Net, seq: &SeqFile) {
-        let Ok(netns) = netns_of(net) else {
-            return;
-        };
+    type Context = PerNet<Netns>;
+
+    fn show(netns: &PerNet<Netns>, seq: &SeqFile) {
         seq_print!(
             seq,
             "       Total Incoming Outgoing         Incoming         Outgoing\n"

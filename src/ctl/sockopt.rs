@@ -15,7 +15,7 @@ use crate::{
     netns::Netns,
     oot::{
         net::{
-            namespace::PerNet,
+            pernet::PerNet,
             sockopt::{
                 Get,
                 Registration,
@@ -91,7 +91,7 @@ impl SockOpt for Options {
         if !call.net().is_admin() {
             return Err(EPERM);
         }
-        let netns = netns_of(call.net())?;
+        let netns = &*netns_of(call.net())?;
         match call.option() {
             IP_VS_SO_SET_FLUSH => {
                 exactly::<()>(call)?;
@@ -128,7 +128,7 @@ impl SockOpt for Options {
         if !call.net().is_admin() {
             return Err(EPERM);
         }
-        let netns = netns_of(call.net())?;
+        let netns = &*netns_of(call.net())?;
         match call.option() {
             IP_VS_SO_GET_VERSION => get_version(netns, call),
             IP_VS_SO_GET_INFO => {

@@ -19,6 +19,7 @@ use crate::{
             }, //
         },
         mm,
+        net::pernet::PerNet,
         sync::Once, //
     },
     sysctl::{
@@ -40,7 +41,7 @@ use kernel::{
 pub(crate) const PATH: &CStr = c"net/ipv4/vs";
 
 /// A file of a namespace.
-type Setting = File<Netns>;
+type Setting = File<PerNet<Netns>>;
 
 /// The files of a namespace.
 pub(crate) static FILES: &[Setting] = &[
@@ -157,12 +158,12 @@ fn check(value: i32, range: RangeInclusive<i32>) -> Result {
 }
 
 /// Shows integers as they are.
-fn as_is<const N: usize>(_netns: &Netns, ints: [i32; N]) -> [i32; N] {
+fn as_is<const N: usize>(_netns: &PerNet<Netns>, ints: [i32; N]) -> [i32; N] {
     ints
 }
 
 /// C: `proc_do_conn_max()`.
-static MAX_CONNS: Rule<Netns, 1> = Rule {
+static MAX_CONNS: Rule<PerNet<Netns>, 1> = Rule {
     show: as_is,
     set: |netns, max, [value]| {
         if value == i32::MIN {
@@ -182,7 +183,7 @@ static MAX_CONNS: Rule<Netns, 1> = Rule {
 
 /// C: `proc_do_defense_mode()`. It says of 1 and 2 which of them memory asks for, as C's does at the
 /// latest a second after memory changed.
-static DEFENSE_MODE: Rule<Netns, 1> = Rule {
+static DEFENSE_MODE: Rule<PerNet<Netns>, 1> = Rule {
     show: |netns, [mode]| {
         let is_short = || (mm::available_pages() as i32) < get(&netns.sysctl.ints.amemthresh);
         [match mode {
@@ -200,7 +201,7 @@ static DEFENSE_MODE: Rule<Netns, 1> = Rule {
 };
 
 /// C: `proc_do_sync_ports()`.
-static SYNC_PORTS: Rule<Netns, 1> = Rule {
+static SYNC_PORTS: Rule<PerNet<Netns>, 1> = Rule {
     show: as_is,
     set: |_, ports, [value]| {
         if !u32::try_from(value).is_ok_and(u32::is_power_of_two) {
@@ -213,7 +214,7 @@ static SYNC_PORTS: Rule<Netns, 1> = Rule {
 };
 
 /// C: `proc_do_sync_threshold()`, which keeps the first of two words even if the second is none.
-static SYNC_THRESHOLD: Rule<Netns, 2> = Rule {
+static SYNC_THRESHOLD: Rule<PerNet<Netns>, 2> = Rule {
     show: as_is,
     set: |netns, [threshold, period], [packets, every]| {
         if packets < 0 || every < 0 || (packets >= every && every != 0) {
@@ -228,14 +229,14 @@ static SYNC_THRESHOLD: Rule<Netns, 2> = Rule {
 };
 
 /// C: `ipvs_proc_run_estimation()`.
-static RUN_ESTIMATION: Rule<Netns, 1> = Rule {
+static RUN_ESTIMATION: Rule<PerNet<Netns>, 1> = Rule {
     show: as_is,
     set: change_estimation,
     absent: None,
 };
 
 /// C: `ipvs_proc_est_nice()`.
-static EST_NICE: Rule<Netns, 1> = Rule {
+static EST_NICE: Rule<PerNet<Netns>, 1> = Rule {
     show: as_is,
     set: |netns, nice, [value]| {
         check(value, -20..=19)?;
@@ -244,7 +245,7 @@ static EST_NICE: Rule<Netns, 1> = Rule {
     absent: None,
 };
 
-fn change_estimation(netns: &Netns, place: &[Atomic<i32>; 1], [value]: [i32; 1]) -> Result {
+fn change_estimation(netns: &PerNet<Netns>, place: &[Atomic<i32>; 1], [value]: [i32; 1]) -> Result {
     let _changes = netns.estimator.settings.hold();
     if get(place) != value {
         set(place, value);
@@ -254,7 +255,7 @@ fn change_estimation(netns: &Netns, place: &[Atomic<i32>; 1], [value]: [i32; 1])
 }
 
 /// C: `ipvs_proc_est_cpulist()`.
-const EST_CPULIST: Text<Netns> = Text {
+const EST_CPULIST: Text<PerNet<Netns>> = Text {
     show: |netns, buffer| match netns.estimator.settings.cpulist() {
         Some(cpus) => Ok(cpus.print(buffer)),
         None => Ok(CpuMask::housekeeping()?.print(buffer)),
@@ -271,7 +272,7 @@ const EST_CPULIST: Text<Netns> = Text {
 };
 
 /// C: `ipvs_proc_conn_lfactor()`, `ipvs_proc_svc_lfactor()`.
-static LOAD_FACTOR: Rule<Netns, 1> = Rule {
+static LOAD_FACTOR: Rule<PerNet<Netns>, 1> = Rule {
     show: as_is,
     set: |netns, factor, [value]| {
         check(value, -8..=8)?;

@@ -14,10 +14,8 @@ use crate::{
     oot::{
         net::{
             device::Device,
-            dst::{
-                Dst,
-                DstRef, //
-            }, //
+            dst::Dst,
+            skbuff::SkbRoute, //
         },
         sync::{
             bh,
@@ -104,7 +102,7 @@ impl DestRoute {
         guard: &'g rcu::Guard,
         look_up: impl FnOnce() -> Result<Route>,
         may_keep: impl FnOnce(&Route) -> bool,
-    ) -> Option<(UsableRoute<'g>, Addr)> {
+    ) -> Option<(SkbRoute<'g>, Addr)> {
         let _bh = bh::Disabled::new();
         let _lock = self.lock.lock();
         let Ok(route) = look_up() else {
@@ -113,27 +111,11 @@ impl DestRoute {
         };
         let saddr = route.saddr;
         if !may_keep(&route) {
-            return Some((UsableRoute::Own(route.dst), saddr));
+            return Some((SkbRoute::Owned(route.dst), saddr));
         }
         let cached = RcuBox::new(route, kernel::alloc::flags::GFP_ATOMIC).ok()?;
         drop(self.cached.replace(Some(cached)));
         let cached = self.cached.get(guard)?;
-        Some((UsableRoute::Kept(cached.dst.as_ref()), saddr))
-    }
-}
-
-/// A route for one packet: that of the dest, or one that the dest does not keep.
-pub(crate) enum UsableRoute<'g> {
-    Kept(DstRef<'g>),
-    Own(Dst),
-}
-
-impl UsableRoute<'_> {
-    #[inline(always)]
-    pub(crate) fn dst(&self) -> DstRef<'_> {
-        match self {
-            Self::Kept(dst) => *dst,
-            Self::Own(dst) => dst.as_ref(),
-        }
+        Some((SkbRoute::NoRef(cached.dst.as_ref()), saddr))
     }
 }

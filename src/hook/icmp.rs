@@ -23,8 +23,14 @@ use crate::{
             HookSkb,
             Verdict, //
         },
-        ip,
-        skbuff::Skb,
+        ip::{
+            self,
+            IcmpError, //
+        },
+        skbuff::{
+            SkBuff,
+            Skb, //
+        },
         tunnel, //
     },
     packet::{
@@ -55,6 +61,8 @@ const MIN_MTU: u32 = 68;
 struct TunnelError<'p> {
     /// The error's header, as it was checked.
     header: icmp::Header,
+    /// Its type.
+    error: IcmpError,
     outer: &'p Packet,
     /// The outer header that the tunnel added.
     tunnel: &'p Packet,
@@ -84,30 +92,30 @@ impl<'a> HookCtx<'a> {
 
     fn icmp4<'h>(self, skb: HookSkb<'h>, outer: &Packet) -> Verdict<'h> {
         let Some(header) = skb.read::<icmp::Header>(outer.transport) else {
-            return skb.drop();
+            return skb.drop_eperm();
         };
-        if !header.is_error() {
+        let Some(error) = IcmpError::from_type(header.kind) else {
             return skb.accept();
-        }
+        };
         if let Some(inner) = self.packet_inside(&skb, outer) {
             return self.translate(skb, &inner);
         }
         match self.place {
-            HookNum::LocalIn => self.tunnel_error(skb, outer, header),
+            HookNum::LocalIn => self.tunnel_error(skb, outer, error, header),
             _ => skb.accept(),
         }
     }
 
     fn icmp6<'h>(self, skb: HookSkb<'h>, outer: &Packet) -> Verdict<'h> {
         let Some(header) = skb.read::<icmpv6::Header>(outer.transport) else {
-            return skb.drop();
+            return skb.drop_eperm();
         };
         if header.is_info() {
             return skb.accept();
         }
         // An error is never sent in fragments.
         if outer.is_fragment {
-            return skb.drop();
+            return skb.drop_eperm();
         }
         match self.packet_inside(&skb, outer) {
             Some(inner) => self.translate(skb, &inner),
@@ -148,7 +156,7 @@ impl<'a> HookCtx<'a> {
         if is_translated && !self.has_valid_checksum(&mut skb, inner.network_len())
             || xmit::reply::translate(self.context(conn, inner), &mut skb).is_none()
         {
-            return skb.drop();
+            return skb.drop_eperm();
         }
         self.count_out(&conn, &skb);
         xmit::reply::send(skb)
@@ -158,7 +166,7 @@ impl<'a> HookCtx<'a> {
     fn icmp_in<'h>(self, mut skb: HookSkb<'h>, inner: &Packet, conn: ConnRef<'a>) -> Verdict<'h> {
         let is_translated = conn.forward() == Forward::Masq;
         if is_translated && !self.has_valid_checksum(&mut skb, inner.network_len()) {
-            return skb.drop();
+            return skb.drop_eperm();
         }
         self.count_in(&conn, &skb);
         self.transmit(skb, conn, inner)
@@ -169,7 +177,7 @@ impl<'a> HookCtx<'a> {
             Family::Inet => IPPROTO_ICMP,
             Family::Inet6 => IPPROTO_ICMPV6,
         };
-        skb.has_valid_checksum(transport, proto, self.family.af() as u8)
+        skb.has_valid_checksum(transport, proto)
     }
 
     /// An error about a packet that was sent in a tunnel. The packet's own sender gets such an error
@@ -178,6 +186,7 @@ impl<'a> HookCtx<'a> {
         self,
         skb: HookSkb<'h>,
         outer: &Packet,
+        error: IcmpError,
         header: icmp::Header,
     ) -> Verdict<'h> {
         let start = outer.transport.wrapping_add(ICMP_LEN);
@@ -186,7 +195,7 @@ impl<'a> HookCtx<'a> {
         };
         let known = tunnel.protocol == tunnel::IPPROTO_IPIP
             && !tunnel.is_later_fragment
-            && skb.dst().is_some_and(|dst| dst.is_local4());
+            && skb.dst().is_some_and(|dst| dst.is_local(self.rcu));
         if !known {
             return skb.accept();
         }
@@ -204,6 +213,7 @@ impl<'a> HookCtx<'a> {
         }
         let error = TunnelError {
             header,
+            error,
             outer,
             tunnel: &tunnel,
             inner: &inner,
@@ -218,7 +228,7 @@ impl<'a> HookCtx<'a> {
         conn: ConnRef<'a>,
     ) -> Verdict<'h> {
         if !self.has_valid_checksum(&mut skb, error.outer.transport) {
-            return skb.drop();
+            return skb.drop_eperm();
         }
         let (mut skb, verdict) = skb.steal();
         if self.send_inner_error(&mut skb, error, conn).is_some() {
@@ -230,7 +240,7 @@ impl<'a> HookCtx<'a> {
 
     fn send_inner_error(
         self,
-        skb: &mut Skb,
+        skb: &mut SkBuff<'_>,
         error: &TunnelError<'_>,
         conn: ConnRef<'a>,
     ) -> Option<()> {
@@ -248,9 +258,6 @@ impl<'a> HookCtx<'a> {
             let mut mtu = u32::from(header.mtu.get());
             skb.pull_to_network(tunnel.start).ok()?;
             pulled = tunnel.start;
-            if !skb.may_pull(overhead) {
-                return None;
-            }
             ip::update_pmtu4(net, skb, mtu);
             // A client that does not look for the path MTU is not told.
             if !inner.is_dont_fragment {
@@ -265,17 +272,16 @@ impl<'a> HookCtx<'a> {
             info = mtu;
         }
         skb.pull_to_network(inner.start.checked_sub(pulled)?).ok()?;
-        skb.clear_ip_options();
         let len = inner.transport.checked_sub(inner.start)?;
         if !skb.may_pull(len) {
             return None;
         }
-        skb.set_transport_header(len);
+        skb.set_transport_header(len).ok()?;
         // The header may have been read from a page that others can write.
         if skb.read::<ipv4::Header>(0)?.len() as u32 != len {
             return None;
         }
-        ip::icmp_send(skb, header.kind, header.code, info);
+        ip::icmp_send(skb, error.error, header.code, info);
         Some(())
     }
 }

@@ -142,7 +142,7 @@ impl<'a> HookCtx<'a> {
                 if let Some(control) = control {
                     control.uncontrol();
                 }
-                skb.drop()
+                skb.drop_eperm()
             }
         }
     }

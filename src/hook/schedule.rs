@@ -24,7 +24,11 @@ use crate::{
                 HookSkb,
                 Verdict, //
             },
-            ip,
+            ip::{
+                self,
+                IcmpError,
+                Icmpv6Error, //
+            },
             skbuff::Skb, //
         },
         sync::RcuRef, //
@@ -78,7 +82,7 @@ impl<'a> HookCtx<'a> {
         proto: Proto,
     ) -> Verdict<'h> {
         if packet.header != Extent::Whole {
-            return skb.drop();
+            return skb.drop_eperm();
         }
         let is_sloppy = proto == Proto::Tcp && self.netns.sysctl.sloppy_tcp();
         if !proto.may_start(packet.signal, is_sloppy) {
@@ -91,7 +95,7 @@ impl<'a> HookCtx<'a> {
             Outcome::Chosen(choice) => self.begin(skb, service, choice, packet, proto),
             Outcome::NotMine => skb.accept(),
             Outcome::NoDest => self.leave(skb, service, packet),
-            Outcome::Failed => skb.drop(),
+            Outcome::Failed => skb.drop_eperm(),
         }
     }
 
@@ -192,7 +196,7 @@ impl<'a> HookCtx<'a> {
             let birth = Birth::Packet(&self.netns.protocols, packet.signal);
             return match conns.add(self.rcu, &params, dest, None, birth) {
                 Some(conn) => self.first(skb, conn, packet),
-                None => skb.drop(),
+                None => skb.drop_eperm(),
             };
         };
         self.begin_after(skb, &params, dest, template, packet)
@@ -208,7 +212,7 @@ impl<'a> HookCtx<'a> {
         packet: &Packet,
     ) -> Verdict<'h> {
         let Some(held) = dest.upgrade().filter(|_| !self.netns.conns.is_full()) else {
-            return skb.drop();
+            return skb.drop_eperm();
         };
         let flags = dest.conn_flags();
         let conn = Conn::one_packet(params, held);
@@ -242,15 +246,15 @@ impl<'a> HookCtx<'a> {
             return skb.accept();
         }
         if packet.is_in_icmp() {
-            return skb.drop();
+            return skb.drop_eperm();
         }
         match self.family {
-            Family::Inet => ip::icmp_send(&mut skb, icmp::DEST_UNREACH, icmp::PORT_UNREACH, 0),
+            Family::Inet => ip::icmp_send(&mut skb, IcmpError::DestUnreach, icmp::PORT_UNREACH, 0),
             Family::Inet6 => {
                 skb.set_loopback_dev_if_none(self.netns.net());
-                ip::icmpv6_send(&mut skb, icmpv6::DEST_UNREACH, icmpv6::PORT_UNREACH, 0);
+                ip::icmpv6_send(&mut skb, Icmpv6Error::DestUnreach, icmpv6::PORT_UNREACH, 0);
             }
         }
-        skb.drop()
+        skb.drop_eperm()
     }
 }

@@ -27,6 +27,6 @@ impl HookCtx<'_> {
         }
         kernel::pr_warn_once!("SCTP is not supported yet\n");
         self.netns.stats().count_in(skb.len().into());
-        skb.drop()
+        skb.drop_eperm()
     }
 }

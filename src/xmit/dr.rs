@@ -31,15 +31,15 @@ use crate::{
 #[inline(always)]
 pub(super) fn transmit<'h>(context: Context<'_>, mut skb: HookSkb<'h>) -> Verdict<'h> {
     match route::to_dest(context, &mut skb, RouteFlags::DIRECT) {
-        Some(Target::Remote(_)) if has_options(context.packet) => {
+        Some(Target::Remote(route, _)) if has_options(context.packet) => {
             match sum_header(context.packet, &mut skb) {
-                Some(()) => output::send(context, skb),
-                None => skb.free(),
+                Some(()) => output::send(context, skb, route),
+                None => skb.drop_silently(),
             }
         }
-        Some(Target::Remote(_)) => output::send(context, skb),
+        Some(Target::Remote(route, _)) => output::send(context, skb, route),
         Some(Target::Local) => output::accept(skb),
-        None => skb.free(),
+        None => skb.drop_silently(),
     }
 }
 

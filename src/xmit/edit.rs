@@ -101,7 +101,7 @@ impl<'a> Edit<'a> {
             Proto::Udp => (),
         }
         if summed == IpSummed::Complete {
-            skb.set_ip_summed(IpSummed::None);
+            skb.set_checksum_none();
         }
         Some(())
     }
@@ -213,7 +213,7 @@ impl<'a> Edit<'a> {
             .get_mut(packet.transport as usize..)?;
         let (header, _) = udp::Header::mut_from_prefix(bytes).ok()?;
         header.check = check;
-        skb.set_ip_summed(IpSummed::Unnecessary);
+        skb.set_checksum_unnecessary();
         Some(())
     }
 }

@@ -10,10 +10,7 @@ use super::edit::{
 };
 use crate::{
     addr::Family,
-    oot::net::skbuff::{
-        IpSummed,
-        Skb, //
-    },
+    oot::net::skbuff::Skb,
     packet::{
         Outer,
         Packet, //
@@ -114,7 +111,7 @@ fn sum4(outer: &Outer, skb: &mut Skb) -> Option<()> {
     set_check(outer, skb, Csum16::ZERO)?;
     let sum = skb.checksum_from(outer.transport);
     set_check(outer, skb, Sum::ZERO.add_u32(sum.to_ne_bytes()).checksum())?;
-    skb.set_ip_summed(IpSummed::Unnecessary);
+    skb.set_checksum_unnecessary();
     Some(())
 }
 
@@ -134,8 +131,7 @@ fn sum6(outer: &Outer, skb: &mut Skb) -> Option<()> {
     // The field holds the sum itself, not its complement.
     let [a, b] = pseudo.bytes();
     set_check(outer, skb, Csum16::from_bytes([!a, !b]))?;
-    skb.set_partial_checksum(outer.transport, ICMPV6_CHECK);
-    Some(())
+    skb.set_partial_checksum(outer.transport, ICMPV6_CHECK).ok()
 }
 
 /// ICMP and ICMPv6 have it in the same place.

@@ -32,7 +32,6 @@ use crate::{
 /// Sends a packet to its dest, translated; or an ICMP error about a packet from its dest.
 #[inline(always)]
 pub(super) fn transmit<'h>(context: Context<'_>, mut skb: HookSkb<'h>) -> Verdict<'h> {
-    let was_input = is_from_outside(context, &skb);
     let flags = if context.place == HookNum::Forward {
         // Only ICMP errors are balanced on their way through.
         RouteFlags::NAT_FORWARDED
@@ -40,16 +39,15 @@ pub(super) fn transmit<'h>(context: Context<'_>, mut skb: HookSkb<'h>) -> Verdic
         RouteFlags::NAT
     };
     let Some(target) = route::to_dest(context, &mut skb, flags) else {
-        return skb.free();
+        return skb.drop_silently();
     };
-    let local = matches!(target, Target::Local);
-    if local && was_input && is_loopback(context) {
-        return skb.free();
+    if is_leak(context, &target, &skb)
+        || make_room(context, &target, &mut skb).is_none()
+        || translate(context, &mut skb).is_none()
+    {
+        return skb.drop_silently();
     }
-    if make_room(&mut skb).is_none() || translate(context, &mut skb).is_none() {
-        return skb.free();
-    }
-    output::send_translated(context, skb, local)
+    output::send_translated(context, skb, target.route())
 }
 
 #[inline(always)]
@@ -61,8 +59,13 @@ fn translate(context: Context<'_>, skb: &mut Skb) -> Option<()> {
     }
 }
 
-/// Whether the packet came from another host, for the test against leaking into loopback.
+/// Whether the packet came from another host and would go to a loopback address of this one.
 #[inline(always)]
+fn is_leak(context: Context<'_>, target: &Target<'_>, skb: &Skb) -> bool {
+    matches!(target, Target::Local) && is_loopback(context) && is_from_outside(context, skb)
+}
+
+/// Whether the packet came from another host.
 fn is_from_outside(context: Context<'_>, skb: &Skb) -> bool {
     match context.packet.family {
         Family::Inet => skb.is_input_route4(),
@@ -81,7 +84,11 @@ fn is_loopback(context: Context<'_>) -> bool {
 
 /// Makes sure that the link header will fit before the packet.
 #[inline(always)]
-fn make_room(skb: &mut Skb) -> Option<()> {
-    let headroom = skb.dst()?.hard_header_len();
+fn make_room(context: Context<'_>, target: &Target<'_>, skb: &mut Skb) -> Option<()> {
+    let dst = match target {
+        Target::Local => skb.dst()?,
+        Target::Remote(route, _) => route.dst(),
+    };
+    let headroom = dst.hard_header_len(context.rcu);
     skb.cow(headroom).ok()
 }

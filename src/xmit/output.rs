@@ -13,12 +13,15 @@ use crate::{
         filter::{
             HookNum,
             HookSkb,
-            Pf,
             Verdict, //
         },
         ip,
-        namespace::PerNet,
-        skbuff::Skb, //
+        nf_proto::NfProto,
+        pernet::PerNet,
+        skbuff::{
+            Skb,
+            SkbRoute, //
+        }, //
     },
     packet::Packet, //
 };
@@ -49,29 +52,34 @@ pub(super) fn accept(mut skb: HookSkb<'_>) -> Verdict<'_> {
     skb.accept()
 }
 
-/// Sends a packet that has its route to the dest.
+/// Sends a packet by the route to the dest.
 #[inline(always)]
-pub(super) fn send<'h>(context: Context<'_>, mut skb: HookSkb<'h>) -> Verdict<'h> {
+pub(super) fn send<'h>(
+    context: Context<'_>,
+    mut skb: HookSkb<'h>,
+    route: SkbRoute<'_>,
+) -> Verdict<'h> {
     drop_early_demux(&mut skb);
     // The transmitters check the size themselves.
     skb.set_ignore_df();
     mark(&mut skb);
     skb.forget_receive_state();
     let (skb, verdict) = skb.steal();
-    ip::output(context.netns.net(), pf(context.packet.family), skb);
+    ip::output(context.netns.net(), skb, route);
     verdict
 }
 
-/// Sends a translated packet, or accepts it if the dest is this host.
+/// Sends a translated packet by the route to the dest, or accepts it if there is none: the dest is
+/// this host.
 #[inline(always)]
 pub(super) fn send_translated<'h>(
     context: Context<'_>,
     mut skb: HookSkb<'h>,
-    local: bool,
+    route: Option<SkbRoute<'_>>,
 ) -> Verdict<'h> {
     let conn = context.conn;
-    if !local {
-        return send(context, skb);
+    if let Some(route) = route {
+        return send(context, skb, route);
     }
     skb.set_ignore_df();
     // A socket that was found early is right only if nothing was translated.
@@ -91,9 +99,9 @@ pub(super) fn drop_early_demux(skb: &mut Skb) {
 
 /// The family as netfilter names it.
 #[inline(always)]
-pub(super) fn pf(family: Family) -> Pf {
+pub(crate) const fn nf_proto(family: Family) -> NfProto {
     match family {
-        Family::Inet => Pf::Inet,
-        Family::Inet6 => Pf::Inet6,
+        Family::Inet => NfProto::Ipv4,
+        Family::Inet6 => NfProto::Ipv6,
     }
 }

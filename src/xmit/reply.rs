@@ -13,7 +13,6 @@ use super::{
     },
 };
 use crate::{
-    addr::Family,
     forward::Forward,
     oot::net::{
         filter::{
@@ -54,17 +53,8 @@ fn reroute(context: Context<'_>, skb: &mut HookSkb<'_>) -> Option<()> {
     if !context.netns.sysctl.snat_reroute() || context.place == HookNum::LocalIn {
         return Some(());
     }
-    let net = context.netns.net();
-    let local = match context.packet.family {
-        Family::Inet => skb.dst()?.is_local4(),
-        Family::Inet6 => skb.dst()?.is_local6(),
-    };
-    if local {
+    if skb.dst()?.is_local(context.rcu) {
         return Some(());
     }
-    match context.packet.family {
-        Family::Inet => ip::route_me_harder4(net, skb),
-        Family::Inet6 => ip::route_me_harder6(net, skb),
-    }
-    .ok()
+    ip::route_me_harder(context.netns.net(), skb).ok()
 }

@@ -12,21 +12,24 @@ use crate::{
         Family, //
     },
     dest::{
-        route::{
-            Route,
-            UsableRoute, //
-        },
+        route::Route,
         Dest, //
     },
     oot::net::{
         dst::DstRef,
-        ip,
+        ip::{
+            self,
+            IcmpError,
+            Icmpv6Error, //
+        },
         namespace::Net,
-        skbuff::Skb, //
+        skbuff::{
+            Skb,
+            SkbRoute, //
+        }, //
     },
     wire::{
         icmp,
-        icmpv6,
         ipv4,
         ipv6, //
     },
@@ -81,32 +84,43 @@ impl RouteFlags {
 }
 
 /// Where the dest turned out to be.
-pub(crate) enum Target {
+pub(crate) enum Target<'g> {
     /// This host.
     Local,
-    /// Another, from this source address. The packet has its route.
-    Remote(Addr),
+    /// Another, by this route, from this source address.
+    Remote(SkbRoute<'g>, Addr),
 }
 
-/// Gives a packet the route to its conn's dest, if the packet may take it: its TTL is lowered, its
-/// size checked, and the sender told by ICMP what is wrong.
+impl<'g> Target<'g> {
+    /// The route, unless the dest is this host.
+    #[inline(always)]
+    pub(super) fn route(self) -> Option<SkbRoute<'g>> {
+        match self {
+            Self::Local => None,
+            Self::Remote(route, _) => Some(route),
+        }
+    }
+}
+
+/// Finds the route to a conn's dest, if the packet may take it: its TTL is lowered, its size checked,
+/// and the sender told by ICMP what is wrong. Until it is sent the packet keeps the route it came by.
 ///
-/// `None` if it cannot go: it is to be freed.
+/// `None` if it cannot go: it is to be dropped.
 #[inline(always)]
-pub(crate) fn to_dest(context: Context<'_>, skb: &mut Skb, flags: RouteFlags) -> Option<Target> {
+pub(crate) fn to_dest<'g>(
+    context: Context<'g>,
+    skb: &mut Skb,
+    flags: RouteFlags,
+) -> Option<Target<'g>> {
     let dest: &Dest = &context.conn.dest;
     let (way, saddr) = match dest.route.get(context.rcu) {
-        Some(cached) => (UsableRoute::Kept(cached.dst.as_ref()), cached.saddr),
+        Some(cached) => (SkbRoute::NoRef(cached.dst.as_ref()), cached.saddr),
         None => match find(context, dest, flags) {
             Some(found) => found,
-            None => {
-                skb.set_dst_dev_if_none();
-                skb.link_failure();
-                return None;
-            }
+            None => return unreachable(context, skb),
         },
     };
-    let local = is_local(way.dst(), dest.family);
+    let local = way.dst().is_local(context.rcu);
     if crosses_local_boundary(context, skb, flags, local) {
         return None;
     }
@@ -116,19 +130,17 @@ pub(crate) fn to_dest(context: Context<'_>, skb: &mut Skb, flags: RouteFlags) ->
     }
     decrement_ttl(context, skb)?;
     check_mtu(context, skb, flags, way.dst())?;
-    match way {
-        UsableRoute::Kept(dst) => skb.set_dst_noref(dst, context.rcu),
-        UsableRoute::Own(dst) => skb.set_dst(dst),
-    }
-    Some(Target::Remote(saddr))
+    Some(Target::Remote(way, saddr))
 }
 
-#[inline(always)]
-fn is_local(dst: DstRef<'_>, family: Family) -> bool {
-    match family {
-        Family::Inet => dst.is_local4(),
-        Family::Inet6 => dst.is_local6(),
+/// There is no route to the dest: the sender is told, unless the namespace goes with its devices.
+#[cold]
+fn unreachable<'g>(context: Context<'_>, skb: &mut Skb) -> Option<Target<'g>> {
+    if !context.netns.is_going() {
+        skb.set_dst_dev_if_none();
+        skb.link_failure();
     }
+    None
 }
 
 /// Looks the route up. The dest keeps it unless the device or the dest is about to go.
@@ -137,8 +149,9 @@ fn find<'g>(
     context: Context<'g>,
     dest: &'g Dest,
     flags: RouteFlags,
-) -> Option<(UsableRoute<'g>, Addr)> {
-    let may_keep = |route: &Route| route.dst.as_ref().is_dev_running() && dest.is_available();
+) -> Option<(SkbRoute<'g>, Addr)> {
+    let may_keep =
+        |route: &Route| route.dst.as_ref().is_dev_running(context.rcu) && dest.is_available();
     dest.route.refresh(
         context.rcu,
         || look_up(context.netns.net(), dest, flags),
@@ -179,7 +192,7 @@ fn look_up(net: &Net, dest: &Dest, flags: RouteFlags) -> Result<Route> {
 fn crosses_local_boundary(context: Context<'_>, skb: &Skb, flags: RouteFlags, local: bool) -> bool {
     let packet = context.packet;
     if local {
-        let was_local = skb.dst().is_some_and(|dst| is_local(dst, packet.family));
+        let was_local = skb.dst().is_some_and(|dst| dst.is_local(context.rcu));
         return !flags.local || !(flags.redirect || was_local);
     }
     match packet.family {
@@ -220,7 +233,7 @@ fn decrement_ttl(context: Context<'_>, skb: &mut Skb) -> Option<()> {
 #[cold]
 fn time_exceeded4(context: Context<'_>, skb: &mut Skb) -> Option<()> {
     ip::count_header_error4(context.netns.net());
-    ip::icmp_send(skb, icmp::TIME_EXCEEDED, 0, 0);
+    ip::icmp_send(skb, IcmpError::TimeExceeded, 0, 0);
     None
 }
 
@@ -230,7 +243,7 @@ fn time_exceeded6(context: Context<'_>, skb: &mut Skb) -> Option<()> {
     ip::count_header_error6(net, skb);
     // The source address is that of the device it would have left by.
     skb.force_dst_dev();
-    ip::icmpv6_send(skb, icmpv6::TIME_EXCEED, 0, 0);
+    ip::icmpv6_send(skb, Icmpv6Error::TimeExceed, 0, 0);
     None
 }
 
@@ -255,7 +268,7 @@ fn check_mtu(
             if !skb.exceeds_mtu(mtu) || packet.is_in_icmp() || !packet.must_not_be_fragmented() {
                 return Some(());
             }
-            ip::icmp_send(skb, icmp::DEST_UNREACH, icmp::FRAG_NEEDED, mtu);
+            ip::icmp_send(skb, IcmpError::DestUnreach, icmp::FRAG_NEEDED, mtu);
         }
         Family::Inet6 => {
             let largest = skb.ip6_frag_max_size();
@@ -268,7 +281,7 @@ fn check_mtu(
             }
             skb.set_loopback_dev_if_none(context.netns.net());
             if !packet.is_later_fragment && !packet.is_in_icmp() {
-                ip::icmpv6_send(skb, icmpv6::PKT_TOOBIG, 0, mtu);
+                ip::icmpv6_send(skb, Icmpv6Error::PktTooBig, 0, mtu);
             }
         }
     }

@@ -13,7 +13,7 @@ use super::{
     output::{
         self,
         drop_early_demux,
-        pf,
+        nf_proto,
         Context, //
     },
     route::{
@@ -53,20 +53,26 @@ struct Inherited {
 
 pub(super) fn transmit<'h>(context: Context<'_>, mut skb: HookSkb<'h>) -> Verdict<'h> {
     match route::to_dest(context, &mut skb, RouteFlags::TUNNEL) {
-        Some(Target::Remote(saddr)) => {
+        Some(Target::Remote(route, saddr)) => {
             let (skb, verdict) = skb.steal();
-            if let Some(skb) = encapsulate(context, &saddr, skb) {
-                ip::local_out(context.netns.net(), pf(context.conn.dest.family), skb);
+            let reserved = route.dst().reserved_space(context.rcu);
+            if let Some(skb) = encapsulate(context, &saddr, reserved, skb) {
+                ip::local_out(context.netns.net(), skb, route);
             }
             verdict
         }
         Some(Target::Local) => output::accept(skb),
-        None => skb.free(),
+        None => skb.drop_silently(),
     }
 }
 
-/// Puts the outer header on. The packet is freed if that fails.
-fn encapsulate(context: Context<'_>, saddr: &Addr, mut skb: SkBuff) -> Option<SkBuff> {
+/// Puts the outer header on, with `reserved` bytes before it. The packet is freed if that fails.
+fn encapsulate<'h>(
+    context: Context<'_>,
+    saddr: &Addr,
+    reserved: u32,
+    mut skb: SkBuff<'h>,
+) -> Option<SkBuff<'h>> {
     let dest = &context.conn.dest;
     if dest.tunnel().kind != IP_VS_CONN_F_TUNNEL_TYPE_IPIP {
         kernel::pr_warn_once!("GUE and GRE tunnels are not supported yet\n");
@@ -76,12 +82,12 @@ fn encapsulate(context: Context<'_>, saddr: &Addr, mut skb: SkBuff) -> Option<Sk
         Family::Inet => ipv4::MIN_LEN,
         Family::Inet6 => ipv6::LEN,
     } as u32;
-    let headroom = skb.dst()?.reserved_space().checked_add(header_len)?;
+    let headroom = reserved.checked_add(header_len)?;
     drop_early_demux(&mut skb);
     let mut skb = skb.with_headroom(headroom).ok()?;
     let inherited = inherit(context.packet.family, &mut skb)?;
     let payload = skb.len();
-    tunnel::start(&mut skb, pf(dest.family), inherited.protocol).ok()?;
+    tunnel::start(&mut skb, nf_proto(dest.family), inherited.protocol).ok()?;
 
     let mut skb = match dest.family {
         Family::Inet => outer4(context, saddr, &inherited, skb)?,
@@ -95,7 +101,7 @@ fn encapsulate(context: Context<'_>, saddr: &Addr, mut skb: SkBuff) -> Option<Sk
 }
 
 /// What the inner header says; its checksum is put right, should it be wrong.
-fn inherit(family: Family, skb: &mut SkBuff) -> Option<Inherited> {
+fn inherit(family: Family, skb: &mut SkBuff<'_>) -> Option<Inherited> {
     match family {
         Family::Inet => {
             let header: ipv4::Header = skb.read(0)?;
@@ -131,12 +137,12 @@ fn encapsulated_class(class: u8) -> u8 {
     }
 }
 
-fn outer4(
+fn outer4<'h>(
     context: Context<'_>,
     saddr: &Addr,
     inherited: &Inherited,
-    mut skb: SkBuff,
-) -> Option<SkBuff> {
+    mut skb: SkBuff<'h>,
+) -> Option<SkBuff<'h>> {
     let dont_fragment = inherited.dont_fragment && context.netns.sysctl.pmtu_disc();
     let header = ipv4::Header::new(
         encapsulated_class(inherited.traffic_class),
@@ -146,19 +152,18 @@ fn outer4(
         saddr,
         &context.conn.daddr,
     );
-    skb.push_network_header(header).ok()?;
-    skb.clear_ip_options();
+    skb.push_ipv4_header(&header).ok()?;
     tunnel::select_ident(context.netns.net(), &mut skb);
     Some(skb)
 }
 
-fn outer6(
+fn outer6<'h>(
     context: Context<'_>,
     saddr: &Addr,
     inherited: &Inherited,
     payload: u32,
-    mut skb: SkBuff,
-) -> Option<SkBuff> {
+    mut skb: SkBuff<'h>,
+) -> Option<SkBuff<'h>> {
     // A bundle of segments may be longer than the field; each segment gets its own length.
     let payload = u16::try_from(payload).unwrap_or(0);
     let header = ipv6::Header::new(
@@ -169,7 +174,6 @@ fn outer6(
         saddr,
         &context.conn.daddr,
     );
-    skb.push_network_header(header).ok()?;
-    skb.clear_ip_options();
+    skb.push_ipv6_header(&header).ok()?;
     Some(skb)
 }

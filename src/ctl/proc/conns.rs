@@ -10,13 +10,13 @@ use crate::{
         table::Walk,
         Conn, //
     },
-    ctl::netns_of,
+    netns::Netns,
     oot::{
         fs::proc::{
             self,
             Table, //
         },
-        net::namespace::Net,
+        net::pernet::PerNet,
         time::HZ, //
     },
 };
@@ -32,10 +32,11 @@ use super::line::Line;
 pub(super) struct Conns;
 
 impl Table for Conns {
+    type Context = PerNet<Netns>;
     type Record = Conn;
     type Cursor = [usize; 3];
 
-    fn header(_net: &Net, seq: &SeqFile) {
+    fn header(_netns: &PerNet<Netns>, seq: &SeqFile) {
         seq_print!(
             seq,
             "Pro FromIP   FPrt ToIP     TPrt DestIP   DPrt State       Expires PEName PEData\n"
@@ -43,14 +44,14 @@ impl Table for Conns {
     }
 
     fn next<'g>(
-        net: &'g Net,
+        netns: &'g PerNet<Netns>,
         guard: &'g rcu::Guard,
         cursor: &mut Self::Cursor,
     ) -> Option<&'g Self::Record> {
-        next(net, guard, cursor)
+        next(netns, guard, cursor)
     }
 
-    fn show(_net: &Net, _guard: &rcu::Guard, conn: &Self::Record, seq: &SeqFile) {
+    fn show(_netns: &PerNet<Netns>, _guard: &rcu::Guard, conn: &Self::Record, seq: &SeqFile) {
         let mut line = Line::new();
         write_ends(&mut line, conn)
             .decimal_right(seconds_left(conn), 7)
@@ -63,10 +64,11 @@ impl Table for Conns {
 pub(super) struct SyncConns;
 
 impl Table for SyncConns {
+    type Context = PerNet<Netns>;
     type Record = Conn;
     type Cursor = [usize; 3];
 
-    fn header(_net: &Net, seq: &SeqFile) {
+    fn header(_netns: &PerNet<Netns>, seq: &SeqFile) {
         seq_print!(
             seq,
             "Pro FromIP   FPrt ToIP     TPrt DestIP   DPrt State       Origin Expires\n"
@@ -74,14 +76,14 @@ impl Table for SyncConns {
     }
 
     fn next<'g>(
-        net: &'g Net,
+        netns: &'g PerNet<Netns>,
         guard: &'g rcu::Guard,
         cursor: &mut Self::Cursor,
     ) -> Option<&'g Self::Record> {
-        next(net, guard, cursor)
+        next(netns, guard, cursor)
     }
 
-    fn show(_net: &Net, _guard: &rcu::Guard, conn: &Self::Record, seq: &SeqFile) {
+    fn show(_netns: &PerNet<Netns>, _guard: &rcu::Guard, conn: &Self::Record, seq: &SeqFile) {
         let mut line = Line::new();
         // There is no sync: every conn was made here.
         write_ends(&mut line, conn)
@@ -93,8 +95,12 @@ impl Table for SyncConns {
     }
 }
 
-fn next<'g>(net: &'g Net, guard: &'g rcu::Guard, cursor: &mut [usize; 3]) -> Option<&'g Conn> {
-    let conns = &netns_of(net).ok()?.conns;
+fn next<'g>(
+    netns: &'g PerNet<Netns>,
+    guard: &'g rcu::Guard,
+    cursor: &mut [usize; 3],
+) -> Option<&'g Conn> {
+    let conns = &netns.conns;
     let (conn, after) = conns.next(guard, Walk::from_words(*cursor))?;
     *cursor = after.to_words();
     Some(conn.get())

@@ -11,10 +11,10 @@
 
 use crate::{
     addr::Family,
-    ctl::netns_of,
+    netns::Netns,
     oot::{
         fs::proc::Single,
-        net::namespace::Net,
+        net::pernet::PerNet,
         sync::ChainLengths, //
     }, //
 };
@@ -31,10 +31,9 @@ const THREADS_PER_CPU: usize = 4;
 pub(super) struct Status;
 
 impl Single for Status {
-    fn show(net: &Net, seq: &SeqFile) {
-        let Ok(netns) = netns_of(net) else {
-            return;
-        };
+    type Context = PerNet<Netns>;
+
+    fn show(netns: &PerNet<Netns>, seq: &SeqFile) {
         let (conns, services) = (&netns.conns, &netns.services);
         let number = services
             .len(Family::Inet)

@@ -1,0 +1,203 @@
+"""What clients see of a director that goes away under their traffic: its namespace is deleted, its
+last service is, the module is.
+
+A director in a deleted namespace must leave its clients in silence, for another to take their
+connections over. Where services are deleted the VIP is an address like any other, and the local stack
+answers, under C's module and ours alike."""
+
+import contextlib
+import os
+import selectors
+import socket
+import subprocess
+import threading
+
+from case import enter, expect, netns, observe, run, say, wait_for
+
+OURS = os.environ["MODULE"] == "rust"
+VIPS = {socket.AF_INET: "10.9.0.1", socket.AF_INET6: "fd09::1"}
+RIPS = {socket.AF_INET: "10.1.0.11", socket.AF_INET6: "fd02::11"}
+KINDS = {"t": socket.SOCK_STREAM, "u": socket.SOCK_DGRAM}
+ROUNDS = 3
+
+
+@contextlib.contextmanager
+def inside(name):
+    with open("/proc/thread-self/ns/net") as home:
+        enter(name)
+        try:
+            yield
+        finally:
+            os.setns(home.fileno(), os.CLONE_NEWNET)
+
+
+def ip(name, commands):
+    subprocess.run(["ip", "-n", name, "-batch", "-"], input=commands, text=True, check=True)
+
+
+def networks():
+    """client - switch - director - server; the client's own link stays when the director goes."""
+    netns("client", "switch", "server", "director")
+    run("ip link add eth0 netns client type veth peer name client netns switch")
+    ip("switch", "link add br0 type bridge\nlink set br0 up\nlink set client master br0 up\n")
+    ip("client", "link set eth0 up\naddr add 10.0.0.2/24 dev eth0\naddr add fd01::2/64 dev eth0 nodad\n"
+       "route add default via 10.0.0.1\nroute add default via fd01::1\n")
+    director()
+
+
+def director():
+    """A new one, in its place."""
+    run("ip link add eth0 address 02:00:00:00:00:01 netns director type veth peer name director netns switch")
+    run("ip link add eth1 netns director type veth peer name eth0 netns server")
+    ip("switch", "link set director master br0 up\n")
+    ip("server", "link set eth0 up\naddr add 10.1.0.11/24 dev eth0\naddr add fd02::11/64 dev eth0 nodad\n"
+       "route add default via 10.1.0.1\nroute add default via fd02::1\n")
+    ip("director", "link set eth0 up\nlink set eth1 up\naddr add 10.9.0.1/32 dev lo\naddr add fd09::1/128 dev lo\n"
+       "addr add 10.0.0.1/24 dev eth0\naddr add 10.1.0.1/24 dev eth1\n"
+       "addr add fd01::1/64 dev eth0 nodad\naddr add fd02::1/64 dev eth1 nodad\n")
+    # The client's packets come as long as there is something that they can come to.
+    ip("client", "neigh replace 10.0.0.1 lladdr 02:00:00:00:00:01 dev eth0\n"
+       "neigh replace fd01::1 lladdr 02:00:00:00:00:01 dev eth0\n")
+    run("ip netns exec director sysctl -qw net.ipv4.ip_forward=1 net.ipv6.conf.all.forwarding=1")
+
+
+def serve():
+    """Echoes on port 80 of the server, whatever its addresses are."""
+    ready = selectors.DefaultSelector()
+
+    def echo(sock):
+        if sock.type == socket.SOCK_DGRAM:
+            text, peer = sock.recvfrom(100)
+            return sock.sendto(text, peer)
+        text = sock.recv(100)
+        if text:
+            return sock.send(text)
+        ready.unregister(sock)
+        return sock.close()
+
+    def accept(sock):
+        ready.register(sock.accept()[0], selectors.EVENT_READ, echo)
+
+    with inside("server"):
+        for family in VIPS:
+            for kind in KINDS.values():
+                sock = socket.socket(family, kind)
+                if family == socket.AF_INET6:
+                    sock.setsockopt(socket.IPPROTO_IPV6, socket.IPV6_V6ONLY, 1)
+                sock.bind(("", 80))
+                if kind == socket.SOCK_STREAM:
+                    sock.listen()
+                ready.register(sock, selectors.EVENT_READ, accept if kind == socket.SOCK_STREAM else echo)
+
+    def loop():
+        while True:
+            for key, _ in ready.select():
+                with contextlib.suppress(OSError):
+                    key.data(key.fileobj)
+
+    threading.Thread(target=loop, daemon=True).start()
+
+
+def vs(*arguments, given=None):
+    with inside("director"):
+        subprocess.run(["ipvsadm", *arguments], input=given, text=True, check=True)
+
+
+def services(more):
+    lines = []
+    for family, vip in VIPS.items():
+        addr, dest = (vip, RIPS[family]) if family == socket.AF_INET else (f"[{vip}]", f"[{RIPS[family]}]")
+        for letter in KINDS:
+            lines += [f"-A -{letter} {addr}:80 -s rr", f"-a -{letter} {addr}:80 -r {dest}:80 -m"]
+        other = "10.9.1.1" if family == socket.AF_INET else "[fd09::2]"
+        lines += [f"-A -u {other}:{port} -s rr" for port in range(1, more + 1)]
+    vs("-R", given="\n".join(lines) + "\n")
+
+
+def talk():
+    """A connection for each protocol and family, with an answer on each."""
+    socks = {}
+    for family, vip in VIPS.items():
+        for letter, kind in KINDS.items():
+            with inside("client"):
+                sock = socket.socket(family, kind)
+            sock.settimeout(10)
+            sock.connect((vip, 80))
+            sock.send(b"x")
+            expect(f"an answer of {letter} {vip}", b"x", sock.recv(100))
+            sock.setblocking(False)
+            socks[f"{letter} {vip}"] = sock
+    return socks
+
+
+def seen(socks, is_over):
+    """What becomes of the connections while packets are sent on each, until it is over."""
+    found = {}
+    while not is_over():
+        for name, sock in socks.items():
+            if name in found:
+                continue
+            try:
+                sock.send(b"x")
+                sock.recv(100)
+            except BlockingIOError:
+                pass
+            except OSError as error:
+                found[name] = error.strerror
+    for sock in socks.values():
+        sock.close()
+    return found
+
+
+def is_there(name, link):
+    with inside(name):
+        return os.path.exists(f"/proc/thread-self/net/dev_snmp6/{link}")
+
+
+def deleted_namespace(more):
+    answers = {}
+    for _ in range(ROUNDS):
+        services(more)
+        socks = talk()
+        run("ip netns del director")
+        for name, answer in seen(socks, lambda: not is_there("switch", "director")).items():
+            answers.setdefault(name, []).append(answer)
+        run("ip netns add director && ip -n director link set lo up")
+        director()
+    say(f"namespace deleted {ROUNDS} times, {more} more services of each family: {answers or 'silence'}")
+    if OURS:
+        expect("what clients get from a director whose namespace goes", {}, answers)
+
+
+def deleted_services(label, delete):
+    """What the client sees of its TCP connections after the last service is gone."""
+    services(0)
+    socks = {name: sock for name, sock in talk().items() if name.startswith("t ")}
+    delete()
+    found = seen(dict(socks), lambda seen=[]: seen.append(0) or len(seen) > 2000)
+    observe(label, "\n".join(f"{name}: {found.get(name)}" for name in socks))
+
+
+networks()
+serve()
+deleted_namespace(0)
+deleted_namespace(2000)
+
+
+def delete_each():
+    for letter in KINDS:
+        for vip in VIPS[socket.AF_INET], f"[{VIPS[socket.AF_INET6]}]":
+            vs("-D", f"-{letter}", f"{vip}:80")
+
+
+deleted_services("last service of each family deleted", delete_each)
+deleted_services("all services deleted at once", lambda: vs("-C"))
+
+
+def remove_module():
+    vs("-C")
+    wait_for("the module to go", lambda: subprocess.run(["bash", "-c", ". ./lib.sh; unload"], check=False).returncode == 0)
+
+
+deleted_services("module removed", remove_module)
+run("modprobe ip_vs")

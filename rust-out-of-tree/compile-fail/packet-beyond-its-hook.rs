@@ -1,0 +1,29 @@
+// SPDX-License-Identifier: GPL-2.0
+// Error: E0521
+
+// A packet that a hook has taken must not be kept beyond the hook's call: its route may be one that
+// only the RCU read lock of that keeps alive.
+
+use crate::oot::net::{
+    filter::{
+        HookSkb,
+        Verdict, //
+    },
+    skbuff::SkBuff, //
+};
+
+struct Queue(Option<SkBuff<'static>>);
+
+fn queue<'h>(queue: &mut Queue, skb: HookSkb<'h>) -> Verdict<'h> {
+    let (skb, verdict) = skb.steal();
+    #[cfg(misuse)]
+    {
+        queue.0 = Some(skb);
+    }
+    #[cfg(not(misuse))]
+    {
+        queue.0 = None;
+        drop(skb);
+    }
+    verdict
+}

@@ -1,0 +1,24 @@
+// SPDX-License-Identifier: GPL-2.0
+// Error: E0515
+
+// A namespace's value must not be used without a reference to it, which its teardown waits for.
+
+use crate::oot::net::{
+    namespace::Net,
+    pernet::{
+        PerNet,
+        Pernet,
+        Ref, //
+    },
+};
+
+#[cfg(not(misuse))]
+fn find<T: Pernet>(net: &Net) -> Option<Ref<T>> {
+    PerNet::of(net)
+}
+
+#[cfg(misuse)]
+fn find<T: Pernet>(net: &Net) -> Option<&PerNet<T>> {
+    let found: Ref<T> = PerNet::of(net)?;
+    Some(&*found)
+}

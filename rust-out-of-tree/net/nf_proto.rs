@@ -1,0 +1,29 @@
+// SPDX-License-Identifier: GPL-2.0
+
+//! The protocols of the IP layer, by their names in netfilter.
+//!
+//! C header: [`include/uapi/linux/netfilter.h`](srctree/include/uapi/linux/netfilter.h)
+
+use crate::oot::bindings;
+
+/// A protocol of the IP layer (`NFPROTO_*`).
+///
+/// C's `NFPROTO_INET`, both at once, is not among them.
+#[derive(Clone, Copy, PartialEq, Eq)]
+pub(crate) enum NfProto {
+    /// `NFPROTO_IPV4`
+    Ipv4,
+    /// `NFPROTO_IPV6`
+    Ipv6,
+}
+
+impl NfProto {
+    /// C's number, which is also that of the address family (`AF_INET`, `AF_INET6`).
+    #[inline(always)]
+    pub(super) const fn as_raw(self) -> u8 {
+        match self {
+            Self::Ipv4 => bindings::NFPROTO_IPV4 as u8,
+            Self::Ipv6 => bindings::NFPROTO_IPV6 as u8,
+        }
+    }
+}
