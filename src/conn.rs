@@ -15,6 +15,7 @@
 
 mod control;
 mod expiry;
+mod ext;
 mod life;
 pub(crate) mod table;
 pub(crate) mod template;
@@ -33,6 +34,9 @@ use crate::{
             impl_has_timer,
             HashLinks,
             RcuArc,
+            RcuArcCell,
+            RcuBox,
+            RcuCell,
             RcuHash,
             RcuRef,
             Timer,
@@ -47,9 +51,14 @@ use crate::{
         ProtoData,
         Signal, //
     },
+    shim::Word32,
     uapi::*, //
 };
-use kernel::sync::rcu;
+use ext::Ext;
+use kernel::{
+    prelude::*,
+    sync::rcu, //
+};
 use life::{
     Change,
     Expiry,
@@ -65,6 +74,12 @@ pub(crate) type ConnRef<'g> = RcuRef<'g, Conn>;
 /// Beside `IP_VS_CONN_F_*`: a template of a service by fwmark, which stands for its address.
 const BY_FWMARK: u32 = 1 << 31;
 
+/// Beside `IP_VS_CONN_F_*`: the conn has a local end, see [`Conn::local`].
+const HAS_LOCAL: u32 = 1 << 30;
+
+/// An end of a conversation: address and port.
+pub(crate) type End<'a> = (&'a Addr, Port);
+
 /// What a conn is made of.
 pub(crate) struct Params<'a> {
     pub(crate) family: Family,
@@ -73,8 +88,11 @@ pub(crate) struct Params<'a> {
     pub(crate) cport: Port,
     pub(crate) vaddr: &'a Addr,
     pub(crate) vport: Port,
+    pub(crate) daddr: &'a Addr,
     /// The port of the dest, which may leave it to the client.
     pub(crate) dport: Port,
+    /// The end that the dest sees in place of the client; `None` if it sees the client.
+    pub(crate) local: Option<End<'a>>,
     pub(crate) fwmark: u32,
     /// `IP_VS_CONN_F_*`, beside those that the dest gives.
     pub(crate) flags: u32,
@@ -94,22 +112,35 @@ pub(crate) struct Conn {
     pub(crate) proto: Proto,
     pub(crate) family: Family,
     life: Life,
-    /// `IP_VS_CONN_F_*`, but for those that change with the state.
-    flags: u32,
-    pub(crate) fwmark: u32,
-    pub(crate) dest: RcuArc<Dest>,
+    /// `IP_VS_CONN_F_*`, but for those that change with the state. A sync message may change them.
+    flags: Word32,
+    fwmark: Word32,
+    /// Empty if the dest is not configured; daddr and dport lead to it all the same.
+    dest: RcuArcCell<Dest>,
     /// The conn that controls it and counts it.
     control: Option<RcuArc<Conn>>,
+    /// What few conns have.
+    ext: RcuCell<Ext>,
 }
 
 impl Conn {
     /// A conn to `dest`, which does not count it yet, under the control of `control`, which does.
+    ///
+    /// # Errors
+    ///
+    /// `ENOMEM` if it needs an extension and there is no memory for it.
     fn new(
         params: &Params<'_>,
-        dest: RcuArc<Dest>,
-        flags: u32,
+        dest: Option<RcuArc<Dest>>,
+        mut flags: u32,
         control: Option<RcuArc<Conn>>,
-    ) -> Self {
+    ) -> Result<Self> {
+        let mut ext = None;
+        if let Some((addr, port)) = params.local {
+            flags |= HAS_LOCAL;
+            let local = (*addr, port);
+            ext = Some(RcuBox::new(Ext { local }, GFP_ATOMIC)?);
+        }
         let mut word = 0;
         if flags & IP_VS_CONN_F_INACTIVE != 0 {
             word |= INACTIVE;
@@ -118,35 +149,108 @@ impl Conn {
             word |= NO_OUTPUT;
         }
         let is_unanswered = control.is_some() && params.proto.is_assured_by_output();
-        Self {
+        Ok(Self {
             links: HashLinks::new(),
             timer: Timer::new(),
             caddr: *params.caddr,
             vaddr: *params.vaddr,
-            daddr: dest.addr,
+            daddr: *params.daddr,
             cport: params.cport,
             vport: params.vport,
             dport: params.dport,
             proto: params.proto,
             family: params.family,
             life: Life::new(word, now(), is_unanswered),
-            flags,
-            fwmark: params.fwmark,
-            dest,
+            flags: Word32::new(flags),
+            fwmark: Word32::new(params.fwmark),
+            dest: RcuArcCell::new(dest),
             control,
-        }
+            ext: RcuCell::new(ext),
+        })
     }
 
     /// A conn for one packet, which is in no table (C: `IP_VS_CONN_F_ONE_PACKET`).
-    pub(crate) fn one_packet(params: &Params<'_>, dest: RcuArc<Dest>) -> Self {
+    ///
+    /// # Errors
+    ///
+    /// As for any conn.
+    pub(crate) fn one_packet(params: &Params<'_>, dest: RcuArc<Dest>) -> Result<Self> {
         let flags = dest.conn_flags() | IP_VS_CONN_F_ONE_PACKET;
-        Self::new(params, dest, flags, None)
+        Self::new(params, Some(dest), flags, None)
+    }
+
+    #[inline(always)]
+    fn flags(&self) -> u32 {
+        self.flags.get()
+    }
+
+    /// The dest, unless it is not configured.
+    #[inline(always)]
+    pub(crate) fn dest<'g>(&'g self, guard: &'g rcu::Guard) -> Option<&'g Dest> {
+        self.dest.get(guard).map(RcuRef::get)
+    }
+
+    /// The same, to be stored.
+    pub(crate) fn dest_ref<'g>(&'g self, guard: &'g rcu::Guard) -> Option<RcuRef<'g, Dest>> {
+        self.dest.get(guard)
+    }
+
+    /// The family of the dest's address, which is not the client's in a tunnel of the other family.
+    pub(crate) fn dest_family(&self, guard: &rcu::Guard) -> Family {
+        self.dest(guard).map_or(self.family, |dest| dest.family)
+    }
+
+    /// The client's end.
+    #[inline(always)]
+    pub(crate) fn client(&self) -> End<'_> {
+        (&self.caddr, self.cport)
+    }
+
+    /// The service's end.
+    #[inline(always)]
+    pub(crate) fn service(&self) -> End<'_> {
+        (&self.vaddr, self.vport)
+    }
+
+    /// The dest's end.
+    #[inline(always)]
+    pub(crate) fn dest_end(&self) -> End<'_> {
+        (&self.daddr, self.dport)
+    }
+
+    /// Whether the dest sees a local end in place of the client.
+    #[inline(always)]
+    pub(crate) fn has_local(&self) -> bool {
+        self.flags() & HAS_LOCAL != 0
+    }
+
+    /// The end that the dest sees in place of the client, if there is one.
+    #[inline]
+    pub(crate) fn local<'g>(&'g self, guard: &'g rcu::Guard) -> Option<End<'g>> {
+        let Ext { local } = self.ext.get(guard)?;
+        Some((&local.0, local.1))
+    }
+
+    /// The ends of a packet from the dest, its source and its destination: what replies are found
+    /// by.
+    #[inline(always)]
+    fn reply<'g>(&'g self, guard: &'g rcu::Guard) -> (End<'g>, End<'g>) {
+        let source = match self.forward() {
+            Forward::Masq => self.dest_end(),
+            _ => self.service(),
+        };
+        let client = self.client();
+        let destination = match self.has_local() {
+            true => self.local(guard).unwrap_or(client),
+            false => client,
+        };
+        (source, destination)
     }
 
     /// How its packets reach the dest.
     #[inline(always)]
     pub(crate) fn forward(&self) -> Forward {
-        Forward::of(self.flags)
+        Forward::of(self.flags())
     }
 
     /// Whether `packet` goes from its client to its service.
@@ -163,14 +267,11 @@ impl Conn {
     /// Whether `packet` goes from its dest, or from its service if the dest answers as that, to
     /// its client.
     #[inline(always)]
-    fn is_out(&self, packet: &Packet) -> bool {
-        let (saddr, sport) = match self.forward() {
-            Forward::Masq => (&self.daddr, self.dport),
-            _ => (&self.vaddr, self.vport),
-        };
-        self.cport == packet.dport
+    fn is_out(&self, guard: &rcu::Guard, packet: &Packet) -> bool {
+        let ((saddr, sport), (daddr, dport)) = self.reply(guard);
+        dport == packet.dport
             && sport == packet.sport
-            && self.caddr == packet.daddr
+            && *daddr == packet.daddr
             && *saddr == packet.saddr
             && self.proto as u8 == packet.protocol
             && self.family == packet.family
@@ -187,7 +288,7 @@ impl Conn {
 
     /// The name of the protocol.
     pub(crate) fn proto_name(&self) -> &'static str {
-        if self.flags & BY_FWMARK != 0 {
+        if self.flags() & BY_FWMARK != 0 {
             "IP"
         } else {
             self.proto.name()
@@ -270,10 +371,12 @@ impl Conn {
         change: Change,
         direction: Direction,
     ) {
-        match change.activity {
-            Some(true) => this.dest.conn_activated(guard),
-            Some(false) => this.dest.conn_deactivated(guard),
-            None => (),
+        if let Some(dest) = this.dest.get(guard) {
+            match change.activity {
+                Some(true) => dest.conn_activated(guard),
+                Some(false) => dest.conn_deactivated(guard),
+                None => (),
+            }
         }
         Self::settle(this, data, change.new_state, direction);
         if change.new_state != change.old_state {
@@ -326,7 +429,9 @@ impl Conn {
 
     /// Takes a dead conn out of the table and of the dest's counters.
     fn unlink(this: ConnRef<'_>, guard: &rcu::Guard, was_inactive: bool) {
-        this.dest.conn_unbound(guard, this.flags_with(was_inactive));
+        if let Some(dest) = this.dest.get(guard) {
+            dest.conn_unbound(guard, this.flags_with(was_inactive));
+        }
         if let Some(control) = &this.control {
             control.uncontrol();
         }
@@ -335,7 +440,7 @@ impl Conn {
 
     /// The flags, `IP_VS_CONN_F_*`, with that of an inactive conn or without.
     fn flags_with(&self, is_inactive: bool) -> u32 {
-        let flags = self.flags & !IP_VS_CONN_F_INACTIVE;
+        let flags = self.flags() & !IP_VS_CONN_F_INACTIVE;
         match is_inactive {
             true => flags | IP_VS_CONN_F_INACTIVE,
             false => flags,

@@ -20,6 +20,7 @@ use crate::{
         Conn,
         ConnRef, //
     },
+    dest::Dest,
     netns::Netns,
     oot::net::{
         filter::{
@@ -273,7 +274,8 @@ impl<'a> HookCtx<'a> {
         if conn.proto.is_start(packet.signal) && self.starts_anew(conn) {
             return self.schedule_anew(skb, conn, packet);
         }
-        if !conn.dest.is_available() {
+        let dest = conn.get().dest(self.rcu);
+        if dest.is_some_and(|dest| !dest.is_available()) {
             if !self.netns.sysctl.expire_nodest_conn() {
                 return skb.drop_eperm();
             }
@@ -282,19 +284,21 @@ impl<'a> HookCtx<'a> {
         if !self.touch(conn, Direction::Input, packet) {
             return self.schedule(skb, packet, conn.proto);
         }
-        self.count_in(&conn, &skb);
-        self.transmit(skb, conn, packet)
+        if let Some(dest) = dest {
+            self.count_in(dest, &skb);
+        }
+        xmit::transmit(self.context(conn.get(), dest, packet), skb)
     }
 
     /// A packet of a conn, from its dest: under NAT it becomes the service's
     /// (C: `handle_response()`).
     #[inline(always)]
     fn response<'h>(self, mut skb: HookSkb<'h>, conn: ConnRef<'a>, packet: &Packet) -> Verdict<'h> {
-        let context = self.context(conn, packet);
+        let context = self.context_of(conn, packet);
         if xmit::reply::translate(context, &mut skb).is_none() {
             return skb.drop_silently();
         }
-        self.count_out(&conn, &skb);
+        self.count_out(context.dest, &skb);
         self.touch(conn, Direction::Output, packet);
         xmit::reply::send(skb)
     }
@@ -320,21 +324,14 @@ impl<'a> HookCtx<'a> {
         verdict
     }
 
+    /// What a transmitter needs for a packet of a conn to `dest`.
     #[inline(always)]
-    fn transmit<'h>(self, skb: HookSkb<'h>, conn: ConnRef<'a>, packet: &Packet) -> Verdict<'h> {
-        xmit::transmit(self.context(conn, packet), skb)
-    }
-
-    #[inline(always)]
-    fn context<'b>(self, conn: ConnRef<'a>, packet: &'b Packet) -> xmit::Context<'b>
-    where
-        'a: 'b,
-    {
-        self.context_of(conn.get(), packet)
-    }
-
-    #[inline(always)]
-    fn context_of<'b>(self, conn: &'b Conn, packet: &'b Packet) -> xmit::Context<'b>
+    fn context<'b>(
+        self,
+        conn: &'b Conn,
+        dest: Option<&'b Dest>,
+        packet: &'b Packet,
+    ) -> xmit::Context<'b>
     where
         'a: 'b,
     {
@@ -343,32 +340,42 @@ impl<'a> HookCtx<'a> {
             rcu: self.rcu,
             place: self.place,
             conn,
+            dest,
             packet,
         }
     }
 
+    /// The same for a conn in the table.
+    #[inline(always)]
+    fn context_of<'b>(self, conn: ConnRef<'a>, packet: &'b Packet) -> xmit::Context<'b>
+    where
+        'a: 'b,
+    {
+        let conn = conn.get();
+        self.context(conn, conn.dest(self.rcu), packet)
+    }
+
     /// Whether a SYN on this conn means that it is over (C: in `ip_vs_in_hook()`).
     #[cold]
-    fn starts_anew(self, conn: ConnRef<'_>) -> bool {
+    fn starts_anew(self, conn: ConnRef<'a>) -> bool {
         let sysctl = &self.netns.sysctl;
-        (sysctl.expire_nodest_conn() && conn.dest.weight() == 0)
+        let dest = conn.get().dest(self.rcu);
+        (sysctl.expire_nodest_conn() && dest.is_some_and(|dest| dest.weight() == 0))
             || conn.is_reusable(sysctl.conn_reuse_mode())
     }
 
-    /// Counts a packet to a dest that is available.
+    /// Counts a packet to a dest.
     #[inline(always)]
-    fn count_in(self, conn: &Conn, skb: &HookSkb<'_>) {
-        if conn.dest.is_available() {
-            conn.dest.stats.count_in(skb.len().into());
-            self.netns.stats().count_in(skb.len().into());
-        }
+    fn count_in(self, dest: &Dest, skb: &Skb) {
+        dest.stats.count_in(skb.len().into());
+        self.netns.stats().count_in(skb.len().into());
     }
 
-    /// Counts a packet from a dest that is available.
+    /// Counts a packet from a dest, if that is available.
     #[inline(always)]
-    fn count_out(self, conn: &Conn, skb: &Skb) {
-        if conn.dest.is_available() {
-            conn.dest.stats.count_out(skb.len().into());
+    fn count_out(self, dest: Option<&Dest>, skb: &Skb) {
+        if let Some(dest) = dest.filter(|dest| dest.is_available()) {
+            dest.stats.count_out(skb.len().into());
             self.netns.stats().count_out(skb.len().into());
         }
     }

@@ -131,8 +131,8 @@ impl<T: HasHashLinks> RcuHash<T> {
                 let link = unsafe { &*(at as *const Link) };
                 if link.hash.read_once() == hash {
                     // SAFETY: As above; and it belongs to an entry of this table.
-                    let entry: RcuRef<'g, T> = unsafe { entry_of(at) };
-                    if matches(link.index, entry) {
+                    let (index, entry): (u32, RcuRef<'g, T>) = unsafe { entry_of(at) };
+                    if matches(index, entry) {
                         return Some(entry);
                     }
                 }

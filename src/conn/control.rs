@@ -27,7 +27,8 @@ impl Conn {
     /// Ends it if its dest was removed and it controls none; if it was the last that its template
     /// controlled, that too (C: in `ip_vs_expire_nodest_conn_flush()`).
     pub(super) fn expire_nodest(this: ConnRef<'_>, guard: &rcu::Guard) {
-        if this.dest.is_available() || this.life.is_in_control() {
+        let dest = this.dest.get(guard);
+        if dest.is_none_or(|dest| dest.is_available()) || this.life.is_in_control() {
             return;
         }
         Self::kill(this, guard);

@@ -13,14 +13,11 @@
 use super::{
     Conn,
     ConnRef,
+    End,
     Params, //
 };
 use crate::{
-    addr::{
-        Addr,
-        Family,
-        Port, //
-    },
+    addr::Family,
     dest::Dest,
     forward::Forward,
     oot::{
@@ -29,6 +26,7 @@ use crate::{
             bh,
             ChainLengths,
             HashCursor,
+            Object,
             Once,
             RcuArc,
             RcuArcCache,
@@ -150,7 +148,7 @@ impl Table {
         let mut to_service = None;
         let hash = self.hash_of_packet(packet);
         let from_dest = self.hash.find(guard, hash, |link, conn| {
-            if conn.is_out(packet) {
+            if conn.is_out(guard, packet) {
                 return true;
             }
             if link == 0 && to_service.is_none() && conn.is_in(packet) {
@@ -186,7 +184,7 @@ impl Table {
             .find(guard, hash, |_, conn| conn.is_template_for(params))
     }
 
-    /// Adds a conn to `dest`, or a template, as `birth` says. It has its state and its timer when
+    /// Adds a conn to `dest`, if that is configured, or a template, as `birth` says. It has its state and its timer when
     /// packets find it. `None` if there are too many, no memory, or the dest is gone.
     ///
     /// The conn that controls it must [count](Conn::take_control) it already.
@@ -194,34 +192,36 @@ impl Table {
         &'g self,
         guard: &'g rcu::Guard,
         params: &Params<'_>,
-        dest: RcuRef<'_, Dest>,
+        dest: Option<RcuRef<'_, Dest>>,
         control: Option<ConnRef<'_>>,
         birth: Birth<'_>,
     ) -> Option<ConnRef<'g>> {
         if self.is_full() {
             return None;
         }
-        let flags = dest.conn_flags() & !IP_VS_CONN_F_ONE_PACKET | params.flags;
-        let control = match control {
-            Some(control) => Some(control.upgrade()?),
-            None => None,
-        };
-        let conn = Conn::new(params, dest.upgrade()?, flags, control);
+        let mut flags = params.flags;
+        if let Some(dest) = dest {
+            flags |= dest.conn_flags() & !IP_VS_CONN_F_ONE_PACKET;
+        }
+        let conn = Conn::new(params, upgrade(dest)?, flags, upgrade(control)?).ok()?;
         match birth {
             Birth::Packet(data, signal) => conn.begin(data, signal),
             Birth::Template(lifetime) => conn.life.set_lifetime(lifetime),
         }
         let entry = RcuArc::new_in(&self.cache, conn).ok()?;
 
-        entry
-            .dest
-            .conn_bound(guard, entry.flags_with(entry.life.is_inactive()));
+        if let Some(dest) = dest {
+            dest.conn_bound(guard, entry.flags_with(entry.life.is_inactive()));
+        }
         let first = self.hash_of_params(params, (params.vaddr, params.vport));
         if entry.is_template() {
             return self.insert(&self.templates, guard, entry, first, None);
         }
         let second = match entry.forward() {
-            Forward::Masq => Some(self.hash_of_params(params, (&entry.daddr, entry.dport))),
+            Forward::Masq => {
+                let (source, destination) = entry.reply(guard);
+                Some(self.hash_of(params.family, params.proto as u8, source, destination))
+            }
             _ => None,
         };
         self.insert(&self.hash, guard, entry, first, second)
@@ -315,25 +315,18 @@ impl Table {
 
     /// The hash of a conn with `params` between its client and another end.
     #[inline]
-    fn hash_of_params(&self, params: &Params<'_>, end: (&Addr, Port)) -> u32 {
+    fn hash_of_params(&self, params: &Params<'_>, end: End<'_>) -> u32 {
         let client = (params.caddr, params.cport);
         self.hash_of(params.family, params.proto as u8, client, end)
     }
 
     /// The hash of a conversation between two ends, whichever speaks.
     #[inline(always)]
-    fn hash_of(
-        &self,
-        family: Family,
-        protocol: u8,
-        one: (&Addr, Port),
-        other: (&Addr, Port),
-    ) -> u32 {
+    fn hash_of(&self, family: Family, protocol: u8, one: End<'_>, other: End<'_>) -> u32 {
         match family {
             Family::Inet => {
-                let end = |(addr, port): (&Addr, Port)| {
-                    u64::from(addr.be32()) << 16 | u64::from(port.be16())
-                };
+                let end =
+                    |(addr, port): End<'_>| u64::from(addr.be32()) << 16 | u64::from(port.be16());
                 let (one, other) = (end(one), end(other));
                 let (low, high) = (one.min(other), one.max(other));
                 self.key.hash4([
@@ -348,8 +341,8 @@ impl Table {
     }
 
     #[inline]
-    fn hash6(&self, protocol: u8, one: (&Addr, Port), other: (&Addr, Port)) -> u32 {
-        let end = |(addr, port): (&Addr, Port)| {
+    fn hash6(&self, protocol: u8, one: End<'_>, other: End<'_>) -> u32 {
+        let end = |(addr, port): End<'_>| {
             let [a, b, c, d] = addr.words();
             let pair = |a, b| u64::from(a) << 32 | u64::from(b);
             (pair(a, b), pair(c, d), port.be16())
@@ -358,5 +351,13 @@ impl Table {
         let (low, high) = (one.min(other), one.max(other));
         let rest = u64::from(protocol) << 32 | u64::from(low.2) << 16 | u64::from(high.2);
         self.key.hash_words(&[low.0, low.1, high.0, high.1, rest])
+    }
+}
+
+/// References to what there is; `None` if it is about to be freed.
+fn upgrade<T: Object>(found: Option<RcuRef<'_, T>>) -> Option<Option<RcuArc<T>>> {
+    match found {
+        Some(found) => Some(Some(found.upgrade()?)),
+        None => Some(None),
     }
 }

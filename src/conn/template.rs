@@ -48,7 +48,7 @@ pub(super) fn state_name(state: u8) -> &'static str {
 
 impl Conn {
     pub(crate) fn is_template(&self) -> bool {
-        self.flags & IP_VS_CONN_F_TEMPLATE != 0
+        self.flags() & IP_VS_CONN_F_TEMPLATE != 0
     }
 
     /// Whether it is the template that `params` ask for, and good.
@@ -58,7 +58,7 @@ impl Conn {
             && self.vport == params.vport
             && self.proto == params.proto
             && self.family == params.family
-            && self.flags & BY_MARK == params.flags
+            && self.flags() & BY_MARK == params.flags
             && self.dport != NO_PORT
             && self.life.is_usable()
     }

@@ -152,13 +152,14 @@ impl<'a> HookCtx<'a> {
 
     /// An error from a dest, or a router near it, to a client.
     fn icmp_out<'h>(self, mut skb: HookSkb<'h>, inner: &Packet, conn: ConnRef<'a>) -> Verdict<'h> {
+        let context = self.context_of(conn, inner);
         let is_translated = conn.forward() == Forward::Masq;
         if is_translated && !self.has_valid_checksum(&mut skb, inner.network_len())
-            || xmit::reply::translate(self.context(conn, inner), &mut skb).is_none()
+            || xmit::reply::translate(context, &mut skb).is_none()
         {
             return skb.drop_eperm();
         }
-        self.count_out(&conn, &skb);
+        self.count_out(context.dest, &skb);
         xmit::reply::send(skb)
     }
 
@@ -168,8 +169,11 @@ impl<'a> HookCtx<'a> {
         if is_translated && !self.has_valid_checksum(&mut skb, inner.network_len()) {
             return skb.drop_eperm();
         }
-        self.count_in(&conn, &skb);
-        self.transmit(skb, conn, inner)
+        let context = self.context_of(conn, inner);
+        if let Some(dest) = context.dest.filter(|dest| dest.is_available()) {
+            self.count_in(dest, &skb);
+        }
+        xmit::transmit(context, skb)
     }
 
     fn has_valid_checksum(self, skb: &mut HookSkb<'_>, transport: u32) -> bool {
@@ -205,9 +209,10 @@ impl<'a> HookCtx<'a> {
         let Some(conn) = self.netns.conns.find_in(self.rcu, &inner) else {
             return skb.accept();
         };
+        let dest = conn.get().dest(self.rcu);
         let is_ours = conn.forward() == Forward::Tunnel
             && conn.daddr == tunnel.daddr
-            && conn.dest.tunnel().kind == IP_VS_CONN_F_TUNNEL_TYPE_IPIP;
+            && dest.is_some_and(|dest| dest.tunnel().kind == IP_VS_CONN_F_TUNNEL_TYPE_IPIP);
         if !is_ours {
             return skb.accept();
         }
@@ -232,7 +237,7 @@ impl<'a> HookCtx<'a> {
         }
         let (mut skb, verdict) = skb.steal();
         if self.send_inner_error(&mut skb, error, conn).is_some() {
-            self.count_out(&conn, &skb);
+            self.count_out(conn.get().dest(self.rcu), &skb);
         }
         skb.consume();
         verdict
@@ -263,7 +268,8 @@ impl<'a> HookCtx<'a> {
             if !inner.is_dont_fragment {
                 return None;
             }
-            if let Some(known) = conn.dest.route.mtu(self.rcu) {
+            let dest = conn.get().dest(self.rcu);
+            if let Some(known) = dest.and_then(|dest| dest.route.mtu(self.rcu)) {
                 mtu = known;
             }
             if mtu > MIN_MTU.saturating_add(overhead) {

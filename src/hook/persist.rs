@@ -63,7 +63,9 @@ impl<'a> HookCtx<'a> {
             cport: Port::ZERO,
             vaddr: if is_by_mark { &mark } else { &packet.daddr },
             vport: if names_port { packet.dport } else { Port::ZERO },
+            daddr: &Addr::ANY,
             dport: Port::ZERO,
+            local: None,
             fwmark: skb.mark(),
             flags: if is_by_mark {
                 template::BY_MARK
@@ -80,6 +82,7 @@ impl<'a> HookCtx<'a> {
                 let Some(dest) = self.ask_scheduler(service, packet) else {
                     return Outcome::NoDest;
                 };
+                params.daddr = &dest.get().addr;
                 if names_port {
                     params.dport = dest.port;
                 }
@@ -89,7 +92,9 @@ impl<'a> HookCtx<'a> {
                 }
             }
         };
-        let dest = template.get().dest.as_rcu();
+        let Some(dest) = template.get().dest_ref(self.rcu) else {
+            return Outcome::NoDest;
+        };
         Outcome::Chosen(Choice {
             dest,
             dport: if is_port && !dest.port.is_zero() {
@@ -105,7 +110,7 @@ impl<'a> HookCtx<'a> {
     /// (C: `ip_vs_check_template()`).
     fn good_template(self, params: &Params<'_>) -> Option<ConnRef<'a>> {
         let template = self.netns.conns.find_template(self.rcu, params)?;
-        let dest = &template.dest;
+        let dest = template.get().dest(self.rcu)?;
         let is_quiescent = dest.weight() == 0 && self.netns.sysctl.expire_quiescent_template();
         if !dest.is_available() || is_quiescent {
             template.invalidate();
@@ -121,7 +126,9 @@ impl<'a> HookCtx<'a> {
         dest: RcuRef<'_, Dest>,
     ) -> Option<ConnRef<'a>> {
         let birth = Birth::Template(service.timeout());
-        self.netns.conns.add(self.rcu, params, dest, None, birth)
+        self.netns
+            .conns
+            .add(self.rcu, params, Some(dest), None, birth)
     }
 
     /// Makes a conn under the control of `template`, and sends the packet.
@@ -136,8 +143,12 @@ impl<'a> HookCtx<'a> {
         // One whose time was over just now leads to its dest for this once.
         let control = Some(template).filter(|template| template.take_control());
         let birth = Birth::Packet(&self.netns.protocols, packet.signal);
-        match self.netns.conns.add(self.rcu, params, dest, control, birth) {
-            Some(conn) => self.first(skb, conn, packet),
+        match self
+            .netns
+            .conns
+            .add(self.rcu, params, Some(dest), control, birth)
+        {
+            Some(conn) => self.first(skb, conn.get(), packet),
             None => {
                 if let Some(control) = control {
                     control.uncontrol();

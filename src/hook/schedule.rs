@@ -181,7 +181,9 @@ impl<'a> HookCtx<'a> {
             cport: packet.sport,
             vaddr: &packet.daddr,
             vport: packet.dport,
+            daddr: &choice.dest.get().addr,
             dport: choice.dport,
+            local: None,
             fwmark: skb.mark(),
             flags: 0,
         };
@@ -194,8 +196,8 @@ impl<'a> HookCtx<'a> {
         let conns = &self.netns.conns;
         let Some(template) = template else {
             let birth = Birth::Packet(&self.netns.protocols, packet.signal);
-            return match conns.add(self.rcu, &params, dest, None, birth) {
-                Some(conn) => self.first(skb, conn, packet),
+            return match conns.add(self.rcu, &params, Some(dest), None, birth) {
+                Some(conn) => self.first(skb, conn.get(), packet),
                 None => skb.drop_eperm(),
             };
         };
@@ -215,27 +217,26 @@ impl<'a> HookCtx<'a> {
             return skb.drop_eperm();
         };
         let flags = dest.conn_flags();
-        let conn = Conn::one_packet(params, held);
+        let Ok(conn) = Conn::one_packet(params, held) else {
+            return skb.drop_eperm();
+        };
         dest.conn_bound(self.rcu, flags);
-        dest.stats.count_conn();
-        self.netns.stats().count_conn();
-        self.count_in(&conn, &skb);
-        let verdict = xmit::transmit(self.context_of(&conn, packet), skb);
+        let verdict = self.first(skb, &conn, packet);
         dest.conn_unbound(self.rcu, flags);
         verdict
     }
 
     /// Sends the packet that started a conn.
-    pub(super) fn first<'h>(
-        self,
-        skb: HookSkb<'h>,
-        conn: ConnRef<'a>,
-        packet: &Packet,
-    ) -> Verdict<'h> {
-        conn.dest.stats.count_conn();
+    pub(super) fn first<'h>(self, skb: HookSkb<'h>, conn: &Conn, packet: &Packet) -> Verdict<'h> {
+        let dest = conn.dest(self.rcu);
         self.netns.stats().count_conn();
-        self.count_in(&conn, &skb);
-        self.transmit(skb, conn, packet)
+        if let Some(dest) = dest {
+            dest.stats.count_conn();
+            if dest.is_available() {
+                self.count_in(dest, &skb);
+            }
+        }
+        xmit::transmit(self.context(conn, dest, packet), skb)
     }
 
     /// The service has no dest for the packet: its sender is told (C: `ip_vs_leave()`).

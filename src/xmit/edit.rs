@@ -7,11 +7,13 @@
 
 use crate::{
     addr::{
-        Addr,
         Family,
         Port, //
     },
-    conn::Conn,
+    conn::{
+        Conn,
+        End, //
+    },
     oot::net::skbuff::{
         IpSummed,
         Skb, //
@@ -35,9 +37,6 @@ use crate::{
 };
 use zerocopy::FromBytes;
 
-/// An end of a packet: address and port.
-pub(super) type End<'a> = (&'a Addr, Port);
-
 /// What one end of a packet is, and what it becomes.
 #[derive(Clone, Copy)]
 pub(super) struct Change<'a> {
@@ -53,27 +52,35 @@ pub(super) struct Edit<'a> {
 }
 
 impl<'a> Edit<'a> {
-    /// The edit of a packet to the dest.
+    /// The edit of a packet to the dest; of its source, too, if the dest sees a `local` end in place
+    /// of the client.
     #[inline(always)]
-    pub(super) fn request(conn: &'a Conn) -> Self {
+    pub(super) fn request(conn: &'a Conn, local: Option<End<'a>>) -> Self {
         Self {
-            source: None,
+            source: local.map(|local| Change {
+                old: conn.client(),
+                new: local,
+            }),
             destination: Some(Change {
-                old: (&conn.vaddr, conn.vport),
-                new: (&conn.daddr, conn.dport),
+                old: conn.service(),
+                new: conn.dest_end(),
             }),
         }
     }
 
-    /// The edit of a packet from the dest.
+    /// The edit of a packet from the dest; of its destination, too, if the dest sees a `local` end
+    /// in place of the client.
     #[inline(always)]
-    pub(super) fn reply(conn: &'a Conn) -> Self {
+    pub(super) fn reply(conn: &'a Conn, local: Option<End<'a>>) -> Self {
         Self {
             source: Some(Change {
-                old: (&conn.daddr, conn.dport),
-                new: (&conn.vaddr, conn.vport),
+                old: conn.dest_end(),
+                new: conn.service(),
             }),
-            destination: None,
+            destination: local.map(|local| Change {
+                old: local,
+                new: conn.client(),
+            }),
         }
     }
 

@@ -52,10 +52,21 @@ pub(super) fn transmit<'h>(context: Context<'_>, mut skb: HookSkb<'h>) -> Verdic
 
 #[inline(always)]
 fn translate(context: Context<'_>, skb: &mut Skb) -> Option<()> {
-    let edit = Edit::request(context.conn);
-    match &context.packet.outer {
-        None => edit.apply(context.packet, skb),
-        Some(outer) => icmp::translate(&edit, context.packet, outer, skb),
+    let Context { conn, packet, .. } = context;
+    if conn.has_local() || packet.is_in_icmp() {
+        return translate_rarely(context, skb);
+    }
+    Edit::request(conn, None).apply(packet, skb)
+}
+
+/// Translates an ICMP error, or both ends of a packet.
+#[cold]
+fn translate_rarely(context: Context<'_>, skb: &mut Skb) -> Option<()> {
+    let Context { conn, packet, .. } = context;
+    let edit = Edit::request(conn, conn.local(context.rcu));
+    match &packet.outer {
+        None => edit.apply(packet, skb),
+        Some(outer) => icmp::translate(&edit, packet, outer, skb),
     }
 }
 

@@ -8,6 +8,7 @@
 use crate::{
     addr::Family,
     conn::Conn,
+    dest::Dest,
     netns::Netns,
     oot::net::{
         filter::{
@@ -35,7 +36,17 @@ pub(crate) struct Context<'a> {
     /// The hook that the packet came by.
     pub(crate) place: HookNum,
     pub(crate) conn: &'a Conn,
+    /// The conn's dest, if that is configured.
+    pub(crate) dest: Option<&'a Dest>,
     pub(crate) packet: &'a Packet,
+}
+
+impl Context<'_> {
+    /// The family of the dest's address; the client's if the dest is not configured.
+    #[inline]
+    pub(super) fn dest_family(&self) -> Family {
+        self.dest.map_or(self.conn.family, |dest| dest.family)
+    }
 }
 
 /// Marks a packet as handled: IPVS does not look at it again, and it is not tracked.

@@ -33,12 +33,24 @@ pub(crate) fn translate(context: Context<'_>, skb: &mut HookSkb<'_>) -> Option<(
     if context.conn.forward() != Forward::Masq {
         return Some(());
     }
-    let edit = Edit::reply(context.conn);
-    match &context.packet.outer {
-        None => edit.apply(context.packet, skb)?,
-        Some(outer) => icmp::translate(&edit, context.packet, outer, skb)?,
+    let Context { conn, packet, .. } = context;
+    if conn.has_local() || packet.is_in_icmp() {
+        translate_rarely(context, skb)?;
+    } else {
+        Edit::reply(conn, None).apply(packet, skb)?;
     }
     reroute(context, skb)
+}
+
+/// Translates an ICMP error, or both ends of a packet.
+#[cold]
+fn translate_rarely(context: Context<'_>, skb: &mut HookSkb<'_>) -> Option<()> {
+    let Context { conn, packet, .. } = context;
+    let edit = Edit::reply(conn, conn.local(context.rcu));
+    match &packet.outer {
+        None => edit.apply(packet, skb),
+        Some(outer) => icmp::translate(&edit, packet, outer, skb),
+    }
 }
 
 /// Lets a translated reply go on its way.

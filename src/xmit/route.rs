@@ -11,10 +11,7 @@ use crate::{
         Addr,
         Family, //
     },
-    dest::{
-        route::Route,
-        Dest, //
-    },
+    dest::route::Route,
     oot::net::{
         dst::DstRef,
         ip::{
@@ -22,7 +19,6 @@ use crate::{
             IcmpError,
             Icmpv6Error, //
         },
-        namespace::Net,
         skbuff::{
             Skb,
             SkbRoute, //
@@ -112,10 +108,10 @@ pub(crate) fn to_dest<'g>(
     skb: &mut Skb,
     flags: RouteFlags,
 ) -> Option<Target<'g>> {
-    let dest: &Dest = &context.conn.dest;
-    let (way, saddr) = match dest.route.get(context.rcu) {
+    let kept = context.dest.and_then(|dest| dest.route.get(context.rcu));
+    let (way, saddr) = match kept {
         Some(cached) => (SkbRoute::NoRef(cached.dst.as_ref()), cached.saddr),
-        None => match find(context, dest, flags) {
+        None => match find(context, flags) {
             Some(found) => found,
             None => return unreachable(context, skb),
         },
@@ -143,26 +139,26 @@ fn unreachable<'g>(context: Context<'_>, skb: &mut Skb) -> Option<Target<'g>> {
     None
 }
 
-/// Looks the route up. The dest keeps it unless the device or the dest is about to go.
+/// Looks the route up. The dest, if it is configured, keeps it unless the device or the dest is about
+/// to go.
 #[cold]
-fn find<'g>(
-    context: Context<'g>,
-    dest: &'g Dest,
-    flags: RouteFlags,
-) -> Option<(SkbRoute<'g>, Addr)> {
+fn find<'g>(context: Context<'g>, flags: RouteFlags) -> Option<(SkbRoute<'g>, Addr)> {
+    let Some(dest) = context.dest else {
+        let route = look_up(context, flags).ok()?;
+        return Some((SkbRoute::Owned(route.dst), route.saddr));
+    };
     let may_keep =
         |route: &Route| route.dst.as_ref().is_dev_running(context.rcu) && dest.is_available();
-    dest.route.refresh(
-        context.rcu,
-        || look_up(context.netns.net(), dest, flags),
-        may_keep,
-    )
+    dest.route
+        .refresh(context.rcu, || look_up(context, flags), may_keep)
 }
 
-fn look_up(net: &Net, dest: &Dest, flags: RouteFlags) -> Result<Route> {
-    match dest.family {
+fn look_up(context: Context<'_>, flags: RouteFlags) -> Result<Route> {
+    let net = context.netns.net();
+    let daddr = &context.conn.daddr;
+    match context.dest_family() {
         Family::Inet => {
-            let daddr = dest.addr.v4();
+            let daddr = daddr.v4();
             let mut route = ip::route4(net, daddr, [0; 4], flags.known_next_hop)?;
             if flags.tunnel && route.saddr != [0; 4] {
                 // Bound to its source address, as the packets will be (C: `RT_MODE_CONNECT`).
@@ -175,8 +171,13 @@ fn look_up(net: &Net, dest: &Dest, flags: RouteFlags) -> Result<Route> {
             })
         }
         Family::Inet6 => {
-            let daddr = *dest.addr.bytes();
-            let route = ip::route6(net, daddr, flags.known_next_hop, true, flags.tunnel)?;
+            let route = ip::route6(
+                net,
+                *daddr.bytes(),
+                flags.known_next_hop,
+                true,
+                flags.tunnel,
+            )?;
             Ok(Route {
                 dst: route.dst,
                 cookie: route.cookie,
@@ -290,7 +291,7 @@ fn check_mtu(
 
 /// What is left of the MTU in the tunnel, which the sender's socket is told, if it is ours.
 fn tunnel_mtu(context: Context<'_>, skb: &mut Skb, mtu: u32) -> Option<u32> {
-    let (header, least) = match context.conn.dest.family {
+    let (header, least) = match context.dest_family() {
         Family::Inet => (ipv4::MIN_LEN, MIN_MTU4),
         Family::Inet6 => (ipv6::LEN, MIN_MTU6),
     };

@@ -73,7 +73,7 @@ fn encapsulate<'h>(
     reserved: u32,
     mut skb: SkBuff<'h>,
 ) -> Option<SkBuff<'h>> {
-    let dest = &context.conn.dest;
+    let dest = context.dest?;
     if dest.tunnel().kind != IP_VS_CONN_F_TUNNEL_TYPE_IPIP {
         kernel::pr_warn_once!("GUE and GRE tunnels are not supported yet\n");
         return None;

@@ -35,8 +35,17 @@ use crate::oot::{
 pub(super) struct Link {
     pub(super) next: Atomic<usize>,
     pub(super) hash: Atomic<u32>,
+    /// Bit 0 says which of the entry's links this is, and does not change. The other bits of the
+    /// first link's are the entry's state: see [`HashLinks`](super::HashLinks).
+    pub(super) tag: Atomic<i32>,
+}
+
+impl Link {
     /// Which of the entry's links this is: 0 or 1.
-    pub(super) index: u32,
+    #[inline(always)]
+    pub(super) fn index(&self) -> u32 {
+        (self.tag.read_once() & 1) as u32
+    }
 }
 
 /// The smallest table has 2^8 buckets, the largest 2^26.

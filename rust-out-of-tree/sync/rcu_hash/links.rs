@@ -31,26 +31,26 @@ use super::{
 #[repr(C)]
 pub(crate) struct HashLinks<T: HasHashLinks> {
     pub(super) links: [Link; 2],
-    state: Atomic<i32>,
     /// The table that it is in, or was last.
     table: Atomic<*mut RcuHash<T>>,
 }
 
-// The states of an entry. One that was in a table is not added again: readers may still stand on
-// its links.
+// The states of an entry, which the tag of its first link holds: even numbers, as bit 0 of a tag is
+// the index of the link. An entry that was in a table is not added again: readers may still stand
+// on its links.
 
 /// Has been in no table.
 const NEW: i32 = 0;
 /// Is being added.
-const ADDED: i32 = 1;
+const ADDED: i32 = 2;
 /// Is being added, and is to be removed by whom adds it.
-const DOOMED: i32 = 2;
+const DOOMED: i32 = 4;
 /// Is in the table by one link.
-const IN_ONE: i32 = 3;
+const IN_ONE: i32 = 6;
 /// Is in the table by both.
-const IN_TWO: i32 = 4;
+const IN_TWO: i32 = 8;
 /// Is removed, or being so.
-const GONE: i32 = 5;
+const GONE: i32 = 10;
 
 /// A type of entries. Implemented by [`impl_has_hash_links!`] alone.
 ///
@@ -68,23 +68,28 @@ pub(crate) unsafe trait HasHashLinks: Object + Sized {
 impl<T: HasHashLinks> HashLinks<T> {
     /// Links in no table.
     pub(crate) const fn new() -> Self {
-        const fn link(index: u32) -> Link {
+        const fn link(tag: i32) -> Link {
             Link {
                 next: Atomic::new(0),
                 hash: Atomic::new(0),
-                index,
+                tag: Atomic::new(tag),
             }
         }
         Self {
-            links: [link(0), link(1)],
-            state: Atomic::new(NEW),
+            links: [link(NEW), link(1)],
             table: Atomic::new(core::ptr::null_mut()),
         }
     }
 
+    /// The state of the entry.
+    fn state(&self) -> &Atomic<i32> {
+        let [first, _] = &self.links;
+        &first.tag
+    }
+
     /// An entry begins to be added to `table`. False if it has been in one.
     pub(super) fn begin(&self, table: &RcuHash<T>) -> bool {
-        if self.state.cmpxchg(NEW, ADDED, Full).is_err() {
+        if self.state().cmpxchg(NEW, ADDED, Full).is_err() {
             return false;
         }
         let table = core::ptr::from_ref(table).cast_mut();
@@ -95,23 +100,23 @@ impl<T: HasHashLinks> HashLinks<T> {
     /// The entry is in the table. False if it is to be removed at once.
     pub(super) fn end(&self, has_second: bool) -> bool {
         let state = if has_second { IN_TWO } else { IN_ONE };
-        if self.state.cmpxchg(ADDED, state, Full).is_ok() {
+        if self.state().cmpxchg(ADDED, state, Full).is_ok() {
             return true;
         }
-        self.state.write_once(GONE);
+        self.state().write_once(GONE);
         false
     }
 
     /// Makes it gone, and says whether it has the second link, if it is the caller's to remove.
     pub(super) fn leave(&self) -> Option<bool> {
-        let mut state = self.state.read_once();
+        let mut state = self.state().read_once();
         loop {
             let next = match state {
                 IN_ONE | IN_TWO => GONE,
                 ADDED => DOOMED,
                 _ => return None,
             };
-            match self.state.cmpxchg(state, next, Full) {
+            match self.state().cmpxchg(state, next, Full) {
                 Ok(_) => break,
                 Err(now) => state = now,
             }
@@ -128,7 +133,7 @@ impl<T: HasHashLinks> RcuHash<T> {
     /// caller; `None` if another did, or does so, or is still adding it and will.
     pub(crate) fn unlink(entry: RcuRef<'_, T>, guard: &rcu::Guard) -> Option<RcuArc<T>> {
         let links = entry.links();
-        if links.state.load(Acquire) == GONE {
+        if links.state().load(Acquire) == GONE {
             return None;
         }
         // SAFETY: Once set, it is a table that lives until a grace period after all entries were
@@ -138,23 +143,23 @@ impl<T: HasHashLinks> RcuHash<T> {
     }
 }
 
-/// The entry that a link belongs to.
+/// The index of a link, and the entry that it belongs to.
 ///
 /// # Safety
 ///
 /// `link` must be the address of a link of a `T` behind an [`RcuArc`], and that must stay live for
 /// `'g`.
 #[inline(always)]
-pub(super) unsafe fn entry_of<'g, T: HasHashLinks>(link: usize) -> RcuRef<'g, T> {
+pub(super) unsafe fn entry_of<'g, T: HasHashLinks>(link: usize) -> (u32, RcuRef<'g, T>) {
     // SAFETY: By the safety requirement it is a live link.
-    let index = unsafe { (*(link as *const Link)).index } as usize;
+    let index = unsafe { (*(link as *const Link)).index() };
     let value = link
-        .wrapping_sub(index.wrapping_mul(size_of::<Link>()))
+        .wrapping_sub((index as usize).wrapping_mul(size_of::<Link>()))
         .wrapping_sub(offset_of!(HashLinks<T>, links))
         .wrapping_sub(T::OFFSET);
     // SAFETY: By the requirements on `OFFSET` it is the address of a `T` that an `RcuArc` refers
     // to, live for `'g`.
-    unsafe { RcuRef::from_value(value as *const T) }
+    (index, unsafe { RcuRef::from_value(value as *const T) })
 }
 
 /// Says which field of a type is its [`HashLinks`].

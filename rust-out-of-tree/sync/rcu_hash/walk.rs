@@ -65,7 +65,8 @@ impl<T: HasHashLinks> RcuHash<T> {
             }
             if let Some(found) = least {
                 // SAFETY: The link was found in a chain within this read-side section.
-                return Some((unsafe { entry_of(found.link) }, found));
+                let (_, entry) = unsafe { entry_of(found.link) };
+                return Some((entry, found));
             }
             start = last.checked_add(1)?;
         }
@@ -107,7 +108,7 @@ impl Buckets {
                     hash: link.hash.read_once(),
                     link: at,
                 };
-                if link.index == 0
+                if link.index() == 0
                     && here.is_after(cursor)
                     && (start..=last).contains(&here.hash)
                     && least.is_none_or(|least| least.is_after(here))

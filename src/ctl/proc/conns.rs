@@ -51,9 +51,9 @@ impl Table for Conns {
         next(netns, guard, cursor)
     }
 
-    fn show(_netns: &PerNet<Netns>, _guard: &rcu::Guard, conn: &Self::Record, seq: &SeqFile) {
+    fn show(_netns: &PerNet<Netns>, guard: &rcu::Guard, conn: &Self::Record, seq: &SeqFile) {
         let mut line = Line::new();
-        write_ends(&mut line, conn)
+        write_ends(&mut line, guard, conn)
             .decimal_right(seconds_left(conn), 7)
             .text("\n");
         proc::write(seq, line.bytes());
@@ -83,10 +83,10 @@ impl Table for SyncConns {
         next(netns, guard, cursor)
     }
 
-    fn show(_netns: &PerNet<Netns>, _guard: &rcu::Guard, conn: &Self::Record, seq: &SeqFile) {
+    fn show(_netns: &PerNet<Netns>, guard: &rcu::Guard, conn: &Self::Record, seq: &SeqFile) {
         let mut line = Line::new();
         // There is no sync: every conn was made here.
-        write_ends(&mut line, conn)
+        write_ends(&mut line, guard, conn)
             .text_padded("LOCAL", 6)
             .text(" ")
             .decimal_right(seconds_left(conn), 7)
@@ -107,7 +107,7 @@ fn next<'g>(
 }
 
 /// The protocol, the addresses and ports of client, service and dest, and the state.
-fn write_ends<'a>(line: &'a mut Line, conn: &Conn) -> &'a mut Line {
+fn write_ends<'a>(line: &'a mut Line, guard: &rcu::Guard, conn: &Conn) -> &'a mut Line {
     let plain = ["", ""];
     line.text_padded(conn.proto_name(), 3)
         .text(" ")
@@ -117,7 +117,7 @@ fn write_ends<'a>(line: &'a mut Line, conn: &Conn) -> &'a mut Line {
         .addr(conn.family, &conn.vaddr, plain)
         .port(" ", conn.vport.host())
         .text(" ")
-        .addr(conn.dest.family, &conn.daddr, plain)
+        .addr(conn.dest_family(guard), &conn.daddr, plain)
         .port(" ", conn.shown_dport().host())
         .text(" ")
         .text_padded(conn.state_name(), 11)
