@@ -5,6 +5,11 @@
 # clang and rustc of the same LLVM both emit bitcode, which is linked and only
 # then compiled. A kernel built by gcc does as well, once its flags are said
 # in clang's words. INLINE_HELPERS=0 leaves the helpers plain calls.
+#
+# Instructions a packet for its whole path, UDP over IPv4, as plain calls and
+# inlined (stock 7.3.4, when this file came): DR established 7,033 and 6,913,
+# NAT established 7,422 and 7,258, its reply 8,300 and 8,180, DR with a new
+# connection 8,345 and 8,025. That is a tenth and more of the module's own part.
 
 oot_llvm := $(CONFIG_RUSTC_LLVM_MAJOR_VERSION)
 oot_tool = $(firstword $(foreach t,$(1) $(1)-$(oot_llvm),$(shell \

@@ -2,8 +2,10 @@
 
 //! Work that is done some time later, in process context, and ends with its owner.
 //!
-//! `kernel::workqueue` has delayed work for values that live in an `Arc`, and nothing to cancel it;
-//! this one is part of its owner, who waits for it when dropped.
+//! `kernel::workqueue` has delayed work for values that live in an `Arc`, which is a reference to
+//! them until it is done. It lacks what this one is for: to cancel work and to wait for it, so that
+//! work can be part of a value which ends at a known time, and to queue for a later or an earlier
+//! time what is queued already (`mod_delayed_work()`).
 //!
 //! C header: [`include/linux/workqueue.h`](srctree/include/linux/workqueue.h)
 

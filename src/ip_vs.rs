@@ -95,7 +95,7 @@ struct IpVs {
     _devices: notifier::Registration<Netns>,
     _namespaces: namespaces::Registration<Netns>,
     _conns: Arc<ConnCache>,
-    _cpus: percpu::Watch,
+    _cpus: percpu::OnlineCpus,
 }
 
 impl kernel::Module for IpVs {
@@ -104,7 +104,7 @@ impl kernel::Module for IpVs {
             pr_err!("mh_tab_size is not one of the sizes\n");
             return Err(EINVAL);
         }
-        let cpus = percpu::Watch::new()?;
+        let cpus = percpu::OnlineCpus::new(c"net/ip_vs:online")?;
         let namespaces = namespaces::Registration::new()?;
         let initial = PerNet::<Netns>::of(Net::init()).ok_or(ENOENT)?;
         let conns = initial.conns.cache().clone();

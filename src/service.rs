@@ -22,6 +22,7 @@ use crate::{
     oot::{
         sync::{
             impl_has_hash_links,
+            Draft,
             HashLinks,
             HeadList,
             Object,
@@ -250,12 +251,12 @@ impl Service {
             Err(error) => {
                 // The old one stays. As in C, which had taken it away, it begins anew.
                 if let Some(old) = pool.kind() {
-                    self.publish(pool.dests.clone(), Some(begin(old)?))?;
+                    self.publish(pool.dests.clone().into(), Some(begin(old)?))?;
                 }
                 return Err(error.into());
             }
         };
-        self.publish(pool.dests.clone(), sched)
+        self.publish(pool.dests.clone().into(), sched)
     }
 
     /// The dest of the pool that is called `id`.
@@ -275,14 +276,14 @@ impl Service {
 
     /// A dest has been edited.
     pub(crate) fn edited(&self, pool: &Pool) -> Result {
-        self.change(pool, pool.dests.clone(), Change::Edited)
+        self.change(pool, pool.dests.clone().into(), Change::Edited)
     }
 
     /// Removes a dest of the pool.
     pub(crate) fn unlink(&self, pool: &Pool, dest: &Dest) -> Result {
         let (index, _) = pool.by_serial(dest.serial()).ok_or(ENOENT)?;
         let dests = pool.dests.without(index, GFP_KERNEL)?;
-        self.change(pool, dests, Change::Removed(index))?;
+        self.change(pool, dests.into(), Change::Removed(index))?;
         let left = pool.dests().len().saturating_sub(1);
         let mut names = self.names.lock();
         names.remove(&dest.id(), dest.serial(), left);
@@ -295,7 +296,7 @@ impl Service {
         self.pool.replace(None)
     }
 
-    fn change(&self, pool: &Pool, dests: HeadList<Dest>, change: Change) -> Result {
+    fn change(&self, pool: &Pool, dests: Draft<Dest>, change: Change) -> Result {
         let sched = match &pool.sched {
             Some(sched) => Some(sched.rebuild(dests.as_slice(), change)?),
             None => None,
@@ -303,8 +304,13 @@ impl Service {
         self.publish(dests, sched)
     }
 
-    fn publish(&self, dests: HeadList<Dest>, sched: Option<AnyScheduler<RcuArc<Dest>>>) -> Result {
-        let pool = RcuArc::new(Pool { dests, sched }, GFP_KERNEL)?;
+    fn publish(&self, dests: Draft<Dest>, sched: Option<AnyScheduler<RcuArc<Dest>>>) -> Result {
+        // Once there is memory.
+        let pool = pin_init::init!(Pool {
+            dests: dests.publish(),
+            sched,
+        });
+        let pool = RcuArc::new(pool, GFP_KERNEL)?;
         drop(self.pool.replace(Some(pool.clone())));
         // Now that nothing can fail any more.
         match &pool.sched {

@@ -30,13 +30,13 @@ pub(crate) use host::{
 };
 
 pub(crate) use world::{
+    bh_disable,
     fence,
     jiffies,
     random_u64,
     read_lock,
     share,
     start,
-    undisturbed,
     Guard,
     Item,
     Jiffies,

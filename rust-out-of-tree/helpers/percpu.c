@@ -18,11 +18,6 @@ __oot_helper u64 *oot_per_cpu_ptr(u64 __percpu *word, unsigned int cpu)
 	return per_cpu_ptr(word, cpu);
 }
 
-__oot_helper unsigned int oot_nr_cpu_ids(void)
-{
-	return nr_cpu_ids;
-}
-
 __oot_helper bool oot_cpu_possible(unsigned int cpu)
 {
 	return cpu_possible(cpu);

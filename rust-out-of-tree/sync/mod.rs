@@ -20,7 +20,7 @@ pub(crate) mod timer;
 pub(in crate::oot) use rcu_head::wait_for_callbacks;
 
 pub(crate) use self::{
-    head_list::HeadList,
+    head_list::{Draft, HeadList},
     once::Once,
     percpu::PerCpuCounters,
     periodic::{Periodic, Tick},

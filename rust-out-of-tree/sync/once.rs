@@ -2,9 +2,11 @@
 
 //! `READ_ONCE()` and `WRITE_ONCE()` on [`Atomic`], in line.
 //!
-//! [`Atomic::load`] calls a C helper when helpers are not inlined into Rust code; on the packet
-//! path that call costs more than the access. The memory model is the same: a relaxed access of an
-//! aligned word.
+//! [`Atomic::load`] and [`Atomic::store`] are calls of C helpers wherever `inline.mk` cannot inline
+//! those: with KASAN and its like, on other architectures than x86-64, without the clang of rustc's
+//! LLVM. A call there is five instructions on x86, with the return thunk, and clobbers registers;
+//! the access is one. Where helpers are inlined the code is the same. The memory model is that of a
+//! relaxed access of an aligned word.
 //!
 //! C header: [`include/asm-generic/rwonce.h`](srctree/include/asm-generic/rwonce.h)
 

@@ -2,8 +2,12 @@
 
 //! Counters that each CPU keeps for itself.
 //!
-//! A CPU that has never been online has counted nothing: [`Watch`] knows how far the others go, so
-//! that a sum does not take longer by all the CPUs that a machine might get.
+//! It is not `percpu_counter`, which keeps an approximate sum under a lock and has one counter an
+//! allocation. Here a counter is exact when read, several share an allocation, and their sum is
+//! made when it is asked for.
+//!
+//! A CPU that has never been online has counted nothing: [`OnlineCpus`] knows how far the others go,
+//! so that a sum does not take longer by all the CPUs that a machine might get.
 //!
 //! C headers: [`include/linux/percpu.h`](srctree/include/linux/percpu.h),
 //! [`include/linux/cpuhotplug.h`](srctree/include/linux/cpuhotplug.h)
@@ -13,6 +17,7 @@ use core::{
     ptr::NonNull, //
 };
 use kernel::{
+    cpu::nr_cpu_ids,
     error::to_result,
     ffi::{
         c_int,
@@ -29,7 +34,7 @@ use crate::oot::bindings;
 
 use super::once::Once;
 
-/// One more than the highest number of a CPU that has been online while there was a [`Watch`]; 0
+/// One more than the highest number of a CPU that has been online while there was a [`OnlineCpus`]; 0
 /// until there is one, when no CPU can be left out.
 static SEEN: Atomic<u32> = Atomic::new(0);
 
@@ -119,14 +124,14 @@ impl<const N: usize> Drop for PerCpuCounters<N> {
 /// # Invariants
 ///
 /// `state` was set up, and is removed on drop.
-pub(crate) struct Watch {
+pub(crate) struct OnlineCpus {
     state: bindings::cpuhp_state,
 }
 
-impl Watch {
-    /// Begins to watch; sleeps.
-    pub(crate) fn new() -> Result<Self> {
-        let name = c"net/ip_vs:online".as_char_ptr();
+impl OnlineCpus {
+    /// Begins to watch, under `name` in /sys/devices/system/cpu/hotplug/states; sleeps.
+    pub(crate) fn new(name: &'static CStr) -> Result<Self> {
+        let name = name.as_char_ptr();
         let stage = bindings::cpuhp_state_CPUHP_BP_PREPARE_DYN;
         // SAFETY: The callback is removed on drop; nothing is asked for when a CPU goes.
         let state =
@@ -139,7 +144,7 @@ impl Watch {
     }
 }
 
-impl Drop for Watch {
+impl Drop for OnlineCpus {
     fn drop(&mut self) {
         // SAFETY: By the type invariant; there is nothing to call for the CPUs that are online.
         unsafe { bindings::__cpuhp_remove_state(self.state, false) };
@@ -163,12 +168,6 @@ fn seen() -> u32 {
         0 => nr_cpu_ids(),
         seen => seen,
     }
-}
-
-/// One more than the highest number of a possible CPU.
-pub(crate) fn nr_cpu_ids() -> u32 {
-    // SAFETY: Reads a constant of the running system.
-    unsafe { bindings::oot_nr_cpu_ids() }
 }
 
 /// Whether CPU number `cpu` can exist in this system.

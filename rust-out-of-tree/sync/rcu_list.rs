@@ -5,6 +5,9 @@
 //! The head is a word: the address of the first node, bit 0 a spinlock, which is held with soft
 //! interrupts off. A list takes no more than that word and owns its nodes.
 //!
+//! It is `hlist_bl` with nodes of one link: no node is removed but by a walk from the head, and so
+//! none needs the address of the link before it. `llist` has no removal of single nodes.
+//!
 //! C header: [`include/linux/rculist_bl.h`](srctree/include/linux/rculist_bl.h)
 
 use core::{

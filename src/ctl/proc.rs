@@ -37,6 +37,7 @@ use crate::{
     uapi::*, //
 };
 use kernel::{
+    cpu::nr_cpu_ids,
     fmt,
     seq_file::SeqFile,
     seq_print,
@@ -236,7 +237,7 @@ impl Single for StatsPerCpu {
             seq,
             "CPU    Conns  Packets  Packets            Bytes            Bytes\n"
         );
-        for cpu in (0..percpu::nr_cpu_ids()).filter(|cpu| percpu::is_possible(*cpu)) {
+        for cpu in (0..nr_cpu_ids()).filter(|cpu| percpu::is_possible(*cpu)) {
             seq_print!(seq, "{cpu:3X} {}\n", Row(netns.stats().on_cpu(cpu)));
         }
         let shown = netns.stats().shown();

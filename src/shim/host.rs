@@ -205,10 +205,10 @@ pub(crate) fn fence() {
     core::sync::atomic::fence(Ordering::SeqCst);
 }
 
-pub(crate) struct Undisturbed;
+pub(crate) struct BhDisabled;
 
-pub(crate) fn undisturbed() -> Undisturbed {
-    Undisturbed
+pub(crate) fn bh_disable() -> BhDisabled {
+    BhDisabled
 }
 
 thread_local! {

@@ -76,9 +76,9 @@ pub(crate) fn fence() {
     smp_mb(Full);
 }
 
-/// Keeps this CPU from doing anything else until it is dropped, but for hard interrupts.
+/// Soft interrupts are off on this CPU until the result is dropped, as by `local_bh_disable()`.
 #[inline(always)]
-pub(crate) fn undisturbed() -> crate::oot::sync::bh::Disabled {
+pub(crate) fn bh_disable() -> crate::oot::sync::bh::Disabled {
     crate::oot::sync::bh::Disabled::new()
 }
 

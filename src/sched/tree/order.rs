@@ -66,8 +66,8 @@ use crate::{
         Kind, //
     },
     shim::{
+        bh_disable,
         fence,
-        undisturbed,
         Guard,
         NoMemory,
         Share,
@@ -349,7 +349,7 @@ impl Order {
 
     /// Has the nodes above a leaf follow its key: now, or when the CPU that plays has done.
     fn play_or_queue(&self, slot: u64) {
-        let _undisturbed = undisturbed();
+        let _bh = bh_disable();
         if self.is_played.exchange(0, 1) {
             self.play(slot);
             self.stop_playing();
@@ -375,7 +375,7 @@ impl Order {
     #[inline(always)]
     fn catch_up(&self) {
         if self.queue.get() != LAST {
-            let _undisturbed = undisturbed();
+            let _bh = bh_disable();
             self.help();
         }
     }
