@@ -39,28 +39,20 @@ mod wire;
 mod xmit;
 
 use crate::{
-    conn::table::ConnCache,
     netns::Netns,
     oot::{
         module::RcuModule,
         net::{
             genetlink,
-            namespace::Net,
             notifier,
-            pernet::{
-                self as namespaces,
-                PerNet, //
-            },
+            pernet as namespaces,
             sockopt, //
         },
         sync::percpu, //
     },
     sched::mh, //
 };
-use kernel::{
-    prelude::*,
-    sync::Arc, //
-};
+use kernel::prelude::*;
 
 module! {
     type: RcuModule<IpVs>,
@@ -94,7 +86,6 @@ struct IpVs {
     _requests: genetlink::Registration,
     _devices: notifier::Registration<Netns>,
     _namespaces: namespaces::Registration<Netns>,
-    _conns: Arc<ConnCache>,
     _cpus: percpu::OnlineCpus,
 }
 
@@ -106,9 +97,6 @@ impl kernel::Module for IpVs {
         }
         let cpus = percpu::OnlineCpus::new(c"net/ip_vs:online")?;
         let namespaces = namespaces::Registration::new()?;
-        let initial = PerNet::<Netns>::of(Net::init()).ok_or(ENOENT)?;
-        let conns = initial.conns.cache().clone();
-        drop(initial);
         let devices = notifier::Registration::new(notifier::PRIORITY_BEFORE_ADDRESSES)?;
         let requests = ctl::genl::register()?;
         let options = ctl::sockopt::register()?;
@@ -118,7 +106,6 @@ impl kernel::Module for IpVs {
             _requests: requests,
             _devices: devices,
             _namespaces: namespaces,
-            _conns: conns,
             _cpus: cpus,
         })
     }
