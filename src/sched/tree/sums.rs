@@ -2,8 +2,9 @@
 
 //! Prefix sums of the dests' parts, for sampling a dest in proportion to its part.
 //!
-//! A tree of four children a node, in which each child has the sum of the parts below its earlier
-//! siblings. A search for a point goes from the root to the child whose range contains it.
+//! Each dest has a part, by its slot. The parts are the leaves of a tree of four children a node,
+//! in which each child has the sum of the parts below its earlier siblings. A search for a point
+//! goes from the root to the child whose range contains it.
 //!
 //! # Concurrency
 //!
