@@ -167,7 +167,7 @@ impl<T: Content> Cache<T> {
     /// The address that a packet goes to goes to `dest` from now on.
     ///
     /// If there is no room, or no memory, that is forgotten at once.
-    pub(super) fn update<D: Member<Kept = T::Kept>>(
+    pub(crate) fn update<D: Member<Kept = T::Kept>>(
         &self,
         flow: &Flow<'_>,
         now: usize,

@@ -186,7 +186,11 @@ fn a_table_that_is_too_small_is_left_as_it_is() {
     // A dest with a bucket is removed. The bucket stays reserved.
     dests.remove(9);
     let over = over.rebuild(&dests, Change::Removed(9)).unwrap();
-    let gone = over.owners.iter().filter(|owner| **owner == RESERVED).count();
+    let gone = over
+        .owners
+        .iter()
+        .filter(|owner| **owner == RESERVED)
+        .count();
     assert_eq!(gone, 1);
     let others = over
         .owners
