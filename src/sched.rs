@@ -1,23 +1,23 @@
 // SPDX-License-Identifier: GPL-2.0
 
-//! Schedulers: which dest of a service a new conn goes to.
+//! Schedulers: the choice of a dest for a new conn.
 //!
 //! C version: `struct ip_vs_scheduler` [include/net/ip_vs.h], [net/netfilter/ipvs/ip_vs_sched.c].
 //!
-//! To add a scheduler: its file, and a line in [`schedulers!`] below.
+//! A new scheduler takes a file and a line in [`schedulers!`] below.
 //!
 //! # Vocabulary
 //!
-//! - A scheduler's *state* is what it remembers between two choices; it lies beside the slice of
-//!   dests it was built for, and both are replaced as one by RCU.
+//! - A scheduler's *state* is what it keeps for a service from one choice to the next. It is
+//!   published together with the slice of dests it was built for, and both are replaced by RCU.
 //! - A dest is *available* if its weight is above 0 and it is not overloaded.
 //!
 //! # Concurrency
 //!
-//! Any number of CPUs schedule at once, on the same state and without a lock. A sequence of choices
-//! made by one CPU is C's, exactly. When several choose at once, the outcome is that of some order
-//! of their choices, except where a scheduler's file says otherwise; and choices made while a
-//! successor is being built may be forgotten by it.
+//! Any number of CPUs schedule at the same time, on the same state and without a lock. A sequence
+//! of choices on one CPU is exactly that of C. The result of concurrent choices is that of some
+//! order of them, unless a scheduler's file says otherwise. A successor that is being built may
+//! miss concurrent choices.
 
 pub(crate) mod locality;
 mod tree;
@@ -34,15 +34,14 @@ use tree::Key;
 
 pub(crate) use tree::Place;
 
-/// What a scheduler sees of a dest.
+/// A dest as a scheduler sees it.
 ///
-/// Other CPUs change the figures at any time.
+/// Other CPUs may change the figures at any time.
 pub(crate) trait Candidate {
     /// The weight, 0 or more.
     fn weight(&self) -> i32;
 
-    /// The weight it had when it was last above 0 in this service, or 0 if it never was (C:
-    /// `last_weight`).
+    /// The last weight above 0 in this service, or 0 if there was none (C: `last_weight`).
     fn last_weight(&self) -> i32;
 
     /// Whether the dest has reached its upper threshold and not yet fallen below the lower one
@@ -59,10 +58,10 @@ pub(crate) trait Candidate {
 
     fn port(&self) -> Port;
 
-    /// Where it reports that its figures have changed.
+    /// The dest's place in the scheduler's tree, which is notified when the figures change.
     fn place(&self) -> &Place;
 
-    /// What most schedulers go by, read one by one.
+    /// The figures that most schedulers use, read one by one.
     #[inline]
     fn figures(&self) -> Figures {
         Figures {
@@ -73,7 +72,7 @@ pub(crate) trait Candidate {
         }
     }
 
-    /// Whether a new conn may go there, as far as most schedulers are concerned.
+    /// Whether the dest may take a new conn, by the rule of most schedulers.
     #[inline]
     fn is_available(&self) -> bool {
         !self.is_overloaded() && self.weight() > 0
@@ -99,7 +98,7 @@ pub(crate) struct Figures {
 }
 
 impl Figures {
-    /// Those of a dest that is not there.
+    /// The figures of a slot without a dest.
     const NONE: Self = Self {
         weight: 0,
         is_overloaded: false,
@@ -107,7 +106,7 @@ impl Figures {
         total: 0,
     };
 
-    /// The weight, if a new conn may go there.
+    /// The weight, or `None` if the dest is not available.
     #[inline]
     fn available_weight(&self) -> Option<NonZeroU32> {
         match self.is_overloaded {
@@ -119,13 +118,13 @@ impl Figures {
     /// The number of active conns.
     #[inline]
     fn active_conns(&self) -> u64 {
-        // A count read while it falls may be below 0 for a moment.
+        // A counter may be below 0 for a moment.
         self.active.max(0).unsigned_abs().into()
     }
 
-    /// How much of the dest its conns take: an active one 257 times as much as an inactive one.
+    /// The load by conns. An active conn counts as 257 inactive ones.
     ///
-    /// C: `ip_vs_dest_conn_overhead()`; there more than 2^23 active conns overflow.
+    /// C: `ip_vs_dest_conn_overhead()`, which overflows from 2^23 active conns on.
     #[inline]
     fn conn_overhead(&self) -> u64 {
         let total = u64::from(self.total.max(0).unsigned_abs());
@@ -133,24 +132,22 @@ impl Figures {
     }
 }
 
-/// What a scheduler may know of the packet that starts a conn.
-///
-/// A fragment without ports starts none.
+/// The packet that starts a conn, as a scheduler sees it. It is never a fragment without ports.
 pub(crate) struct Flow<'a> {
     /// The family of both addresses.
     pub(crate) family: Family,
-    /// The client's address as the packet has it, not masked as a template's.
+    /// The client's address in the packet, without the netmask of a persistent service.
     pub(crate) caddr: &'a Addr,
     /// The client's port, 0 unless the protocol is TCP, UDP or SCTP.
     pub(crate) cport: Port,
     pub(crate) vaddr: &'a Addr,
     /// The virtual port, 0 unless the protocol is TCP, UDP or SCTP.
     pub(crate) vport: Port,
-    /// Whether the packet goes from the virtual address to the client: it is one inside an ICMP
-    /// error (C: `IP_VS_HDR_INVERSE`).
+    /// Whether the packet goes from the virtual address to the client, since it is one inside an
+    /// ICMP error (C: `IP_VS_HDR_INVERSE`).
     pub(crate) is_inverse: bool,
-    /// The service's flags, `IP_VS_SVC_F_*`. They come with each packet, since an edit changes them
-    /// without a word to the scheduler.
+    /// The service's flags, `IP_VS_SVC_F_*`. An edit of the service changes them without a new
+    /// state.
     pub(crate) flags: u32,
 }
 
@@ -158,14 +155,15 @@ impl Flow<'_> {
     /// The packet's destination address.
     #[inline]
     fn daddr(&self) -> &Addr {
-        // C takes the header's word for it, even of the header inside an ICMP error.
+        // As in C, it is the header's field, even if the header is inside an ICMP error.
         match self.is_inverse {
             true => self.caddr,
             false => self.vaddr,
         }
     }
 
-    /// What sh and mh hash: the client's address and, if the service's flags say so, its port.
+    /// The value that sh and mh hash: the client's address, and its port with the service's flag
+    /// for that.
     #[inline]
     fn client(&self) -> u32 {
         let port = match self.flags & IP_VS_SVC_F_SCHED2 {
@@ -176,34 +174,34 @@ impl Flow<'_> {
     }
 }
 
-/// What has happened to a service's dests since its scheduler's state was built.
+/// A change of a service's dests since its scheduler's state was built.
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
 pub(crate) enum Change {
-    /// A dest was added, at the head of the list, where C adds it.
+    /// A dest was added at the head of the list, as in C.
     Added,
-    /// The dest that had this index was removed.
+    /// The dest with this index was removed.
     Removed(usize),
-    /// A dest was edited in place, its weight perhaps.
+    /// A dest was edited in place. Its weight may be another.
     Edited,
 }
 
-/// What a service fixes for its scheduler as long as it has it.
+/// What is fixed for a service for as long as it has its scheduler.
 #[derive(Clone)]
 pub(crate) struct Setup {
-    /// The service's family; its dests may be of another.
+    /// The family of the service. Its dests may be of another.
     pub(crate) family: Family,
     /// The sysctls of these names.
     pub(crate) lblc_expiration: Jiffies,
     pub(crate) lblcr_expiration: Jiffies,
-    /// What the module's parameters say.
+    /// The module's parameters for mh.
     pub(crate) mh: mh::Settings,
 }
 
-/// Why a service cannot take up a scheduler.
+/// The reason why a service cannot take up a scheduler.
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
 pub(crate) enum InitError {
     NoMemory,
-    /// It has more dests than the scheduler can choose from (C: `-EINVAL`).
+    /// The service has more dests than the scheduler can choose from (C: `-EINVAL`).
     TooManyDests,
 }
 
@@ -215,8 +213,8 @@ impl From<NoMemory> for InitError {
 
 /// A way to choose a dest.
 ///
-/// What it does is in [`State`]. What it computes from a dest's figures alone is here, for the
-/// tree that some schedulers keep their dests in: see [`tree`].
+/// Its operations are those of [`State`]. The functions here compute a dest's key and part from its
+/// figures, for the schedulers that keep their dests in a [`tree`].
 pub(crate) trait Scheduler {
     /// The name, as in `ipvsadm -s`.
     const NAME: &'static str;
@@ -256,7 +254,7 @@ pub(crate) trait State<D: Member>: Sized {
     /// The successor of this state after one `change` led to `dests` (C: `add_dest`, `del_dest`,
     /// `upd_dest`).
     ///
-    /// The schedulers that can do so make it in constant time when a dest was added.
+    /// Takes constant time for an added dest, in schedulers where that is possible.
     fn rebuild(&self, dests: &[D], change: Change) -> Result<Self, NoMemory>;
 
     /// The index of the dest to take, or `None` if none is available.
@@ -397,16 +395,17 @@ schedulers! {
     twos::Twos,
 }
 
-/// The index of the first dest from index `from` on which `may_take` accepts.
+/// The index of the first dest, from index `from` on, for which `may_take` holds.
 #[inline]
 fn find<D>(dests: &[D], from: usize, may_take: impl Fn(&D) -> bool) -> Option<usize> {
     let index = dests.get(from..)?.iter().position(may_take)?;
     Some(from.wrapping_add(index))
 }
 
-/// The dest a client's hash leads to, at index `home`, if it is available. If not, and the service's
-/// flags say so, the first available one at the indices `others`. `None` ends the search: a slot
-/// of the table that no dest owns. `dests` are those that may own one.
+/// The choice of sh and mh: the dest at index `home`, which a client's hash leads to, if it is
+/// available. If it is not, and the service has the fallback flag, the first available dest at the
+/// indices `others`. `dests` are those that may own a bucket. An index `None` is a bucket without
+/// an owner, which ends the search.
 #[inline]
 fn home_or_fallback<D: Candidate>(
     dests: &[D],
@@ -422,7 +421,7 @@ fn home_or_fallback<D: Candidate>(
     if flow.flags & IP_VS_SVC_F_SCHED1 == 0 {
         return None;
     }
-    // A long search for what there is not can be spared; C makes it for each packet.
+    // C makes the whole search for each packet even if no dest is available.
     if !dests.iter().any(D::is_available) {
         return None;
     }

@@ -1,9 +1,10 @@
 // SPDX-License-Identifier: GPL-2.0
 
-//! What the pure files need of their world: the kernel's in the module, `std`'s in the host tests.
+//! What the pure files need besides `core`: the kernel's primitives in the module, `std`'s in the
+//! host tests.
 //!
-//! A pure file imports `core`, `zerocopy`, other pure files and this one, nothing else; so
-//! `qemu-test/check` compiles and tests it without a kernel.
+//! A pure file imports only `core`, `zerocopy`, other pure files and this one. So `qemu-test/check`
+//! can compile and test it without a kernel.
 
 #[cfg(test)]
 mod host;
@@ -52,7 +53,7 @@ pub(crate) use world::{
     HZ, //
 };
 
-/// An allocation failed; the one request or packet which needed it is refused (C: `-ENOMEM`).
+/// An allocation failed. The request or packet that needed it is refused (C: `-ENOMEM`).
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
 pub(crate) struct NoMemory;
 
@@ -70,9 +71,9 @@ impl From<NoMemory> for kernel::error::Error {
     }
 }
 
-/// A place in a cycle, shared by all CPUs and moved without a lock.
+/// A position in a cycle, shared by all CPUs and moved without a lock.
 ///
-/// Its accesses are relaxed: the value orders nothing but itself.
+/// Its accesses are relaxed: they order no other accesses.
 pub(crate) struct Cursor(
     #[cfg(not(test))] Atomic<u64>,
     #[cfg(test)] AtomicU64, //
@@ -88,7 +89,7 @@ impl Cursor {
         return Self(AtomicU64::new(place));
     }
 
-    /// Where the cursor is.
+    /// The position.
     #[inline]
     pub(crate) fn get(&self) -> u64 {
         #[cfg(not(test))]
@@ -97,7 +98,11 @@ impl Cursor {
         return self.0.load(Ordering::Relaxed);
     }
 
-    /// Moves the cursor from `from` to `to`, or says where another CPU has moved it meanwhile.
+    /// Moves the cursor from `from` to `to`.
+    ///
+    /// # Errors
+    ///
+    /// The position to which another CPU has moved it meanwhile.
     #[inline]
     pub(crate) fn advance(&self, from: u64, to: u64) -> Result<(), u64> {
         #[cfg(not(test))]

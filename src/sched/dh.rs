@@ -1,16 +1,16 @@
 // SPDX-License-Identifier: GPL-2.0
 
-//! Destination hashing: the dest that belongs to the packet's destination address.
+//! Destination hashing: the dest is determined by a hash of the packet's destination address.
 //!
-//! It is for services that stand for many addresses, by fwmark, as before a farm of caches. A dest
-//! which is not available is not replaced: its addresses get none.
+//! It is for services of many addresses, by fwmark, such as a transparent proxy for a farm of
+//! caches. If the dest is not available, the conn is refused.
 //!
 //! C version: [net/netfilter/ipvs/ip_vs_dh.c].
 //!
 //! # Differences from C
 //!
-//! C writes down which dest each of its 256 buckets belongs to. They go by turns, so here that is
-//! computed: there is nothing to build.
+//! C keeps a table of the dest of each of the 256 buckets. The dests take turns in that table, so
+//! here the dest is computed from the bucket's number.
 
 use super::{
     Change,
@@ -26,10 +26,12 @@ use crate::{
     shim::NoMemory, //
 };
 
-/// There are 2^8 buckets (C: `IP_VS_DH_TAB_BITS`): of more dests the last ones get none.
+/// The base-2 logarithm of the number of buckets (C: `IP_VS_DH_TAB_BITS`). If there are more dests
+/// than buckets, the last ones have none.
 const BUCKET_BITS: u32 = 8;
 
-/// Destination hashing has no state: the number of dests says whose a bucket is.
+/// Destination hashing. It has no state, since the dest of a bucket follows from the number of
+/// dests.
 pub(crate) struct Dh;
 
 impl Scheduler for Dh {

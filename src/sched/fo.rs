@@ -33,7 +33,7 @@ mod tests {
         Kind, //
     };
 
-    /// All conns go to the heaviest dest, until it fails.
+    /// All conns go to the heaviest available dest.
     #[test]
     fn the_heaviest_only() {
         let mut service = Service::new(Kind::Fo, dests(&[1, 9, 9, 3]));

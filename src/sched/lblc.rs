@@ -3,9 +3,8 @@
 //! Locality-based least connections: the dest that the packet's destination address went to
 //! before; for an address that is new, the one that wlc takes.
 //!
-//! An address is given to another dest if its own is not in the list, is without weight, or is too
-//! busy; see [`locality`](super::locality). Whether a dest is overloaded matters for new addresses
-//! only.
+//! An address moves to another dest if its own is not in the list, has weight 0, or is too busy;
+//! see [`locality`](super::locality). Whether a dest is overloaded matters for new addresses only.
 //!
 //! C version: [net/netfilter/ipvs/ip_vs_lblc.c].
 

@@ -1,17 +1,17 @@
 // SPDX-License-Identifier: GPL-2.0
 
 //! Locality-based least connections with replication: of the dests that the packet's destination
-//! address went to before, the one that wlc takes; if that is too busy, the one that wlc takes of
-//! all, which joins them.
+//! address went to before, the one that wlc takes. If that is too busy, the one that wlc takes of
+//! all dests, which joins the set of the address.
 //!
-//! A set that has not changed for the time of the sysctl lblcr_expiration loses the dest with the
-//! most conns for its weight.
+//! If a set has not changed for the time of the sysctl lblcr_expiration, the dest with the most
+//! conns for its weight is removed from it.
 //!
 //! C version: [net/netfilter/ipvs/ip_vs_lblcr.c].
 //!
 //! # Costs
 //!
-//! As [`locality`](super::locality), and a walk of the address's set, as in C.
+//! As [`locality`](super::locality), plus a walk of the address's set, as in C.
 
 use super::{
     locality::{
@@ -64,10 +64,10 @@ impl Scheduler for Lblcr {
 
 /// The dests that an address goes to (C: `struct ip_vs_dest_set`).
 pub(crate) struct Set<K: Share> {
-    /// The last that joined first.
+    /// Newest first.
     dests: List<K>,
     len: Word,
-    /// When it was last changed, in jiffies.
+    /// The time of the last change, in jiffies.
     changed: Word,
 }
 
@@ -131,7 +131,7 @@ impl<K: Candidate + Share> Locality for Set<K> {
 
     #[inline]
     fn shrink(&self, now: usize, expiration: usize) {
-        // CAST: It was made of a number of jiffies.
+        // CAST: The word was made from a `usize`.
         let end = (self.changed.get() as usize).wrapping_add(expiration);
         if self.len.get() > 1 && is_after(now, end) {
             self.remove_most_loaded(now);
@@ -140,8 +140,8 @@ impl<K: Candidate + Share> Locality for Set<K> {
 }
 
 impl<K: Candidate + Share> Set<K> {
-    /// Has the dest go with the most conns for its weight, overloaded or not, removed from the
-    /// service or not (C: `ip_vs_dest_set_max()`).
+    /// Removes the dest with the most conns for its weight from the set, whether or not it is
+    /// overloaded or removed from the service (C: `ip_vs_dest_set_max()`).
     #[cold]
     fn remove_most_loaded(&self, now: usize) {
         let mut dests = self.dests.lock();

@@ -1,6 +1,6 @@
 // SPDX-License-Identifier: GPL-2.0
 
-//! Least connections: the available dest with the least conns, whatever its weight.
+//! Least connections: the available dest with the least conn overhead, whatever its weight.
 //!
 //! C version: [net/netfilter/ipvs/ip_vs_lc.c].
 

@@ -1,16 +1,16 @@
 // SPDX-License-Identifier: GPL-2.0
 
-//! Schedulers that remember where packets to an address went, and take the dest that wlc takes for
-//! an address that is new.
+//! What lblc and lblcr share: an address goes to the dest that it went to before, a new address to
+//! the dest that wlc takes.
 //!
-//! They are for services that stand for many addresses, by fwmark, as before a farm of caches. A
-//! remembered dest is too busy if it has more active conns than its weight while any dest has less
-//! than half of its own: then again the one is taken that wlc takes, and remembered.
+//! They are for services of many addresses, by fwmark, such as a transparent proxy for a farm of
+//! caches. The dest of an address is too busy if it has more active conns than its weight while
+//! some dest has less than half of its own. Then the address goes to the dest that wlc takes.
 //!
 //! # Costs
 //!
-//! The [`Order`](super::tree) is wlc's, and it counts the dests that are not half full: C walks
-//! the list for either. For what is remembered see [`cache`](super::cache).
+//! The dests are in wlc's order (see [`tree`](super::tree)), which also counts those that are less
+//! than half full. C walks the list for either. For the cost of the cache see [`cache`].
 
 pub(crate) mod cache;
 
@@ -50,22 +50,22 @@ pub(super) use cache::{
     Content, //
 };
 
-/// What is remembered of an address.
+/// The dests of an address, and the scheduler that uses them so.
 pub(crate) trait Locality: Content {
     const KIND: Kind;
 
-    /// How long it is remembered unused.
+    /// The time after which an unused entry expires.
     fn expiration(setup: &Setup) -> &Jiffies;
 
-    /// The index of the dest that the address goes to, of those that may be taken.
+    /// The index of the dest that the address goes to, if it is still usable.
     fn known<D: Candidate>(&self, dests: &[D], members: &Members, guard: &Guard) -> Option<usize>;
 
-    /// Has dests go that have been remembered for too long at the time `now`.
+    /// Removes a dest if the set has not changed for too long at the time `now`.
     #[inline]
     fn shrink(&self, _now: usize, _expiration: usize) {}
 }
 
-/// The state of a scheduler which remembers `L`.
+/// The state of a scheduler that keeps `L` for each address.
 pub(crate) struct Local<L: Locality> {
     members: Members,
     cache: SharedCache<L>,
@@ -95,7 +95,7 @@ impl<D: Member, L: Locality<Kept = D::Kept>> State<D> for Local<L> {
         let entry = self.cache.find(flow, now, &guard);
         if let Some(entry) = &entry {
             let known = entry.content.known(dests, &self.members, &guard);
-            // As in C, the dest that goes may be the one that is taken.
+            // As in C, the dest that is removed may be the one that is taken.
             entry.content.shrink(now, self.cache.expiration());
             if let Some(index) = known {
                 if !self.is_too_busy(dests.get(index)?) {

@@ -1,37 +1,36 @@
 // SPDX-License-Identifier: GPL-2.0
 
-//! Maglev hashing: the dest that belongs to the client's address, and perhaps port; when dests come
-//! and go, few clients move that need not.
+//! Maglev hashing: the dest is determined by a hash of the client's address, and with the flag
+//! mh-port of its port as well. When dests are added or removed, few of the other dests' clients
+//! move.
 //!
-//! The dests share the *buckets* of a table, whose number is a prime. Each has an order of its own
-//! in which it likes them, from a hash of its address and port, and all claim the next that they
-//! like and is free, by turns and from the head of the list on, until none is free. In each turn a
-//! dest claims as many as its last weight above 0 says: one that is quiesced keeps its buckets. A
-//! client's bucket is a hash of its address; with the flag mh-port, of its port as well.
+//! Eisenbud et al., "Maglev: A Fast and Reliable Software Network Load Balancer" (2016). The hash
+//! selects a *bucket* of a table, whose size is a prime. Each dest has a permutation of the
+//! buckets, from a hash of its address and port. The dests take turns, from the head of the list
+//! on: each takes the next free buckets of its permutation, until none is free. In each turn a dest
+//! takes as many buckets as its last weight above 0, so a dest that is quiesced keeps its buckets.
 //!
-//! If the bucket's dest is not available the client gets none; with the flag mh-fallback it gets
-//! the owner of the first bucket, of a sequence that its hash determines, who is available.
+//! If the owner of the bucket is not available, the conn is refused. With the flag mh-fallback it
+//! goes to the first available owner in a sequence of buckets that the hash determines.
 //!
-//! A table that cannot hold a bucket for each dest is not built: the service cannot take up the
-//! scheduler, or goes on with the table it has. In that, those that were removed have no successor:
-//! their buckets wait for them to come back.
+//! If there are more dests than buckets, a service cannot take up the scheduler. A service that has
+//! it already keeps its table. Then the buckets of a removed dest stay reserved for it.
 //!
 //! C version: [net/netfilter/ipvs/ip_vs_mh.c].
 //!
 //! # Costs
 //!
-//! A choice takes one hash and reads one word of the table. It writes nothing. A change takes two
-//! hashes for each dest and about n ln n looks at a table of n buckets, which is a new one: readers
-//! see the old table or the new one. C changes the one that they read.
+//! A choice takes one hash and reads one word of the table. It writes nothing. A change builds a
+//! new table, by two hashes for each dest and about n ln n reads for n buckets. Readers see the old
+//! table or the new one, where C changes the table in place.
 //!
 //! # Differences from C
 //!
-//! C divides the weights by the power of 2 which brings the greatest to 6 bits (at 4,093 buckets):
-//! 100 and 1 become 50 and 1. By default this does, too. If the module is told to be exact the
-//! dests own, where C would divide so, as many buckets as their part of all weights says, and one
-//! at least.
+//! C divides the weights by a power of 2 such that the greatest has 6 bits (at 4,093 buckets): 100
+//! and 1 become 50 and 1. This is the default here too. With `mh_exact`, where C would divide so,
+//! buckets are shared in exact proportion to the weights, at least one each.
 //!
-//! In a table that is too small C may go on to choose a dest that was removed.
+//! If the table is too small, C may go on to choose a dest that was removed.
 
 use super::{
     home_or_fallback,
@@ -56,46 +55,46 @@ use crate::{
     },
 };
 
-/// The sizes that a table can have (C: `primes`).
+/// The possible sizes of a table (C: `primes`).
 const SIZES: [u32; 10] = [
     251, 509, 1021, 2039, 4093, 8191, 16381, 32749, 65521, 131071,
 ];
 
-/// What the place in the order of preference, and a client's bucket, are hashed with.
+/// The hash key for a client's bucket and the start of a dest's permutation.
 const KEY_1: [u64; 2] = [2654435761; 2];
-/// What the step from one preferred bucket to the next is hashed with.
+/// The hash key for the step of a dest's permutation.
 const KEY_2: [u64; 2] = [2654446892; 2];
 
-/// A bucket without an owner.
-const NOBODY: u32 = u32::MAX;
-/// A bucket whose owner was removed; that less k if it is number k of those.
-const GONE: u32 = u32::MAX - 1;
+/// The owner of a free bucket.
+const FREE: u32 = u32::MAX;
+/// The owner of a bucket that is reserved for removed dest k is this minus k.
+const RESERVED: u32 = u32::MAX - 1;
 
-/// No dest has this index or a higher one; there are less buckets than numbers from here on.
-const NOT_HERE: u32 = u32::MAX - (1 << 20);
+/// Owners from this number on are no dests. There are more such numbers than buckets.
+const NO_DEST: u32 = u32::MAX - (1 << 20);
 
-/// The turns in which a dest claims its part of the table, if that is to be exact.
+/// The number of turns in which a dest takes its share of the table, with `mh_exact`.
 const TURNS: u64 = 64;
 
-/// What the module's parameters say about tables.
+/// The module's parameters for tables.
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
 pub(crate) struct Settings {
     /// The number of buckets, one of [`SIZES`].
     size: u32,
-    /// How many bits of a weight count.
+    /// The number of significant bits of a weight.
     weight_bits: u32,
     is_exact: bool,
 }
 
 impl Settings {
-    /// C's, which are set when a kernel is built (`CONFIG_IP_VS_MH_TAB_INDEX`).
+    /// C's settings with the default `CONFIG_IP_VS_MH_TAB_INDEX`.
     pub(crate) const DEFAULT: Self = Self {
         size: 4093,
         weight_bits: 6,
         is_exact: false,
     };
 
-    /// Tables of `size` buckets, unless there are none of that size.
+    /// Settings for tables of `size` buckets, or `None` if that is not one of [`SIZES`].
     pub(crate) fn new(size: u32, is_exact: bool) -> Option<Self> {
         let index = (8..).zip(SIZES).find(|(_, other)| *other == size)?.0;
         Some(Self {
@@ -111,15 +110,16 @@ pub(crate) struct Mh {
     setup: Setup,
     /// The index of each bucket's owner. Empty if there are no dests, or none ever had a weight.
     owners: Table<u32>,
-    /// If there are more dests than buckets.
+    /// Only if there are more dests than buckets.
     crowd: Option<Crowd>,
 }
 
-/// Who is who where there are more dests than buckets, and the table is one of before.
+/// The names of dests where there are more dests than buckets, so that the table cannot be built
+/// anew.
 struct Crowd {
     /// The names of the dests.
     names: Table<Name>,
-    /// Those of removed dests that own buckets; so there are no more than these.
+    /// The names of the removed dests that own buckets. They are at most as many as the buckets.
     gone: Table<Name>,
 }
 
@@ -177,14 +177,15 @@ impl<D: Member> State<D> for Mh {
 }
 
 impl Mh {
-    /// The index of the dest that owns a bucket, or an index that no dest has.
+    /// The index of the dest that owns a bucket, or an index that no dest has if the bucket is
+    /// reserved.
     #[inline]
     fn owner(&self, bucket: u32) -> Option<usize> {
         let owner = *self.owners.get(bucket as usize)?;
-        (owner != NOBODY).then_some(owner as usize)
+        (owner != FREE).then_some(owner as usize)
     }
 
-    /// The same owners after a change among dests that are too many for another table.
+    /// The successor of a table that cannot be built anew: the owners stay the same.
     fn crowded<D: Candidate>(&self, dests: &[D], change: Change) -> Result<Self, NoMemory> {
         let names = Table::new(dests.len(), |index| {
             dests.get(index).map_or(Name::NONE, Name::of)
@@ -202,14 +203,14 @@ impl Mh {
             let old = self.gone().get(index).copied();
             old.or(new).unwrap_or(Name::NONE)
         })?;
-        let its_gone = GONE.wrapping_sub(known.unwrap_or(len) as u32);
+        let reserved = RESERVED.wrapping_sub(known.unwrap_or(len) as u32);
         let owners = Table::new(self.owners.len(), |bucket| {
-            let owner = self.owners.get(bucket).copied().unwrap_or(NOBODY);
+            let owner = self.owners.get(bucket).copied().unwrap_or(FREE);
             match change {
-                Change::Added if owner == its_gone => 0,
-                Change::Removed(index) if owner as usize == index => its_gone,
-                // Nobody's, or of another that is gone.
-                _ if owner >= NOT_HERE => owner,
+                Change::Added if owner == reserved => 0,
+                Change::Removed(index) if owner as usize == index => reserved,
+                // The bucket is free, or reserved for another dest.
+                _ if owner >= NO_DEST => owner,
                 Change::Added => owner.wrapping_add(1),
                 Change::Removed(index) if owner as usize > index => owner.wrapping_sub(1),
                 Change::Removed(_) | Change::Edited => owner,
@@ -227,7 +228,7 @@ impl Mh {
         self.crowd.as_ref().map_or(&[], |crowd| &crowd.gone)
     }
 
-    /// The name of the dest with that index, if it owns a bucket and the table is too small.
+    /// The name of the dest with that index, if it owns a bucket of a table that is too small.
     fn owning_name(&self, index: usize) -> Option<Name> {
         let name = *self.crowd.as_ref()?.names.get(index)?;
         self.owners
@@ -237,32 +238,32 @@ impl Mh {
     }
 }
 
-/// A dest's claims to buckets.
-struct Claim {
-    /// The bucket it likes best of those that it has not looked at.
+/// A dest's permutation of the buckets.
+struct Permutation {
+    /// The next bucket of the permutation.
     next: u32,
-    /// The way from there to the one it likes next.
+    /// The step from one bucket of the permutation to the next.
     skip: u32,
-    /// How many it claims in each turn, or in [`TURNS`] turns.
-    claims: u32,
+    /// The number of buckets that the dest takes in each turn; with `mh_exact`, in [`TURNS`] turns.
+    quota: u32,
 }
 
-impl Claim {
-    /// How many buckets it claims in that turn, if it is to have its part after [`TURNS`] turns;
-    /// the odd ones in the first.
+impl Permutation {
+    /// The number of buckets that the dest takes in that turn, if the quota is for [`TURNS`] turns.
+    /// The remainder is spread over the turns from the first on.
     fn spread(&self, turn: u32) -> u32 {
-        let until = |turn: u64| u64::from(self.claims).wrapping_mul(turn).div_ceil(TURNS);
+        let until = |turn: u64| u64::from(self.quota).wrapping_mul(turn).div_ceil(TURNS);
         let turn = u64::from(turn);
         until(turn.wrapping_add(1)).wrapping_sub(until(turn)) as u32
     }
 
-    /// The free bucket that it likes best; there is one.
+    /// The next free bucket of the permutation. There is one.
     #[inline]
-    fn best(&mut self, owners: &[u32]) -> usize {
+    fn next_free(&mut self, owners: &[u32]) -> usize {
         let size = owners.len() as u32;
         while owners
             .get(self.next as usize)
-            .is_some_and(|owner| *owner != NOBODY)
+            .is_some_and(|owner| *owner != FREE)
         {
             self.next = self.next.wrapping_add(self.skip);
             if self.next >= size {
@@ -273,11 +274,11 @@ impl Claim {
     }
 }
 
-/// A table, with the dests' claims satisfied (C: `ip_vs_mh_populate()`).
+/// Builds the table (C: `ip_vs_mh_populate()`).
 fn populate<D: Candidate>(setup: &Setup, dests: &[D]) -> Result<Table<u32>, NoMemory> {
     let divisor = dests.iter().map(last_weight).fold(0, gcd);
     if divisor == 0 {
-        return Table::new(0, |_| NOBODY);
+        return Table::new(0, |_| FREE);
     }
     let part = |weight: u32| weight.checked_div(divisor).unwrap_or(0);
     let highest = part(dests.iter().map(last_weight).max().unwrap_or(0));
@@ -285,31 +286,30 @@ fn populate<D: Candidate>(setup: &Setup, dests: &[D]) -> Result<Table<u32>, NoMe
     let shift = bits.saturating_sub(setup.mh.weight_bits);
     let is_exact = setup.mh.is_exact && shift > 0;
 
-    let mut claims = Table::new(dests.len(), |index| {
-        let claim = |dest: &D| {
-            let claims = match last_weight(dest) {
+    let mut permutations = Table::new(dests.len(), |index| {
+        let permutation = |dest: &D| {
+            let quota = match last_weight(dest) {
                 0 => 0,
                 weight => part(weight).wrapping_shr(shift).max(1),
             };
-            claim(setup, dest, claims)
+            permutation(setup, dest, quota)
         };
-        dests.get(index).map(claim)
+        dests.get(index).map(permutation)
     })?;
     if is_exact {
-        share_exactly(setup.mh.size, dests, &mut claims);
+        set_exact_quotas(setup.mh.size, dests, &mut permutations);
     }
 
-    let mut owners = Table::new(setup.mh.size as usize, |_| NOBODY)?;
+    let mut owners = Table::new(setup.mh.size as usize, |_| FREE)?;
     let mut free = setup.mh.size;
     for turn in 0..setup.mh.size {
-        let everyone = (0..NOBODY).zip(claims.iter_mut().flatten());
-        for (index, claim) in everyone {
+        for (index, permutation) in (0..FREE).zip(permutations.iter_mut().flatten()) {
             let count = match is_exact {
-                true => claim.spread(turn),
-                false => claim.claims,
+                true => permutation.spread(turn),
+                false => permutation.quota,
             };
             for _ in 0..count {
-                let bucket = claim.best(&owners);
+                let bucket = permutation.next_free(&owners);
                 if let Some(owner) = owners.get_mut(bucket) {
                     *owner = index;
                 }
@@ -323,23 +323,28 @@ fn populate<D: Candidate>(setup: &Setup, dests: &[D]) -> Result<Table<u32>, NoMe
     Ok(owners)
 }
 
-fn claim<D: Candidate>(setup: &Setup, dest: &D, claims: u32) -> Claim {
+/// A dest's permutation, from a hash of its address and port.
+fn permutation<D: Candidate>(setup: &Setup, dest: &D, quota: u32) -> Permutation {
     let name = dest.addr().fold(setup.family);
     let name = name.wrapping_add(dest.port().host().into());
     let size = setup.mh.size;
     let below = |limit: u32, key| hsiphash_1u32(name, key).checked_rem(limit).unwrap_or(0);
-    Claim {
+    Permutation {
         next: below(size, KEY_1),
         skip: below(size.wrapping_sub(1), KEY_2).wrapping_add(1),
-        claims,
+        quota,
     }
 }
 
-/// Gives each dest claims to its part of all weights, and one at least if it ever had a weight.
-fn share_exactly<D: Candidate>(size: u32, dests: &[D], claims: &mut [Option<Claim>]) {
+/// Sets each dest's quota in proportion to its weight, at least 1 if it ever had a weight.
+fn set_exact_quotas<D: Candidate>(
+    size: u32,
+    dests: &[D],
+    permutations: &mut [Option<Permutation>],
+) {
     let weights = || dests.iter().map(|dest| u64::from(last_weight(dest)));
     let sum = weights().fold(0, u64::wrapping_add);
-    // What the product of a part and the size still fits in.
+    // The product of the shifted sum and the size, which is below 2^18, fits in 64 bits.
     let shift = u64::BITS
         .wrapping_sub(sum.leading_zeros())
         .saturating_sub(46);
@@ -348,15 +353,15 @@ fn share_exactly<D: Candidate>(size: u32, dests: &[D], claims: &mut [Option<Clai
         product.checked_div(sum.wrapping_shr(shift)).unwrap_or(0)
     };
     let mut before = 0_u64;
-    for (claim, weight) in claims.iter_mut().flatten().zip(weights()) {
+    for (permutation, weight) in permutations.iter_mut().flatten().zip(weights()) {
         let after = before.wrapping_add(weight);
         let part = buckets(after).wrapping_sub(buckets(before)) as u32;
-        claim.claims = part.max(u32::from(weight > 0));
+        permutation.quota = part.max(u32::from(weight > 0));
         before = after;
     }
 }
 
-/// The last weight above 0, or 0.
+/// The last weight above 0, or 0 if there was none.
 fn last_weight<D: Candidate>(dest: &D) -> u32 {
     dest.last_weight().max(0).unsigned_abs()
 }

@@ -37,7 +37,7 @@ mod tests {
         Kind, //
     };
 
-    /// Nobody waits while a dest is idle, however light; after that it is sed.
+    /// An idle dest is taken whatever its weight. If none is idle, the choice is sed's.
     #[test]
     fn idle_dests_first() {
         let service = Service::new(Kind::Nq, dests(&[1, 3, 0]));

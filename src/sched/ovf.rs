@@ -1,7 +1,7 @@
 // SPDX-License-Identifier: GPL-2.0
 
-//! Overflow: the dest with the highest weight of those that are available and have no more active
-//! conns than their weight says.
+//! Overflow: of the available dests that have no more active conns than their weight, the one with
+//! the highest weight.
 //!
 //! C version: [net/netfilter/ipvs/ip_vs_ovf.c].
 
@@ -37,7 +37,7 @@ mod tests {
         Kind, //
     };
 
-    /// The heaviest dest takes one active conn more than its weight, then the next one does.
+    /// The heaviest dest is taken until it has one active conn more than its weight, then the next.
     #[test]
     fn conns_flow_over() {
         let service = Service::new(Kind::Ovf, dests(&[1, 2, 0]));

@@ -6,13 +6,13 @@
 //!
 //! # Costs
 //!
-//! A choice reads the dests from the cursor on to the first available one, as C does: usually one,
-//! but all where all are unavailable. It writes the cursor, one word for all CPUs.
+//! A choice reads the dests from the cursor to the first available one, as in C: usually one dest,
+//! but all of them if none is available. It writes the cursor, one word for all CPUs.
 //!
 //! # Differences from C
 //!
-//! Where C's mark points to the dest taken last, or to the head of the list, the cursor here is the
-//! index of the dest after that, where the search goes on: 0 at the head.
+//! C's mark points to the dest taken last, or to the head of the list. The cursor here is the index
+//! of the dest after that, where the next search starts, or 0.
 
 use super::{
     find,
@@ -30,7 +30,8 @@ use crate::shim::{
     NoMemory, //
 };
 
-/// How often a CPU that was overtaken chooses anew before it lets two conns go to one dest.
+/// How often a choice is repeated if another CPU has moved the cursor meanwhile. After that, two
+/// conns may go to one dest.
 const ATTEMPTS: u32 = 8;
 
 /// The state of round robin.
@@ -51,12 +52,12 @@ impl<D: Member> State<D> for Rr {
         })
     }
 
-    /// Keeps its place: after the dest that was taken last, or that dest's predecessor if it is
-    /// the one removed.
+    /// Keeps the position: after the dest that was taken last or, if that was removed, after its
+    /// predecessor.
     fn rebuild(&self, _dests: &[D], change: Change) -> Result<Self, NoMemory> {
         let next = self.next.get();
         let next = match change {
-            // At the head: before the dest taken last, unless none was.
+            // The new dest is at the head, so the dest taken last, if any, moves up by one.
             Change::Added if next > 0 => next.saturating_add(1),
             Change::Removed(index) if next > index as u64 => next.saturating_sub(1),
             Change::Added | Change::Removed(_) | Change::Edited => next,
@@ -81,7 +82,7 @@ impl<D: Member> State<D> for Rr {
     }
 }
 
-/// The first available dest from `next` on, around the end of the list.
+/// The first available dest from `next` on, wrapping around the end of the list.
 #[inline]
 fn search<D: Candidate>(dests: &[D], next: u64) -> Option<usize> {
     let next = (next as usize).min(dests.len());
@@ -121,7 +122,7 @@ mod tests {
         assert_eq!(run(&rr, &one, 3), [0, 0, 0]);
     }
 
-    /// After `taken` choices among four dests, a change; then these dests are taken.
+    /// The dests taken after `taken` choices among four dests and then a change.
     #[test]
     fn keeps_its_place() {
         let cases: [(usize, Change, [u8; 5]); 12] = [
@@ -152,7 +153,7 @@ mod tests {
         }
     }
 
-    /// Against C's mark, kept as the name of the dest taken last.
+    /// Compares with C's mark, kept as the name of the dest taken last.
     #[test]
     fn follows_the_mark_of_c() {
         let mut random = Random(7);
@@ -238,8 +239,8 @@ mod tests {
         });
         for dest in 0..5 {
             let sum: i64 = taken.iter().map(|taken| taken[dest]).sum();
-            // A CPU overtaken in every attempt may upset the turns, and how
-            // often that happens is the machine's affair.
+            // The turns are not exact where a CPU fails in every attempt. How often that happens
+            // depends on the machine.
             assert!((sum - 40_000).abs() < 4_000, "{taken:?}");
         }
     }

@@ -1,7 +1,6 @@
 // SPDX-License-Identifier: GPL-2.0
 
-//! Shortest expected delay: the available dest which, with one active conn more than it has, has
-//! the least active conns for its weight.
+//! Shortest expected delay: the available dest with the least (active conns + 1) / weight.
 //!
 //! C version: [net/netfilter/ipvs/ip_vs_sed.c].
 
@@ -34,8 +33,8 @@ mod tests {
         Kind, //
     };
 
-    /// The delay is that with the new conn: a heavy dest gets its first conns before a light one
-    /// gets any.
+    /// The expected delay includes the new conn, so a heavy dest gets several conns before a light
+    /// one gets its first.
     #[test]
     fn the_new_conn_counts() {
         let service = Service::new(Kind::Sed, dests(&[1, 3]));

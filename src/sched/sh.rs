@@ -1,13 +1,13 @@
 // SPDX-License-Identifier: GPL-2.0
 
-//! Source hashing: the dest that belongs to the client's address, and perhaps port.
+//! Source hashing: the dest is determined by a hash of the client's address, and with the flag
+//! sh-port of its port as well.
 //!
-//! The dests share 256 *buckets*: from the head of the list on each owns as many in a row as its
-//! weight says, again and again until all have an owner. A client's bucket is a hash of its
-//! address; with the flag sh-port, of its port as well.
+//! The hash selects one of 256 *buckets*. From the head of the list on, each dest owns as many
+//! buckets in a row as its weight; this repeats until all buckets have an owner.
 //!
-//! If the bucket's dest is not available the client gets none; with the flag sh-fallback it gets
-//! the first available owner of the buckets from another place on, which the hash determines too.
+//! If the owner of the bucket is not available, the conn is refused. With the flag sh-fallback it
+//! goes to the first available owner among all buckets, from a start that the hash determines too.
 //!
 //! C version: [net/netfilter/ipvs/ip_vs_sh.c].
 
@@ -36,8 +36,8 @@ const BUCKETS: u32 = 1 << BUCKET_BITS;
 
 /// The state of source hashing.
 pub(crate) struct Sh {
-    /// The index of each bucket's owner: a byte will do, for each owner has a bucket. Empty if
-    /// there are no dests.
+    /// The index of each bucket's owner. A byte is enough, since 256 dests use up the buckets.
+    /// Empty if there are no dests.
     owners: Table<u8>,
 }
 
@@ -62,17 +62,17 @@ impl<D: Member> State<D> for Sh {
         // C adds the offset to the hash twice: the walk starts at twice the home bucket.
         let start = home.wrapping_add(home);
         let others = (0..BUCKETS).map(|offset| self.owner(start.wrapping_add(offset)));
-        // Behind these no dest owns a bucket.
+        // No other dest owns a bucket.
         let owners = dests.get(..BUCKETS as usize).unwrap_or(dests);
         home_or_fallback(owners, flow, self.owner(home), others)
     }
 }
 
 impl Sh {
-    /// The buckets' owners by the weights of `dests` (C: `ip_vs_sh_reassign()`).
+    /// Assigns the buckets by the weights of `dests` (C: `ip_vs_sh_reassign()`).
     fn of<D: Candidate>(dests: &[D]) -> Result<Self, NoMemory> {
         let buckets = if dests.is_empty() { 0 } else { BUCKETS };
-        // A dest without weight owns a bucket as well, which leads nowhere.
+        // As in C, a dest of weight 0 owns one bucket as well, though it is never available.
         let turn = |(index, dest): (u8, &D)| {
             let weight = dest.weight().max(1).unsigned_abs();
             core::iter::repeat_n(index, weight as usize)
@@ -82,7 +82,7 @@ impl Sh {
         Ok(Self { owners })
     }
 
-    /// The index of the dest that owns a bucket, whose number counts on after the last.
+    /// The index of the dest that owns a bucket. The number of the bucket wraps around.
     #[inline]
     fn owner(&self, bucket: u32) -> Option<usize> {
         let owner = self.owners.get((bucket % BUCKETS) as usize)?;
@@ -119,7 +119,7 @@ mod tests {
         assert_eq!(many.last(), Some(&(255, 1)));
     }
 
-    /// The choice for the client 10.0.x.y port z.
+    /// The choice for a client 10.0.x.y, port z.
     fn choice(sh: &Sh, dests: &[Dest], flags: u32, client: u32) -> Option<usize> {
         let [_, c, d, port] = client.to_be_bytes();
         let flow = Flow {
@@ -165,7 +165,7 @@ mod tests {
                 assert_eq!((alone, fallback), (before, before));
             }
         }
-        // To more than one, though not evenly: the next owner takes most of them.
+        // They move to more than one dest, though not evenly: most go to the next owner.
         assert_eq!(moved_to[3], 0);
         assert!(moved_to.iter().filter(|moved| **moved > 0).count() > 1);
     }

@@ -1,6 +1,6 @@
 // SPDX-License-Identifier: GPL-2.0
 
-//! What the schedulers' tests share, and laws of all schedulers.
+//! Shared parts of the schedulers' tests, and tests of rules that hold for all schedulers.
 
 mod c_lblc;
 mod c_model;
@@ -71,14 +71,14 @@ impl Dest {
         }
     }
 
-    /// Sets one of its figures, as the world does: its scheduler's order hears of it.
+    /// Sets one of the figures and notifies the scheduler's order.
     pub(super) fn set<T>(&self, figure: &Cell<T>, value: T) {
         figure.set(value);
         self.place.changed(self, &crate::shim::read_lock());
     }
 }
 
-/// A service, which publishes as `service.rs` does.
+/// A service that publishes its dests as `service.rs` does.
 pub(super) struct Service {
     pub(super) dests: Vec<Dest>,
     pub(super) state: AnyScheduler<Dest>,
@@ -174,7 +174,7 @@ pub(super) fn run<S: State<Dest>>(state: &S, dests: &[Dest], count: usize) -> Ve
         .collect()
 }
 
-/// Numbers that look random and are always the same.
+/// A generator of pseudo-random numbers, the same in each run.
 pub(super) struct Random(pub(super) u64);
 
 impl Random {
@@ -221,7 +221,7 @@ fn names() {
     }
 }
 
-/// Laws of every scheduler, through every change.
+/// Random changes of the dests, with a choice after each.
 #[test]
 fn every_scheduler_takes_only_available_dests() {
     for kind in ALL {
@@ -241,7 +241,7 @@ fn every_scheduler_takes_only_available_dests() {
                 _ => (),
             }
             match service.schedule() {
-                // An address stays with its dest.
+                // An address stays with its dest, even if that is overloaded.
                 Some(index) if kind == Kind::Lblc => assert!(service.dests[index].weight() > 0),
                 Some(index) => assert!(service.dests[index].is_available(), "{kind:?}"),
                 // The schedulers that hash do not look for another dest.
@@ -252,7 +252,7 @@ fn every_scheduler_takes_only_available_dests() {
     }
 }
 
-/// A service that takes up another scheduler is as one that had it from the start.
+/// A service that takes up another scheduler behaves like one that had it from the start.
 #[test]
 fn schedulers_take_over() {
     let service = Service::new(Kind::Wlc, dests(&[1, 2, 3]));

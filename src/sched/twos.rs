@@ -1,23 +1,23 @@
 // SPDX-License-Identifier: GPL-2.0
 
-//! The power of two choices: of two available dests drawn at random, by weight, the one with the
-//! less conns for its weight.
+//! The power of two choices: two available dests are drawn at random, in proportion to their
+//! weights, and the one with the lower conn overhead / weight is taken.
 //!
 //! Mitzenmacher, "The Power of Two Choices in Randomized Load Balancing" (2001). As in C, a draw is
-//! one of 0 to the sum of all weights, both included: the first dest in the list gets one chance
-//! more than its weight.
+//! a number from 0 to the sum of all weights, both included, so the first dest in the list has one
+//! chance more than its weight.
 //!
 //! C version: [net/netfilter/ipvs/ip_vs_twos.c].
 //!
 //! # Costs
 //!
-//! C walks the list twice. Here a tree of prefix sums of the available dests' weights leads to each
-//! of the two, by log4(n) nodes. Both draws are made from one random number. Nothing is written
-//! unless a weight changes, or a dest becomes overloaded or ceases to be.
+//! C walks the list twice. Here a dest is found by a search in a tree of prefix sums (see
+//! [`tree`](super::tree)) of the available dests' weights, which reads log4(n) nodes. Both draws
+//! are made from one random number. The tree is written when a weight or an overload flag changes.
 //!
 //! # Differences from C
 //!
-//! C's sum and products overflow from 2^31 on.
+//! In C the sum of the weights and the products overflow from 2^31 on.
 
 use super::{
     find,
@@ -94,7 +94,7 @@ impl Twos {
     /// The index of the available dest that a draw of 0 to `total` falls on.
     #[inline]
     fn drawn<D: Candidate>(&self, dests: &[D], total: u64, draw: u64) -> Option<usize> {
-        // The slots begin at the end of the list.
+        // Slots are numbered from the end of the list.
         let point = total.wrapping_sub(draw.saturating_sub(1));
         self.members
             .index(self.members.order.sums()?.find(point))
@@ -104,11 +104,12 @@ impl Twos {
     }
 }
 
-/// Two independent random numbers below `limit`. The probability of each is off by 2^-32 at most.
+/// Two independent random numbers below `limit`. The error of a number's probability is at most
+/// 2^-32.
 #[inline]
 fn two_below(limit: u64) -> [u64; 2] {
-    // The high word of the product is a random number below the limit. The low word is one of 64
-    // bits again, less those that went into the high word.
+    // The high word of the product is a random number below the limit. The low word is again a
+    // random number of 64 bits, of which log2(limit) bits are used up.
     let split = |random: u64| {
         let product = u128::from(random).wrapping_mul(limit.into());
         ((product >> 64) as u64, product as u64)
@@ -121,7 +122,7 @@ fn two_below(limit: u64) -> [u64; 2] {
     [first, split(rest).0]
 }
 
-/// Whether `dest` has less conns for its weight than `other`.
+/// Whether `dest` has a lower conn overhead / weight than `other`.
 #[inline]
 fn is_below<D: Candidate>(dest: &D, other: &D) -> bool {
     let (dest, other) = (dest.figures(), other.figures());
@@ -145,7 +146,7 @@ mod tests {
         tally
     }
 
-    /// Within five standard deviations of what the law of chance expects.
+    /// Each share is within five standard deviations of the expected one.
     fn assert_shares(tally: &[i32], expected: &[f64]) {
         let count: i32 = tally.iter().sum();
         for (got, share) in tally.iter().zip(expected) {
@@ -156,19 +157,20 @@ mod tests {
         }
     }
 
-    /// With loads all alike for their weights the first one drawn is taken.
+    /// If all loads are in proportion to the weights, the first dest drawn is taken.
     #[test]
     fn by_weight() {
         let service = Service::new(Kind::Twos, dests(&[1, 2, 0, 7, 30]));
         let tally = tally(&service, 60_000);
-        // 41 draws; the first dest gets that of 0, too.
+        // There are 41 draws. The first dest has the draw 0 as well.
         assert_shares(
             &tally,
             &[2, 2, 0, 7, 30].map(|draws| f64::from(draws) / 41.0),
         );
     }
 
-    /// The least loaded dest is taken if it is drawn at all, the most loaded if drawn twice.
+    /// The least loaded dest is taken if it is drawn at all, the most loaded one if it is drawn
+    /// twice.
     #[test]
     fn the_less_loaded_of_two() {
         let service = Service::new(Kind::Twos, dests(&[100; 3]));
@@ -211,8 +213,8 @@ mod tests {
         assert_eq!(service.schedule(), Some(0));
     }
 
-    /// Of n conns to n dests, one by one, the fullest gets about log2(log2(n)), not log(n) / log
-    /// log(n) as by one choice.
+    /// Of n conns to n dests the fullest dest gets about log2(log2(n)), where one random choice
+    /// would give it log(n) / log log(n).
     #[test]
     fn the_fullest_is_not_very_full() {
         let service = Service::new(Kind::Twos, dests(&vec![1; 10_000]));

@@ -1,6 +1,6 @@
 // SPDX-License-Identifier: GPL-2.0
 
-//! Weighted least connections: the available dest with the least conns for its weight.
+//! Weighted least connections: the available dest with the least conn overhead / weight.
 //!
 //! C version: [net/netfilter/ipvs/ip_vs_wlc.c].
 

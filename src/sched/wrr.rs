@@ -1,18 +1,18 @@
 // SPDX-License-Identifier: GPL-2.0
 
-//! Weighted round robin: each available dest in turn, as often as its weight says.
+//! Weighted round robin: each available dest in turn, in proportion to its weight.
 //!
-//! The list is passed over again and again, each time with a lower *level*: the weight a dest must
-//! have to be taken. Levels go down from the highest weight to 1 in steps of the weights' greatest
-//! common divisor, and start anew.
+//! The list is walked in passes. Each pass has a *level*: the least weight a dest must have to be
+//! taken. From pass to pass the level falls by the greatest common divisor of the weights, from the
+//! highest weight to 1, and then starts at the top again.
 //!
 //! C version: [net/netfilter/ipvs/ip_vs_wrr.c].
 //!
 //! # Differences from C
 //!
-//! C makes every pass; here the passes which find nothing are left out, with the same result: a
-//! heavy dest that is overloaded costs no more than any other. If weights change between the two
-//! looks at them, or dests are freed of overload, the choice is that of a search started later.
+//! C makes every pass. Here the passes that find nothing are skipped, with the same result, so a
+//! heavy dest that is overloaded costs no more than any other. If a weight or overload flag changes
+//! between two reads of it, the choice is that of a search that started later.
 
 use super::{
     find,
@@ -31,7 +31,8 @@ use crate::shim::{
 };
 use core::num::NonZeroU32;
 
-/// How often a CPU that was overtaken chooses anew before it lets two conns go to one dest.
+/// How often a choice is repeated if another CPU has moved the cursor meanwhile. After that, two
+/// conns may go to one dest.
 const ATTEMPTS: u32 = 8;
 
 /// The state of weighted round robin.
@@ -40,7 +41,7 @@ pub(crate) struct Wrr {
     place: Cursor,
 }
 
-/// What the levels are made of.
+/// What determines the levels: the maximum and the divisor of all weights.
 #[derive(Clone, Copy)]
 struct Weights {
     /// The highest weight, 0 if there is none above 0.
@@ -68,20 +69,20 @@ impl Weights {
         }
     }
 
-    /// By how much the level falls from pass to pass.
+    /// The amount by which the level falls from pass to pass.
     #[inline]
     fn step(&self) -> NonZeroU32 {
         self.gcd.unwrap_or(NonZeroU32::MIN)
     }
 
-    /// The highest level (C: `mw`): low enough for the last one to be 1, which takes dests whose
-    /// weight has just fallen below the step, too. 0 if no dest has a weight.
+    /// The highest level (C: `mw`), 0 if no dest has a weight. It is such that the last level is 1,
+    /// on which dests whose weight has just fallen below the step are taken too.
     #[inline]
     fn top(&self) -> u32 {
         self.max.saturating_sub(self.step().get().wrapping_sub(1))
     }
 
-    /// The highest level not above both `level` and `weight`, the latter being 1 or more.
+    /// The highest level that is not above `level` and not above `weight`, which is at least 1.
     #[inline]
     fn level_for(&self, level: u32, weight: u32) -> u32 {
         let step = self.step();
@@ -101,17 +102,17 @@ fn greatest_divisor(a: NonZeroU32, b: NonZeroU32) -> NonZeroU32 {
     b
 }
 
-/// Where the passes have got to (C: `cl` and `cw`).
+/// The position of the walk (C: `cl` and `cw`).
 #[derive(Clone, Copy)]
 struct Place {
-    /// The index after that of the dest taken last: 0 at the head of the list.
+    /// The index after that of the dest taken last, 0 at the head of the list.
     next: u32,
-    /// The level of the pass under way.
+    /// The level of the current pass.
     level: u32,
 }
 
 impl Place {
-    /// After the dest at `index` was taken on `level`.
+    /// The position after the dest at `index` was taken on `level`.
     #[inline]
     fn after(index: usize, level: u32) -> Self {
         Self {
@@ -152,7 +153,7 @@ impl<D: Member> State<D> for Wrr {
         Ok(Self::at(weights, weights.top()))
     }
 
-    /// Starts again at the head of the list, on the level it had or the nearest there is (C:
+    /// Starts again at the head of the list, on the same level or the nearest that exists (C:
     /// `ip_vs_wrr_dest_changed()`).
     fn rebuild(&self, dests: &[D], change: Change) -> Result<Self, NoMemory> {
         let weights = match (change, dests.first()) {
@@ -208,7 +209,7 @@ impl Wrr {
             true => self.weights.top(),
             false => place.level.wrapping_sub(step),
         };
-        // Mostly a dest reaches the next level; only if none does, it matters which levels do.
+        // Usually a dest reaches the next level. Only if none does is the right level computed.
         if let Some(index) = find(dests, 0, at_least(below)) {
             return (Some(index), Place::after(index, below));
         }
@@ -223,7 +224,8 @@ impl Wrr {
                 return (Some(index), Place::after(index, level));
             }
         }
-        // C makes passes until one on the last level has seen each dest; where that one ends.
+        // C makes passes until one on the last level has visited every dest. This is the position
+        // where it ends.
         let end = match on_last_level && place.next > 0 {
             true => Place { level: 1, ..place },
             false => Place {
@@ -298,7 +300,7 @@ mod tests {
         }
     }
 
-    /// C's walk, one pass after the other; the mark is the dest's index plus 1, 0 for the head.
+    /// C's walk, pass by pass. The mark is the dest's index plus 1, 0 for the head of the list.
     struct Walk {
         mark: usize,
         level: i32,

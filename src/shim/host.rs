@@ -1,7 +1,7 @@
 // SPDX-License-Identifier: GPL-2.0
 
-//! What the pure files share between CPUs, as `std` has it, for the host tests. See
-//! `shim/module.rs`, which says what each is.
+//! The primitives for the pure files by means of `std`, for the host tests. They are documented in
+//! `shim/module.rs`.
 
 use super::NoMemory;
 use core::{
@@ -35,7 +35,7 @@ pub(crate) trait Share: 'static {}
 
 pub(crate) const HZ: usize = 250;
 
-/// This thread's clock, which stands still.
+/// The clock of this thread, which only [`set_jiffies`] moves.
 pub(crate) fn jiffies() -> usize {
     JIFFIES.get()
 }
@@ -44,7 +44,7 @@ pub(crate) fn set_jiffies(now: usize) {
     JIFFIES.set(now);
 }
 
-/// There is one for each thread.
+/// The setting of this thread.
 #[derive(Clone, Copy)]
 pub(crate) struct Jiffies;
 
@@ -62,7 +62,7 @@ pub(crate) trait Tick: Share {
     fn tick(&self, guard: &Guard);
 }
 
-/// Ticks when a test has it do so.
+/// Has no timer: a test calls [`Tick::tick`].
 pub(crate) struct Periodic<T>(T);
 
 impl<T: Share> Share for Periodic<T> {}
@@ -79,7 +79,7 @@ pub(crate) fn start<T: Tick>(value: T, _interval: usize) -> Result<Shared<Period
     share(Periodic(value))
 }
 
-/// Readers walk what was there when they came.
+/// Readers walk a copy of the list.
 pub(crate) struct List<T>(RwLock<Vec<Item<T>>>);
 
 impl<T: 'static> List<T> {
@@ -174,7 +174,7 @@ impl<T> Drop for Item<T> {
     }
 }
 
-/// Whether there is no memory for an [`Item`] from now on.
+/// Sets whether the allocation of an [`Item`] fails from now on.
 pub(crate) fn lack_memory(lacks: bool) {
     LACKS_MEMORY.set(lacks);
 }
@@ -183,7 +183,7 @@ pub(crate) fn share<T: Share>(value: T) -> Result<Shared<T>, NoMemory> {
     Ok(Shared::new(value))
 }
 
-/// Readers take a reference where the kernel's rely on the grace period.
+/// Readers take a reference, where those in the kernel rely on the grace period.
 pub(crate) struct SharedCell<T>(RwLock<Option<Shared<T>>>);
 
 impl<T: Share> SharedCell<T> {
@@ -215,11 +215,12 @@ thread_local! {
     static JIFFIES: Cell<usize> = const { Cell::new(0) };
     static SETTING: Cell<i32> = const { Cell::new(0) };
     static LACKS_MEMORY: Cell<bool> = const { Cell::new(false) };
-    /// How many locks of lists this thread holds.
+    /// The number of list locks that this thread holds.
     static LOCKS: Cell<u32> = const { Cell::new(0) };
-    /// Where this thread's random numbers stand: each test gets the same.
+    /// The state of this thread's random numbers, which are the same in each test.
     static RANDOM: Cell<u64> = const { Cell::new(1) };
-    /// The accesses until this thread is next held up, and a source of random numbers; 0 for never.
+    /// The number of accesses until this thread yields, 0 for never, and the state of a random
+    /// number generator.
     static HELD_UP: Cell<(u32, u32)> = const { Cell::new((0, 0)) };
 }
 
@@ -230,8 +231,8 @@ pub(crate) fn random_u64() -> u64 {
     seed
 }
 
-/// From now on this thread is held up now and then before it accesses a [`Word`], so that others
-/// come in between wherever they can.
+/// From now on this thread yields now and then before it accesses a [`Word`], so that other threads
+/// run between any two accesses.
 pub(crate) fn hold_up(seed: u32) {
     HELD_UP.set((1, seed));
 }

@@ -1,7 +1,6 @@
 // SPDX-License-Identifier: GPL-2.0
 
-//! What the pure files share between CPUs, as the kernel has it. [`host`](super::host) offers the
-//! same on the host.
+//! The kernel's primitives for the pure files. [`host`](super::host) has the same on the host.
 
 use super::NoMemory;
 use crate::oot::sync::{
@@ -24,64 +23,67 @@ use kernel::{
     },
 };
 
-/// Evidence of an RCU read-side section.
+/// Evidence of an RCU read-side critical section.
 pub(crate) use kernel::sync::rcu::{
     read_lock,
     Guard, //
 };
 
-/// The time, in ticks since boot and some, which wraps; how many there are in a second.
+/// The time in ticks, which wraps, and the number of ticks in a second.
 pub(crate) use crate::oot::time::{
     jiffies,
     HZ, //
 };
 
-/// A time that is set by a file in /proc/sys.
+/// A time that is set by a sysctl.
 pub(crate) use crate::oot::fs::sysctl::Jiffies;
 
-/// What may be [`Shared`]; a reference to it, dropped a grace period after the last use; a place
-/// for one that readers follow under RCU.
+/// A type that may be [`Shared`], a counted reference to such a value, which is freed a grace
+/// period after the last reference, and a cell for one that readers follow under RCU.
 pub(crate) use crate::oot::sync::{
     Object as Share,
     RcuArc as Shared,
     RcuArcCell as SharedCell, //
 };
 
-/// Moves `value` to where it can be shared.
+/// Moves `value` to the heap, to be shared.
 pub(crate) fn share<T: Share>(value: T) -> Result<Shared<T>, NoMemory> {
     RcuArc::new(value, GFP_KERNEL).map_err(|_| NoMemory)
 }
 
-/// What has something to do again and again; a value with the timer for that.
+/// A type with periodic work, and a value of such a type with its timer.
 pub(crate) use crate::oot::sync::{
     Periodic,
     Tick, //
 };
 
-/// Has `value` tick every `interval` jiffies for as long as it is shared.
+/// Shares `value` and calls its [`Tick::tick`] every `interval` jiffies for as long as it is
+/// shared.
 pub(crate) fn start<T: Tick>(value: T, interval: usize) -> Result<Shared<Periodic<T>>, NoMemory> {
     Periodic::start(value, interval, GFP_KERNEL).map_err(|_| NoMemory)
 }
 
-/// A list whose elements come, at its head, and go while readers walk it under RCU; an element to
-/// be, made without sleeping.
+/// A list that readers walk under RCU while elements are added at its head and removed, and an
+/// allocated element for it. The allocation does not sleep.
 pub(crate) use crate::oot::sync::{
     RcuList as List,
     RcuListItem as Item, //
 };
 
-/// Orders all accesses before it before all after it, as `smp_mb()`.
+/// A full memory barrier, `smp_mb()`.
 #[inline(always)]
 pub(crate) fn fence() {
     smp_mb(Full);
 }
 
-/// Soft interrupts are off on this CPU until the result is dropped, as by `local_bh_disable()`.
+/// Disables soft interrupts and preemption on this CPU until the result is dropped
+/// (C: `local_bh_disable()`).
 #[inline(always)]
 pub(crate) fn bh_disable() -> crate::oot::sync::bh::Disabled {
     crate::oot::sync::bh::Disabled::new()
 }
 
+/// A random number of 64 bits.
 pub(crate) use crate::oot::hash::random_u64;
 
 /// A word that CPUs read and write at will.
@@ -162,11 +164,15 @@ impl Word32 {
     }
 }
 
-/// Elements whose number does not change.
+/// An array of a fixed number of elements.
 pub(crate) struct Table<T>(KVVec<T>);
 
 impl<T> Table<T> {
-    /// The elements 0 to `len`, each made by `make`.
+    /// `len` elements, each made by `make` from its index.
+    ///
+    /// # Errors
+    ///
+    /// [`NoMemory`] if the allocation fails.
     pub(crate) fn new(len: usize, mut make: impl FnMut(usize) -> T) -> Result<Self, NoMemory> {
         let mut table = KVVec::with_capacity(len, GFP_KERNEL).map_err(|_| NoMemory)?;
         for index in 0..len {

@@ -1,25 +1,26 @@
 // SPDX-License-Identifier: GPL-2.0
 
-//! Where packets to an address went last: what lblc and lblcr remember.
+//! The cache of lblc and lblcr: the dests that packets to an address went to last.
 //!
-//! An entry keeps its dests as C's does: one that was removed is remembered, stays in the trash for
-//! as long, and counts again when it comes back.
+//! An entry holds references to its dests, as in C. So a removed dest stays in the trash for as
+//! long as an entry has it, and is used again when it comes back.
 //!
 //! # Concurrency
 //!
-//! Readers find entries under RCU. A bucket is changed under its lock, which only a packet to an
-//! address that has no good dest yet takes, and the timer.
+//! Readers find entries under RCU. A bucket is changed under its lock. The lock is taken for a
+//! packet to an address without a usable entry, and by the timer.
 //!
 //! # Expiry
 //!
-//! A timer fires each minute. Entries that nobody used for the sysctl's time go every 30 minutes;
-//! while there are too many, those go that nobody used for 6, and no more of them than that takes.
-//! The buckets are C's, so it is the same ones that go.
+//! A timer fires each minute. Every 30 minutes it removes the entries that were unused for the time
+//! of the sysctl. While there are too many entries, it removes those that were unused for 6
+//! minutes, until the excess is gone. The buckets and their order are C's, so the same entries are
+//! removed.
 //!
 //! # Costs
 //!
-//! A hit walks a bucket, of 16 entries when there are many, and writes one word of its entry, once
-//! a tick. A new entry is allocated and takes the bucket's lock.
+//! A hit walks a bucket, of up to 16 entries on average, and writes one word of its entry once a
+//! tick. A new entry costs an allocation and the bucket's lock.
 
 use crate::{
     addr::Addr,
@@ -48,83 +49,87 @@ use crate::{
 };
 use core::ops::Deref;
 
-/// There are 2^10 buckets (C: `CONFIG_IP_VS_LBLC_TAB_BITS`).
+/// The base-2 logarithm of the number of buckets (C: `CONFIG_IP_VS_LBLC_TAB_BITS`).
 const BUCKET_BITS: u32 = 10;
 const BUCKETS: usize = 1 << BUCKET_BITS;
 
-/// From more entries on some go before their time (C: `max_size`).
+/// With more entries, some are removed early (C: `max_size`).
 const MANY: u64 = 16 << BUCKET_BITS;
-/// There are never more.
+/// The largest number of entries.
 const MOST: u64 = MANY * 3 / 2;
 
 /// C: `CHECK_EXPIRE_INTERVAL`.
 const CHECK_INTERVAL: usize = 60 * HZ;
-/// Every so many checks are full ones (C: `COUNT_FOR_FULL_EXPIRATION`).
+/// One check in so many is a full one (C: `COUNT_FOR_FULL_EXPIRATION`).
 const FULL_CHECK: u64 = 30;
 /// C: `ENTRY_TIMEOUT`.
 const ENTRY_TIMEOUT: usize = 6 * 60 * HZ;
 
-/// The time an entry lives unused, unless the sysctl says otherwise, in jiffies.
+/// The default of the sysctls lblc_expiration and lblcr_expiration, in jiffies.
 pub(crate) const DEFAULT_EXPIRATION: i32 = 24 * 60 * 60 * HZ as i32;
 
-/// What an entry says about its address.
+/// The content of an entry: the dests of its address.
 pub(crate) trait Content: Share + Sized {
-    /// The references to dests that it keeps.
+    /// The type of the references to dests.
     type Kept: Candidate;
 
-    /// The address goes to `dest`.
+    /// The content for an address that goes to `dest`, from the time `now` on.
     fn new<D: Member<Kept = Self::Kept>>(dest: &D, now: usize) -> Result<Self, NoMemory>;
 
     /// Whether the address may go to `dest` without a new entry.
     fn may_take<D: Member<Kept = Self::Kept>>(&self, dest: &D) -> bool;
 
-    /// The address goes to `dest` now. False if this takes a new entry. May allocate and free
-    /// memory: not to be called with a bucket locked, since on PREEMPT_RT the allocator sleeps.
+    /// Updates the content for an address that goes to `dest`, from the time `now` on. Returns
+    /// whether that was possible; if not, the entry is replaced.
+    ///
+    /// It may allocate and free memory, so it is not called with a bucket locked: on PREEMPT_RT the
+    /// allocator sleeps.
     fn update<D: Member<Kept = Self::Kept>>(&self, dest: &D, now: usize) -> bool {
         let _ = now;
         self.may_take(dest)
     }
 }
 
-/// Whether a remembered dest is this one.
+/// Whether a reference is to this dest.
 pub(crate) fn is_same(kept: &impl Candidate, dest: &impl Candidate) -> bool {
     core::ptr::eq(kept.place(), dest.place())
 }
 
-/// What is known of an address.
+/// An entry for one address.
 pub(super) struct Entry<T> {
     addr: Addr,
-    /// In jiffies.
+    /// The time of the last use, in jiffies.
     last_use: Word,
     pub(super) content: T,
 }
 
 impl<T: Content> Share for Entry<T> {}
 
-/// The entries of a service.
+/// The cache of one service.
 pub(crate) struct Cache<T: Content> {
     buckets: Table<List<Entry<T>>>,
+    /// The number of entries.
     len: Word,
-    /// How many checks there were since the last full one.
+    /// The number of checks since the last full one.
     checks: Word,
-    /// The last bucket that was checked.
+    /// The bucket that was checked last.
     rover: Word,
     expiration: Jiffies,
 }
 
 impl<T: Content> Share for Cache<T> {}
 
-/// A cache with its timer, which scheduler states hand down.
+/// A cache with its timer, shared by a scheduler's state and its successors.
 pub(super) type SharedCache<T> = Shared<Periodic<Cache<T>>>;
 
 /// C: `time_after()`.
 pub(crate) const fn is_after(time: usize, other: usize) -> bool {
-    // CAST: As signed numbers they wrap around the present.
+    // CAST: The sign of the difference tells which is later, also where jiffies wrap.
     (other.wrapping_sub(time) as isize) < 0
 }
 
 impl<T: Content> Cache<T> {
-    /// An empty cache, whose entries live for `expiration` unused.
+    /// An empty cache whose entries expire after `expiration` without use.
     pub(super) fn new(expiration: Jiffies) -> Result<SharedCache<T>, NoMemory> {
         let cache = Self {
             buckets: Table::new(BUCKETS, |_| List::new())?,
@@ -136,12 +141,12 @@ impl<T: Content> Cache<T> {
         start(cache, CHECK_INTERVAL)
     }
 
-    /// The sysctl's time.
+    /// The time of the sysctl, in jiffies.
     pub(super) fn expiration(&self) -> usize {
         self.expiration.get()
     }
 
-    /// What is known of the address that a packet goes to, which is used at the time `now`.
+    /// The entry for a packet's destination address. Marks it as used at the time `now`.
     #[inline]
     pub(super) fn find<'g>(
         &'g self,
@@ -162,7 +167,7 @@ impl<T: Content> Cache<T> {
     /// The address that a packet goes to goes to `dest` from now on.
     ///
     /// If there is no room, or no memory, that is forgotten at once.
-    pub(in crate::sched) fn update<D: Member<Kept = T::Kept>>(
+    pub(crate) fn update<D: Member<Kept = T::Kept>>(
         &self,
         flow: &Flow<'_>,
         now: usize,
@@ -203,7 +208,7 @@ impl<T: Content> Cache<T> {
         drop(spare);
     }
 
-    /// Counts an entry more, if there is room for it.
+    /// Counts one more entry, unless there are too many already.
     fn may_grow(&self) -> bool {
         loop {
             let len = self.len.get();
@@ -216,15 +221,15 @@ impl<T: Content> Cache<T> {
         }
     }
 
-    /// Counts entries no more.
+    /// Subtracts removed entries from the count.
     fn forget(&self, gone: usize) {
         if gone > 0 {
             self.len.add((gone as u64).wrapping_neg());
         }
     }
 
-    /// Has entries go that at `now` were not used for `time` jiffies, bucket by bucket until there
-    /// are `goal` of them.
+    /// Removes entries that at `now` were unused for `time` jiffies, bucket by bucket, until at
+    /// least `goal` are removed.
     fn expire(&self, goal: u64, now: usize, time: usize) {
         let mut gone = 0_u64;
         let mut rover = self.rover.get() as usize;

@@ -16,7 +16,7 @@ use crate::{
     uapi::*, //
 };
 
-/// Dests called by numbers of any size.
+/// A dest named by a number of any size.
 struct Numbered {
     number: u32,
     dest: Dest,
@@ -78,7 +78,7 @@ fn mh(size: u32, is_exact: bool, dests: &[Numbered]) -> Mh {
     Mh::new(&setup(size, is_exact), dests).unwrap()
 }
 
-/// How many buckets each dest owns.
+/// The number of buckets that each dest owns.
 fn shares(mh: &Mh, count: usize) -> Vec<u32> {
     let mut shares = vec![0; count];
     for owner in mh.owners.iter() {
@@ -95,20 +95,20 @@ fn sizes_and_bits_are_those_of_c() {
     assert_eq!((bits(0), bits(4096), bits(65537)), (None, None, None));
 }
 
-/// The first buckets of two dests, worked out by hand from their hashes.
+/// The table of two dests, computed from their permutations.
 #[test]
-fn dests_claim_by_turns_what_they_like_best() {
+fn dests_take_turns_in_their_permutations() {
     let dests = numbered(2, |number| [2, 1][number as usize]);
     let mh = mh(251, false, &dests);
-    let mut owners = vec![NOBODY; 251];
-    let likes = |number: u32| {
+    let mut owners = vec![FREE; 251];
+    let permutation = |number: u32| {
         let name = 0x0a00_0000 + number + 80;
         let first = hsiphash_1u32(name, KEY_1) % 251;
         let skip = hsiphash_1u32(name, KEY_2) % 250 + 1;
         (0..251).map(move |step| ((first + step * skip) % 251) as usize)
     };
     for owner in [0, 0, 1].into_iter().cycle().take(251) {
-        let free = likes(owner).find(|bucket| owners[*bucket] == NOBODY);
+        let free = permutation(owner).find(|bucket| owners[*bucket] == FREE);
         owners[free.unwrap()] = owner;
     }
     assert_eq!(mh.owners[..], owners[..]);
@@ -142,7 +142,7 @@ fn parts_are_by_weight() {
         unreachable!()
     };
     assert!((4..=5).contains(&light), "{light}");
-    // At the ends of what there is.
+    // The extremes of weights.
     let weights = [i32::MAX, i32::MAX - 1, 1, 0];
     let dests = numbered(4, |number| weights[number as usize]);
     let shares = shares(&mh(131071, true, &dests), 4);
@@ -183,15 +183,19 @@ fn a_table_that_is_too_small_is_left_as_it_is() {
     assert!(over.owners.iter().copied().eq(moved));
     dests.insert(0, numbered(1000, |_| 1).pop().unwrap());
     let over = over.rebuild(&dests, Change::Added).unwrap();
-    // One that has a bucket goes: the bucket stays without a dest.
+    // A dest with a bucket is removed. The bucket stays reserved.
     dests.remove(9);
     let over = over.rebuild(&dests, Change::Removed(9)).unwrap();
-    let gone = over.owners.iter().filter(|owner| **owner == GONE).count();
+    let gone = over
+        .owners
+        .iter()
+        .filter(|owner| **owner == RESERVED)
+        .count();
     assert_eq!(gone, 1);
     let others = over
         .owners
         .iter()
-        .all(|owner| *owner == GONE || (2..252).contains(owner));
+        .all(|owner| *owner == RESERVED || (2..252).contains(owner));
     assert!(others);
     let choose = |client, flags| {
         let flow = Flow {
@@ -241,7 +245,7 @@ fn a_dest_that_comes_back_to_a_table_too_small_gets_its_buckets() {
     assert!(mh.gone().len() <= 251);
 }
 
-/// The part of the clients that move although they need not, when that one of `dests` goes.
+/// The share of the clients that move although their dest stays, when dest `gone` is removed.
 fn disruption(before: &Mh, dests: &mut Vec<Numbered>, gone: usize) -> f64 {
     let dest = dests.remove(gone);
     let after = before.rebuild(dests, Change::Removed(gone)).unwrap();
@@ -254,8 +258,8 @@ fn disruption(before: &Mh, dests: &mut Vec<Numbered>, gone: usize) -> f64 {
     moved.count() as f64 / before.owners.len() as f64
 }
 
-/// As section 5.3 of the Maglev paper has it: the larger the table, the fewer. README.md has the
-/// means.
+/// Section 5.3 of the Maglev paper: the larger the table, the fewer clients move. README.md lists
+/// the means.
 #[test]
 fn few_clients_move_when_a_dest_goes() {
     // The mean and the most of all removals, or of some, in percent.

@@ -1,6 +1,6 @@
 // SPDX-License-Identifier: GPL-2.0
 
-//! Random histories in which our lblc and lblcr must choose as C's do.
+//! Random histories in which lblc and lblcr must make the same choices as a model of C's.
 
 mod model;
 
@@ -24,7 +24,7 @@ use model::{
     MINUTE, //
 };
 
-/// A service and C's, whose dests are the same.
+/// A service and a model of C's with the same dests.
 struct Pair {
     service: Service,
     model: Table,
@@ -45,7 +45,7 @@ impl Pair {
         }
     }
 
-    /// The sysctl is set.
+    /// Sets the sysctl.
     fn expire_after(&mut self, time: i32) {
         self.expiration = time;
         set_setting(time);
@@ -56,7 +56,7 @@ impl Pair {
         lack_memory(!has_memory);
     }
 
-    /// The dest that a conn to the address goes to, in agreement.
+    /// The dest that a conn to the address goes to, which must be the model's.
     fn choose(&mut self, addr: u32) -> Option<usize> {
         let daddr = Addr::from_v4(addr.to_be_bytes());
         let flow = Flow {
@@ -71,7 +71,7 @@ impl Pair {
         ours
     }
 
-    /// A conn to the address, which stays active.
+    /// Opens a conn to the address, which stays active.
     fn conn(&mut self, addr: u32) -> Option<usize> {
         let index = self.choose(addr)?;
         let dest = &self.service.dests[index];
@@ -79,7 +79,7 @@ impl Pair {
         Some(index)
     }
 
-    /// Minutes go by, and the timers fire.
+    /// Lets minutes pass, with the timers.
     fn minutes(&mut self, minutes: usize) {
         for _ in 0..minutes {
             set_jiffies(jiffies().wrapping_add(MINUTE));
@@ -112,7 +112,7 @@ fn weight(random: &mut Random) -> i32 {
     }
 }
 
-/// One thing that happens to a service of about `size` dests.
+/// A random event in a service of about `size` dests.
 fn step(pair: &mut Pair, size: usize, removed: &mut Vec<Dest>, random: &mut Random) {
     let len = pair.service.dests.len();
     let index = random.below(len.max(1) as u64) as usize;
@@ -122,7 +122,7 @@ fn step(pair: &mut Pair, size: usize, removed: &mut Vec<Dest>, random: &mut Rand
             removed.push(pair.service.remove(index));
         }
         (3..=5, _) | (_, None) if random.below(2 * size as u64) >= len as u64 => {
-            // One that comes back is known to the entries of before.
+            // Old entries may have a dest that comes back.
             let any = random.below(removed.len().max(1) as u64) as usize;
             let is_back = !removed.is_empty() && random.below(2) == 0;
             let dest = match is_back {
@@ -140,7 +140,7 @@ fn step(pair: &mut Pair, size: usize, removed: &mut Vec<Dest>, random: &mut Rand
             dest.set(&dest.inactive, dest.inactive.get() + ended);
         }
         (31..=36, Some(dest)) => dest.set(&dest.inactive, 0),
-        // Conns of a dest in the trash end, too.
+        // The conns of a dest in the trash end.
         (37, _) => {
             if let Some(dest) = removed.last() {
                 dest.set(&dest.active, 0);
@@ -186,7 +186,7 @@ fn choose_as_c() {
     }
 }
 
-/// An address stays with its dest, whatever happens to others.
+/// An address stays with its dest, whatever changes for other dests.
 #[test]
 fn an_address_stays() {
     for kind in [Kind::Lblc, Kind::Lblcr] {
@@ -205,8 +205,8 @@ fn an_address_stays() {
     }
 }
 
-/// It goes to another one if its own is without weight or gone, and comes back to one that is back
-/// unless it went elsewhere meanwhile.
+/// An address moves to another dest if its own has weight 0 or is removed. It goes back to a dest
+/// that comes back, unless it has moved meanwhile.
 #[test]
 fn an_address_moves() {
     let mut pair = Pair::new(Kind::Lblc, dests(&[100, 100]));
@@ -221,7 +221,8 @@ fn an_address_moves() {
     assert_eq!([pair.choose(1), pair.choose(2)], [Some(2), Some(0)]);
 }
 
-/// A dest with more active conns than its weight keeps its address until any has less than half.
+/// A dest with more active conns than its weight keeps its address until another dest has less than
+/// half of its own.
 #[test]
 fn too_busy() {
     for kind in [Kind::Lblc, Kind::Lblcr] {
@@ -233,7 +234,7 @@ fn too_busy() {
         }
         second.set(&second.active, 1);
         assert_eq!(pair.conn(1), Some(1));
-        // lblcr's set has both now, and takes the one with less.
+        // The set of lblcr has both dests now. The one with less conns is taken.
         second.set(&second.active, 3);
         let first = pair.service.dests[0].clone();
         first.set(&first.active, 2);
@@ -242,7 +243,7 @@ fn too_busy() {
     }
 }
 
-/// A set that does not change for the time of the sysctl loses its most loaded dest.
+/// If a set does not change for the time of the sysctl, its most loaded dest is removed.
 #[test]
 fn sets_shrink() {
     let mut pair = Pair::new(Kind::Lblcr, dests(&[4, 4]));
@@ -257,13 +258,13 @@ fn sets_shrink() {
     first.set(&first.active, 3);
     assert_eq!(pair.choose(1), Some(0));
     set_jiffies(jiffies().wrapping_add(10 * HZ + 1));
-    // The second dest goes.
+    // The second dest is removed.
     assert_eq!(pair.choose(1), Some(0));
     second.set(&second.active, 2);
     assert_eq!(pair.choose(1), Some(0));
 }
 
-/// There are never more entries than C has; those go early that nobody used for 6 minutes.
+/// The number of entries has C's limit. Entries unused for 6 minutes are removed early.
 #[test]
 fn the_cache_is_bounded() {
     for kind in [Kind::Lblc, Kind::Lblcr] {
@@ -272,7 +273,7 @@ fn the_cache_is_bounded() {
             pair.choose(addr);
         }
         assert_eq!(pair.len(), MAX_SIZE * 3 / 2);
-        // What was forgotten at once is chosen for anew; what is known may still move.
+        // An address without an entry gets a new choice each time, one with an entry may move.
         pair.conn(29_999);
         pair.choose(29_999);
         pair.service.weigh(0, 0);
@@ -291,7 +292,7 @@ fn the_cache_is_bounded() {
     }
 }
 
-/// Without memory the choice is the same, and is forgotten.
+/// Without memory the choice is the same, but no entry is made.
 #[test]
 fn without_memory() {
     for kind in [Kind::Lblc, Kind::Lblcr] {

@@ -1,7 +1,7 @@
 // SPDX-License-Identifier: GPL-2.0
 
-//! C's loops over the list, and random histories in which the schedulers that keep an order must
-//! choose as these do.
+//! C's loops over the list, and random histories in which the schedulers with an order must make
+//! the same choices.
 
 use super::*;
 
@@ -115,18 +115,18 @@ fn weight(random: &mut Random) -> i32 {
     }
 }
 
-/// One thing that happens to a service of about `size` dests.
+/// A random event in a service of about `size` dests.
 fn step(service: &mut Service, size: usize, removed: &mut Vec<Dest>, random: &mut Random) {
     let len = service.dests.len();
     let index = random.below(len.max(1) as u64) as usize;
     let dest = service.dests.get(index);
     match (random.below(100), dest) {
-        // Lists shrink and grow around their size.
+        // The number of dests stays around `size`.
         (0..=3, Some(_)) if random.below(2 * size as u64) < len as u64 => {
             removed.push(service.remove(index));
         }
         (4..=7, _) | (_, None) if random.below(2 * size as u64) >= len as u64 => {
-            // A dest that comes back brings its conns along.
+            // A dest that comes back still has its conns.
             let back = removed.pop().filter(|_| random.below(2) == 0);
             let dest = back.unwrap_or_else(|| Dest::new(0, 1));
             dest.set(&dest.weight, weight(random));
@@ -144,7 +144,7 @@ fn step(service: &mut Service, size: usize, removed: &mut Vec<Dest>, random: &mu
         (31..=45, Some(dest)) if dest.inactive.get() > 0 => {
             dest.set(&dest.inactive, dest.inactive.get() - 1);
         }
-        // Conns of a dest in the trash end, too.
+        // The conns of a dest in the trash end.
         (46, _) => {
             if let Some(dest) = removed.last() {
                 dest.set(&dest.active, 0);
@@ -189,11 +189,11 @@ fn choose_as_c() {
     }
 }
 
-/// The order, as opposed to the search that stands in for it, names the dest.
+/// The choice comes from the order, not from the linear scan that replaces it if it is empty.
 #[test]
-fn the_order_knows_whom() {
+fn the_order_is_used() {
     let service = Service::new(Kind::Wlc, dests(&[1; 100]));
-    // Behind the order's back.
+    // The order is not notified.
     service.dests[0].active.set(5);
     assert_eq!(service.schedule(), Some(0));
     service.dests[0].weight.set(0);

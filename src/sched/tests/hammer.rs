@@ -1,6 +1,7 @@
 // SPDX-License-Identifier: GPL-2.0
 
-//! Many CPUs change the dests of one order at once; when they stop, it must be right.
+//! A stress test: many CPUs change the dests of one order at once. When they stop, the order must
+//! be right.
 
 use super::Random;
 use crate::{
@@ -102,13 +103,13 @@ fn filled(kind: Kind, dests: &[Dest]) -> Shared<Order> {
     order
 }
 
-/// What one CPU does: conns come, mostly to the first dest, change their state, and go.
+/// The work of one CPU: opens conns, mostly to the first dest, changes their state and ends them.
 fn conns_come_and_go(order: &Order, dests: &[Dest], seed: u64, steps: usize) {
     hold_up(seed as u32);
     let mut random = Random(seed);
     let mut any = || &dests[random.below(dests.len() as u64) as usize];
     for step in 0..steps {
-        // While ranks change, it may be an empty slot's.
+        // While ranks change, the slot may be empty.
         let first = order
             .first()
             .map(|slot| dests.iter().rev().nth(slot as usize));
@@ -126,7 +127,7 @@ fn conns_come_and_go(order: &Order, dests: &[Dest], seed: u64, steps: usize) {
     }
 }
 
-/// The control plane: weights change, dests leave and come back.
+/// The work of the control plane: changes weights, removes dests and adds them again.
 fn dests_come_and_go(order: &Shared<Order>, dests: &[Dest], seed: u64, steps: usize) {
     let mut random = Random(seed);
     for _ in 0..steps {
@@ -153,7 +154,7 @@ fn settles() {
         Kind::Ovf,
         Kind::Twos,
     ];
-    // Small orders: all CPUs meet in few nodes.
+    // Small orders have few nodes, which all CPUs write.
     let sizes = [1, 2, 3, 5, 17, 70];
     for round in 0..400 {
         let dests: Vec<Dest> = (0..sizes[round % sizes.len()])

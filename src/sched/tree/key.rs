@@ -1,13 +1,13 @@
 // SPDX-License-Identifier: GPL-2.0
 
-//! By what dests are compared.
+//! Sort keys of dests.
 //!
-//! C compares two fractions, overhead by weight, by multiplying crosswise: a number that stands
-//! for one of them alone is what an [`Order`](super::order::Order) needs.
+//! C compares two fractions, overhead by weight, by cross multiplication. An
+//! [`Order`](super::order::Order) needs one number for each fraction instead.
 
 use core::num::NonZeroU32;
 
-/// How soon a dest is taken: the least first.
+/// How soon a dest is taken, the least first.
 #[derive(Clone, Copy, Debug, PartialEq, Eq, PartialOrd, Ord)]
 pub(crate) struct Key {
     pub(crate) high: u64,
@@ -17,22 +17,23 @@ pub(crate) struct Key {
 impl Key {
     /// Before all others.
     pub(crate) const FIRST: Self = Self { high: 0, low: 0 };
-    /// After all others: not taken at all.
+    /// After all others, for a dest that is not available.
     pub(crate) const NEVER: Self = Self {
         high: u64::MAX,
         low: u64::MAX,
     };
 
-    /// As many of the lowest bits are 0 in all keys but [`NEVER`](Self::NEVER), and say nothing.
+    /// The number of unused bits at the low end, which are 0 in all keys but
+    /// [`NEVER`](Self::NEVER).
     pub(crate) const SPARE_BITS: u32 = 24;
 
-    /// The second word, with a number in the bits to spare.
+    /// The low word, with a number in the unused bits.
     #[inline]
     pub(crate) const fn low_with(self, number: u64) -> u64 {
         self.low & u64::MAX << Self::SPARE_BITS | number
     }
 
-    /// The less `value`, the sooner.
+    /// Orders by `value`, the least first.
     #[inline]
     pub(crate) const fn least(value: u64) -> Self {
         Self {
@@ -41,18 +42,17 @@ impl Key {
         }
     }
 
-    /// The more `value`, the sooner.
+    /// Orders by `value`, the greatest first.
     #[inline]
     pub(crate) fn most(value: NonZeroU32) -> Self {
         Self::least(u64::from(u32::MAX.wrapping_sub(value.get())))
     }
 
-    /// The less of `cost` there is for a unit of `weight`, the sooner; exact for a cost below 2^40
-    /// and a weight below 2^31.
+    /// Orders by `cost / weight`, the least first. Exact for a cost below 2^40 and a weight below
+    /// 2^31.
     ///
-    /// The key is the quotient with 64 bits of fraction, 24 of them in the first word. Two
-    /// different fractions with such denominators lie more than 2^-62 apart, so their keys differ
-    /// as well.
+    /// The key is the quotient with 64 bits of fraction, 24 of them in the high word. Two different
+    /// fractions with such denominators differ by more than 2^-62, so their keys differ as well.
     #[inline]
     pub(crate) fn ratio(cost: u64, weight: NonZeroU32) -> Self {
         let weight = core::num::NonZeroU64::from(weight);
@@ -80,7 +80,7 @@ mod tests {
         const COST: u64 = (1 << 40) - 1;
         const WEIGHT: u32 = (1 << 31) - 1;
         let mut random = Random(3);
-        // Of any magnitude.
+        // Numbers of any magnitude.
         let any = |random: &mut Random| random.below(1 << 31) >> random.below(31);
         let cost = |random: &mut Random| match random.below(4) {
             0 => COST - random.below(3),
@@ -94,7 +94,7 @@ mod tests {
         for _ in 0..200_000 {
             let a = (cost(&mut random), weight(&mut random));
             let b = match random.below(3) {
-                // The closest neighbours, and the same fraction in other words.
+                // A close neighbour, and the same fraction in other terms.
                 0 => (a.0, (a.1 - 1).max(1)),
                 1 if a.0 * 2 <= COST && a.1 * 2 <= WEIGHT => (a.0 * 2, a.1 * 2),
                 _ => (cost(&mut random), weight(&mut random)),

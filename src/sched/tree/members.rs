@@ -1,9 +1,9 @@
 // SPDX-License-Identifier: GPL-2.0
 
-//! The dests of a pool as members of an [`Order`], for schedulers that keep one.
+//! The dests of a pool as members of an [`Order`].
 //!
-//! One order is shared by all pools that a service publishes while it keeps its scheduler, until
-//! its slots are used up or too many of them empty.
+//! One order is shared by all pools that a service publishes while it keeps its scheduler. It is
+//! replaced when its slots are used up or too many of them are empty.
 
 use super::{
     key::Key,
@@ -28,7 +28,7 @@ use crate::{
     },
 };
 
-/// An order, and which of its slots belong to the dests of one pool.
+/// An order, and the slots that the dests of one pool have in it.
 pub(crate) struct Members {
     pub(crate) order: Shared<Order>,
     slots: Slots,
@@ -43,7 +43,7 @@ impl Members {
         })
     }
 
-    /// The members after one `change` led to `dests`.
+    /// The successor after one `change` led to `dests`.
     pub(crate) fn after<D: Candidate>(
         &self,
         dests: &[D],
@@ -63,16 +63,16 @@ impl Members {
         })
     }
 
-    /// Has the dests report changes of their figures to the order, and the order be up to date.
+    /// Registers the dests for load-change notifications and brings the order up to date.
     pub(crate) fn register<D: Candidate>(&self, dests: &[D]) {
         let are_new = |dest: &&D| !dest.place().is_in(&self.order);
-        // A dest that is in the order already has joined it with all that are older.
+        // Dests older than one that is in the order are in it as well.
         for (index, dest) in dests.iter().take_while(are_new).enumerate() {
             if let Some(slot) = self.slots.slot(index) {
                 dest.place().join(dest, &self.order, slot);
             }
         }
-        self.order.settle();
+        self.order.flush();
     }
 
     /// The index of the dest with that slot, if the pool has it.
@@ -81,8 +81,8 @@ impl Members {
         self.slots.index(slot)
     }
 
-    /// The index of the first dest in the order. The dest is asked as well whether it may be taken,
-    /// since the order may not have heard yet of what has just changed.
+    /// The index of the first dest in the order, or `None` if no dest is available. The dest's own
+    /// figures are checked as well, since the order may lack a change that is under way.
     #[inline]
     pub(crate) fn first<D: Candidate>(&self, dests: &[D]) -> Option<usize> {
         self.order
@@ -92,11 +92,12 @@ impl Members {
             .or_else(|| self.search(dests))
     }
 
-    /// As C does it, unless there is certainly nobody: for when the order names nobody, or a dest
-    /// that this pool does not have. The latter may be so for a moment while dests come and go.
+    /// Linear scan, as in C. Used when the order is empty or its first dest is not in this pool,
+    /// which is briefly possible during an update.
     #[cold]
     fn search<D: Candidate>(&self, dests: &[D]) -> Option<usize> {
-        // If it holds still, and the dests have not begun to move on to another.
+        // An empty order is final if no update is in progress, and if the dests have not begun to
+        // move to another order.
         let newest = dests.first()?;
         if self.order.is_empty() && newest.place().is_in(&self.order) {
             return None;
@@ -128,7 +129,7 @@ impl Members {
     }
 }
 
-/// For the moment in which dests move from one order to its successor.
+/// Linear scan, for the moment in which dests move from one order to its successor.
 #[cold]
 fn search_place<D: Candidate>(dests: &[D], place: &Place) -> Option<usize> {
     dests

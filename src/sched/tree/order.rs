@@ -1,59 +1,61 @@
 // SPDX-License-Identifier: GPL-2.0
 
-//! Which of a service's dests comes first, known at any time and kept up to date by every change.
+//! The dests of a service in the order in which its scheduler takes them: a winner tree.
 //!
-//! C's schedulers walk the list of dests for each new conn. Here a tournament remembers who won:
-//! each dest has a leaf with its *rank*, each node the least rank of its four children, the root that
-//! of all. A change is played again from the leaf upwards.
+//! C's schedulers walk the list of dests for each new conn. Here the dests are the leaves of a
+//! winner tree (tournament tree) of four children a node. A leaf has the *rank* of its dest, a node
+//! the least rank of its children, and the root that of all dests. When a rank changes, the matches
+//! on the path from the leaf to the root are replayed.
 //!
 //! # Vocabulary
 //!
-//! - A *slot* is a dest's place in the tree, the number of its leaf; see [`slots`](super::slots).
-//! - A *rank* is a dest's [`Key`] and, in the bits of it that say nothing, its slot: of dests with
-//!   equal keys the one with the highest slot, the first in C's list, has the least rank.
+//! - A *slot* is the number of a dest's leaf; see [`slots`](super::slots).
+//! - A *rank* is a dest's [`Key`] and, in the key's unused bits, its slot. Of dests with equal keys
+//!   the one with the highest slot, which is the first in C's list, has the least rank.
 //!
 //! # Concurrency
 //!
-//! CPUs change any dests at once. What holds is: when no change is under way, each node has the
-//! least rank of its children. During a change a reader may find the order as it was before.
+//! Any CPU changes any dest at any time. The invariant is: when no change is under way, each node
+//! has the least rank of its children. During a change a reader may find the order from before it.
 //!
-//! *Leaves* are written by any CPU. One that has changed a figure of a dest looks at all of them,
-//! stores the rank, and after a full barrier looks again; if it sees other figures, it starts over.
-//! So the rank that is stored last is that of the last figures: whoever stored another had looked
-//! before the last change, looks again after it, and stores anew. It starts over as often as others
-//! change the same dest in the meantime. The words of a rank may be seen
-//! one old, one new; whoever stored the later one has yet to have the nodes played again.
+//! *Leaves* are written by any CPU. After a change of a dest's figures the CPU reads the figures,
+//! stores the rank, and after a full barrier reads the figures again. If they differ, it starts
+//! over. So the rank that is stored last is that of the last figures: a CPU that stored another
+//! rank had read the figures before the last change, reads them again after it, and stores the new
+//! rank. The number of repetitions is bounded by the number of concurrent changes to the same dest.
+//! A reader may see one word of a rank old and one new; the CPU that stored the later word replays
+//! the matches afterwards.
 //!
-//! *Nodes* are written by one CPU at a time, the one that *plays*. No CPU waits for it: who finds
-//! the order being played queues its slot, and whoever plays looks at the queue when it has done.
-//! A slot is taken off the queue before it is played, so what is stored after that queues it again.
-//! Who plays does not do so for ever: after [`ROUNDS`] it leaves what is queued to the next CPU that
-//! changes a dest or asks for the first.
-//! The way up ends at a node that has its rank already.
+//! *Nodes* are written by one CPU at a time, by flat combining. A CPU that finds an update in
+//! progress does not wait: it enqueues its slot, and the combining CPU drains the queue when its
+//! own update is done. A slot is dequeued before its matches are replayed, so a rank stored after
+//! that enqueues the slot again. A combiner drains the queue at most [`ROUNDS`] times. What is left
+//! then is done by the next CPU that changes a dest or asks for the first.
+//!
+//! A replay ends at the first node that has the right rank already.
 //!
 //! # Costs
 //!
-//! Four children, which are one cache line: a quarter of the lines of a binary tree's, for as many
-//! instructions. With n slots there are log4(n) levels, 5 for 1,024, 7 for 16,384. A change of a
-//! dest's figures
+//! A node's four children are one cache line. This takes a quarter of the cache lines of a binary
+//! tree for as many instructions. With n slots there are log4(n) levels: 5 for 1,024, 7 for 16,384.
+//! A change of a dest's figures
 //!
-//! - reads its figures twice, and writes its leaf, 16 bytes, and a barrier;
-//! - does no more if its key is what it was: with fo always, with ovf mostly;
-//! - takes and gives back the right to play: an atomic operation and a barrier;
-//! - reads one cache line a level, and writes 16 bytes of the next, for some 40 instructions. A
-//!   conn that goes to the first dest writes all levels; one that ends at a dest in the middle, one
-//!   or two.
+//! - reads the figures twice, writes the leaf, 16 bytes, and takes a barrier;
+//! - does no more if the key stays the same: always with fo, mostly with ovf;
+//! - takes and releases the right to combine: one atomic operation and one barrier;
+//! - reads one cache line a level and writes 16 bytes of the next, some 40 instructions. A conn to
+//!   the first dest writes all levels. The end of a conn to a dest in the middle writes one or two.
 //!
-//! All CPUs that open or end conns of a service write the right to play, the root and the nodes
-//! below it, as they write the service's counts in C; a packet of an established conn writes none
-//! of them. Finding the first dest, or that there is none, reads the queue and the root, whose
-//! words may be of two ranks, both just stored: the dest is asked again by who takes it. A slot takes
-//! 30 to 40 bytes.
+//! All CPUs that open or end conns of a service write the word `combining`, the root and the nodes
+//! below it, as in C they write the service's counters. A packet of an established conn writes none
+//! of them. Finding the first dest reads the queue's head and the root. The root's two words may
+//! belong to two ranks, both just stored, so the caller checks that the dest is available. A slot
+//! takes 30 to 40 bytes.
 //!
 //! # Sums
 //!
-//! For schedulers that ask for it, the dests' parts of some sum are kept up to date in a tree of
-//! their own: see [`sums`](super::sums).
+//! For schedulers that need it, the sum of the dests' parts is kept as well: see
+//! [`sums`](super::sums).
 
 use super::{
     key::Key,
@@ -76,47 +78,46 @@ use crate::{
     },
 };
 
-/// The number of a node's children, and the least of an order's slots.
+/// The number of a node's children, and the smallest number of slots.
 const CHILDREN: usize = 4;
 
-/// There are no more slots than this: as many as the bits of a [`Key`] that say nothing can number.
-const MOST_ROOM: usize = 1 << Key::SPARE_BITS;
+/// The largest number of slots: what the unused bits of a [`Key`] can number.
+const MAX_ROOM: usize = 1 << Key::SPARE_BITS;
 
-const LAST_SLOT: u64 = (MOST_ROOM as u64).wrapping_sub(1);
+const LAST_SLOT: u64 = (MAX_ROOM as u64).wrapping_sub(1);
 
-/// How often a CPU that plays looks at the queue.
+/// How often a combining CPU drains the queue.
 const ROUNDS: usize = 64;
 
-/// How often the control plane looks whether others have played; each time takes what a play does,
-/// or less.
-const PATIENCE: usize = 1 << 16;
+/// How often the control plane polls for the end of other CPUs' updates.
+const MAX_POLLS: usize = 1 << 16;
 
-/// The end of the queue, and what a slot that is not queued has for its successor.
-const LAST: u64 = u64::MAX;
+/// The end of the queue.
+const END: u64 = u64::MAX;
+/// The successor of a slot that is not queued.
 const NOT_QUEUED: u64 = u64::MAX - 1;
 
 /// The dests of a service in the order in which its scheduler takes them.
 pub(crate) struct Order {
-    /// Whose order it is.
+    /// The scheduler.
     kind: Kind,
-    /// Each node's children. The root is node 1, the children of a node are from 4 times its number
-    /// on, and so the root is a child of node 0. From `base` on nodes are leaves, that of slot 0
-    /// first.
+    /// The children of each node. The root is node 1, and the children of node n are 4n to 4n + 3,
+    /// so the root is a child of node 0. Nodes from `base` on are leaves, slot 0 first.
     children: Table<[Rank; CHILDREN]>,
-    /// A power of 4, and no less than the number of slots.
+    /// A power of 4, at least the number of slots.
     base: usize,
-    /// The slot behind each in the queue.
+    /// The successor of each slot in the queue.
     next: Table<Word>,
-    /// Whether a CPU plays.
-    is_played: Word,
-    /// The first slot that is to be played again.
+    /// 1 while a CPU writes the nodes.
+    combining: Word,
+    /// The head of the queue of slots whose matches are to be replayed.
     queue: Word,
     sums: Option<Sums>,
 }
 
 impl Share for Order {}
 
-/// The less, the sooner; no two dests of an order have the same.
+/// The place of a dest in the order, the least first. No two dests have the same rank.
 struct Rank {
     high: Word,
     low: Word,
@@ -132,7 +133,7 @@ impl Rank {
         }
     }
 
-    /// The rank of a slot whose dest has this key, or which has none and [`Key::NEVER`].
+    /// The rank of a slot whose dest has this key; [`Key::NEVER`] for a slot without a dest.
     const fn of(slot: u64, key: Key) -> u128 {
         let low = key.low_with(LAST_SLOT.wrapping_sub(slot));
         (key.high as u128) << 64 | low as u128
@@ -157,22 +158,27 @@ fn least(children: &[Rank; CHILDREN]) -> u128 {
     a.get().min(b.get()).min(c.get().min(d.get()))
 }
 
-/// The key of a dest with these figures, or of a slot without one.
+/// The key of a dest with these figures, or of a slot without a dest.
 #[inline]
 fn key(kind: Kind, figures: Option<Figures>) -> Key {
     figures.map_or(Key::NEVER, |figures| kind.key(&figures))
 }
 
-/// The part of a dest with these figures, or of a slot without one.
+/// The part of a dest with these figures, or of a slot without a dest.
 #[inline]
 fn part(kind: Kind, figures: Option<Figures>) -> u64 {
     figures.and_then(|figures| kind.part(&figures)).unwrap_or(0)
 }
 
 impl Order {
-    /// The order of `dests`, with slots from 0 at the end of the list, and room for more: the
-    /// next power of 2, and enough that adding dests costs each no more than 64 dests' part in
-    /// this.
+    /// The order of `dests`. Slot 0 is the last dest of the list.
+    ///
+    /// There is room for more dests, up to the next power of 2. At least one slot in 64 is free,
+    /// which bounds the cost of a rebuild per added dest.
+    ///
+    /// # Errors
+    ///
+    /// [`NoMemory`], also for more than [`MAX_ROOM`] dests.
     pub(crate) fn new<D: Candidate>(kind: Kind, dests: &[D]) -> Result<Self, NoMemory> {
         let spare = (dests.len() / 64).saturating_add(1);
         let room = match dests.len() {
@@ -180,7 +186,7 @@ impl Order {
             len => len
                 .saturating_add(spare)
                 .checked_next_power_of_two()
-                .filter(|room| *room <= MOST_ROOM)
+                .filter(|room| *room <= MAX_ROOM)
                 .ok_or(NoMemory)?
                 .max(CHILDREN),
         };
@@ -218,86 +224,86 @@ impl Order {
             children,
             base,
             next: Table::new(room, |_| Word::new(NOT_QUEUED))?,
-            is_played: Word::new(0),
-            queue: Word::new(LAST),
+            combining: Word::new(0),
+            queue: Word::new(END),
             sums,
         };
         for node in (1..order.children.len()).rev() {
-            order.play_above(node);
+            order.replay_from(node);
         }
         Ok(order)
     }
 
-    /// Whose order it is.
+    /// The scheduler.
     pub(crate) fn kind(&self) -> Kind {
         self.kind
     }
 
-    /// The sums that its scheduler asks for.
+    /// The sums, if the scheduler needs them.
     #[inline]
     pub(crate) fn sums(&self) -> Option<&Sums> {
         self.sums.as_ref()
     }
 
-    /// The sum of all dests' parts; below 0 while it is behind.
+    /// The sum of all dests' parts. It may be below 0 while a change is under way.
     #[inline]
     pub(crate) fn total(&self) -> i64 {
-        // CAST: It is no larger than the number of dests by their largest part.
+        // CAST: The sum is at most the number of dests times the largest part.
         self.sums.as_ref().map_or(0, |sums| sums.total() as i64)
     }
 
-    /// How many slots there are.
+    /// The number of slots.
     pub(crate) fn room(&self) -> usize {
         self.next.len()
     }
 
-    /// The slot of the first dest, unless no dest is to be taken. While ranks change, one that was
-    /// first, or an empty slot, or none.
+    /// The slot of the first dest, or `None` if no dest is available. While ranks change, it may be
+    /// the slot of a dest that was first before, an empty slot, or `None`.
     #[inline]
     pub(crate) fn first(&self) -> Option<u32> {
-        self.catch_up();
+        self.drain();
         let [_, root, ..] = self.children.first()?;
         let is_any = root.high.get() != Key::NEVER.high;
         is_any.then(|| LAST_SLOT.wrapping_sub(root.low.get() & LAST_SLOT) as u32)
     }
 
-    /// Whether no dest is to be taken, and no CPU is about to find one.
+    /// Whether no dest is available and no update is in progress.
     pub(crate) fn is_empty(&self) -> bool {
-        // A change that ends in between may be missed, as if it came after this.
-        self.first().is_none() && self.is_at_rest()
+        // A change that ends between the two reads may be missed, as if it came after them.
+        self.first().is_none() && self.is_idle()
     }
 
-    /// Whether all that was queued before has been played.
+    /// Whether all matches that were queued before this call have been replayed.
     #[inline]
-    fn is_at_rest(&self) -> bool {
-        // In this order: who took a slot off the queue plays it next.
-        self.queue.get() == LAST && self.is_played.get() == 0
+    fn is_idle(&self) -> bool {
+        // In this order: a dequeued slot is replayed under `combining`.
+        self.queue.get() == END && self.combining.get() == 0
     }
 
-    /// Waits, not for ever, until what other CPUs play or have queued is done: what was changed
-    /// before is in force then.
-    pub(crate) fn settle(&self) {
-        for _ in 0..PATIENCE {
-            if self.is_at_rest() {
+    /// Waits until all changes made before this call are in the nodes, for a bounded time.
+    pub(crate) fn flush(&self) {
+        for _ in 0..MAX_POLLS {
+            if self.is_idle() {
                 return;
             }
-            self.catch_up();
+            self.drain();
             core::hint::spin_loop();
         }
     }
 
-    /// Has the order follow the figures of `dest`, or its leaving, if `slot` is or was its slot.
+    /// Updates the order after a change of `dest`, which has or had this slot: of its figures, or
+    /// of its membership.
     pub(crate) fn update<D: Candidate>(&self, slot: u32, dest: &D, guard: &Guard) {
         let Some(leaf) = self.leaf(slot as usize) else {
             return;
         };
-        let look = || {
+        let current = || {
             let is_here = dest.place().is(self, slot, guard);
             is_here.then(|| dest.figures())
         };
-        let mut seen = look();
+        let mut seen = current();
         if let Some(sums) = &self.sums {
-            seen = self.update_part(sums, slot, seen, look);
+            seen = self.update_part(sums, slot, seen, current);
         }
         let rank_of = |figures| Rank::of(slot.into(), key(self.kind, figures));
         let mut rank = rank_of(seen);
@@ -307,14 +313,14 @@ impl Order {
         loop {
             leaf.set(rank);
             fence();
-            let now = look();
+            let now = current();
             if now == seen {
                 break;
             }
             seen = now;
             rank = rank_of(seen);
         }
-        self.play_or_queue(slot.into());
+        self.replay_or_enqueue(slot.into());
     }
 
     #[inline(always)]
@@ -323,15 +329,15 @@ impl Order {
         self.children.get(node / CHILDREN)?.get(node % CHILDREN)
     }
 
-    /// As with the leaves: whoever stored the part of other figures looks again, and stores anew.
-    /// Returns what was seen last.
+    /// Updates a part as [`update`](Self::update) does a leaf: until the figures are those that
+    /// were read before the store. Returns these.
     #[inline]
     fn update_part(
         &self,
         sums: &Sums,
         slot: u32,
         seen: Option<Figures>,
-        look: impl Fn() -> Option<Figures>,
+        current: impl Fn() -> Option<Figures>,
     ) -> Option<Figures> {
         let mut seen = seen;
         if sums.part(slot as usize) == part(self.kind, seen) {
@@ -339,7 +345,7 @@ impl Order {
         }
         loop {
             sums.set(slot as usize, part(self.kind, seen));
-            let now = look();
+            let now = current();
             if now == seen {
                 return seen;
             }
@@ -347,52 +353,52 @@ impl Order {
         }
     }
 
-    /// Has the nodes above a leaf follow its key: now, or when the CPU that plays has done.
-    fn play_or_queue(&self, slot: u64) {
-        let _bh = bh_disable();
-        if self.is_played.exchange(0, 1) {
-            self.play(slot);
-            self.stop_playing();
+    /// Replays the matches above a leaf, or enqueues the slot for the CPU that combines.
+    fn replay_or_enqueue(&self, slot: u64) {
+        let _bh_disabled = bh_disable();
+        if self.combining.exchange(0, 1) {
+            self.replay(slot);
+            self.stop_combining();
         } else {
             self.enqueue(slot);
         }
-        self.help();
+        self.combine();
     }
 
-    /// Plays what is queued, unless another CPU does.
+    /// Drains the queue, unless another CPU does. BHs are disabled.
     #[inline]
-    fn help(&self) {
+    fn combine(&self) {
         for _ in 0..ROUNDS {
-            if self.queue.get() == LAST || !self.is_played.exchange(0, 1) {
+            if self.queue.get() == END || !self.combining.exchange(0, 1) {
                 return;
             }
-            self.play_queue();
-            self.stop_playing();
+            self.replay_queue();
+            self.stop_combining();
         }
     }
 
-    /// The same, for who does not play.
+    /// Drains the queue, if there is one.
     #[inline(always)]
-    fn catch_up(&self) {
-        if self.queue.get() != LAST {
-            let _bh = bh_disable();
-            self.help();
+    fn drain(&self) {
+        if self.queue.get() != END {
+            let _bh_disabled = bh_disable();
+            self.combine();
         }
     }
 
-    fn stop_playing(&self) {
-        self.is_played.set(0);
-        // Who queued a slot found us playing: the queue is looked at after this.
+    fn stop_combining(&self) {
+        self.combining.set(0);
+        // A CPU that enqueued a slot saw `combining` set, so the queue is read after this.
         fence();
     }
 
-    /// Queues a slot, whose leaf was stored before a full barrier.
+    /// Enqueues a slot, whose leaf was stored before a full barrier.
     #[cold]
     fn enqueue(&self, slot: u64) {
         let Some(next) = self.next.get(slot as usize) else {
             return;
         };
-        if !next.exchange(NOT_QUEUED, LAST) {
+        if !next.exchange(NOT_QUEUED, END) {
             return;
         }
         loop {
@@ -405,25 +411,25 @@ impl Order {
     }
 
     #[cold]
-    fn play_queue(&self) {
-        let mut slot = self.queue.swap(LAST);
+    fn replay_queue(&self) {
+        let mut slot = self.queue.swap(END);
         while let Some(next) = self.next.get(slot as usize) {
             let next = next.swap(NOT_QUEUED);
-            self.play(slot);
+            self.replay(slot);
             slot = next;
         }
     }
 
-    /// Has the nodes above a leaf follow it.
+    /// Replays the matches from a leaf to the root.
     #[inline(always)]
-    fn play(&self, slot: u64) {
-        self.play_above(self.base.wrapping_add(slot as usize) / CHILDREN);
+    fn replay(&self, slot: u64) {
+        self.replay_from(self.base.wrapping_add(slot as usize) / CHILDREN);
     }
 
-    /// Writes this node and those above that change with it.
+    /// Writes this node and its ancestors, up to the first whose rank stays the same.
     #[inline(always)]
-    fn play_above(&self, node: usize) {
-        // The compiler need not expect that these change by what is written.
+    fn replay_from(&self, node: usize) {
+        // As locals, since the stores below might otherwise make the compiler load them again.
         let table = &self.children[..];
         let ranks = table.as_flattened();
         let mut node = node;
@@ -432,7 +438,7 @@ impl Order {
                 return;
             };
             let rank = least(children);
-            // Of the words of two ranks the lower ones differ.
+            // The low word has the slot, so it nearly always decides.
             if own.low.get() == rank as u64 && own.get() == rank {
                 return;
             }
@@ -444,8 +450,8 @@ impl Order {
 
 #[cfg(test)]
 impl Order {
-    /// Whether all leaves are as `dests` are, with slots from 0 at the end of the list, and all
-    /// nodes as they must be when no change is under way.
+    /// Whether all leaves match `dests`, slot 0 being the last of the list, and all nodes have the
+    /// least rank of their children.
     pub(crate) fn is_settled<D: Candidate>(&self, dests: &[D]) -> bool {
         let is_leaf_right = |(dest, slot): (&D, u64)| {
             let key = match dest.place().is_in(self) {
@@ -458,8 +464,8 @@ impl Order {
             let rank = self.children[node / CHILDREN][node % CHILDREN].get();
             rank == least(&self.children[node])
         };
-        self.help();
-        assert!(self.queue.get() == LAST);
+        self.combine();
+        assert!(self.queue.get() == END);
         dests.iter().rev().zip(0..).all(is_leaf_right)
             && (1..self.children.len()).all(is_node_right)
             && self.are_sums_settled(dests)

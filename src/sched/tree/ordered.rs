@@ -2,8 +2,8 @@
 
 //! Schedulers that take the first dest in some order of preference.
 //!
-//! C walks the list and keeps the dest that is strictly better than those before it. Here an
-//! [`Order`](super::order) knows that dest.
+//! C walks the list and keeps the dest that is strictly better than those before it. Here that dest
+//! is the root of an [`Order`](super::order).
 
 use super::{
     key::Key,

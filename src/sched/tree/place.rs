@@ -1,15 +1,14 @@
 // SPDX-License-Identifier: GPL-2.0
 
-//! Where a dest reports that its figures have changed: to the [`Order`] of its service's
-//! scheduler, if that keeps one.
+//! A dest's place in the [`Order`] of its service's scheduler, and the notification of the order
+//! when the dest's figures change.
 //!
 //! # Concurrency
 //!
-//! A dest's order and slot are two words, changed by the control plane one after the other. Who
-//! sees the change under way does nothing: a dest that joins looks at its figures after that, and
-//! the slot of one that leaves is emptied after that, by a CPU which sees whatever was counted
-//! before. Whoever stores a key looks again, after a full barrier, whether the slot is still the
-//! dest's.
+//! A dest's order and slot are two words, changed by the control plane one after the other. A CPU
+//! that sees only one of them changed does nothing: when a dest joins, its figures are read after
+//! both are written, and when it leaves, its slot is emptied after both are written. A CPU that has
+//! stored a key checks after a full barrier that the slot still belongs to the dest.
 
 use super::order::Order;
 use crate::{
@@ -24,7 +23,7 @@ use crate::{
     },
 };
 
-/// No slot.
+/// The slot of a dest that is in no order.
 const NOWHERE: u64 = u64::MAX;
 
 /// A dest's place in an order.
@@ -33,18 +32,18 @@ pub(crate) struct Place {
     slot: Word,
 }
 
-/// How a place stands to an order.
+/// The relation of a place to an order.
 pub(super) enum Standing {
-    /// It has that slot.
+    /// The dest has that slot of the order.
     Here(u32),
-    /// It is in another order, or between two.
+    /// The dest is in another order, or between two.
     Elsewhere,
-    /// It is in no order.
+    /// The dest is in no order.
     Nowhere,
 }
 
 impl Place {
-    /// Not in any order.
+    /// A place in no order.
     pub(crate) fn new() -> Self {
         Self {
             order: SharedCell::new(None),
@@ -52,7 +51,8 @@ impl Place {
         }
     }
 
-    /// The figures of `dest`, whose place this is, have changed by a fully ordered operation.
+    /// Notifies the order, if any, of a change of the figures of `dest`, whose place this is. The
+    /// change was made by a fully ordered operation.
     #[inline]
     pub(crate) fn changed<D: Candidate>(&self, dest: &D, guard: &Guard) {
         if let Some(order) = self.order.get(guard) {
@@ -68,11 +68,11 @@ impl Place {
         }
     }
 
-    /// How it stands to that order.
+    /// The relation to `order`.
     #[inline]
     pub(super) fn standing(&self, order: &Order, guard: &Guard) -> Standing {
         let slot = self.slot.get();
-        // As in `is`.
+        // The order is read last, as in `is`.
         match self.order.get(guard) {
             None => Standing::Nowhere,
             Some(now) if slot != NOWHERE && core::ptr::eq(&*now, order) => {
@@ -82,10 +82,10 @@ impl Place {
         }
     }
 
-    /// Whether it is that slot of that order.
+    /// Whether the dest has that slot of that order.
     #[inline]
     pub(super) fn is(&self, order: &Order, slot: u32, guard: &Guard) -> bool {
-        // The order is looked at last: a slot in it is written after it.
+        // The order is read last, since the slot is written last.
         self.slot.get() == u64::from(slot)
             && self
                 .order
@@ -96,7 +96,7 @@ impl Place {
 
 /// The control plane, under its mutex.
 impl Place {
-    /// Whether it is in that order.
+    /// Whether the dest is in that order.
     pub(super) fn is_in(&self, order: &Order) -> bool {
         let guard = read_lock();
         let now = self.order.get(&guard);
@@ -112,7 +112,7 @@ impl Place {
         order.update(slot, dest, &read_lock());
     }
 
-    /// Takes `dest`, whose place this is, out of its order; false if it was in none.
+    /// Removes `dest`, whose place this is, from its order. Returns whether it was in one.
     pub(crate) fn leave<D: Candidate>(&self, dest: &D) -> bool {
         let slot = self.slot.get();
         self.slot.set(NOWHERE);

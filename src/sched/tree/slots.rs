@@ -1,11 +1,10 @@
 // SPDX-License-Identifier: GPL-2.0
 
-//! Which slot of an [`Order`](super::order::Order) belongs to which dest of a pool.
+//! The mapping between the dests of a pool and the slots of an [`Order`](super::order::Order).
 //!
-//! A dest gets the lowest slot that was never given out; so, C adding dests at the head of the
-//! list, a higher slot comes earlier in it. A dest that leaves leaves a hole. As long as there are
-//! no holes, the slot follows from the index by a subtraction; with holes, by counting those in one
-//! word besides.
+//! A dest gets the lowest slot that was never in use. Since dests are added at the head of the
+//! list, higher slots come earlier in it. A removed dest leaves a hole. Without holes the slot
+//! follows from the index by a subtraction, with holes by counting the bits of one word besides.
 
 use crate::{
     search::partition_point,
@@ -15,28 +14,28 @@ use crate::{
     }, //
 };
 
-/// 32 slots of which some are, or those of a later group are, holes.
+/// 32 slots, with holes in this or a later group.
 struct Group {
-    /// A bit for each slot that a dest has left.
+    /// A bit for each slot that is a hole.
     holes: u32,
-    /// How many dests have lower slots than all of these.
+    /// The number of dests with lower slots than the group's.
     before: u32,
 }
 
 const GROUP: u32 = u32::BITS;
 
-/// The slots of a pool's dests; as the pool, it never changes.
+/// The slots of a pool's dests. Immutable, as the pool is.
 pub(super) struct Slots {
-    /// How many slots were given out.
+    /// The number of slots, holes included.
     len: u32,
-    /// How many of them dests have left.
+    /// The number of holes.
     holes: u32,
-    /// Up to that of the highest hole.
+    /// The groups up to that of the highest hole.
     groups: Table<Group>,
 }
 
 impl Slots {
-    /// Slots 0 to `len`, without a hole.
+    /// `len` slots from 0 on, without holes.
     pub(super) fn new(len: usize) -> Result<Self, NoMemory> {
         let len = u32::try_from(len).map_err(|_| NoMemory)?;
         Ok(Self {
@@ -49,18 +48,18 @@ impl Slots {
         })
     }
 
-    /// How many slots were given out.
+    /// The number of slots, holes included.
     pub(super) fn len(&self) -> usize {
         self.len as usize
     }
 
-    /// Whether so many are holes that it is time to start anew. Each hole has been paid for with a
-    /// removal, so that this costs a removal no more than eight dests' part in it.
+    /// Whether more than one slot in eight is a hole, so that the order should be rebuilt. Since
+    /// each hole is a removal, a removal costs at most the rebuild of eight dests.
     pub(super) fn is_sparse(&self) -> bool {
         self.holes > self.len / 8
     }
 
-    /// How many dests there are.
+    /// The number of dests.
     #[inline]
     fn dests(&self) -> u32 {
         self.len.wrapping_sub(self.holes)
@@ -74,7 +73,7 @@ impl Slots {
         Some(index as usize)
     }
 
-    /// How many dests have lower slots than a dest's.
+    /// The number of dests with lower slots than this one, or `None` for a hole.
     #[inline]
     fn lower(&self, slot: u32) -> Option<u32> {
         let Some(group) = self.groups.get((slot / GROUP) as usize) else {
@@ -104,7 +103,7 @@ impl Slots {
                 return Some(first.wrapping_add(left.trailing_zeros()));
             }
         }
-        // It is higher than all of the groups.
+        // The slot is higher than those of all groups.
         Some(lower.wrapping_add(self.holes))
     }
 
@@ -113,7 +112,7 @@ impl Slots {
         self.copied(self.len, None)
     }
 
-    /// These slots and one for a new dest.
+    /// These slots and one more, for a new dest.
     pub(super) fn with(&self) -> Result<Self, NoMemory> {
         self.copied(self.len.checked_add(1).ok_or(NoMemory)?, None)
     }
@@ -123,7 +122,7 @@ impl Slots {
         self.copied(self.len, self.slot(index))
     }
 
-    /// `len` slots, with these holes and a new one.
+    /// `len` slots, with these holes and a new one, if any.
     fn copied(&self, len: u32, new: Option<u32>) -> Result<Self, NoMemory> {
         let new_group = new.map(|slot| (slot / GROUP) as usize);
         let groups = new_group.map_or(0, |group| group.saturating_add(1));

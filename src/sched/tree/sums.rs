@@ -2,8 +2,9 @@
 
 //! Prefix sums of the dests' parts, for sampling a dest in proportion to its part.
 //!
-//! A tree of four children a node, in which each child has the sum of the parts below its earlier
-//! siblings. A search for a point goes from the root to the child whose range contains it.
+//! Each dest has a part, by its slot. The parts are the leaves of a tree of four children a node,
+//! in which each child has the sum of the parts below its earlier siblings. A search for a point
+//! goes from the root to the child whose range contains it.
 //!
 //! # Concurrency
 //!
@@ -52,7 +53,7 @@ impl Sums {
         // Until all are done, the first word of a node, which is 0, holds the sum of the node.
         for node in (0..sums.nodes.len()).rev() {
             let mut sum: u64 = 0;
-            for (place, before) in sums.nodes.get(node).into_iter().flatten().enumerate() {
+            for (before, place) in sums.nodes.get(node).into_iter().flatten().zip(0..CHILDREN) {
                 before.set(sum);
                 sum = sum.wrapping_add(sums.first_or_part(child(node, place)));
             }

@@ -1,6 +1,6 @@
 // SPDX-License-Identifier: GPL-2.0
 
-//! C's lblc and lblcr in small.
+//! A model of C's lblc and lblcr.
 
 use crate::{
     hash::hash_32,
@@ -19,7 +19,7 @@ use std::rc::Rc;
 pub(super) const MINUTE: usize = 60 * HZ;
 pub(super) const MAX_SIZE: usize = 16 * 1024;
 
-/// `struct ip_vs_lblcr_entry`, and lblc's, whose set is of one.
+/// `struct ip_vs_lblcr_entry`, and `struct ip_vs_lblc_entry` with a set of one dest.
 struct Entry {
     addr: u32,
     last_use: usize,
@@ -28,7 +28,7 @@ struct Entry {
     last_mod: usize,
 }
 
-/// `struct ip_vs_lblc_table`, and lblcr's.
+/// `struct ip_vs_lblc_table` and `struct ip_vs_lblcr_table`.
 pub(super) struct Table {
     pub(super) kind: Kind,
     buckets: Vec<Vec<Entry>>,
@@ -124,7 +124,7 @@ impl Table {
             .find(|entry| entry.addr == addr)
     }
 
-    /// `ip_vs_lblc_new()`, `ip_vs_lblcr_new()` where nothing is known of the address.
+    /// `ip_vs_lblc_new()` and `ip_vs_lblcr_new()`, for an address without an entry.
     fn add(&mut self, addr: u32, dest: &Dest, has_memory: bool) {
         if self.len() >= MAX_SIZE * 3 / 2 || !has_memory {
             return;
