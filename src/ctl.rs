@@ -1,16 +1,16 @@
 // SPDX-License-Identifier: GPL-2.0
 
-//! The control plane: what the user does to services and dests.
+//! The control plane: adding, editing and removing services and dests.
 //!
 //! Requests arrive decoded ([`spec`](crate::spec)), from netlink ([`genl`]) or by socket options
-//! ([`sockopt`]); what a request asks is done here, in C's order, which decides about the error
-//! where several things are wrong.
+//! ([`sockopt`]), and are carried out here. Checks stand in C's order, which decides about the errno
+//! of a request with several faults.
 //!
 //! C version: [net/netfilter/ipvs/ip_vs_ctl.c].
 //!
 //! # Locking
 //!
-//! All of it is done under the namespace's mutex, which a [`Ctl`] holds. The trash has a mutex of
+//! A [`Ctl`] holds the namespace's mutex, under which all of this is done. The trash has a mutex of
 //! its own, taken after that one.
 
 mod daemon;
@@ -55,7 +55,7 @@ use crate::{
     },
     stats::{
         Counts,
-        Shown, //
+        KStats, //
     },
     uapi::IP_VS_VERSION_CODE, //
 };
@@ -78,7 +78,11 @@ impl From<Refusal> for Error {
     }
 }
 
-/// What the module keeps in the namespace of a request.
+/// The state of the namespace of a request.
+///
+/// # Errors
+///
+/// `ESRCH` if the namespace, or the module, is going away.
 fn netns_of(net: &Net) -> Result<Ref<Netns>> {
     PerNet::<Netns>::of(net).ok_or(ESRCH)
 }
@@ -90,6 +94,7 @@ pub(crate) struct Ctl<'a> {
 }
 
 impl<'a> Ctl<'a> {
+    /// Takes the mutex. Sleeps.
     pub(crate) fn lock(netns: &'a PerNet<Netns>) -> Self {
         Self {
             netns,
@@ -97,17 +102,21 @@ impl<'a> Ctl<'a> {
         }
     }
 
-    /// The service called `id`.
+    /// The service named `id` (C: `__ip_vs_service_find()`).
     pub(crate) fn find(&self, id: &ServiceId) -> Option<Entry> {
         self.netns.services.load(id)
     }
 
-    /// The first service after `cursor`, which moves on.
+    /// The first service after `cursor`, and moves `cursor` past it. `None` at the end of the table.
     pub(crate) fn next(&self, cursor: &mut HashCursor) -> Option<Entry> {
         self.netns.services.load_next(cursor)
     }
 
-    /// Runs `make` with a new reference to the module, which is kept if it succeeds.
+    /// Runs `make` holding a module reference, kept on success.
+    ///
+    /// # Errors
+    ///
+    /// `ENOPROTOOPT` if the module is going away, or what `make` returns.
     fn with_module_ref(&mut self, make: impl FnOnce(&mut Self) -> Result) -> Result {
         if !self.state.uses.inc() {
             return Err(ENOPROTOOPT);
@@ -119,7 +128,15 @@ impl<'a> Ctl<'a> {
         made
     }
 
-    /// C: `ip_vs_add_service()`.
+    /// Adds a service named `id`, without dests; the caller has seen that there is none of that name
+    /// (C: `ip_vs_add_service()`). The first service of a family registers its hooks, the first of
+    /// all starts the estimator.
+    ///
+    /// # Errors
+    ///
+    /// In this order: `ENOPROTOOPT` if the module is going away; `ENOENT` if there is no scheduler or
+    /// persistence engine of that name; `EINVAL` for an IPv6 netmask that is no prefix length from 1
+    /// to 128; what IPv6 defragmentation or the hooks cannot be registered by; `ENOMEM`.
     pub(crate) fn add_service(&mut self, id: ServiceId, spec: &ServiceSpec<'_>) -> Result {
         self.with_module_ref(|ctl| ctl.try_add_service(id, spec))
     }
@@ -146,12 +163,19 @@ impl<'a> Ctl<'a> {
         netns.estimator.begin();
         netns
             .estimator
-            .add(Source::Service(service.tally.clone()))?;
+            .add(Source::Service(service.stats.clone()))?;
         netns.services.insert(service);
         Ok(())
     }
 
-    /// C: `ip_vs_edit_service()`.
+    /// Changes scheduler, flags, timeout and netmask of a service to what `spec` says
+    /// (C: `ip_vs_edit_service()`).
+    ///
+    /// # Errors
+    ///
+    /// `ENOENT` and `EINVAL` as for [`add_service`](Self::add_service); `EINVAL` too if the new
+    /// scheduler cannot choose from as many dests; `ENOMEM`. The service is unchanged, but for a
+    /// scheduler that starts anew.
     pub(crate) fn edit_service(&mut self, service: &Service, spec: &ServiceSpec<'_>) -> Result {
         let kind = scheduler(spec)?;
         spec.check_netmask(service.id.family)?;
@@ -160,28 +184,29 @@ impl<'a> Ctl<'a> {
         Ok(())
     }
 
-    /// C: `ip_vs_del_service()`.
+    /// Removes a service (C: `ip_vs_del_service()`). Its dests go to the trash. The last service of a
+    /// family unregisters its hooks.
     pub(crate) fn del_service(&mut self, service: &Entry) {
         let netns = self.netns;
         netns.services.remove(service);
         if netns.services.len(service.id.family) == 0 {
             hook::disable(netns, service.id.family);
         }
-        netns.estimator.remove(&service.tally.rates, false);
+        netns.estimator.remove(&service.stats.rates, false);
         if let Some(pool) = service.close() {
             for dest in pool.dests() {
                 self.left(service, dest, false);
             }
             let trash = &netns.trash;
             trash.put_all(pool.list());
-            self.conns_may_end();
+            self.queue_nodest_flush();
         }
         self.state.uses.dec();
     }
 
-    /// C: `ip_vs_flush()`.
+    /// Removes all services (C: `ip_vs_flush()`).
     pub(crate) fn flush(&mut self) {
-        // All at once, and not each by itself.
+        // In one pass, rather than row by row for each dest.
         self.netns.estimator.clear();
         let mut cursor = HashCursor::default();
         while let Some(service) = self.next(&mut cursor) {
@@ -189,29 +214,39 @@ impl<'a> Ctl<'a> {
         }
     }
 
-    /// What a service's dests have counted for it, those of before included.
+    /// The raw counters of a service: what its dests, removed ones included, have counted since they
+    /// joined it.
     fn counted(&self, service: &Service, pool: &Pool) -> Counts {
         pool.dests()
             .iter()
-            .fold(service.tally.gone(), |sum, dest| sum.plus(dest.counted()))
+            .fold(service.stats.gone(), |sum, dest| sum.plus(dest.counted()))
     }
 
-    /// The figures of a service.
-    pub(crate) fn stats(&self, service: &Service, pool: &Pool) -> Shown {
-        service.tally.shown(self.counted(service, pool))
+    /// The counters and rates of a service (C: `ip_vs_copy_stats()`).
+    pub(crate) fn stats(&self, service: &Service, pool: &Pool) -> KStats {
+        service.stats.read(self.counted(service, pool))
     }
 
-    /// C: `ip_vs_zero_service()`.
+    /// Zeroes the counters and rates of a service and of its dests (C: `ip_vs_zero_service()`).
+    ///
+    /// # Errors
+    ///
+    /// `ESRCH` if the service was removed.
     pub(crate) fn zero_service(&mut self, service: &Service) -> Result {
         let pool = service.current()?;
         for dest in pool.dests() {
             dest.stats.zero();
         }
-        service.tally.zero(self.counted(service, &pool));
+        service.stats.zero(self.counted(service, &pool));
         Ok(())
     }
 
-    /// C: `ip_vs_zero_all()`.
+    /// Zeroes the counters and rates of all services and dests and of the namespace
+    /// (C: `ip_vs_zero_all()`).
+    ///
+    /// # Errors
+    ///
+    /// None, as no service can be removed meanwhile.
     pub(crate) fn zero_all(&mut self) -> Result {
         let mut cursor = HashCursor::default();
         while let Some(service) = self.next(&mut cursor) {
@@ -221,7 +256,8 @@ impl<'a> Ctl<'a> {
         Ok(())
     }
 
-    /// C: `__ip_vs_get_timeouts()`.
+    /// The timeouts of established TCP, TCP in FIN_WAIT and UDP, in seconds
+    /// (C: `__ip_vs_get_timeouts()`).
     pub(crate) fn timeouts(&self) -> Timeouts {
         let now = &self.netns.protocols;
         Timeouts {
@@ -231,7 +267,11 @@ impl<'a> Ctl<'a> {
         }
     }
 
-    /// C: `ip_vs_set_timeout()`.
+    /// Sets these timeouts, in seconds; 0 leaves one as it is (C: `ip_vs_set_timeout()`).
+    ///
+    /// # Errors
+    ///
+    /// `EINVAL` if any is above `i32::MAX / HZ`.
     pub(crate) fn set_timeouts(&mut self, timeouts: &Timeouts) -> Result {
         timeouts.check(HZ as u32)?;
         let jiffies = |seconds: u32| seconds.wrapping_mul(HZ as u32);
@@ -251,7 +291,7 @@ impl<'a> Ctl<'a> {
     }
 }
 
-/// The number of the conn table's buckets, which is 0 until there has been a service.
+/// The number of buckets of the conn table, as reported; 0 until there has been a service.
 fn conn_tab_size(netns: &Netns) -> u32 {
     if netns.services.is_used() {
         netns.conns.size() as u32
@@ -260,7 +300,7 @@ fn conn_tab_size(netns: &Netns) -> u32 {
     }
 }
 
-/// What files and options call the module, and the size of the conn table.
+/// The line with version and size of the conn table, in files and options.
 struct Version<'a>(&'a Netns);
 
 impl fmt::Display for Version<'_> {
@@ -274,14 +314,19 @@ impl fmt::Display for Version<'_> {
     }
 }
 
-/// The namespace or the module goes: so do its daemons and services.
+/// Stops the daemons and removes all services of a namespace that goes away, or whose module does
+/// (C: `ip_vs_control_net_cleanup()`).
 pub(crate) fn cleanup(netns: &PerNet<Netns>) {
     let mut ctl = Ctl::lock(netns);
     ctl.stop_daemons();
     ctl.flush();
 }
 
-/// The scheduler that `spec` names, once the persistence engine has been looked for as well.
+/// The scheduler that `spec` names; `None` for "none".
+///
+/// # Errors
+///
+/// `ENOENT` if there is no scheduler, or no persistence engine, of that name.
 fn scheduler(spec: &ServiceSpec<'_>) -> Result<Option<Kind>> {
     let kind = match spec.sched_name {
         b"none" => None,
@@ -294,13 +339,17 @@ fn scheduler(spec: &ServiceSpec<'_>) -> Result<Option<Kind>> {
     if spec.pe_name.is_empty() {
         return Ok(kind);
     }
-    // There is none.
+    // No persistence engine exists.
     let name = BStr::from_bytes(spec.pe_name);
     pr_info!("persistence engine module ip_vs_pe_{name} not found\n");
     Err(ENOENT)
 }
 
-/// Has IPv6 fragments put together before they come to our hooks.
+/// Turns on the reassembly of fragments before our hooks for IPv6. For IPv4, the hooks do it.
+///
+/// # Errors
+///
+/// What the hooks of the reassembly cannot be registered by, such as `ENOMEM`.
 fn enable_defrag(net: &Net, family: Family) -> Result {
     match family {
         Family::Inet => Ok(()),

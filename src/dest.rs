@@ -43,8 +43,8 @@ use crate::{
         Tunnel, //
     },
     stats::{
+        CounterSet,
         Counts,
-        Kept,
         Stats, //
     },
     uapi::*, //
@@ -98,7 +98,7 @@ pub(crate) struct Dest {
     #[pin]
     pub(crate) stats: Stats,
     /// The raw counters when it joined its service, or left it.
-    joined: Kept,
+    joined: CounterSet,
     /// The way there.
     #[pin]
     pub(crate) route: DestRoute,
@@ -140,7 +140,7 @@ impl Dest {
             overload <- new_spinlock!(()),
             place: Place::new(),
             stats <- Stats::new(),
-            joined: Kept::default(),
+            joined: CounterSet::default(),
             route <- DestRoute::new(),
         }? Error)
     }

@@ -1,13 +1,14 @@
 // SPDX-License-Identifier: GPL-2.0
 
-//! Estimates rates of dests, services and the namespace, each every two seconds.
+//! Estimates the rates of dests, services and the namespace, each every two seconds.
 //!
-//! The two seconds are divided into ticks, and what is to be estimated into as many rows, one for
-//! each tick, so that there is no burst however many dests there are. A service's figures are those
-//! that its dests had when they were estimated, so that no counter is read twice.
+//! Two seconds are divided into ticks. The sources are divided into as many rows, one for each tick,
+//! so that there is no burst with many dests. A service is estimated by what its dests counted when
+//! they were estimated, so that no counter is read twice.
 //!
 //! C version: [net/netfilter/ipvs/ip_vs_est.c], which measures how many estimators a thread can
-//! bear and starts further ones; here a namespace has one thread, as the work is a fraction of C's.
+//! handle and starts further threads. Here a namespace has one thread, as the work is a fraction of
+//! C's.
 //!
 //! # Locking
 //!
@@ -30,8 +31,8 @@ use crate::{
     stats::{
         Number,
         Rates,
+        ServiceStats, //
         Stats,
-        Tally, //
     },
 };
 use kernel::{
@@ -49,27 +50,27 @@ use kernel::{
 
 pub(crate) use thread::EstimatorThread;
 
-/// How many ticks two seconds have (C: `IPVS_EST_NTICKS`).
+/// The number of rows, and of ticks in two seconds (C: `IPVS_EST_NTICKS`).
 const ROWS: usize = 50;
 
-/// In jiffies.
+/// The length of a tick, in jiffies.
 const TICK: usize = 2 * HZ / ROWS;
 
-/// By how many a row may be longer than the average, so that few estimators make few rows.
+/// The number of sources by which a row may exceed the average, so that few sources make few rows.
 const SLACK: usize = 32;
 
-/// What has rates.
+/// Something whose rates are estimated.
 pub(crate) enum Source {
-    /// A dest, and the service that it counts for.
-    Dest(RcuArc<Dest>, Arc<Tally>),
-    Service(Arc<Tally>),
+    /// A dest, and the statistics of the service that it counts for.
+    Dest(RcuArc<Dest>, Arc<ServiceStats>),
+    Service(Arc<ServiceStats>),
 }
 
 impl Source {
     fn rates(&self) -> &Rates {
         match self {
             Self::Dest(dest, _) => &dest.stats.rates,
-            Self::Service(tally) => &tally.rates,
+            Self::Service(stats) => &stats.rates,
         }
     }
 
@@ -79,20 +80,20 @@ impl Source {
 
     fn estimate(&self) {
         match self {
-            Self::Dest(dest, tally) => tally.dest_counted(dest.stats.estimate()),
-            Self::Service(tally) => tally.estimate(),
+            Self::Dest(dest, service) => service.dest_counted(dest.stats.estimate()),
+            Self::Service(stats) => stats.estimate(),
         }
     }
 
-    /// It was estimated for the last time.
+    /// Adds what a removed dest counted since its last estimation to its service.
     fn leave(&self) {
-        if let Self::Dest(dest, tally) = self {
-            tally.dest_counted(dest.stats.pass_over());
+        if let Self::Dest(dest, service) = self {
+            service.dest_counted(dest.stats.pass_over());
         }
     }
 }
 
-/// What is estimated in the same tick.
+/// The sources that are estimated in the same tick.
 #[pin_data]
 struct Row {
     #[pin]
@@ -110,20 +111,21 @@ impl Row {
 
     fn push(&self, source: Source) -> Result {
         let mut sources = self.sources.lock();
-        source.rates().spot.index.set(sources.len());
+        source.rates().est_slot.index.set(sources.len());
         vec::push(&mut sources, source, GFP_KERNEL).map_err(|_| ENOMEM)?;
         self.len.set(sources.len());
         Ok(())
     }
 
-    /// Takes out all.
+    /// Removes all sources and returns them.
     fn take_all(&self) -> KVVec<Source> {
         let mut sources = self.sources.lock();
         self.len.set(0);
         core::mem::replace(&mut *sources, KVVec::new())
     }
 
-    /// Takes out the source with that index if those are its rates; the last one takes its place.
+    /// Removes the source at `index` and returns it, if `rates` are its own. The last source of the
+    /// row takes its place.
     fn take(&self, index: usize, rates: &Rates) -> Option<Source> {
         let mut sources = self.sources.lock();
         if !core::ptr::eq(sources.get(index)?.rates(), rates) {
@@ -135,13 +137,13 @@ impl Row {
             *sources = KVVec::new();
         }
         if let Some(moved) = sources.get(index) {
-            moved.rates().spot.index.set(index);
+            moved.rates().est_slot.index.set(index);
         }
         taken
     }
 }
 
-/// The estimator of a namespace, whose figures as a whole it holds.
+/// The estimator of a namespace, with the statistics of the namespace as a whole.
 #[pin_data]
 pub(crate) struct Estimator {
     #[pin]
@@ -149,11 +151,11 @@ pub(crate) struct Estimator {
     #[pin]
     rows: [Row; ROWS],
     len: Number,
-    /// Whether there has been a service.
+    /// 1 once the namespace has had a service.
     enabled: Number,
-    /// The row whose turn is next.
+    /// The row to be estimated next.
     next: Number,
-    /// When that is, in jiffies.
+    /// The time of that, in jiffies.
     due: Atomic<usize>,
 }
 
@@ -169,24 +171,24 @@ impl Estimator {
         }? Error)
     }
 
-    /// There is a service.
+    /// Notes that the namespace has a service.
     pub(crate) fn enable(&self) {
         self.enabled.set(1);
     }
 
-    /// Whether there has been a service.
+    /// Whether the namespace has had a service.
     pub(crate) fn is_enabled(&self) -> bool {
         self.enabled.get() != 0
     }
 
-    /// Has a source estimated from now on (C: `ip_vs_start_estimator()`).
+    /// Adds a source (C: `ip_vs_start_estimator()`).
     ///
     /// # Errors
     ///
     /// `ENOMEM`.
     pub(crate) fn add(&self, source: Source) -> Result {
         let longest = (self.len.get() / ROWS).wrapping_add(SLACK);
-        // The row that was estimated last has two full seconds before it.
+        // The row that was estimated last comes again in two full seconds.
         let next = self.next.get().wrapping_add(ROWS);
         let row = (1..=ROWS)
             .map(|back| next.wrapping_sub(back) % ROWS)
@@ -196,22 +198,22 @@ impl Estimator {
                     .is_some_and(|row| row.len.get() < longest)
             })
             .unwrap_or(0);
-        source.rates().spot.row.set(row);
+        source.rates().est_slot.row.set(row);
         self.rows.get(row).ok_or(EINVAL)?.push(source)?;
         self.len.set(self.len.get().wrapping_add(1));
         Ok(())
     }
 
-    /// Has what was added with these rates estimated no more (C: `ip_vs_stop_estimator()`). If a
-    /// dest's service stays, it is told what the dest has counted last.
+    /// Removes the source with these rates (C: `ip_vs_stop_estimator()`). If it is a dest whose
+    /// service stays, the service takes over what the dest counted since its last estimation.
     #[inline]
     pub(crate) fn remove(&self, rates: &Rates, service_stays: bool) {
-        // As after `clear()`; only the control plane adds any.
+        // So it is after `clear()`. Only the control plane adds sources.
         if self.len.get() == 0 {
             return;
         }
-        let row = self.rows.get(rates.spot.row.get());
-        if let Some(source) = row.and_then(|row| row.take(rates.spot.index.get(), rates)) {
+        let row = self.rows.get(rates.est_slot.row.get());
+        if let Some(source) = row.and_then(|row| row.take(rates.est_slot.index.get(), rates)) {
             self.len.set(self.len.get().wrapping_sub(1));
             if service_stays {
                 source.leave();
@@ -219,7 +221,7 @@ impl Estimator {
         }
     }
 
-    /// Has nothing estimated any more, but for the namespace's figures.
+    /// Removes all sources. The namespace as a whole is estimated further.
     pub(crate) fn clear(&self) {
         for row in &self.rows {
             drop(row.take_all());
@@ -234,7 +236,7 @@ impl Estimator {
         }
         if let Some(row) = self.rows.get(row) {
             let sources = row.sources.lock();
-            // A service's figures are made of its dests'.
+            // Services are estimated by what their dests have counted.
             let (dests, services) = (Source::is_dest, |source: &&Source| !source.is_dest());
             sources
                 .iter()
@@ -251,7 +253,7 @@ impl Steps for Estimator {
         if (1..=TICK).contains(&early) {
             return Some(early);
         }
-        // After a long sleep, or a long stop, ticks are not made up for.
+        // After a long sleep, or a long stop, missed ticks are skipped.
         if early.wrapping_neg() > 8 * TICK {
             self.due.store(jiffies(), Relaxed);
         }

@@ -1,18 +1,18 @@
 // SPDX-License-Identifier: GPL-2.0
 
-//! Numbers by hash, for the control plane: where the one of thousands is that is so called.
+//! Open-addressing hash index (hash to `u64`): O(1) lookup by name in the control plane.
 //!
-//! A number stands for an entry that is kept elsewhere; who looks for one is asked whether it is the
-//! right one. Open addressing with linear probing, at most three quarters full; a number that goes
-//! leaves no trace. Many under one hash make it slow: where strangers choose what is hashed, the
-//! hash has to have a secret key.
+//! A number stands for an entry that is stored elsewhere; a lookup passes each number under the hash
+//! to the caller, which compares the entry. Linear probing, at most three quarters full; a removal
+//! moves later slots back, without tombstones. Many numbers under one hash make a lookup linear:
+//! where the hashed names are attacker-controlled, the hash needs a secret key.
 
 use crate::shim::{
     NoMemory,
     Table, //
 };
 
-/// A place for a number, which is never [`NONE`] in one that is taken.
+/// A slot of the table; it is empty if its number is [`NONE`].
 #[derive(Clone, Copy)]
 struct Slot {
     hash: u32,
@@ -32,18 +32,19 @@ impl Slot {
     }
 }
 
-/// How many slots there are at first.
+/// The number of slots of the smallest table.
 const FEWEST: usize = 16;
 
+/// The index.
 #[derive(Default)]
 pub(crate) struct Index {
-    /// As many as a power of two.
+    /// A power of two of them.
     slots: Option<Table<Slot>>,
     len: usize,
 }
 
 impl Index {
-    /// An empty one.
+    /// An empty index.
     pub(crate) const fn new() -> Self {
         Self {
             slots: None,
@@ -51,7 +52,11 @@ impl Index {
         }
     }
 
-    /// Makes room for one more.
+    /// Makes room for one more number.
+    ///
+    /// # Errors
+    ///
+    /// [`NoMemory`]; the index is unchanged.
     pub(crate) fn reserve(&mut self) -> Result<(), NoMemory> {
         let size = self.slots.as_deref().map_or(0, <[Slot]>::len);
         if self.len < size / 4 * 3 {
@@ -67,7 +72,8 @@ impl Index {
         Ok(())
     }
 
-    /// Adds a number under that hash; there is no room if none was [`reserve`](Self::reserve)d.
+    /// Adds a number under `hash`. The caller has [`reserve`](Self::reserve)d a slot; else nothing
+    /// may be added.
     pub(crate) fn insert(&mut self, hash: u32, number: u64) {
         if let Some(slots) = &mut self.slots {
             put(slots, Slot { hash, number });
@@ -75,13 +81,13 @@ impl Index {
         }
     }
 
-    /// The number under that hash that `is_it` holds for.
+    /// The first number under `hash` that `is_it` accepts.
     pub(crate) fn find(&self, hash: u32, is_it: impl FnMut(u64) -> bool) -> Option<u64> {
         let slots = self.slots.as_deref()?;
         Some(slots.get(place(slots, hash, is_it)?)?.number)
     }
 
-    /// Takes out that number, which is under that hash.
+    /// Removes `number` from under `hash`, if it is there.
     pub(crate) fn remove(&mut self, hash: u32, number: u64) {
         if let Some(slots) = self.slots.as_deref_mut() {
             if let Some(hole) = place(slots, hash, |other| other == number) {
@@ -92,7 +98,7 @@ impl Index {
     }
 }
 
-/// The slots' indexes from where `hash` belongs on.
+/// The indexes of the slots in probing order, from the home slot of `hash`.
 fn from_home(slots: &[Slot], hash: u32) -> impl Iterator<Item = usize> {
     let mask = slots.len().wrapping_sub(1);
     (0..slots.len()).map(move |distance| (hash as usize).wrapping_add(distance) & mask)
@@ -107,7 +113,7 @@ fn put(slots: &mut [Slot], slot: Slot) {
     }
 }
 
-/// The index of the slot with that hash that `is_it` holds for.
+/// The index of the first slot with `hash` whose number `is_it` accepts.
 fn place(slots: &[Slot], hash: u32, mut is_it: impl FnMut(u64) -> bool) -> Option<usize> {
     from_home(slots, hash)
         .map_while(|at| Some((at, slots.get(at).filter(|slot| !slot.is_empty())?)))
@@ -115,7 +121,7 @@ fn place(slots: &[Slot], hash: u32, mut is_it: impl FnMut(u64) -> bool) -> Optio
         .map(|(at, _)| at)
 }
 
-/// Empties a slot, and has those behind it come nearer to where they belong.
+/// Empties a slot, and moves those behind it towards their home slots.
 fn close(slots: &mut [Slot], mut hole: usize) {
     let mask = slots.len().wrapping_sub(1);
     let distance = |from: usize, to: usize| to.wrapping_sub(from) & mask;

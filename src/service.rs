@@ -1,18 +1,18 @@
 // SPDX-License-Identifier: GPL-2.0
 
-//! Services: virtual addresses and what stands behind them.
+//! Services: virtual addresses and fwmarks with their dests.
 //!
 //! C version: `struct ip_vs_service` [include/net/ip_vs.h], [net/netfilter/ipvs/ip_vs_ctl.c].
 //!
 //! # Vocabulary
 //!
 //! - A *pool* is what a service publishes to the data path: its dests and its scheduler's state, as
-//!   one value that never changes.
+//!   one immutable value.
 //!
 //! # Locking
 //!
 //! Packets find services and dests under RCU. The control plane changes them under its mutex: it
-//! makes the pool's successor and publishes that.
+//! builds the pool's successor and publishes that.
 
 mod names;
 mod table;
@@ -49,7 +49,7 @@ use crate::{
         ServiceId,
         ServiceSpec, //
     },
-    stats::Tally,
+    stats::ServiceStats,
     sysctl::Sysctl,
     uapi::*, //
 };
@@ -67,10 +67,10 @@ use names::Names;
 
 pub(crate) use table::Table;
 
-/// What a service publishes to the data path.
+/// The dests and the scheduler of a service, as published to the data path.
 pub(crate) struct Pool {
     dests: HeadList<Dest>,
-    /// Without one nothing is scheduled.
+    /// `None` if the service has no scheduler: then no conn is scheduled.
     sched: Option<AnyScheduler<RcuArc<Dest>>>,
 }
 
@@ -83,18 +83,19 @@ impl Pool {
         self.dests.as_slice()
     }
 
-    /// The dests, to be kept.
+    /// The list of dests, which the caller may keep.
     pub(crate) fn list(&self) -> HeadList<Dest> {
         self.dests.clone()
     }
 
-    /// The dest with that serial number, and its index.
+    /// The dest with the serial number `serial`, and its index.
     fn by_serial(&self, serial: u64) -> Option<(usize, &RcuArc<Dest>)> {
         let index = partition_point(self.dests(), |dest| dest.serial() > serial);
         let dest = self.dests().get(index)?;
         (dest.serial() == serial).then_some((index, dest))
     }
 
+    /// Which scheduler the service has.
     pub(crate) fn kind(&self) -> Option<Kind> {
         self.sched.as_ref().map(AnyScheduler::kind)
     }
@@ -109,7 +110,7 @@ impl From<InitError> for Error {
     }
 }
 
-/// What a service so called fixes for its scheduler.
+/// The parameters of the scheduler of the service `id`.
 fn setup(id: &ServiceId, sysctl: &Sysctl) -> Setup {
     Setup {
         family: id.family,
@@ -119,21 +120,24 @@ fn setup(id: &ServiceId, sysctl: &Sysctl) -> Setup {
     }
 }
 
-/// A virtual address, or fwmark.
+/// A virtual address, port and protocol, or a fwmark (C: `struct ip_vs_service`).
 #[pin_data]
 pub(crate) struct Service {
     links: HashLinks<Self>,
     pub(crate) id: ServiceId,
+    /// `IP_VS_SVC_F_*`.
     flags: Atomic<u32>,
+    /// In jiffies.
     timeout: Atomic<u32>,
+    /// As in [`ServiceSpec`].
     netmask: Atomic<u32>,
-    /// Empty once the service is gone.
+    /// Empty once the service is removed.
     pool: RcuArcCell<Pool>,
     /// The names of the dests in the pool.
     #[pin]
     names: Mutex<Names>,
-    /// What its dests have counted.
-    pub(crate) tally: Arc<Tally>,
+    /// Its counters beside those of its dests, and its rates.
+    pub(crate) stats: Arc<ServiceStats>,
 }
 
 impl Object for Service {}
@@ -146,7 +150,11 @@ impl_has_hash_links! {
 pub(crate) type Entry = RcuArc<Service>;
 
 impl Service {
-    /// A service without dests.
+    /// A service without dests, with the scheduler `kind`.
+    ///
+    /// # Errors
+    ///
+    /// `ENOMEM`.
     pub(crate) fn new(
         id: ServiceId,
         spec: &ServiceSpec<'_>,
@@ -168,49 +176,50 @@ impl Service {
             netmask: Atomic::new(0),
             pool: RcuArcCell::new(Some(RcuArc::new(pool, GFP_KERNEL)?)),
             names <- new_mutex!(Names::new()),
-            tally: Arc::pin_init(Tally::new(), GFP_KERNEL)?,
+            stats: Arc::pin_init(ServiceStats::new(), GFP_KERNEL)?,
         }? Error);
         let service = RcuArc::new(service, GFP_KERNEL)?;
         service.configure(spec);
         Ok(service)
     }
 
+    /// The flags, `IP_VS_SVC_F_*`.
     #[inline]
     pub(crate) fn flags(&self) -> u32 {
         self.flags.read_once()
     }
 
-    /// Whether a client stays with one dest.
+    /// Whether the conns of a client go to one dest (`IP_VS_SVC_F_PERSISTENT`).
     #[inline]
     pub(crate) fn is_persistent(&self) -> bool {
         self.flags() & IP_VS_SVC_F_PERSISTENT != 0
     }
 
-    /// Whether each datagram is scheduled.
+    /// Whether each datagram is scheduled by itself (`IP_VS_SVC_F_ONEPACKET`).
     #[inline]
     pub(crate) fn is_one_packet(&self) -> bool {
         self.flags() & IP_VS_SVC_F_ONEPACKET != 0
     }
 
-    /// The time a template lives, in jiffies.
+    /// The timeout of templates, in jiffies.
     #[inline]
     pub(crate) fn timeout(&self) -> u32 {
         self.timeout.read_once()
     }
 
-    /// What makes clients one; see [`ServiceSpec`].
+    /// The netmask by which clients are grouped for persistence; see [`ServiceSpec`].
     #[inline]
     pub(crate) fn netmask(&self) -> u32 {
         self.netmask.read_once()
     }
 
-    /// What the data path sees.
+    /// The pool, for the data path; `None` once the service is removed.
     #[inline]
     pub(crate) fn pool<'g>(&'g self, guard: &'g rcu::Guard) -> Option<&'g Pool> {
         self.pool.get(guard).map(RcuRef::get)
     }
 
-    /// The dest that a new conn is to go to.
+    /// The dest for a new conn; `None` if the scheduler has none to offer, or the service no scheduler.
     #[inline]
     pub(crate) fn schedule<'g>(
         &'g self,
@@ -225,21 +234,31 @@ impl Service {
 
 /// The control plane, under its mutex.
 impl Service {
-    /// Makes all but the scheduler as `spec` says.
+    /// Sets flags, timeout and netmask to what `spec` says.
     pub(crate) fn configure(&self, spec: &ServiceSpec<'_>) {
         self.flags.write_once(spec.flags.apply(self.flags()));
-        // As in C, a timeout too long to count in jiffies is one cut short.
+        // As in C, the product is truncated to 32 bits.
         self.timeout
             .write_once(spec.timeout.wrapping_mul(HZ as u32));
         self.netmask.write_once(spec.netmask);
     }
 
-    /// The pool, to look at and to make its successor.
+    /// A reference to the pool, for the control plane to read it and to build its successor.
+    ///
+    /// # Errors
+    ///
+    /// `ESRCH` if the service was removed.
     pub(crate) fn current(&self) -> Result<RcuArc<Pool>> {
         self.pool.load().ok_or(ESRCH)
     }
 
-    /// Has another scheduler, or none, choose from now on.
+    /// Replaces the scheduler by a new `kind`, or by none (C: `ip_vs_bind_scheduler()`). The same kind
+    /// keeps its state.
+    ///
+    /// # Errors
+    ///
+    /// `ENOMEM`; `EINVAL` if the scheduler cannot choose from as many dests. The old scheduler stays
+    /// and starts anew.
     pub(crate) fn set_scheduler(&self, kind: Option<Kind>, sysctl: &Sysctl) -> Result {
         let pool = self.current()?;
         if pool.kind() == kind {
@@ -249,7 +268,7 @@ impl Service {
         let sched = match kind.map(begin).transpose() {
             Ok(sched) => sched,
             Err(error) => {
-                // The old one stays. As in C, which had taken it away, it begins anew.
+                // As in C, which has unbound the old scheduler before, that is bound again.
                 if let Some(old) = pool.kind() {
                     self.publish(pool.dests.clone().into(), Some(begin(old)?))?;
                 }
@@ -259,12 +278,16 @@ impl Service {
         self.publish(pool.dests.clone().into(), sched)
     }
 
-    /// The dest of the pool that is called `id`.
+    /// The dest of the pool named `id` (C: `ip_vs_lookup_dest()`).
     pub(crate) fn find<'p>(&self, pool: &'p Pool, id: &DestId) -> Option<&'p RcuArc<Dest>> {
         self.names.lock().find(pool, id).map(|(_, dest)| dest)
     }
 
-    /// Adds a dest at the head of the list.
+    /// Adds a dest at the head of the list, with a new serial number.
+    ///
+    /// # Errors
+    ///
+    /// `ENOMEM`; the service is unchanged.
     pub(crate) fn link(&self, pool: &Pool, dest: RcuArc<Dest>) -> Result {
         let mut names = self.names.lock();
         let (id, serial) = (dest.id(), names.prepare(pool)?);
@@ -274,12 +297,20 @@ impl Service {
         Ok(())
     }
 
-    /// A dest has been edited.
+    /// Rebuilds the scheduler's state after a dest was edited (C: `upd_dest`).
+    ///
+    /// # Errors
+    ///
+    /// `ENOMEM`; the scheduler's state is unchanged.
     pub(crate) fn edited(&self, pool: &Pool) -> Result {
         self.change(pool, pool.dests.clone().into(), Change::Edited)
     }
 
-    /// Removes a dest of the pool.
+    /// Removes a dest from the list (C: `__ip_vs_unlink_dest()`).
+    ///
+    /// # Errors
+    ///
+    /// `ENOENT` if the pool does not have the dest; `ENOMEM`. The service is unchanged.
     pub(crate) fn unlink(&self, pool: &Pool, dest: &Dest) -> Result {
         let (index, _) = pool.by_serial(dest.serial()).ok_or(ENOENT)?;
         let dests = pool.dests.without(index, GFP_KERNEL)?;
@@ -290,12 +321,13 @@ impl Service {
         Ok(())
     }
 
-    /// The service is gone: takes what it has published away.
+    /// Withdraws the pool of a removed service and returns it: no conn is scheduled any more.
     pub(crate) fn close(&self) -> Option<RcuArc<Pool>> {
         *self.names.lock() = Names::new();
         self.pool.replace(None)
     }
 
+    /// Publishes `dests`, to which one `change` led, with the scheduler's next state.
     fn change(&self, pool: &Pool, dests: Draft<Dest>, change: Change) -> Result {
         let sched = match &pool.sched {
             Some(sched) => Some(sched.rebuild(dests.as_slice(), change)?),
@@ -304,15 +336,15 @@ impl Service {
         self.publish(dests, sched)
     }
 
+    /// Publishes a pool, once there is memory for it.
     fn publish(&self, dests: Draft<Dest>, sched: Option<AnyScheduler<RcuArc<Dest>>>) -> Result {
-        // Once there is memory.
         let pool = pin_init::init!(Pool {
             dests: dests.publish(),
             sched,
         });
         let pool = RcuArc::new(pool, GFP_KERNEL)?;
         drop(self.pool.replace(Some(pool.clone())));
-        // Now that nothing can fail any more.
+        // Nothing can fail any more: dests report their load to the new scheduler from here on.
         match &pool.sched {
             Some(sched) => sched.register(pool.dests()),
             None => sched::unregister(pool.dests()),

@@ -58,8 +58,8 @@ impl ServiceId {
             && (other.fwmark != 0 || self.has_address_of(other))
     }
 
-    /// Words that are the same for all services that dests of one so called may return to, and tell
-    /// others apart.
+    /// Key under which the trash files a service's dests: equal iff
+    /// [`may_return_to`](Self::may_return_to) holds.
     pub(crate) fn words(&self) -> [u64; 3] {
         let protocol = u32::from(self.protocol) << 16;
         match self.fwmark {
@@ -118,7 +118,7 @@ pub(crate) struct DestId {
 }
 
 impl DestId {
-    /// Words that tell it from others.
+    /// Key of the dest: equal iff the names are.
     pub(crate) fn words(&self) -> [u64; 3] {
         let rest = u32::from(self.family.af()) << 16 | u32::from(self.port.be16());
         words_of(&self.addr, rest)

@@ -6,16 +6,17 @@
 //!
 //! # Vocabulary
 //!
-//! - *Raw* counters only grow: a dest has them, and the namespace.
-//! - A *tally* is what a service shows: the sum of what its dests have counted since they joined
-//!   it. C counts every packet a second time for that.
-//! - A *zero point* is what is taken off when a figure is shown; to zero a figure is to move it.
+//! - *Raw* counters only grow. Each dest has a set, and the namespace has one.
+//! - The counters of a *service* are a sum: what its dests have counted since they joined it. C
+//!   counts every packet a second time for that.
+//! - A *zero point* is subtracted from a raw counter when it is read; zeroing a counter moves its
+//!   zero point.
 //! - *Rates* are averages that the [`estimator`](crate::estimator) updates every two seconds.
 //!
 //! # Locking
 //!
-//! The data path adds to raw counters. Zero points are set under the mutex of the control plane, and
-//! read by anybody; a zero point and the rates change, and are read, under the lock of the rates.
+//! The data path adds to raw counters. Zero points are set under the mutex of the control plane. A
+//! zero point and the rates are changed and read under the lock of the rates.
 
 mod counts;
 mod rates;
@@ -35,9 +36,9 @@ use kernel::{
 pub(crate) use self::{
     counts::Counts,
     rates::{
+        KStats, //
         Number,
         Rates,
-        Shown, //
     }, //
 };
 
@@ -48,9 +49,9 @@ const INBYTES: usize = 3;
 const OUTBYTES: usize = 4;
 const COUNTERS: usize = 5;
 
-/// Figures that are kept, such as a zero point.
+/// A stored value of each counter, such as a zero point. All of it is read and written word by word.
 #[derive(Default)]
-pub(crate) struct Kept {
+pub(crate) struct CounterSet {
     conns: Figure,
     inpkts: Figure,
     outpkts: Figure,
@@ -66,7 +67,8 @@ impl Default for Figure {
     }
 }
 
-impl Kept {
+impl CounterSet {
+    /// The stored values.
     pub(crate) fn get(&self) -> Counts {
         Counts {
             conns: self.conns.0.read_once(),
@@ -77,6 +79,7 @@ impl Kept {
         }
     }
 
+    /// Adds to the stored values; each wraps.
     pub(crate) fn add(&self, counts: Counts) {
         self.conns.0.add(counts.conns, Relaxed);
         self.inpkts.0.add(counts.inpkts, Relaxed);
@@ -85,6 +88,7 @@ impl Kept {
         self.outbytes.0.add(counts.outbytes, Relaxed);
     }
 
+    /// Replaces the stored values.
     pub(crate) fn set(&self, counts: Counts) {
         self.conns.0.write_once(counts.conns);
         self.inpkts.0.write_once(counts.inpkts);
@@ -94,21 +98,25 @@ impl Kept {
     }
 }
 
-/// Raw counters with the zero point of their figures, and rates.
+/// Raw counters with their zero point, and rates (C: `struct ip_vs_stats`).
 #[pin_data]
 pub(crate) struct Stats {
     raw: PerCpuCounters<COUNTERS>,
-    zero: Kept,
+    zero: CounterSet,
     #[pin]
     pub(crate) rates: Rates,
 }
 
 impl Stats {
-    /// Counters at 0.
+    /// Counters at 0. Sleeps.
+    ///
+    /// # Errors
+    ///
+    /// `ENOMEM`.
     pub(crate) fn new() -> impl PinInit<Self, Error> {
         pin_init::pin_init!(Self {
             raw: PerCpuCounters::new()?,
-            zero: Kept::default(),
+            zero: CounterSet::default(),
             rates <- Rates::new(),
         }? Error)
     }
@@ -133,22 +141,22 @@ impl Stats {
         self.raw.add(OUTBYTES, bytes);
     }
 
-    /// All that was counted since the beginning.
+    /// The raw counters, summed over the CPUs.
     pub(crate) fn raw(&self) -> Counts {
         counts(self.raw.sums())
     }
 
-    /// All that was counted on one CPU since the beginning.
+    /// The raw counters of one CPU.
     pub(crate) fn on_cpu(&self, cpu: u32) -> Counts {
         counts(self.raw.on_cpu(cpu))
     }
 
-    /// What to show (C: `ip_vs_copy_stats()`).
-    pub(crate) fn shown(&self) -> Shown {
-        self.rates.shown(|| self.raw().since(self.zero.get()))
+    /// The counters since they were zeroed, and the rates (C: `ip_vs_copy_stats()`).
+    pub(crate) fn read(&self) -> KStats {
+        self.rates.read(|| self.raw().since(self.zero.get()))
     }
 
-    /// Has the figures start from 0 (C: `ip_vs_zero_stats()`).
+    /// Zeroes the counters and the rates (C: `ip_vs_zero_stats()`).
     pub(crate) fn zero(&self) {
         self.rates.zero(|| {
             let raw = self.raw();
@@ -157,12 +165,13 @@ impl Stats {
         });
     }
 
-    /// Another two seconds are over; answers what was counted in them.
+    /// Updates the rates, as is done every two seconds, and returns what was counted since the last
+    /// time.
     pub(crate) fn estimate(&self) -> Counts {
         self.rates.estimate(|| self.raw())
     }
 
-    /// What was counted since the last estimate, which no estimate will be made of.
+    /// Returns what was counted since the last estimate, and leaves the rates as they are.
     pub(crate) fn pass_over(&self) -> Counts {
         self.rates.pass_over(|| self.raw())
     }
@@ -179,44 +188,46 @@ fn counts([conns, inpkts, outpkts, inbytes, outbytes]: [u64; COUNTERS]) -> Count
     }
 }
 
-/// What a service's dests have counted for it that are its dests no more; and its rates.
+/// What the statistics of a service consist of beside the counters of its dests: the counters of
+/// the dests that it no longer has, its zero point, its rates.
 #[pin_data]
-pub(crate) struct Tally {
-    gone: Kept,
-    zero: Kept,
-    /// What its dests' estimates have been made of.
-    estimated: Kept,
+pub(crate) struct ServiceStats {
+    gone: CounterSet,
+    zero: CounterSet,
+    /// The sum of what [`Stats::estimate`] returned for its dests.
+    estimated: CounterSet,
     #[pin]
     pub(crate) rates: Rates,
 }
 
-impl Tally {
-    /// All at 0.
+impl ServiceStats {
+    /// Counters at 0.
     pub(crate) fn new() -> impl PinInit<Self> {
         pin_init::pin_init!(Self {
-            gone: Kept::default(),
-            zero: Kept::default(),
-            estimated: Kept::default(),
+            gone: CounterSet::default(),
+            zero: CounterSet::default(),
+            estimated: CounterSet::default(),
             rates <- Rates::new(),
         })
     }
 
-    /// Takes over what a dest has counted that leaves.
+    /// Adds the final counters of a removed dest.
     pub(crate) fn keep(&self, counts: Counts) {
         self.gone.add(counts);
     }
 
-    /// What the dests that have left have counted.
+    /// The final counters of all removed dests.
     pub(crate) fn gone(&self) -> Counts {
         self.gone.get()
     }
 
-    /// What to show, with `all` what all dests have counted.
-    pub(crate) fn shown(&self, all: Counts) -> Shown {
-        self.rates.shown(|| all.since(self.zero.get()))
+    /// The counters since they were zeroed, and the rates. `all` is the sum of what its dests, removed
+    /// ones included, have counted.
+    pub(crate) fn read(&self, all: Counts) -> KStats {
+        self.rates.read(|| all.since(self.zero.get()))
     }
 
-    /// Has the figures start from 0; `all` is as for [`Self::shown`].
+    /// Zeroes the counters and the rates; `all` is as for [`Self::read`].
     pub(crate) fn zero(&self, all: Counts) {
         self.rates.zero(|| {
             self.zero.set(all);
@@ -224,12 +235,12 @@ impl Tally {
         });
     }
 
-    /// A dest has counted that since its estimate before.
+    /// Adds a dest's delta since its last estimation.
     pub(crate) fn dest_counted(&self, counted: Counts) {
         self.estimated.add(counted);
     }
 
-    /// Another two seconds are over, and each dest was estimated once in them.
+    /// Updates the rates, as is done every two seconds, after each dest was estimated once.
     pub(crate) fn estimate(&self) {
         self.rates.estimate(|| self.estimated.get());
     }

@@ -1,6 +1,6 @@
 // SPDX-License-Identifier: GPL-2.0
 
-//! What the user does to a service's dests.
+//! Adding, editing and removing the dests of a service.
 //!
 //! C version: `ip_vs_add_dest()`, `ip_vs_edit_dest()`, `ip_vs_del_dest()`
 //! [net/netfilter/ipvs/ip_vs_ctl.c].
@@ -28,7 +28,7 @@ use crate::{
         DestId,
         DestSpec, //
     },
-    stats::Tally,
+    stats::ServiceStats,
 };
 use kernel::{
     prelude::*,
@@ -36,7 +36,15 @@ use kernel::{
 };
 
 impl Ctl<'_> {
-    /// C: `ip_vs_add_dest()`.
+    /// Adds a dest named `id` at the head of the service's list: one from the trash if it may come
+    /// back to this service, else a new one (C: `ip_vs_add_dest()`).
+    ///
+    /// # Errors
+    ///
+    /// In this order: `ERANGE` for a negative weight, or a lower threshold above the upper one;
+    /// `EINVAL` for an upper threshold above `i32::MAX`, or a GUE tunnel without port; `EEXIST`;
+    /// for a new dest, `EINVAL` if its address is neither unicast nor local, and what IPv6
+    /// defragmentation cannot be registered by; `ENOMEM`.
     pub(crate) fn add_dest(&mut self, service: &Service, id: DestId, spec: &DestSpec) -> Result {
         spec.check()?;
         let pool = service.current()?;
@@ -52,7 +60,7 @@ impl Ctl<'_> {
         dest.configure(spec);
         if let Err(error) = self.link(service, &pool, &dest) {
             dest.unlinked();
-            self.discard(&dest, &service.tally);
+            self.discard(&dest, &service.stats);
             return Err(error);
         }
         if is_back {
@@ -68,16 +76,25 @@ impl Ctl<'_> {
         Ok(())
     }
 
-    /// Has the service choose it, and its rates estimated.
+    /// Links the dest into the service and starts its estimator.
+    ///
+    /// # Errors
+    ///
+    /// `ENOMEM`; neither was done.
     fn link(&self, service: &Service, pool: &Pool, dest: &RcuArc<Dest>) -> Result {
         let estimator = &self.netns.estimator;
-        estimator.add(Source::Dest(dest.clone(), service.tally.clone()))?;
+        estimator.add(Source::Dest(dest.clone(), service.stats.clone()))?;
         service
             .link(pool, dest.clone())
             .inspect_err(|_| estimator.remove(&dest.stats.rates, true))
     }
 
-    /// C: `ip_vs_new_dest()`.
+    /// Makes a dest (C: `ip_vs_new_dest()`).
+    ///
+    /// # Errors
+    ///
+    /// `EINVAL` if the address is neither unicast nor local; what IPv6 defragmentation cannot be
+    /// registered by; `ENOMEM`.
     fn new_dest(&self, service: &Service, id: DestId) -> Result<RcuArc<Dest>> {
         let net = self.netns.net();
         let is_good = match id.family {
@@ -91,7 +108,13 @@ impl Ctl<'_> {
         RcuArc::new(Dest::new(service.id, id), GFP_KERNEL)
     }
 
-    /// C: `ip_vs_edit_dest()`.
+    /// Changes weight, thresholds, forwarding method and tunnel of the dest named `id` to what `spec`
+    /// says (C: `ip_vs_edit_dest()`).
+    ///
+    /// # Errors
+    ///
+    /// `ERANGE` and `EINVAL` as for [`add_dest`](Self::add_dest), `ENOENT` without such a dest, `ENOMEM`.
+    /// The dest is unchanged.
     pub(crate) fn edit_dest(&mut self, service: &Service, id: DestId, spec: &DestSpec) -> Result {
         spec.check()?;
         let pool = service.current()?;
@@ -99,50 +122,60 @@ impl Ctl<'_> {
         let before = dest.spec();
         dest.configure(spec);
         dest.route.reset();
-        // The scheduler's successor is made of the dests as they are now.
+        // After the dest: the scheduler's next state is built from what the dests say now.
         service
             .edited(&pool)
             .inspect_err(|_| dest.configure(&before))
     }
 
-    /// C: `ip_vs_del_dest()`.
+    /// Moves the dest named `id` from the service to the trash (C: `ip_vs_del_dest()`).
+    ///
+    /// # Errors
+    ///
+    /// `ENOENT` without such a dest, `ENOMEM`. The service is unchanged.
     pub(crate) fn del_dest(&mut self, service: &Service, id: DestId) -> Result {
         let pool = service.current()?;
         let dest = service.find(&pool, &id).ok_or(ENOENT)?;
         service.unlink(&pool, dest)?;
         self.left(service, dest, true);
-        self.discard(dest, &service.tally);
+        self.discard(dest, &service.stats);
         Ok(())
     }
 
-    /// A dest has left its service, which stays or not.
+    /// Stops the use of a dest that was unlinked from its service. If the service stays, it takes over
+    /// what the dest has counted.
     pub(super) fn left(&mut self, service: &Service, dest: &Dest, service_stays: bool) {
         dest.unlinked();
         self.netns
             .estimator
             .remove(&dest.stats.rates, service_stays);
         if service_stays {
-            service.tally.keep(dest.take_counted());
+            service.stats.keep(dest.take_counted());
         }
         if dest.family != service.id.family {
             self.state.mixed_family_dests = self.state.mixed_family_dests.wrapping_sub(1);
         }
     }
 
-    /// Puts a dest that a service has no more into the trash (C: `__ip_vs_del_dest()`).
-    fn discard(&self, dest: &RcuArc<Dest>, tally: &Arc<Tally>) {
-        self.netns.trash.put(dest, tally);
-        self.conns_may_end();
+    /// Moves an unlinked dest to the trash (C: `__ip_vs_del_dest()`).
+    fn discard(&self, dest: &RcuArc<Dest>, service_stats: &Arc<ServiceStats>) {
+        self.netns.trash.put(dest, service_stats);
+        self.queue_nodest_flush();
     }
 
-    /// Dests have gone: their conns go with them, if that is wanted.
-    pub(super) fn conns_may_end(&self) {
+    /// If `expire_nodest_conn` is set, queues the flush of conns whose dest was removed
+    /// (C: `ip_vs_enqueue_expire_nodest_conns()`).
+    pub(super) fn queue_nodest_flush(&self) {
         if self.netns.sysctl.expire_nodest_conn() {
             self.netns.conns.schedule(1);
         }
     }
 
-    /// Whether a dest may be of another family than its service.
+    /// Checks whether a dest of another family than its service may be added.
+    ///
+    /// # Errors
+    ///
+    /// `EINVAL` if a sync daemon runs, or the forwarding method is not tunnelling.
     pub(crate) fn check_mixed_family(&self, spec: &DestSpec) -> Result {
         if self.has_daemons() {
             return Err(EINVAL);
@@ -150,16 +183,20 @@ impl Ctl<'_> {
         Ok(spec.check_mixed_family()?)
     }
 
-    /// Whether any dest is not of its service's family.
+    /// Whether any dest is of another family than its service.
     pub(crate) fn has_mixed_families(&self) -> bool {
         self.state.mixed_family_dests != 0
     }
 }
 
-/// A dest that is back from the trash; what it counts from now on is counted for `service`.
+/// A dest from the trash. In another service than before, its counters start from 0.
 fn returned(removed: Removed, service: &Service) -> RcuArc<Dest> {
-    let Removed { dest, tally, .. } = removed;
-    if !tally.is_some_and(|tally| Arc::ptr_eq(&tally, &service.tally)) {
+    let Removed {
+        dest,
+        service_stats,
+        ..
+    } = removed;
+    if !service_stats.is_some_and(|stats| Arc::ptr_eq(&stats, &service.stats)) {
         dest.join();
     }
     dest

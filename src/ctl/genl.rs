@@ -70,12 +70,16 @@ static FAMILY: Family = Family::new(
     IPVS_CMD_FLUSH + 1,
 );
 
-/// Has the family served.
+/// Registers the generic netlink family.
+///
+/// # Errors
+///
+/// `ENOMEM`, `EEXIST` if there is a family of that name.
 pub(crate) fn register() -> Result<Registration> {
     FAMILY.register()
 }
 
-/// C: `ip_vs_genl_set_cmd()`
+/// The commands that change something (C: `ip_vs_genl_set_cmd()`).
 struct SetCmd;
 
 impl DoIt for SetCmd {
@@ -99,6 +103,12 @@ impl DoIt for SetCmd {
 }
 
 /// The commands that name a service.
+///
+/// # Errors
+///
+/// `EINVAL` for missing or malformed attributes, `EAFNOSUPPORT` for an unknown family; `EEXIST` for a
+/// new service that there is, `ESRCH` for another that there is not; what the functions of [`Ctl`]
+/// return. As in C, attributes are checked in part before and in part after the service is looked up.
 fn set_service(
     ctl: &mut Ctl<'_>,
     cmd: u8,
@@ -144,7 +154,7 @@ fn set_service(
     }
 }
 
-/// C: `ip_vs_genl_get_cmd()`
+/// The commands that are answered by one message (C: `ip_vs_genl_get_cmd()`).
 struct GetCmd;
 
 impl DoIt for GetCmd {
@@ -178,7 +188,7 @@ impl DoIt for GetCmd {
     }
 }
 
-/// C: `ip_vs_genl_dump_services()`
+/// The dump of services; the cursor is that of the table (C: `ip_vs_genl_dump_services()`).
 struct DumpServices;
 
 impl DumpIt for DumpServices {
@@ -208,16 +218,21 @@ impl DumpIt for DumpServices {
     }
 }
 
-/// C: `ip_vs_genl_dump_dests()`
+/// The dump of a service's dests (C: `ip_vs_genl_dump_dests()`).
 struct DumpDests;
 
 impl DumpIt for DumpDests {
     fn dumpit(dump: &mut Dump<'_>) -> Result<Progress> {
-        // As in C, whoever asks for the dests of what is not a service gets none, and no error.
+        // As in C, the dump of an unknown service is empty, and no error.
         Ok(dump_dests(dump).unwrap_or(Progress::All))
     }
 }
 
+/// Dumps dests from the number in the cursor on.
+///
+/// # Errors
+///
+/// Those of the attributes, `ESRCH` without such a service.
 fn dump_dests(dump: &mut Dump<'_>) -> Result<Progress> {
     let netns = netns_of(dump.net())?;
     let attrs = dump.attrs(&decode::CMD_POLICY)?;
@@ -237,7 +252,7 @@ fn dump_dests(dump: &mut Dump<'_>) -> Result<Progress> {
     Ok(Progress::All)
 }
 
-/// C: `ip_vs_genl_set_daemon()`
+/// The commands that start and stop a sync daemon (C: `ip_vs_genl_set_daemon()`).
 struct SetDaemon;
 
 impl DoIt for SetDaemon {
@@ -253,7 +268,7 @@ impl DoIt for SetDaemon {
         }
         let spec = decode::daemon(&attrs)?;
         let mut ctl = Ctl::lock(netns);
-        // What directors tell each other has no room for them.
+        // Sync messages cannot carry dests of mixed family.
         if ctl.has_mixed_families() {
             return Err(EINVAL);
         }
@@ -261,7 +276,7 @@ impl DoIt for SetDaemon {
     }
 }
 
-/// C: `ip_vs_genl_dump_daemons()`
+/// The dump of the daemons that run (C: `ip_vs_genl_dump_daemons()`).
 struct DumpDaemons;
 
 impl DumpIt for DumpDaemons {

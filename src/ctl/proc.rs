@@ -212,7 +212,7 @@ impl Single for Stats {
             seq,
             "   Conns  Packets  Packets            Bytes            Bytes\n"
         );
-        let shown = netns.stats().shown();
+        let shown = netns.stats().read();
         seq_print!(seq, "{}\n\n", Row(shown.counts));
         seq_print!(
             seq,
@@ -240,7 +240,7 @@ impl Single for StatsPerCpu {
         for cpu in (0..nr_cpu_ids()).filter(|cpu| percpu::is_possible(*cpu)) {
             seq_print!(seq, "{cpu:3X} {}\n", Row(netns.stats().on_cpu(cpu)));
         }
-        let shown = netns.stats().shown();
+        let shown = netns.stats().read();
         seq_print!(seq, "  ~ {}\n\n", Row(shown.counts));
         seq_print!(
             seq,

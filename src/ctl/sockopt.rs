@@ -1,9 +1,9 @@
 // SPDX-License-Identifier: GPL-2.0
 
-//! The socket options `IP_VS_SO_*`, by which old tools speak to the control plane.
+//! The socket options `IP_VS_SO_*`: the control interface of old tools.
 //!
-//! They know IPv4 alone: services of IPv6, and dests of another family than their service, are not
-//! seen by them.
+//! They carry IPv4 alone: services of IPv6, and dests of another family than their service, are left
+//! out.
 //!
 //! C version: `do_ip_vs_set_ctl()`, `do_ip_vs_get_ctl()` [net/netfilter/ipvs/ip_vs_ctl.c].
 
@@ -36,7 +36,7 @@ use crate::{
         Service, //
     },
     spec::ServiceId,
-    stats::Shown,
+    stats::KStats,
     sync::config::Role,
     uapi::*,
     LocalModule, //
@@ -78,7 +78,11 @@ static OPTIONS: SockOpts = SockOpts::new::<Options>(
     IP_VS_BASE_CTL..IP_VS_SO_GET_MAX + 1,
 );
 
-/// Has the options served.
+/// Registers the socket options.
+///
+/// # Errors
+///
+/// `EBUSY` if another module has any of them.
 pub(crate) fn register() -> Result<Registration> {
     OPTIONS.register()
 }
@@ -86,7 +90,12 @@ pub(crate) fn register() -> Result<Registration> {
 struct Options;
 
 impl SockOpt for Options {
-    /// C: `do_ip_vs_set_ctl()`.
+    /// Carries out a command (C: `do_ip_vs_set_ctl()`).
+    ///
+    /// # Errors
+    ///
+    /// `EPERM` without `CAP_NET_ADMIN`; `EINVAL` for an unknown option or a wrong length; `EFAULT`; what
+    /// the functions of [`Ctl`] return.
     fn set(call: &Set<'_>) -> Result {
         if !call.net().is_admin() {
             return Err(EPERM);
@@ -123,7 +132,12 @@ impl SockOpt for Options {
         }
     }
 
-    /// C: `do_ip_vs_get_ctl()`.
+    /// Answers a query (C: `do_ip_vs_get_ctl()`).
+    ///
+    /// # Errors
+    ///
+    /// `EPERM` without `CAP_NET_ADMIN`; `EINVAL` for an unknown option or a buffer that is too short;
+    /// `EFAULT`; `ESRCH` without such a service.
     fn get(call: &mut Get<'_>) -> Result {
         if !call.net().is_admin() {
             return Err(EPERM);
@@ -154,7 +168,11 @@ impl SockOpt for Options {
     }
 }
 
-/// The value of an option that has exactly this form.
+/// The value of an option whose length must be that of `T`.
+///
+/// # Errors
+///
+/// `EINVAL` for another length, `EFAULT`.
 fn exactly<T: FromBytes + IntoBytes>(call: &Set<'_>) -> Result<T> {
     match call.len() == size_of::<T>() {
         true => call.read(),
@@ -162,7 +180,11 @@ fn exactly<T: FromBytes + IntoBytes>(call: &Set<'_>) -> Result<T> {
     }
 }
 
-/// What was put into the room for an answer of at least this form.
+/// What the caller has put into the buffer for the answer, which must hold a `T`.
+///
+/// # Errors
+///
+/// `EINVAL` if it is shorter, `EFAULT`.
 fn at_least<T: FromBytes + IntoBytes>(call: &Get<'_>) -> Result<T> {
     match call.len() < size_of::<T>() {
         true => Err(EINVAL),
@@ -170,11 +192,18 @@ fn at_least<T: FromBytes + IntoBytes>(call: &Get<'_>) -> Result<T> {
     }
 }
 
+/// Copies an answer to the start of the buffer.
 fn answer<T: IntoBytes + Immutable>(call: &Get<'_>, value: &T) -> Result {
     call.writer(0).write_slice(value.as_bytes())
 }
 
 /// The options that name a service.
+///
+/// # Errors
+///
+/// `EINVAL` for a name without terminating NUL; `EFAULT` for a protocol other than TCP, UDP and SCTP;
+/// `EEXIST` for a new service that there is, `ESRCH` for another that there is not; what the
+/// functions of [`Ctl`] return.
 fn set_service(ctl: &mut Ctl<'_>, option: i32, user: &ServiceUser) -> Result {
     let id = user.id();
     if option == IP_VS_SO_SET_ZERO && id.fwmark == 0 && id.addr.is_any() && id.port.is_zero() {
@@ -206,7 +235,11 @@ fn set_service(ctl: &mut Ctl<'_>, option: i32, user: &ServiceUser) -> Result {
     }
 }
 
-/// The options that name a dest as well.
+/// The options that name a service and a dest.
+///
+/// # Errors
+///
+/// `EFAULT` and `ESRCH` as for [`find`]; what the functions of [`Ctl`] return.
 fn set_dest(ctl: &mut Ctl<'_>, option: i32, user: &ServiceDestUser) -> Result {
     let service = find(ctl, &user.service.id())?;
     let id = user.dest.id();
@@ -217,7 +250,12 @@ fn set_dest(ctl: &mut Ctl<'_>, option: i32, user: &ServiceDestUser) -> Result {
     }
 }
 
-/// The service to be changed. One by fwmark has a protocol too, though that does not name it.
+/// The service to be changed. One by fwmark has a protocol too, which must be the same though it is
+/// not part of the name.
+///
+/// # Errors
+///
+/// `EFAULT` for a protocol other than TCP, UDP and SCTP, `ESRCH` without such a service.
 fn find(ctl: &Ctl<'_>, id: &ServiceId) -> Result<Entry> {
     check_protocol(id)?;
     let service = ctl.find(id).ok_or(ESRCH)?;
@@ -227,6 +265,11 @@ fn find(ctl: &Ctl<'_>, id: &ServiceId) -> Result<Entry> {
     }
 }
 
+/// Checks the protocol of a service, as C does for fwmark services too.
+///
+/// # Errors
+///
+/// `EFAULT`, which is C's errno for it.
 fn check_protocol(id: &ServiceId) -> Result {
     match u8::try_from(id.protocol) {
         Ok(IPPROTO_TCP | IPPROTO_UDP | IPPROTO_SCTP) => Ok(()),
@@ -240,6 +283,7 @@ fn check_protocol(id: &ServiceId) -> Result {
     }
 }
 
+/// `IP_VS_SO_GET_VERSION`: a text of up to 64 bytes, with its NUL.
 fn get_version(netns: &PerNet<Netns>, call: &mut Get<'_>) -> Result {
     let mut text = at_least::<[u8; 64]>(call)?;
     let mut formatter = Formatter::new(&mut text);
@@ -252,7 +296,8 @@ fn get_version(netns: &PerNet<Netns>, call: &mut Get<'_>) -> Result {
     Ok(())
 }
 
-/// All services of IPv4, or as many as there is room for, in one walk over the table.
+/// `IP_VS_SO_GET_SERVICES`: the services of IPv4, at most as many as the caller has room for, in one
+/// walk over the table.
 fn get_services(netns: &PerNet<Netns>, call: &Get<'_>) -> Result {
     let asked: GetServices = at_least(call)?;
     check_len(call, asked.size())?;
@@ -269,6 +314,7 @@ fn get_services(netns: &PerNet<Netns>, call: &Get<'_>) -> Result {
     Ok(())
 }
 
+/// `IP_VS_SO_GET_SERVICE`: one service.
 fn get_service(netns: &PerNet<Netns>, call: &Get<'_>) -> Result {
     let mut entry: ServiceEntry = at_least(call)?;
     let ctl = Ctl::lock(netns);
@@ -277,7 +323,8 @@ fn get_service(netns: &PerNet<Netns>, call: &Get<'_>) -> Result {
     answer(call, &entry)
 }
 
-/// The dests of a service that are of its family, or as many as there is room for.
+/// `IP_VS_SO_GET_DESTS`: the dests of a service that are of its family, at most as many as the caller
+/// has room for.
 fn get_dests(netns: &PerNet<Netns>, call: &Get<'_>) -> Result {
     let asked: GetDests = at_least(call)?;
     check_len(call, asked.size())?;
@@ -292,7 +339,11 @@ fn get_dests(netns: &PerNet<Netns>, call: &Get<'_>) -> Result {
     Ok(())
 }
 
-/// Whether the room is as large as what was put into it says.
+/// Checks that the buffer is as long as the count in it says.
+///
+/// # Errors
+///
+/// `EINVAL`.
 fn check_len(call: &Get<'_>, size: usize) -> Result {
     if call.len() != size {
         pr_err!("length: {} != {size}\n", call.len());
@@ -301,6 +352,7 @@ fn check_len(call: &Get<'_>, size: usize) -> Result {
     Ok(())
 }
 
+/// `IP_VS_SO_GET_DAEMON`: both daemons, empty where one does not run.
 fn get_daemons(netns: &PerNet<Netns>, call: &Get<'_>) -> Result {
     at_least::<[DaemonUser; 2]>(call)?;
     let ctl = Ctl::lock(netns);
@@ -311,7 +363,7 @@ fn get_daemons(netns: &PerNet<Netns>, call: &Get<'_>) -> Result {
     answer(call, &daemons)
 }
 
-/// As in C, what there was in the gaps of the entry stays (C: `ip_vs_copy_service()`).
+/// Fills in an entry (C: `ip_vs_copy_service()`). As in C, its padding keeps what it had.
 fn fill(entry: &mut ServiceEntry, ctl: &Ctl<'_>, service: &Service) -> Result {
     let pool = service.current()?;
     entry.set(&service.id, pool.kind().map_or("none", Kind::name));
@@ -323,6 +375,7 @@ fn fill(entry: &mut ServiceEntry, ctl: &Ctl<'_>, service: &Service) -> Result {
     Ok(())
 }
 
+/// The entry of a dest (C: `__ip_vs_get_dest_entries()`).
 fn dest_entry(dest: &Dest) -> DestEntry {
     let mut entry = DestEntry::new(&dest.id());
     entry.conn_flags = dest.conn_flags();
@@ -332,13 +385,14 @@ fn dest_entry(dest: &Dest) -> DestEntry {
     entry.activeconns = dest.active_conns() as u32;
     entry.inactconns = dest.inactive_conns() as u32;
     entry.persistconns = dest.persist_conns() as u32;
-    fill_stats(&mut entry.stats, dest.stats.shown());
+    fill_stats(&mut entry.stats, dest.stats.read());
     entry
 }
 
-/// C: `ip_vs_export_stats_user()`; what has more than 32 bits is cut.
-fn fill_stats(stats: &mut StatsUser, shown: Shown) {
-    let Shown { counts, rates } = shown;
+/// Fills in statistics; counters of packets and conns and rates are truncated to 32 bits
+/// (C: `ip_vs_export_stats_user()`).
+fn fill_stats(stats: &mut StatsUser, shown: KStats) {
+    let KStats { counts, rates } = shown;
     *stats = StatsUser {
         conns: counts.conns as u32,
         inpkts: counts.inpkts as u32,

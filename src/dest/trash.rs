@@ -1,17 +1,17 @@
 // SPDX-License-Identifier: GPL-2.0
 
-//! Where dests go that are removed: a dest that comes back soon is the one it was.
+//! The trash: removed dests, kept for some time so that one which is added again is the same dest.
 //!
-//! Its conns go on, its figures count for scheduling, and what it has counted is kept.
+//! Its conns continue, its conn counts matter to the scheduler, and its statistics are kept.
 //!
 //! C version: `ip_vs_trash_get_dest()`, `ip_vs_dest_trash_expire()`
 //! [net/netfilter/ipvs/ip_vs_ctl.c].
 //!
 //! # Differences from C
 //!
-//! - When there is no memory for its place in the trash, a dest is forgotten at once.
-//! - A dest of an IPv6 service does not come back to an IPv4 service whose address is only the start
-//!   of that service's.
+//! - A dest is forgotten at once if there is no memory for its entry in the trash.
+//! - A dest of an IPv6 service does not come back to an IPv4 service whose address is a prefix of that
+//!   service's.
 
 use crate::{
     index::Index,
@@ -35,8 +35,9 @@ use crate::{
         DestId,
         ServiceId, //
     },
-    stats::Tally,
+    stats::ServiceStats,
 };
+use core::num::NonZeroUsize;
 use kernel::{
     new_mutex,
     prelude::*,
@@ -52,33 +53,33 @@ use kernel::{
 
 use super::Dest;
 
-/// How long a dest without conns is kept, in jiffies.
+/// The time that a dest without conns is kept, in jiffies (C: `IP_VS_DEST_TRASH_PERIOD`).
 const PERIOD: usize = 120 * HZ;
 
 /// A removed dest.
 pub(crate) struct Removed {
     pub(crate) dest: RcuArc<Dest>,
-    /// What it counted for, if that service was there still when it was removed.
-    pub(crate) tally: Option<Arc<Tally>>,
-    /// When it was first seen without conns, never 0, which stands for not yet.
-    idle_start: usize,
-    /// The later it was removed, the higher.
+    /// The statistics of its service; `None` if the service was removed with it.
+    pub(crate) service_stats: Option<Arc<ServiceStats>>,
+    /// Jiffies when it was first seen idle; `None` while in use.
+    idle_start: Option<NonZeroUsize>,
+    /// Higher in a dest that was removed later.
     sequence: u64,
 }
 
 impl Removed {
-    /// Whether it is to be forgotten at the time `now`.
-    fn is_over(&mut self, now: usize) -> bool {
-        // A scheduler may remember the dest.
+    /// Whether it has been idle for [`PERIOD`] at the time `now`, in jiffies.
+    fn is_expired(&mut self, now: usize) -> bool {
+        // A scheduler's cache may hold a reference.
         if self.dest.is_in_use() || self.dest.is_shared() {
             return false;
         }
         match self.idle_start {
-            0 => {
-                self.idle_start = now.max(1);
+            None => {
+                self.idle_start = NonZeroUsize::new(now.max(1));
                 false
             }
-            start => now.wrapping_sub(start) >= PERIOD,
+            Some(start) => now.wrapping_sub(start.get()) >= PERIOD,
         }
     }
 
@@ -87,22 +88,22 @@ impl Removed {
     }
 }
 
-/// All that are removed, in any order. Which one is called what is found out when one is looked for:
-/// many may go at once, and never come back.
-struct Heap {
-    /// The dests of services that are gone, and not yet among the others; with their sequence.
+/// Removed dests, unordered; indexed by name lazily, on the first lookup: many may be removed at
+/// once and never come back.
+struct TrashInner {
+    /// The dests of each removed service with their sequence, until they are moved to `removed`.
     batches: KVVec<(u64, HeadList<Dest>)>,
     removed: KVVec<Removed>,
-    /// The sequence of what is removed next.
+    /// The sequence of the next removal.
     sequence: u64,
-    /// Users of a namespace choose their dests' names: no hash of theirs shall be foretold.
+    /// A secret key: the users of a namespace choose the names of dests.
     key: HashKey,
     index: Index,
-    /// The first so many are in the index.
+    /// The number of entries of `removed` in the index, which are the first ones.
     indexed: usize,
 }
 
-impl Heap {
+impl TrashInner {
     fn new() -> Self {
         Self {
             batches: KVVec::new(),
@@ -118,12 +119,17 @@ impl Heap {
         self.removed.is_empty() && self.batches.is_empty()
     }
 
-    /// Without memory for its place a dest is forgotten at once.
-    fn push(&mut self, dest: &RcuArc<Dest>, tally: Option<Arc<Tally>>, sequence: u64) {
+    /// Adds a dest. Without memory for its entry it is forgotten at once.
+    fn push(
+        &mut self,
+        dest: &RcuArc<Dest>,
+        service_stats: Option<Arc<ServiceStats>>,
+        sequence: u64,
+    ) {
         let removed = Removed {
             dest: dest.clone(),
-            tally,
-            idle_start: 0,
+            service_stats,
+            idle_start: None,
             sequence,
         };
         let _ = vec::push(&mut self.removed, removed, GFP_KERNEL);
@@ -135,7 +141,7 @@ impl Heap {
         sequence
     }
 
-    /// Puts the dests of batches among the others.
+    /// Moves the dests of `batches` to `removed`.
     fn spread(&mut self) {
         while let Some((sequence, batch)) = self.batches.pop() {
             for dest in batch.as_slice() {
@@ -144,7 +150,7 @@ impl Heap {
         }
     }
 
-    /// Puts into the index all that are not, as long as there is memory.
+    /// Adds all entries to the index that are not in it, as far as there is memory.
     fn update(&mut self) {
         self.spread();
         while let Some(removed) = self.removed.get(self.indexed) {
@@ -157,8 +163,8 @@ impl Heap {
         }
     }
 
-    /// Takes out the dest called `id` that may come back to a service called `vip`; of several the
-    /// one that was removed last.
+    /// Removes and returns the dest named `id` that may come back to the service named `vip`; of
+    /// several the one that was removed last.
     fn take(&mut self, vip: &ServiceId, id: &DestId) -> Option<Removed> {
         self.update();
         let hash = hash_of(&self.key, vip, id);
@@ -174,7 +180,7 @@ impl Heap {
                 newest = Some((removed.sequence, number));
             }
         };
-        // Each under that hash is looked at, and none is the end of it.
+        // All entries under that hash are considered.
         self.index.find(hash, |number| {
             consider(number as usize);
             false
@@ -187,7 +193,8 @@ impl Heap {
         taken
     }
 
-    /// The one with that number and hash, and the last, are about to leave their places.
+    /// Removes the entry at `number`, whose hash is `hash`, and the last entry from the index, before
+    /// a `swap_remove()`.
     fn leave(&mut self, number: usize, hash: u32) {
         let last = self.removed.len().wrapping_sub(1);
         if number < self.indexed {
@@ -201,20 +208,19 @@ impl Heap {
         }
     }
 
-    /// Another has got that number, which there is room for, as the one before it has left.
+    /// Re-indexes the entry that `swap_remove()` moved to `number`. Cannot fail: a slot was just freed.
     fn enter(&mut self, number: usize) {
         if let Some(removed) = self.removed.get(number).filter(|_| number < self.indexed) {
             self.index.insert(removed.hash(&self.key), number as u64);
         }
     }
 
-    /// Forgets those whose time is over, and with the first of them the index: it is made anew when
-    /// it is asked.
+    /// Forgets expired dests. If there is one, drops the index, which the next lookup builds anew.
     fn expire(&mut self, now: usize) {
         self.spread();
         let mut number = 0;
         while let Some(removed) = self.removed.get_mut(number) {
-            if removed.is_over(now) {
+            if removed.is_expired(now) {
                 self.index = Index::new();
                 self.indexed = 0;
                 drop(vec::swap_remove(&mut self.removed, number));
@@ -228,17 +234,18 @@ impl Heap {
     }
 }
 
+/// The work item that expires dests (C: `ip_vs_dest_trash_expire()`).
 #[pin_data]
 struct Expiry {
     #[pin]
-    heap: Mutex<Heap>,
+    inner: Mutex<TrashInner>,
 }
 
 impl Work for Expiry {
     fn run(&self) -> Option<usize> {
-        let mut heap = self.heap.lock();
-        heap.expire(jiffies());
-        (!heap.is_empty()).then_some(PERIOD / 2)
+        let mut inner = self.inner.lock();
+        inner.expire(jiffies());
+        (!inner.is_empty()).then_some(PERIOD / 2)
     }
 }
 
@@ -250,50 +257,53 @@ pub(crate) struct Trash {
 }
 
 impl Trash {
+    /// An empty trash.
     pub(crate) fn new() -> impl PinInit<Self> {
         pin_init::pin_init!(Self {
             expiry <- Delayed::new(pin_init::pin_init!(Expiry {
-                heap <- new_mutex!(Heap::new()),
+                inner <- new_mutex!(TrashInner::new()),
             })),
         })
     }
 
-    /// Takes in a dest of the service with that tally, which stays.
-    pub(crate) fn put(&self, dest: &RcuArc<Dest>, tally: &Arc<Tally>) {
-        let mut heap = self.lock();
-        let sequence = heap.next_sequence();
-        heap.push(dest, Some(tally.clone()), sequence);
+    /// Adds a dest of a service that stays, and whose statistics are `service_stats`
+    /// (C: `ip_vs_trash_put_dest()`).
+    pub(crate) fn put(&self, dest: &RcuArc<Dest>, service_stats: &Arc<ServiceStats>) {
+        let mut inner = self.lock();
+        let sequence = inner.next_sequence();
+        inner.push(dest, Some(service_stats.clone()), sequence);
     }
 
-    /// Takes in all dests of a service, which is gone.
+    /// Adds all dests of a removed service. Without memory for the batch they are forgotten at once.
     pub(crate) fn put_all(&self, dests: HeadList<Dest>) {
         if !dests.as_slice().is_empty() {
-            let mut heap = self.lock();
-            let batch = (heap.next_sequence(), dests);
-            let _ = vec::push(&mut heap.batches, batch, GFP_KERNEL);
+            let mut inner = self.lock();
+            let batch = (inner.next_sequence(), dests);
+            let _ = vec::push(&mut inner.batches, batch, GFP_KERNEL);
         }
     }
 
-    /// The heap, into which something is about to come.
-    fn lock(&self) -> Guard<'_, Heap, MutexBackend> {
-        let heap = self.expiry.heap.lock();
-        if heap.is_empty() {
+    /// Locks the trash for an addition. The first one queues the work item.
+    fn lock(&self) -> Guard<'_, TrashInner, MutexBackend> {
+        let inner = self.expiry.inner.lock();
+        if inner.is_empty() {
             self.expiry.reschedule(PERIOD / 2);
         }
-        heap
+        inner
     }
 
-    /// Gives back the dest called `id` of a service called `vip`.
+    /// Removes and returns the dest named `id` that may come back to the service named `vip`
+    /// (C: `ip_vs_trash_get_dest()`).
     pub(crate) fn take(&self, vip: &ServiceId, id: &DestId) -> Option<Removed> {
-        let mut heap = self.expiry.heap.lock();
-        if heap.is_empty() {
+        let mut inner = self.expiry.inner.lock();
+        if inner.is_empty() {
             return None;
         }
-        heap.take(vip, id)
+        inner.take(vip, id)
     }
 }
 
-/// A hash that is the same for all dests called `id` that may come back to `vip`.
+/// A hash that is the same for all dests named `id` that may come back to the service `vip`.
 fn hash_of(key: &HashKey, vip: &ServiceId, id: &DestId) -> u32 {
     let ([a, b, c], [d, e, f]) = (vip.words(), id.words());
     key.hash_words(&[a, b, c, d, e, f])

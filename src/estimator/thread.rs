@@ -27,23 +27,24 @@ use kernel::{
     },
 };
 
-/// How many namespaces there have been.
+/// The number of namespaces so far.
 static GENERATIONS: Atomic<u32> = Atomic::new(0);
 
-/// The estimator with its thread, and how it is to run. The work is to start the thread if that
-/// failed (C: `est_reload_work_handler()`); it is cancelled before the thread is stopped for good.
+/// The estimator with its thread and settings. As a work item, it starts the thread after that
+/// failed (C: `est_reload_work_handler()`). The work is cancelled before the thread is stopped for
+/// good.
 #[pin_data]
 pub(crate) struct EstimatorThread {
     #[pin]
     thread: Threaded<Estimator>,
     #[pin]
     pub(crate) settings: EstimatorSettings,
-    /// How many namespaces were there before this one.
+    /// The number of namespaces before this one, which is in the thread's name.
     generation: u32,
 }
 
 impl EstimatorThread {
-    /// In how many jiffies to try again.
+    /// The delay until the next attempt, in jiffies.
     const RETRY: usize = HZ / 10;
 
     pub(crate) fn new() -> impl PinInit<Self, Error> {
@@ -54,7 +55,11 @@ impl EstimatorThread {
         }? Error)
     }
 
-    /// Starts the thread if the settings, which the caller holds, want it.
+    /// Starts the thread, if the settings say that there is to be one. The caller holds the settings.
+    ///
+    /// # Errors
+    ///
+    /// `ENOMEM`, or what the thread could not be started by.
     fn start_held(&self) -> Result {
         let cpus = self.settings.cpulist();
         let none = cpus.as_ref().is_some_and(|cpus| cpus.empty());
@@ -71,7 +76,7 @@ impl EstimatorThread {
 }
 
 impl Delayed<EstimatorThread> {
-    /// Estimates rates from now on, as far as the settings allow: there is a service
+    /// Starts to estimate rates, as far as the settings allow; called when there is a service
     /// (C: `ip_vs_est_reload_start()`).
     pub(crate) fn begin(&self) {
         if self.is_running() {
@@ -82,6 +87,7 @@ impl Delayed<EstimatorThread> {
         self.begin_held();
     }
 
+    /// Starts the thread, now or by the work item. The caller holds the settings.
     fn begin_held(&self) {
         if self.start_held().is_err() {
             pr_err!("could not start the estimator thread yet\n");
@@ -89,7 +95,7 @@ impl Delayed<EstimatorThread> {
         }
     }
 
-    /// Stops the thread and starts it anew, by the settings, which the caller holds.
+    /// Stops the thread and starts it anew with the current settings, which the caller holds.
     pub(crate) fn restart(&self) {
         if self.stop() {
             pr_info!("stopping estimator thread 0...\n");

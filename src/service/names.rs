@@ -1,6 +1,6 @@
 // SPDX-License-Identifier: GPL-2.0
 
-//! A service's dests by name, for the control plane: it finds one of thousands without a walk.
+//! The index of a service's dests by name, for the control plane: no walk over thousands of them.
 //!
 //! C version: `ip_vs_lookup_dest()`, a walk [net/netfilter/ipvs/ip_vs_ctl.c].
 
@@ -16,18 +16,18 @@ use crate::{
 };
 use kernel::prelude::*;
 
-/// Up to so many dests are looked through.
+/// The number of dests up to which a lookup is a walk without an index.
 const FEW: usize = 16;
 
-/// The serial numbers of the dests in a service's list, by name. A dest that joins gets a higher
-/// one than all before it.
+/// The serial numbers of the dests in a service's list, by name. Each dest that joins gets a higher
+/// number than those before it.
 pub(super) struct Names {
-    /// If there have been more than few.
+    /// The index; `None` until there are more than [`FEW`] dests.
     serials: Option<Keyed>,
     next: u64,
 }
 
-/// An index whose hashes nobody can foretell: users of a namespace choose their dests' names.
+/// An index with a secret key: the users of a namespace choose the names of dests.
 struct Keyed {
     key: HashKey,
     index: Index,
@@ -45,7 +45,7 @@ impl Keyed {
         self.key.hash_words(&id.words())
     }
 
-    /// Adds a serial number, which there is room for.
+    /// Adds a serial number. The caller has reserved a slot.
     fn insert(&mut self, id: &DestId, serial: u64) {
         self.index.insert(self.hash(id), serial);
     }
@@ -59,7 +59,7 @@ impl Names {
         }
     }
 
-    /// The dest of the pool that is called `id`, and its index.
+    /// The dest of the pool named `id`, and its index in the pool.
     pub(super) fn find<'p>(
         &self,
         pool: &'p Pool,
@@ -77,8 +77,12 @@ impl Names {
         found
     }
 
-    /// A serial number for a dest that is to join those of the pool, which is known from when it is
-    /// [`add`](Self::add)ed.
+    /// Reserves a slot for a dest that is to join the pool, and returns its serial number. The index
+    /// has it once it is [`add`](Self::add)ed.
+    ///
+    /// # Errors
+    ///
+    /// `ENOMEM`.
     pub(super) fn prepare(&mut self, pool: &Pool) -> Result<u64> {
         if self.serials.is_none() && pool.dests().len() >= FEW {
             let mut serials = Keyed::new();
@@ -96,14 +100,14 @@ impl Names {
         Ok(serial)
     }
 
-    /// A dest has joined.
+    /// Adds a dest that has joined, after [`prepare`](Self::prepare).
     pub(super) fn add(&mut self, id: &DestId, serial: u64) {
         if let Some(serials) = &mut self.serials {
             serials.insert(id, serial);
         }
     }
 
-    /// A dest has left, and so many are left.
+    /// Removes a dest; `left` is the number of those that remain.
     pub(super) fn remove(&mut self, id: &DestId, serial: u64, left: usize) {
         if left < FEW / 2 {
             self.serials = None;

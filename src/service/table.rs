@@ -1,6 +1,6 @@
 // SPDX-License-Identifier: GPL-2.0
 
-//! The table by which packets find services.
+//! The table of a namespace's services, by address, port and protocol, or by fwmark.
 //!
 //! C version: `ip_vs_service_find()` [net/netfilter/ipvs/ip_vs_ctl.c].
 
@@ -46,7 +46,7 @@ use kernel::{
     },
 };
 
-/// How many services of each sort there are in a family, so that no packet looks for one in vain.
+/// The number of a family's services of each sort: a lookup is skipped where there is none.
 struct Numbers {
     all: Atomic<u32>,
     by_fwmark: Atomic<u32>,
@@ -66,7 +66,7 @@ impl Numbers {
         }
     }
 
-    /// Counts a service, by `step` 1, or no longer, by -1 as it wraps.
+    /// Adds `step` to the numbers that a service named `id` belongs to: 1, or `u32::MAX` for -1.
     fn count(&self, id: &ServiceId, step: u32) {
         let add = |number: &Atomic<u32>| {
             number.fetch_add(step, Relaxed);
@@ -93,11 +93,16 @@ pub(crate) struct Table {
     key: HashKey,
     inet: Numbers,
     inet6: Numbers,
-    /// Whether there has been a service yet.
+    /// 1 once there has been a service or a daemon.
     used: Atomic<u32>,
 }
 
 impl Table {
+    /// An empty table. Sleeps.
+    ///
+    /// # Errors
+    ///
+    /// `ENOMEM`.
     pub(crate) fn new() -> impl PinInit<Self, Error> {
         pin_init::pin_init!(Self {
             hash <- RcuHash::new(),
@@ -110,8 +115,8 @@ impl Table {
 
     /// The service that a packet is for (C: `ip_vs_service_find()`).
     ///
-    /// `id` is what the packet says: its protocol, destination and mark. A packet to a port that a
-    /// process needs no privilege to bind may belong to the data connection of an FTP service.
+    /// `id` holds the packet's protocol, destination and mark. A TCP packet to port 20 or to
+    /// an unprivileged port may belong to a data connection of an FTP service.
     #[inline]
     pub(crate) fn find<'g>(
         &'g self,
@@ -150,7 +155,7 @@ impl Table {
         None
     }
 
-    /// The service called `id`.
+    /// The service named `id`.
     #[inline]
     pub(crate) fn get<'g>(&'g self, guard: &'g rcu::Guard, id: &ServiceId) -> Option<&'g Service> {
         self.get_ref(guard, id).map(RcuRef::get)
@@ -185,7 +190,7 @@ impl Table {
         }
     }
 
-    /// How many services of a family there are.
+    /// The number of services of a family.
     pub(crate) fn len(&self, family: Family) -> u32 {
         self.numbers(family).all.read_once()
     }
@@ -195,22 +200,22 @@ impl Table {
         self.hash.size()
     }
 
-    /// How many chains of each length there are. Sleeps.
+    /// The number of chains of each length; `None` without memory. Sleeps.
     pub(crate) fn chain_lengths(&self) -> Option<ChainLengths> {
         self.hash.chain_lengths()
     }
 
-    /// Makes it hold `2^load` services to a bucket before it grows.
+    /// Sets the load factor: the table grows when it has more than `2^load` services a bucket.
     pub(crate) fn set_load(&self, load: i32) {
         self.hash.set_load(load);
     }
 
-    /// Whether there is a service, or has been one, or a daemon that needs the conns of some.
+    /// Whether there is or has been a service or a daemon.
     pub(crate) fn is_used(&self) -> bool {
         self.used.read_once() != 0
     }
 
-    /// The next service of a walk over all, and where the walk stands after it.
+    /// The first service after `cursor`, and the cursor after it.
     pub(crate) fn next<'g>(
         &'g self,
         guard: &'g rcu::Guard,
@@ -236,7 +241,7 @@ impl Table {
 
 /// The control plane, under its mutex.
 impl Table {
-    /// A reference to the service called `id`.
+    /// A reference to the service named `id`.
     pub(crate) fn load(&self, id: &ServiceId) -> Option<Entry> {
         self.get_ref(&rcu::read_lock(), id)?.upgrade()
     }
@@ -249,12 +254,12 @@ impl Table {
         service.upgrade()
     }
 
-    /// From now on it counts as used.
+    /// Marks the table as used.
     pub(crate) fn set_used(&self) {
         self.used.write_once(1);
     }
 
-    /// Puts a service into the table.
+    /// Adds a service (C: `ip_vs_svc_hash()`).
     pub(crate) fn insert(&self, service: Entry) {
         self.set_used();
         self.numbers(service.id.family).count(&service.id, 1);
@@ -262,7 +267,7 @@ impl Table {
         self.hash.insert(&rcu::read_lock(), service, hash, None);
     }
 
-    /// Takes a service out of the table.
+    /// Removes a service (C: `ip_vs_svc_unhash()`).
     pub(crate) fn remove(&self, service: &Entry) {
         if let Some(service) = RcuHash::unlink(service.as_rcu(), &rcu::read_lock()) {
             self.numbers(service.id.family).count(&service.id, u32::MAX);

@@ -1,10 +1,10 @@
 // SPDX-License-Identifier: GPL-2.0
 
-//! Figures of packets, bytes and conns, and how rates are estimated from them.
+//! Counters of packets, bytes and conns as plain values, and how rates are estimated from them.
 //!
 //! C version: `struct ip_vs_kstats` [include/net/ip_vs.h], [net/netfilter/ipvs/ip_vs_est.c].
 
-/// The figures at one moment, or how much of each there is in a second.
+/// A value of each counter: a reading, a difference of two, or a rate.
 #[derive(Clone, Copy, Debug, Default, PartialEq, Eq)]
 pub(crate) struct Counts {
     pub(crate) conns: u64,
@@ -14,14 +14,14 @@ pub(crate) struct Counts {
     pub(crate) outbytes: u64,
 }
 
-/// How many bits after the point an average of bytes has.
+/// The number of fractional bits of an average of bytes.
 const BYTES_SCALE: u32 = 5;
 
 /// The same for packets and conns, which are fewer.
 const SCALE: u32 = 10;
 
 impl Counts {
-    /// Figure by figure, which wraps.
+    /// Applies `op` counter by counter.
     fn each(self, other: Self, op: fn(u64, u64) -> u64) -> Self {
         Self {
             conns: op(self.conns, other.conns),
@@ -32,17 +32,17 @@ impl Counts {
         }
     }
 
-    /// The sum of both.
+    /// The sum of both; it wraps.
     pub(crate) fn plus(self, other: Self) -> Self {
         self.each(other, u64::wrapping_add)
     }
 
-    /// What has been counted since `start`.
+    /// The increase since `start`; it wraps.
     pub(crate) fn since(self, start: Self) -> Self {
         self.each(start, u64::wrapping_sub)
     }
 
-    /// What there is in a second, scaled, if this was counted in two.
+    /// The scaled rate per second, if `self` was counted in two seconds.
     fn in_two_seconds(self) -> Self {
         Self {
             conns: self.conns << (SCALE - 1),
@@ -53,8 +53,8 @@ impl Counts {
         }
     }
 
-    /// The scaled average `self`, once `counted` came in two more seconds: a quarter of it is
-    /// theirs.
+    /// The successor of the scaled average `self`, after `counted` in two more seconds: an
+    /// exponentially weighted moving average with weight 1/4.
     pub(crate) fn averaged(self, counted: Self) -> Self {
         self.each(counted.in_two_seconds(), |average, rate| {
             let step = (rate as i64).wrapping_sub(average as i64) >> 2;

@@ -15,28 +15,28 @@ use kernel::{
     },
 };
 
-/// Figures and rates, to be shown.
+/// A snapshot of counters and rates (C: `struct ip_vs_kstats`).
 #[derive(Clone, Copy, Default)]
-pub(crate) struct Shown {
+pub(crate) struct KStats {
     pub(crate) counts: Counts,
-    /// How much of each there is in a second.
+    /// Of each counter, the increase per second.
     pub(crate) rates: Counts,
 }
 
-/// Rates of figures that only grow (C: `struct ip_vs_estimator`).
+/// The rates of a set of counters (C: `struct ip_vs_estimator`).
 #[pin_data]
 pub(crate) struct Rates {
     #[pin]
     averages: SpinLock<Averages>,
-    /// Where the estimator has them.
-    pub(crate) spot: Spot,
+    /// Their position in the estimator.
+    pub(crate) est_slot: EstSlot,
 }
 
 #[derive(Default)]
 struct Averages {
-    /// The figures two seconds ago.
+    /// The counters at the last update.
     last: Counts,
-    /// Scaled.
+    /// The average, scaled as in [`Counts`].
     average: Counts,
 }
 
@@ -44,15 +44,15 @@ impl Rates {
     pub(super) fn new() -> impl PinInit<Self> {
         pin_init::pin_init!(Self {
             averages <- new_spinlock!(Averages::default()),
-            spot: Spot::default(),
+            est_slot: EstSlot::default(),
         })
     }
 
-    /// Another two seconds are over, and the figures are what `now` reads; answers what was counted in
-    /// them.
+    /// Updates the averages, as is done every two seconds. `now` reads the counters; returns their
+    /// increase since the last time.
     pub(super) fn estimate(&self, now: impl FnOnce() -> Counts) -> Counts {
         let mut averages = self.averages.lock();
-        // Read under the lock: the figures never go back.
+        // Read under the lock, so that no reading is older than the one before it.
         let now = now();
         let counted = now.since(averages.last);
         averages.last = now;
@@ -60,7 +60,7 @@ impl Rates {
         counted
     }
 
-    /// Passes over what was counted until now, and answers it.
+    /// Returns the increase since the last update; it will not count for the averages.
     pub(super) fn pass_over(&self, now: impl FnOnce() -> Counts) -> Counts {
         let mut averages = self.averages.lock();
         let now = now();
@@ -69,7 +69,7 @@ impl Rates {
         counted
     }
 
-    /// The rates are 0; what is counted from now on makes them again.
+    /// Sets the rates to 0; they are made of what is counted from now on.
     pub(super) fn zero(&self, now: impl FnOnce() -> Counts) {
         let mut averages = self.averages.lock();
         *averages = Averages {
@@ -78,24 +78,24 @@ impl Rates {
         };
     }
 
-    /// The figures, and the rates.
-    pub(super) fn shown(&self, counts: impl FnOnce() -> Counts) -> Shown {
+    /// The counters, read by `counts` under the lock, with the rates.
+    pub(super) fn read(&self, counts: impl FnOnce() -> Counts) -> KStats {
         let averages = self.averages.lock();
-        Shown {
+        KStats {
             counts: counts(),
             rates: averages.average.per_second(),
         }
     }
 }
 
-/// Where a source is: its row, and its index in that.
+/// The position of a source in the estimator: its row, and its index there.
 #[derive(Default)]
-pub(crate) struct Spot {
+pub(crate) struct EstSlot {
     pub(crate) row: Number,
     pub(crate) index: Number,
 }
 
-/// A number that changes under a lock, and is read without.
+/// A number that is changed under a lock, and read without it.
 pub(crate) struct Number(Atomic<u32>);
 
 impl Default for Number {

@@ -106,7 +106,12 @@ pub(super) struct ServiceAttrs<'a> {
 }
 
 impl<'a> ServiceAttrs<'a> {
-    /// What names the service.
+    /// Decodes the name of a service; the rest is checked against the policy alone.
+    ///
+    /// # Errors
+    ///
+    /// `EINVAL` if the attribute is missing, does not follow the policy, or lacks a part of the name;
+    /// `EAFNOSUPPORT` for a family that is unknown or turned off.
     pub(super) fn parse(attr: Option<Attr<'a>>) -> Result<Self> {
         let attrs = attr
             .ok_or(EINVAL)?
@@ -138,7 +143,11 @@ impl<'a> ServiceAttrs<'a> {
         Ok(Self { id, attrs })
     }
 
-    /// How the service is to be.
+    /// Decodes the specification of a service.
+    ///
+    /// # Errors
+    ///
+    /// `EINVAL` if an attribute is missing.
     pub(super) fn spec(&self) -> Result<ServiceSpec<'a>> {
         let get = |attrtype| self.attrs.get(attrtype);
         let sched = get(IPVS_SVC_ATTR_SCHED_NAME).ok_or(EINVAL)?;
@@ -169,7 +178,11 @@ pub(super) struct DestAttrs<'a> {
 }
 
 impl<'a> DestAttrs<'a> {
-    /// What names the dest.
+    /// Decodes address and port of a dest; the rest is checked against the policy alone.
+    ///
+    /// # Errors
+    ///
+    /// `EINVAL` if the attribute is missing, does not follow the policy, or lacks address or port.
     pub(super) fn parse(attr: Option<Attr<'a>>) -> Result<Self> {
         let attrs = attr
             .ok_or(EINVAL)?
@@ -187,7 +200,11 @@ impl<'a> DestAttrs<'a> {
         })
     }
 
-    /// What names the dest in a service of that family.
+    /// The name of the dest, in a service of the family `of_service`.
+    ///
+    /// # Errors
+    ///
+    /// `EAFNOSUPPORT` for a family that is unknown or turned off, `EINVAL` for a short address.
     pub(super) fn id(&self, of_service: Family) -> Result<DestId> {
         let family = match self.af {
             0 => of_service,
@@ -200,7 +217,11 @@ impl<'a> DestAttrs<'a> {
         })
     }
 
-    /// How the dest is to be.
+    /// Decodes the specification of a dest.
+    ///
+    /// # Errors
+    ///
+    /// `EINVAL` if an attribute is missing.
     pub(super) fn spec(&self) -> Result<DestSpec> {
         let get = |attrtype| self.attrs.get(attrtype);
         let fwd = get(IPVS_DEST_ATTR_FWD_METHOD).ok_or(EINVAL)?;
@@ -222,7 +243,11 @@ impl<'a> DestAttrs<'a> {
     }
 }
 
-/// How the sync daemon is to be.
+/// Decodes the specification of a sync daemon.
+///
+/// # Errors
+///
+/// `EINVAL` if an attribute is missing, or the group is not multicast.
 pub(super) fn daemon(attrs: &Attrs<'_, 9>) -> Result<DaemonSpec> {
     let get = |attrtype| attrs.get(attrtype);
     let ifn = get(IPVS_DAEMON_ATTR_MCAST_IFN).ok_or(EINVAL)?;
@@ -243,7 +268,7 @@ pub(super) fn daemon(attrs: &Attrs<'_, 9>) -> Result<DaemonSpec> {
     })
 }
 
-/// The timeouts that `request` gives, the others as they are now.
+/// The timeouts that `request` gives; the others are those of `now`.
 pub(super) fn timeouts(request: &Request<'_>, now: Timeouts) -> Timeouts {
     let get = |attrtype, now| request.attr(attrtype).map_or(now, |attr| attr.u32());
     Timeouts {
@@ -253,7 +278,7 @@ pub(super) fn timeouts(request: &Request<'_>, now: Timeouts) -> Timeouts {
     }
 }
 
-/// C: `ip_vs_is_af_valid()`
+/// The family with the number `af`, if IPVS can use it (C: `ip_vs_is_af_valid()`).
 fn family(af: u16) -> Result<Family> {
     match Family::from_af(af) {
         Some(Family::Inet6) if !addrconf::is_ipv6_enabled() => Err(EAFNOSUPPORT),

@@ -1,6 +1,7 @@
 // SPDX-License-Identifier: GPL-2.0
 
-//! From services and dests to attributes, in C's order.
+//! Encoding of services, dests, daemons and timeouts as attributes, in C's order. All functions here
+//! return `EMSGSIZE` if the message is full.
 //!
 //! C version: `ip_vs_genl_fill_service()`, `ip_vs_genl_fill_dest()`
 //! [net/netfilter/ipvs/ip_vs_ctl.c].
@@ -18,7 +19,7 @@ use crate::{
         Service, //
     },
     spec::Timeouts,
-    stats::Shown,
+    stats::KStats,
     sync::config::{
         Config,
         Group,
@@ -28,7 +29,13 @@ use crate::{
 };
 use kernel::prelude::*;
 
-pub(super) fn service(writer: &mut Writer, service: &Service, pool: &Pool, stats: Shown) -> Result {
+/// Writes a service (C: `ip_vs_genl_fill_service()`).
+pub(super) fn service(
+    writer: &mut Writer,
+    service: &Service,
+    pool: &Pool,
+    stats: KStats,
+) -> Result {
     let id = &service.id;
     writer.nest(IPVS_CMD_ATTR_SERVICE, |nest| {
         nest.put_u16(IPVS_SVC_ATTR_AF, id.family.af())?;
@@ -55,10 +62,11 @@ fn flags(flags: u32) -> [u8; 8] {
     [a, b, c, d, 0xff, 0xff, 0xff, 0xff]
 }
 
+/// Writes a dest.
 pub(super) fn dest(writer: &mut Writer, dest: &Dest) -> Result {
     let tunnel = dest.tunnel();
     let fwd = forward::number(dest.conn_flags());
-    let stats = dest.stats.shown();
+    let stats = dest.stats.read();
     writer.nest(IPVS_CMD_ATTR_DEST, |nest| {
         nest.put(IPVS_DEST_ATTR_ADDR, dest.addr.bytes())?;
         nest.put_u16(IPVS_DEST_ATTR_PORT, dest.port.be16())?;
@@ -78,7 +86,7 @@ pub(super) fn dest(writer: &mut Writer, dest: &Dest) -> Result {
     })
 }
 
-/// A daemon that runs.
+/// Writes a daemon that runs (C: `ip_vs_genl_fill_daemon()`).
 pub(super) fn daemon(writer: &mut Writer, role: Role, config: &Config) -> Result {
     writer.nest(IPVS_CMD_ATTR_DAEMON, |nest| {
         nest.put_u32(IPVS_DAEMON_ATTR_STATE, role.state())?;
@@ -94,14 +102,17 @@ pub(super) fn daemon(writer: &mut Writer, role: Role, config: &Config) -> Result
     })
 }
 
+/// Writes the timeouts, in seconds.
 pub(super) fn timeouts(writer: &mut Writer, timeouts: Timeouts) -> Result {
     writer.put_u32(IPVS_CMD_ATTR_TIMEOUT_TCP, timeouts.tcp)?;
     writer.put_u32(IPVS_CMD_ATTR_TIMEOUT_TCP_FIN, timeouts.tcp_fin)?;
     writer.put_u32(IPVS_CMD_ATTR_TIMEOUT_UDP, timeouts.udp)
 }
 
-fn stats32(writer: &mut Writer, attrtype: usize, stats: Shown) -> Result {
-    let Shown { counts, rates } = stats;
+/// Writes statistics with rates and conn and packet counters of 32 bits
+/// (C: `ip_vs_genl_fill_stats()`).
+fn stats32(writer: &mut Writer, attrtype: usize, stats: KStats) -> Result {
+    let KStats { counts, rates } = stats;
     writer.nest(attrtype, |nest| {
         nest.put_u32(IPVS_STATS_ATTR_CONNS, counts.conns as u32)?;
         nest.put_u32(IPVS_STATS_ATTR_INPKTS, counts.inpkts as u32)?;
@@ -120,8 +131,9 @@ fn stats32(writer: &mut Writer, attrtype: usize, stats: Shown) -> Result {
     })
 }
 
-fn stats64(writer: &mut Writer, attrtype: usize, stats: Shown) -> Result {
-    let Shown { counts, rates } = stats;
+/// Writes statistics of 64 bits (C: `ip_vs_genl_fill_stats64()`).
+fn stats64(writer: &mut Writer, attrtype: usize, stats: KStats) -> Result {
+    let KStats { counts, rates } = stats;
     let figures = [
         counts.conns,
         counts.inpkts,

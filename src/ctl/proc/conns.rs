@@ -124,7 +124,7 @@ fn write_ends<'a>(line: &'a mut Line, guard: &rcu::Guard, conn: &Conn) -> &'a mu
         .text(" ")
 }
 
-/// As in C, what has too many milliseconds left for 32 bits shows less (C: `jiffies_to_msecs()`).
+/// Seconds to expiry, computed as C does: `jiffies_to_msecs()`, truncated to 32 bits, over 1000.
 fn seconds_left(conn: &Conn) -> u32 {
     let msecs = u64::from(conn.expires_in()).wrapping_mul(1000) / HZ as u64;
     msecs as u32 / 1000

@@ -68,7 +68,7 @@ impl Single for Status {
     }
 }
 
-/// The size of a table and its load factor, none of which it has until it is used.
+/// The size of a table and its load factor, both 0 until the table is used.
 struct Buckets(usize, i32, bool);
 
 impl fmt::Display for Buckets {
@@ -81,10 +81,10 @@ impl fmt::Display for Buckets {
     }
 }
 
-/// A line for the empty chains, and one for each length that there is, the last for all above: how
-/// many are so, and which part that is of all chains or of those that are not empty.
+/// Histogram of chain lengths: empty buckets as percentage of all, the rest as percentage of the
+/// non-empty ones; the last line is "this length or longer".
 ///
-/// As in C, there is none if the table was resized so often that the chains could not be counted.
+/// As in C, it is left out if the table was resized so often that the chains could not be counted.
 fn show_chains(table: &str, lengths: Option<ChainLengths>, seq: &SeqFile) {
     let Some(lengths) = lengths else { return };
     let all = lengths
