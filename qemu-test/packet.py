@@ -168,7 +168,7 @@ def _upper(protocol, data, src, dst, partial):
 
 
 def show(packet, partial=False):
-    if len(packet) >= 20 and packet[0] >> 4 == 4:
+    if len(packet) >= 20 and packet[0] >> 4 == 4 and packet[0] % 16 >= 5:
         ihl, length, fragment, ttl, protocol = packet[0] % 16 * 4, *struct.unpack("!HxxHBB", packet[2:10])
         src, dst = packet[12:16], packet[16:20]
         head = f"ip {socket.inet_ntop(socket.AF_INET, src)} > {socket.inet_ntop(socket.AF_INET, dst)} ttl={ttl}"

@@ -6,11 +6,22 @@ for p in t u; do
 	vs -A -$p "$VIPB:80" -s rr
 	vs -a -$p "$VIPB:80" -r "$GSB:80" -i
 done
+# A dest for each header of a tunnel that is too short: see below.
+short=("$GS" "192.17.1.2" "192.168.64.0" "69.4.0.28")
+for i in 0 1 2 3; do
+	vs -A -u "$VIPB:$((81 + i))" -s rr
+	vs -a -u "$VIPB:$((81 + i))" -r "${short[i]}:$((81 + i))" -i
+	[ $i = 0 ] || configure router <<<"route add blackhole ${short[i]}"
+done
 router=${GS%.*}.77
 agent capture client client eth0
 agent capture silent silent eth0
 from_client "ip('$GC', '$VIP', udp(5000, 80, b'question'))" "ip('$GC', '$VIP', tcp(5001, 80, 'S'))"
 agent captured silent 2 >/dev/null
+# The first of the dests is the client too.
+from_client "ip('$GS', '$VIP', udp(5000, 81, b'question'))" \
+	"[ip('$GC', '$VIP', udp(5000, port, b'question')) for port in (82, 83, 84)]"
+wait_for is_left 6
 
 about() { # CODE PACKET [MORE]: an error about that packet in a tunnel
 	from_server "ip('$router', '$DIP', icmp($1, ip('$DIP', '$GS', inside($2)), 1300${3-}))"
@@ -36,11 +47,38 @@ packet="ip('$GC', '$VIP', udp(5000, 80, b'question'))"
 from_server "ip('$router', '$DIP', icmp(3, 1, ip('$DIP', '$router', inside($packet))))" \
 	"ip('$router', '$DIP', icmp(3, 1, ip('$DIP', '$GS', inside($packet), offset=64)))" \
 	"ip('$router', '$DIP', icmp(3, 1, ip('$DIP', '$GS', raw(47, bytes(8)))))"
-# A tunnel's header of another version, or shorter than one can be
-for first in 0x65 0x42 0x44; do
-	from_server "ip('$router', '$DIP', icmp(3, 1, bytes([$first]) + ip('$DIP', '$GS', inside($packet))[1:]))" \
-		"ip('$router', '$DIP', icmp(3, 4, bytes([$first]) + ip('$DIP', '$GS', inside($packet))[1:], 1300))"
-done
+# The tunnel's header is malformed: its version, and its length, which is too short
+# or ends behind what there is; or not all of it is there. With a length that is
+# right it may have options.
+tunnel="ip('$DIP', '$GS', inside($packet))"
+malformed() { # QUOTED: errors about what is quoted
+	local code
+	for code in "3, 1" "3, 4"; do
+		from_server "[ip('$router', '$DIP', icmp($code, quoted, 1300)) for quoted in $1]"
+	done
+}
+malformed "[bytes([first]) + $tunnel[1:] for first in (0x05, 0x15, 0x55, 0x65, 0xf5)]"
+malformed "[bytes([0x40 + words]) + $tunnel[1:] for words in (0, 1, 2, 3, 4, 6, 10, 12, 13, 15)]"
+malformed "[$tunnel[:size] for size in (0, 1, 8, 19, 20, 28, 39, 40, 43)]"
+malformed "[ip('$DIP', '$GS', inside($packet), ihl=words) for words in (6, 8, 15)]"
+malformed "[ip('$DIP', '$GS', inside($packet), options=bytes([1]) * size) for size in (4, 12, 40)]"
+malformed "[ip('$DIP', '$GS', inside($packet), options=bytes([1]) * 12)[:size] for size in (20, 31, 32, 51, 52, 56)]"
+# So is the header inside.
+malformed "[ip('$DIP', '$GS', raw(4, bytes([first]) + $packet[1:])) for first in (0x05, 0x15, 0x55, 0x65, 0xf5)]"
+malformed "[ip('$DIP', '$GS', raw(4, bytes([0x40 + words]) + $packet[1:])) for words in (0, 1, 2, 3, 4, 6, 7, 8, 15)]"
+# A header of N words, fewer than 5, has the packet inside begin in it: the first
+# bytes of that are the rest of the tunnel's own, up to its protocol and its end.
+overlaid() { # WORDS HEADER CLIENT: the header inside, in hexadecimal, up to its addresses
+	malformed "[bytes([0x40 + $1, 0, 0, 100, 0, 1, 0, 0, 0, 4, 0, 0, 0, 0, 0, 0][:4 * $1]) + bytes.fromhex('$2') + \
+		address('$3') + address('$VIP') + struct.pack('!HHHH', 5000, $((80 + $1)), 16, 0) + b'question']"
+}
+overlaid 1 450000000004000040110000 "$GS"
+overlaid 1 450000000004400040110000 "$GS"
+overlaid 2 4504002400010000c0110102 "$GC"
+overlaid 2 4504002400014000c0110102 "$GC"
+overlaid 3 45000024c0a8400040110000 "$GC"
+overlaid 4 4504001c0001000040110000 "$GC"
+overlaid 4 4504001c0001400040110000 "$GC"
 # The path's MTU is known now.
 for size in 1252 1253 1300; do
 	from_client "ip('$GC', '$VIP', udp(5000, 80, bytes($size)))" "ip('$GC', '$VIP', udp(5000, 80, bytes($size)), df=False)"
