@@ -1,0 +1,121 @@
+"""An ICMP error in memory that its sender goes on to write: pages of a file, which a socket sends as they are, and
+a UDP tunnel brings to the director. While another CPU changes the type to and fro, with the checksum that belongs to
+it, errors about a tunnel's packets are sent. What the client is told of is what was checked."""
+
+import mmap
+import os
+import signal
+import socket
+import struct
+import time
+
+import packet
+from case import SLOW, enter, expect, fail, netns, observe, run, say, wait_for
+
+CLIENT, VIP, DIRECTOR, SERVER, ROUTER = "192.168.1.254", "192.168.1.110", "10.1.1.1", "10.1.1.99", "10.1.1.77"
+UNREACHABLE, PARAMETER_PROBLEM, UNKNOWN = 3, 12, 200  # of which the first only is relayed
+RACED = 1000  # packets during whose way the type has changed, at least
+# So long that to sum it up takes longer than a change.
+LENGTH, MTU = 60000, 65000
+TUNNEL = 5555  # a port of the director's
+SO_NO_CHECK = 11
+ICMP = 20  # where its header is in the file, behind that of IP
+
+
+def interface(ns, name, peer, address):
+    """A cable to the director."""
+    run(f"ip link add {name} netns {ns} mtu {MTU} type veth peer name {peer} netns director mtu {MTU} && ip -n {ns} link "
+        f"set {name} up && ip -n {ns} addr add {address} dev {name} && ip -n director link set {peer} up")
+
+
+def error(kind):
+    request = packet.ip(CLIENT, VIP, packet.udp(5000, 80, bytes(LENGTH)), ttl=63)
+    return packet.ip(ROUTER, DIRECTOR, packet.icmp(kind, 1, packet.ip(DIRECTOR, SERVER, packet.inside(request))))
+
+
+def flipping(other):
+    """A process on the other CPU that writes the type and its checksum by turns, and counts the turns."""
+    one, two = (struct.unpack_from("=I", error(kind), ICMP)[0] for kind in (UNREACHABLE, other))
+    child = os.fork()
+    if child == 0:
+        os.sched_setaffinity(0, {cpus[1]})
+        turn, at = 0, ICMP // 4
+        while True:
+            words[at] = one
+            words[at] = two
+            turn = turn + 1 & 0xFFFFFFFF
+            words[-1] = turn
+    return child
+
+
+def kinds_relayed(other):
+    """The types of the errors that reach the client."""
+    seen, raced, sent = {}, 0, 0
+    child = flipping(other)
+    try:
+        deadline = time.monotonic() + 100 * SLOW
+        while raced < RACED or UNREACHABLE not in seen:
+            if time.monotonic() > deadline:
+                fail(f"of {sent} packets {raced} raced, relayed were {seen}")
+            for _ in range(50):
+                turn = words[-1]
+                os.sendfile(sender.fileno(), file, 0, len(whole))
+                raced += words[-1] != turn
+                sent += 1
+            try:
+                while True:
+                    data = arriving.recv(100)
+                    if data[9] == socket.IPPROTO_ICMP and data[12:16] == packet.address(VIP):
+                        seen[data[20]] = seen.get(data[20], 0) + 1
+            except BlockingIOError:
+                pass
+    finally:
+        os.kill(child, signal.SIGKILL)
+        os.waitpid(child, 0)
+    say(f"of {sent} packets {raced} raced, relayed were {seen}")
+    return sorted(seen)
+
+
+cpus = sorted(os.sched_getaffinity(0))
+expect("at least two CPUs", True, len(cpus) >= 2)
+netns("client", "router", "director")
+interface("client", "eth0", "eth0", f"{CLIENT}/24")
+interface("router", "eth0", "eth1", f"{ROUTER}/24")
+enter("director")
+run(f"ip addr add {VIP}/24 dev eth0 && ip addr add {DIRECTOR}/24 dev eth1 "
+    f"&& ip neigh add {SERVER} lladdr 02:00:00:00:00:99 dev eth1")
+run(f"ip link set tunl0 up && modprobe fou && ip fou add port {TUNNEL} ipproto 4")
+run("sysctl -qw net.ipv4.ip_forward=1 net.ipv4.icmp_ratemask=0")  # no limit to the rate of errors
+run(f"ipvsadm -A -u {VIP}:80 -s rr && ipvsadm -a -u {VIP}:80 -r {SERVER} -i")
+
+enter("client")
+arriving = socket.socket(socket.AF_PACKET, socket.SOCK_DGRAM, 0)
+arriving.bind(("eth0", 0x0800))
+arriving.setblocking(False)
+client = socket.socket(socket.AF_INET, socket.SOCK_DGRAM)
+client.bind((CLIENT, 5000))
+client.sendto(b"question", (VIP, 80))
+
+
+def connections():
+    with open("/proc/thread-self/net/ip_vs_conn") as f:
+        return len(f.readlines()) - 1
+
+
+enter("director")
+wait_for("the connection", lambda: connections() == 1)
+
+enter("router")
+sender = socket.socket(socket.AF_INET, socket.SOCK_DGRAM)
+# Without a checksum of the tunnel's, from which the one inside would be known.
+sender.setsockopt(socket.SOL_SOCKET, SO_NO_CHECK, 1)
+sender.connect((DIRECTOR, TUNNEL))
+whole = error(UNREACHABLE)
+file = os.memfd_create("error")
+os.write(file, whole)
+os.truncate(file, 1 << 16)
+words = memoryview(mmap.mmap(file, 0)).cast("I")
+os.sched_setaffinity(0, {cpus[0]})
+for other in (PARAMETER_PROBLEM, UNKNOWN):
+    expect(f"types relayed, of {UNREACHABLE} and {other}", [UNREACHABLE], kinds_relayed(other))
+observe("all errors", "done")
