@@ -8,7 +8,7 @@ import os
 import subprocess
 import time
 
-from case import enter, expect, fail, netns, observe, run
+from case import enter, expect, fail, netns, observe, run, wait_for
 from genl import *
 import options
 
@@ -19,10 +19,7 @@ netns("director", "plain", "tiny", "unused")
 enter("director")
 ipvs = Family()
 since = options.mark("daemons: begins")
-# C's schedulers are modules that use it as well, and this one stays.
-for name, fields in (("NEW_SERVICE", whole()), ("DEL_SERVICE", ident())):
-    ipvs.call(command(name), service(**fields))
-uses = options.module_uses()
+wait_for("the module to be at rest", lambda: options.module_uses() == 0, instead=options.module_uses)
 
 
 def tell(label, name, body=b""):
@@ -35,7 +32,7 @@ def daemon(**changes):
 
 
 def used():
-    return f"uses {options.module_uses() - uses:+}"
+    return f"uses {options.module_uses():+}"
 
 
 # --- wrong requests, and an interface that is not there
@@ -254,10 +251,7 @@ observe("the table of connections", " ".join([table(), start(MASTER, "lo"), stop
 enter("director")
 ipvs, sockopts = None, None
 run("ip netns del plain")
-for _ in range(200):
-    if options.module_uses() == uses:
-        break
-    time.sleep(0.1)
+wait_for("no use", lambda: options.module_uses() == 0, instead=options.module_uses)
 observe("its namespace is gone", used())
 observe("logged", "\n".join(line for word in ("interface: ", "Error ", "You probably") for line in options.log_since(since, word)))
 if os.environ["MODULE"] == "rust":

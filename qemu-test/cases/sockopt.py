@@ -15,7 +15,7 @@ import threading
 import time
 
 import genl
-from case import enter, expect, fail, netns, observe, run, say
+from case import enter, expect, fail, netns, observe, run, say, wait_for
 from options import *
 
 netns("director", "client", "other")
@@ -318,23 +318,18 @@ def somebody_in_it(faults):
     where = ctypes.addressof(ctypes.c_char.from_buffer(lazy))
     ioctl(0xC018AA3F, 0xAA, 0, 0)  # UFFDIO_API
     ioctl(0xC020AA00, where, PAGE, 1, 0)  # UFFDIO_REGISTER: missing pages
-    # What others had of it, such as a socket that was closed in the middle of a dump, they may leave later.
-    seen = [module_uses()]
-    while len(seen) < 5 or len(set(seen[-5:])) > 1:
-        time.sleep(0.5)
-        seen.append(module_uses())
-    uses = seen[-1]
     answers = []
     waiter = threading.Thread(target=lambda: answers.append(options.ask("INFO", length=12, address=where)[:2]))
     waiter.start()
     ready, _, _ = select.select([faults], [], [], 20)
     expect("it waits", [faults], ready)
-    observe("while somebody is in it", f"{module_uses() - uses:+}")
+    wait_for("one use, by who is in it", lambda: module_uses() == 1, instead=module_uses)
     if subprocess.run(["rmmod", "ip_vs"], capture_output=True).returncode == 0:
         fail("the module went while it was in use")
     ioctl(0xC020AA04, where, PAGE, 0, 0)  # UFFDIO_ZEROPAGE
     waiter.join(20)
-    observe("after", f"{answers} {module_uses() - uses:+}")
+    wait_for("no use after", lambda: module_uses() == 0, instead=module_uses)
+    observe("after one was in it", str(answers))
 
 
 userfaultfd = libc.syscall(323, os.O_CLOEXEC)
