@@ -1,6 +1,6 @@
 """An ICMP error in memory that its sender goes on to write: pages of a file, which a socket sends as they are, and
-a UDP tunnel brings to the director. While another CPU changes the type to and fro, with the checksum that belongs to
-it, errors about a tunnel's packets are sent. What the client is told of is what was checked."""
+a UDP tunnel brings to the director. While another CPU changes type and code to and fro, with the checksum that belongs
+to them, errors about a tunnel's packets are sent. What the client is told of is what was checked."""
 
 import mmap
 import os
@@ -13,7 +13,8 @@ import packet
 from case import SLOW, enter, expect, fail, netns, observe, run, say, wait_for
 
 CLIENT, VIP, DIRECTOR, SERVER, ROUTER = "192.168.1.254", "192.168.1.110", "10.1.1.1", "10.1.1.99", "10.1.1.77"
-UNREACHABLE, PARAMETER_PROBLEM, UNKNOWN = 3, 12, 200  # of which the first only is relayed
+# Types and codes of errors, of which the first only is relayed.
+UNREACHABLE, PARAMETER_PROBLEM, UNKNOWN = (3, 1), (12, 2), (200, 9)
 RACED = 1000  # packets during whose way the type has changed, at least
 # So long that to sum it up takes longer than a change.
 LENGTH, MTU = 60000, 65000
@@ -30,11 +31,11 @@ def interface(ns, name, peer, address):
 
 def error(kind):
     request = packet.ip(CLIENT, VIP, packet.udp(5000, 80, bytes(LENGTH)), ttl=63)
-    return packet.ip(ROUTER, DIRECTOR, packet.icmp(kind, 1, packet.ip(DIRECTOR, SERVER, packet.inside(request))))
+    return packet.ip(ROUTER, DIRECTOR, packet.icmp(*kind, packet.ip(DIRECTOR, SERVER, packet.inside(request))))
 
 
 def flipping(other):
-    """A process on the other CPU that writes the type and its checksum by turns, and counts the turns."""
+    """A process on the other CPU that writes type, code and checksum by turns, and counts the turns."""
     one, two = (struct.unpack_from("=I", error(kind), ICMP)[0] for kind in (UNREACHABLE, other))
     child = os.fork()
     if child == 0:
@@ -49,7 +50,7 @@ def flipping(other):
 
 
 def kinds_relayed(other):
-    """The types of the errors that reach the client."""
+    """The types and codes of the errors that reach the client."""
     seen, raced, sent = {}, 0, 0
     child = flipping(other)
     try:
@@ -66,7 +67,8 @@ def kinds_relayed(other):
                 while True:
                     data = arriving.recv(100)
                     if data[9] == socket.IPPROTO_ICMP and data[12:16] == packet.address(VIP):
-                        seen[data[20]] = seen.get(data[20], 0) + 1
+                        kind = data[20], data[21]
+                        seen[kind] = seen.get(kind, 0) + 1
             except BlockingIOError:
                 pass
     finally:
@@ -117,5 +119,5 @@ os.truncate(file, 1 << 16)
 words = memoryview(mmap.mmap(file, 0)).cast("I")
 os.sched_setaffinity(0, {cpus[0]})
 for other in (PARAMETER_PROBLEM, UNKNOWN):
-    expect(f"types relayed, of {UNREACHABLE} and {other}", [UNREACHABLE], kinds_relayed(other))
+    expect(f"relayed, of {UNREACHABLE} and {other}", [UNREACHABLE], kinds_relayed(other))
 observe("all errors", "done")
