@@ -122,7 +122,7 @@ failed() {
 # of apt's sources that serves a Debian release's main component and is not
 # a security archive. Both apt formats; other vendors' suites do not match.
 mirror() {
-	local dir=${APT_SOURCES_DIR:-/etc/apt} found
+	local dir=/etc/apt found
 	found=$(cat /dev/null "$dir"/sources.list.d/*.sources 2>/dev/null | awk -v RS= '
 		{
 			split("", f); n = split($0, line, "\n")
