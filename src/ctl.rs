@@ -193,12 +193,11 @@ impl<'a> Ctl<'a> {
             hook::disable(netns, service.id.family);
         }
         netns.estimator.remove(&service.stats.rates, false);
-        if let Some(pool) = service.close() {
+        if let Ok(pool) = service.current() {
             for dest in pool.dests() {
                 self.left(service, dest, false);
             }
-            let trash = &netns.trash;
-            trash.put_all(pool.list());
+            netns.trash.put_all(pool.list());
             self.queue_nodest_flush();
         }
         self.state.uses.dec();
@@ -231,7 +230,7 @@ impl<'a> Ctl<'a> {
     ///
     /// # Errors
     ///
-    /// `ESRCH` if the service was removed.
+    /// `ESRCH` without a pool, which no service is.
     pub(crate) fn zero_service(&mut self, service: &Service) -> Result {
         let pool = service.current()?;
         for dest in pool.dests() {
@@ -246,7 +245,7 @@ impl<'a> Ctl<'a> {
     ///
     /// # Errors
     ///
-    /// None, as no service can be removed meanwhile.
+    /// Those of [`zero_service`](Self::zero_service), which no service in the table has.
     pub(crate) fn zero_all(&mut self) -> Result {
         let mut cursor = HashCursor::default();
         while let Some(service) = self.next(&mut cursor) {

@@ -303,8 +303,9 @@ impl Dest {
 impl Dest {
     /// Makes it as `spec` says, and available (C: `__ip_vs_update_dest()`).
     pub(crate) fn configure(&self, spec: &DestSpec) {
-        // A dest that is not available is about to join the list.
-        if spec.weight != 0 || !self.is_available() {
+        // A dest that is not available is about to join the list, and in no scheduler's order.
+        let joins = !self.is_available();
+        if spec.weight != 0 || joins {
             self.last_weight.write_once(spec.weight);
         }
         self.weight.write_once(spec.weight);
@@ -317,8 +318,10 @@ impl Dest {
             self.l_threshold_val.write_once(spec.l_threshold_val());
             self.update_overload(Load::Edited);
         }
-        smp_mb(Full);
-        self.changed(&rcu::read_lock());
+        if !joins {
+            smp_mb(Full);
+            self.changed(&rcu::read_lock());
+        }
     }
 
     /// What it was last made to be.

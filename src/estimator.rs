@@ -66,80 +66,141 @@ pub(crate) enum Source {
     Service(Arc<ServiceStats>),
 }
 
-impl Source {
+/// The sources that are estimated in the same tick; each vector is indexed by [`EstSlot`]s.
+struct Sources {
+    dests: KVVec<DestSource>,
+    services: KVVec<Arc<ServiceStats>>,
+}
+
+/// A dest, and the statistics of the service that it counts for.
+struct DestSource {
+    dest: RcuArc<Dest>,
+    service: Arc<ServiceStats>,
+}
+
+/// An element of a row's vectors.
+trait HasRates {
+    fn rates(&self) -> &Rates;
+}
+
+impl HasRates for DestSource {
     fn rates(&self) -> &Rates {
-        match self {
-            Self::Dest(dest, _) => &dest.stats.rates,
-            Self::Service(stats) => &stats.rates,
-        }
+        &self.dest.stats.rates
     }
+}
 
-    fn is_dest(&self) -> bool {
-        matches!(self, Self::Dest(..))
+impl HasRates for Arc<ServiceStats> {
+    fn rates(&self) -> &Rates {
+        &self.rates
     }
+}
 
+impl DestSource {
     fn estimate(&self) {
-        match self {
-            Self::Dest(dest, service) => service.dest_counted(dest.stats.estimate()),
-            Self::Service(stats) => stats.estimate(),
+        let counted = self.dest.stats.estimate();
+        if !counted.is_zero() {
+            self.service.dest_counted(counted);
         }
     }
 
     /// Adds what a removed dest counted since its last estimation to its service.
     fn leave(&self) {
-        if let Self::Dest(dest, service) = self {
-            service.dest_counted(dest.stats.pass_over());
+        self.service.dest_counted(self.dest.stats.pass_over());
+    }
+}
+
+impl Sources {
+    const fn new() -> Self {
+        Self {
+            dests: KVVec::new(),
+            services: KVVec::new(),
+        }
+    }
+
+    fn len(&self) -> usize {
+        self.dests.len().wrapping_add(self.services.len())
+    }
+
+    fn estimate(&self) {
+        self.dests.iter().for_each(DestSource::estimate);
+        // Services are estimated by what their dests have counted.
+        for service in &self.services {
+            service.estimate();
         }
     }
 }
 
-/// The sources that are estimated in the same tick.
+/// Adds an element, whose rates say its index from then on.
+fn push<T: HasRates>(elements: &mut KVVec<T>, element: T) -> Result {
+    element.rates().est_slot.index.set(elements.len());
+    vec::push(elements, element, GFP_KERNEL).map_err(|_| ENOMEM)
+}
+
+/// Removes the element with these rates, if it is there, and returns it. The last one takes its
+/// place.
+fn take<T: HasRates>(elements: &mut KVVec<T>, rates: &Rates) -> Option<T> {
+    let index = rates.est_slot.index.get();
+    if !core::ptr::eq(elements.get(index)?.rates(), rates) {
+        return None;
+    }
+    let taken = vec::swap_remove(elements, index);
+    if elements.is_empty() {
+        *elements = KVVec::new();
+    }
+    if let Some(moved) = elements.get(index) {
+        moved.rates().est_slot.index.set(index);
+    }
+    taken
+}
+
+/// A row of sources.
 #[pin_data]
 struct Row {
     #[pin]
-    sources: Mutex<KVVec<Source>>,
+    sources: Mutex<Sources>,
     len: Number,
 }
 
 impl Row {
     fn new() -> impl PinInit<Self> {
         pin_init::pin_init!(Self {
-            sources <- new_mutex!(KVVec::new()),
+            sources <- new_mutex!(Sources::new()),
             len: Number::default(),
         })
     }
 
     fn push(&self, source: Source) -> Result {
         let mut sources = self.sources.lock();
-        source.rates().est_slot.index.set(sources.len());
-        vec::push(&mut sources, source, GFP_KERNEL).map_err(|_| ENOMEM)?;
+        match source {
+            Source::Dest(dest, service) => push(&mut sources.dests, DestSource { dest, service }),
+            Source::Service(service) => push(&mut sources.services, service),
+        }?;
         self.len.set(sources.len());
         Ok(())
     }
 
     /// Removes all sources and returns them.
-    fn take_all(&self) -> KVVec<Source> {
+    fn take_all(&self) -> Sources {
         let mut sources = self.sources.lock();
         self.len.set(0);
-        core::mem::replace(&mut *sources, KVVec::new())
+        core::mem::replace(&mut *sources, Sources::new())
     }
 
-    /// Removes the source at `index` and returns it, if `rates` are its own. The last source of the
-    /// row takes its place.
-    fn take(&self, index: usize, rates: &Rates) -> Option<Source> {
+    /// Removes the source with these rates; whether it was there. `service_stays` is as for
+    /// [`Estimator::remove`].
+    fn remove(&self, rates: &Rates, service_stays: bool) -> bool {
         let mut sources = self.sources.lock();
-        if !core::ptr::eq(sources.get(index)?.rates(), rates) {
-            return None;
-        }
-        let taken = vec::swap_remove(&mut sources, index);
+        let removed = match take(&mut sources.dests, rates) {
+            Some(dest) => {
+                if service_stays {
+                    dest.leave();
+                }
+                true
+            }
+            None => take(&mut sources.services, rates).is_some(),
+        };
         self.len.set(sources.len());
-        if sources.is_empty() {
-            *sources = KVVec::new();
-        }
-        if let Some(moved) = sources.get(index) {
-            moved.rates().est_slot.index.set(index);
-        }
-        taken
+        removed
     }
 }
 
@@ -155,7 +216,10 @@ pub(crate) struct Estimator {
     enabled: Number,
     /// The row to be estimated next.
     next: Number,
-    /// The time of that, in jiffies.
+    /// The row to add sources to: the one that was estimated last or, when that is full, one before
+    /// it. Each tick sets it anew.
+    filling: Number,
+    /// When `next` is due, in jiffies.
     due: Atomic<usize>,
 }
 
@@ -167,6 +231,7 @@ impl Estimator {
             len: Number::default(),
             enabled: Number::default(),
             next: Number::default(),
+            filling: Number::new(ROWS - 1),
             due: Atomic::new(jiffies()),
         }? Error)
     }
@@ -187,21 +252,37 @@ impl Estimator {
     ///
     /// `ENOMEM`.
     pub(crate) fn add(&self, source: Source) -> Result {
-        let longest = (self.len.get() / ROWS).wrapping_add(SLACK);
-        // The row that was estimated last comes again in two full seconds.
-        let next = self.next.get().wrapping_add(ROWS);
-        let row = (1..=ROWS)
-            .map(|back| next.wrapping_sub(back) % ROWS)
-            .find(|row| {
-                self.rows
-                    .get(*row)
-                    .is_some_and(|row| row.len.get() < longest)
-            })
-            .unwrap_or(0);
-        source.rates().est_slot.row.set(row);
-        self.rows.get(row).ok_or(EINVAL)?.push(source)?;
+        let number = self.row_to_fill();
+        match &source {
+            Source::Dest(dest, _) => &dest.stats.rates,
+            Source::Service(stats) => &stats.rates,
+        }
+        .est_slot
+        .row
+        .set(number);
+        self.rows.get(number).ok_or(EINVAL)?.push(source)?;
         self.len.set(self.len.get().wrapping_add(1));
         Ok(())
+    }
+
+    /// The row for another source: the one that was estimated last, which comes again in two full
+    /// seconds, or the next one before it that is not too long.
+    fn row_to_fill(&self) -> usize {
+        let longest = (self.len.get() / ROWS).wrapping_add(SLACK);
+        let first = self.filling.get();
+        let mut row = first;
+        while self
+            .rows
+            .get(row)
+            .is_some_and(|row| row.len.get() >= longest)
+        {
+            row = before(row);
+            if row == first {
+                break;
+            }
+        }
+        self.filling.set(row);
+        row
     }
 
     /// Removes the source with these rates (C: `ip_vs_stop_estimator()`). If it is a dest whose
@@ -209,15 +290,16 @@ impl Estimator {
     #[inline]
     pub(crate) fn remove(&self, rates: &Rates, service_stays: bool) {
         // So it is after `clear()`. Only the control plane adds sources.
-        if self.len.get() == 0 {
-            return;
+        if self.len.get() != 0 {
+            self.find_and_remove(rates, service_stays);
         }
+    }
+
+    #[inline(never)]
+    fn find_and_remove(&self, rates: &Rates, service_stays: bool) {
         let row = self.rows.get(rates.est_slot.row.get());
-        if let Some(source) = row.and_then(|row| row.take(rates.est_slot.index.get(), rates)) {
+        if row.is_some_and(|row| row.remove(rates, service_stays)) {
             self.len.set(self.len.get().wrapping_sub(1));
-            if service_stays {
-                source.leave();
-            }
         }
     }
 
@@ -235,16 +317,14 @@ impl Estimator {
             self.total.estimate();
         }
         if let Some(row) = self.rows.get(row) {
-            let sources = row.sources.lock();
-            // Services are estimated by what their dests have counted.
-            let (dests, services) = (Source::is_dest, |source: &&Source| !source.is_dest());
-            sources
-                .iter()
-                .filter(|source| dests(source))
-                .for_each(Source::estimate);
-            sources.iter().filter(services).for_each(Source::estimate);
+            row.sources.lock().estimate();
         }
     }
+}
+
+/// The row that is estimated before `row`.
+fn before(row: usize) -> usize {
+    row.checked_sub(1).unwrap_or(ROWS - 1)
 }
 
 impl Steps for Estimator {
@@ -259,6 +339,7 @@ impl Steps for Estimator {
         }
         let row = self.next.get();
         self.estimate(row);
+        self.filling.set(row);
         self.next.set(row.wrapping_add(1) % ROWS);
         self.due
             .store(self.due.load(Relaxed).wrapping_add(TICK), Relaxed);

@@ -45,7 +45,6 @@ use crate::{
     },
     search::partition_point,
     spec::{
-        DestId,
         ServiceId,
         ServiceSpec, //
     },
@@ -58,13 +57,16 @@ use kernel::{
     prelude::*,
     sync::{
         atomic::Atomic,
+        lock::{
+            mutex::MutexBackend,
+            Guard, //
+        },
         rcu,
         Arc,
         Mutex, //
     },
 };
-use names::Names;
-
+pub(crate) use names::Names;
 pub(crate) use table::Table;
 
 /// The dests and the scheduler of a service, as published to the data path.
@@ -131,7 +133,8 @@ pub(crate) struct Service {
     timeout: Atomic<u32>,
     /// As in [`ServiceSpec`].
     netmask: Atomic<u32>,
-    /// Empty once the service is removed.
+    /// Never empty. A removed service keeps it, to be freed with the service: one that a packet has
+    /// found is as good as it was until that packet's read-side section ends.
     pool: RcuArcCell<Pool>,
     /// The names of the dests in the pool.
     #[pin]
@@ -213,7 +216,7 @@ impl Service {
         self.netmask.read_once()
     }
 
-    /// The pool, for the data path; `None` once the service is removed.
+    /// The pool, for the data path.
     #[inline]
     pub(crate) fn pool<'g>(&'g self, guard: &'g rcu::Guard) -> Option<&'g Pool> {
         self.pool.get(guard).map(RcuRef::get)
@@ -247,7 +250,7 @@ impl Service {
     ///
     /// # Errors
     ///
-    /// `ESRCH` if the service was removed.
+    /// `ESRCH` without a pool, which no service is.
     pub(crate) fn current(&self) -> Result<RcuArc<Pool>> {
         self.pool.load().ok_or(ESRCH)
     }
@@ -278,9 +281,9 @@ impl Service {
         self.publish(pool.dests.clone().into(), sched)
     }
 
-    /// The dest of the pool named `id` (C: `ip_vs_lookup_dest()`).
-    pub(crate) fn find<'p>(&self, pool: &'p Pool, id: &DestId) -> Option<&'p RcuArc<Dest>> {
-        self.names.lock().find(pool, id).map(|(_, dest)| dest)
+    /// The index of the dests by name, locked for a look-up and the change that follows.
+    pub(crate) fn names(&self) -> Guard<'_, Names, MutexBackend> {
+        self.names.lock()
     }
 
     /// Adds a dest at the head of the list, with a new serial number.
@@ -288,8 +291,7 @@ impl Service {
     /// # Errors
     ///
     /// `ENOMEM`; the service is unchanged.
-    pub(crate) fn link(&self, pool: &Pool, dest: RcuArc<Dest>) -> Result {
-        let mut names = self.names.lock();
+    pub(crate) fn link(&self, pool: &Pool, names: &mut Names, dest: RcuArc<Dest>) -> Result {
         let (id, serial) = (dest.id(), names.prepare(pool)?);
         dest.set_serial(serial);
         self.change(pool, pool.dests.with(dest, GFP_KERNEL)?, Change::Added)?;
@@ -311,20 +313,13 @@ impl Service {
     /// # Errors
     ///
     /// `ENOENT` if the pool does not have the dest; `ENOMEM`. The service is unchanged.
-    pub(crate) fn unlink(&self, pool: &Pool, dest: &Dest) -> Result {
+    pub(crate) fn unlink(&self, pool: &Pool, names: &mut Names, dest: &Dest) -> Result {
         let (index, _) = pool.by_serial(dest.serial()).ok_or(ENOENT)?;
         let dests = pool.dests.without(index, GFP_KERNEL)?;
         self.change(pool, dests.into(), Change::Removed(index))?;
         let left = pool.dests().len().saturating_sub(1);
-        let mut names = self.names.lock();
         names.remove(&dest.id(), dest.serial(), left);
         Ok(())
-    }
-
-    /// Withdraws the pool of a removed service and returns it: no conn is scheduled any more.
-    pub(crate) fn close(&self) -> Option<RcuArc<Pool>> {
-        *self.names.lock() = Names::new();
-        self.pool.replace(None)
     }
 
     /// Publishes `dests`, to which one `change` led, with the scheduler's next state.

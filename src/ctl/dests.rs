@@ -21,6 +21,7 @@ use crate::{
         sync::RcuArc, //
     },
     service::{
+        Names,
         Pool,
         Service, //
     },
@@ -48,7 +49,8 @@ impl Ctl<'_> {
     pub(crate) fn add_dest(&mut self, service: &Service, id: DestId, spec: &DestSpec) -> Result {
         spec.check()?;
         let pool = service.current()?;
-        if service.find(&pool, &id).is_some() {
+        let mut names = service.names();
+        if names.find(&pool, &id).is_some() {
             return Err(EEXIST);
         }
         let (dest, is_back) = match self.netns.trash.take(&service.id, &id) {
@@ -58,7 +60,7 @@ impl Ctl<'_> {
         // As in C, the dest is available before it is linked: a packet that finds it in the pool
         // finds it available, and so do from here on the packets of the conns that it still has.
         dest.configure(spec);
-        if let Err(error) = self.link(service, &pool, &dest) {
+        if let Err(error) = self.link(service, &pool, &mut names, &dest) {
             dest.unlinked();
             self.discard(&dest, &service.stats);
             return Err(error);
@@ -81,11 +83,17 @@ impl Ctl<'_> {
     /// # Errors
     ///
     /// `ENOMEM`; neither was done.
-    fn link(&self, service: &Service, pool: &Pool, dest: &RcuArc<Dest>) -> Result {
+    fn link(
+        &self,
+        service: &Service,
+        pool: &Pool,
+        names: &mut Names,
+        dest: &RcuArc<Dest>,
+    ) -> Result {
         let estimator = &self.netns.estimator;
         estimator.add(Source::Dest(dest.clone(), service.stats.clone()))?;
         service
-            .link(pool, dest.clone())
+            .link(pool, names, dest.clone())
             .inspect_err(|_| estimator.remove(&dest.stats.rates, true))
     }
 
@@ -118,7 +126,7 @@ impl Ctl<'_> {
     pub(crate) fn edit_dest(&mut self, service: &Service, id: DestId, spec: &DestSpec) -> Result {
         spec.check()?;
         let pool = service.current()?;
-        let dest = service.find(&pool, &id).ok_or(ENOENT)?;
+        let dest = service.names().find(&pool, &id).ok_or(ENOENT)?;
         let before = dest.spec();
         dest.configure(spec);
         dest.route.reset();
@@ -135,8 +143,9 @@ impl Ctl<'_> {
     /// `ENOENT` without such a dest, `ENOMEM`. The service is unchanged.
     pub(crate) fn del_dest(&mut self, service: &Service, id: DestId) -> Result {
         let pool = service.current()?;
-        let dest = service.find(&pool, &id).ok_or(ENOENT)?;
-        service.unlink(&pool, dest)?;
+        let mut names = service.names();
+        let dest = names.find(&pool, &id).ok_or(ENOENT)?;
+        service.unlink(&pool, &mut names, dest)?;
         self.left(service, dest, true);
         self.discard(dest, &service.stats);
         Ok(())

@@ -20,6 +20,7 @@ use crate::{
         mm::vec,
         sync::{
             HeadList,
+            Once,
             RcuArc, //
         },
         time::{
@@ -42,6 +43,7 @@ use kernel::{
     new_mutex,
     prelude::*,
     sync::{
+        atomic::Atomic,
         lock::{
             mutex::MutexBackend,
             Guard, //
@@ -239,13 +241,19 @@ impl TrashInner {
 struct Expiry {
     #[pin]
     inner: Mutex<TrashInner>,
+    /// 0 only if the trash is empty: then a lookup needs no lock. Written under `inner`.
+    used: Atomic<u32>,
 }
 
 impl Work for Expiry {
     fn run(&self) -> Option<usize> {
         let mut inner = self.inner.lock();
         inner.expire(jiffies());
-        (!inner.is_empty()).then_some(PERIOD / 2)
+        if inner.is_empty() {
+            self.used.write_once(0);
+            return None;
+        }
+        Some(PERIOD / 2)
     }
 }
 
@@ -262,6 +270,7 @@ impl Trash {
         pin_init::pin_init!(Self {
             expiry <- Delayed::new(pin_init::pin_init!(Expiry {
                 inner <- new_mutex!(TrashInner::new()),
+                used: Atomic::new(0),
             })),
         })
     }
@@ -287,6 +296,7 @@ impl Trash {
     fn lock(&self) -> Guard<'_, TrashInner, MutexBackend> {
         let inner = self.expiry.inner.lock();
         if inner.is_empty() {
+            self.expiry.used.write_once(1);
             self.expiry.reschedule(PERIOD / 2);
         }
         inner
@@ -295,11 +305,11 @@ impl Trash {
     /// Removes and returns the dest named `id` that may come back to the service named `vip`
     /// (C: `ip_vs_trash_get_dest()`).
     pub(crate) fn take(&self, vip: &ServiceId, id: &DestId) -> Option<Removed> {
-        let mut inner = self.expiry.inner.lock();
-        if inner.is_empty() {
+        // Additions are made under the mutex of the control plane, as this is.
+        if self.expiry.used.read_once() == 0 {
             return None;
         }
-        inner.take(vip, id)
+        self.expiry.inner.lock().take(vip, id)
     }
 }
 

@@ -21,7 +21,7 @@ const FEW: usize = 16;
 
 /// The serial numbers of the dests in a service's list, by name. Each dest that joins gets a higher
 /// number than those before it.
-pub(super) struct Names {
+pub(crate) struct Names {
     /// The index; `None` until there are more than [`FEW`] dests.
     serials: Option<Keyed>,
     next: u64,
@@ -59,19 +59,17 @@ impl Names {
         }
     }
 
-    /// The dest of the pool named `id`, and its index in the pool.
-    pub(super) fn find<'p>(
-        &self,
-        pool: &'p Pool,
-        id: &DestId,
-    ) -> Option<(usize, &'p RcuArc<Dest>)> {
+    /// The dest of the pool named `id` (C: `ip_vs_lookup_dest()`).
+    pub(crate) fn find<'p>(&self, pool: &'p Pool, id: &DestId) -> Option<&'p RcuArc<Dest>> {
         let Some(serials) = &self.serials else {
-            let mut dests = pool.dests().iter().enumerate();
-            return dests.find(|(_, dest)| dest.is(id));
+            return pool.dests().iter().find(|dest| dest.is(id));
         };
         let mut found = None;
         serials.index.find(serials.hash(id), |serial| {
-            found = pool.by_serial(serial).filter(|(_, dest)| dest.is(id));
+            found = pool
+                .by_serial(serial)
+                .map(|(_, dest)| dest)
+                .filter(|dest| dest.is(id));
             found.is_some()
         })?;
         found

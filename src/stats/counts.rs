@@ -32,6 +32,12 @@ impl Counts {
         }
     }
 
+    /// Whether all are 0.
+    #[inline]
+    pub(crate) fn is_zero(self) -> bool {
+        self.conns | self.inpkts | self.outpkts | self.inbytes | self.outbytes == 0
+    }
+
     /// The sum of both; it wraps.
     pub(crate) fn plus(self, other: Self) -> Self {
         self.each(other, u64::wrapping_add)

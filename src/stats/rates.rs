@@ -55,8 +55,11 @@ impl Rates {
         // Read under the lock, so that no reading is older than the one before it.
         let now = now();
         let counted = now.since(averages.last);
-        averages.last = now;
-        averages.average = averages.average.averaged(counted);
+        // Most sources of a large configuration are idle: their averages stay 0.
+        if !(counted.is_zero() && averages.average.is_zero()) {
+            averages.last = now;
+            averages.average = averages.average.averaged(counted);
+        }
         counted
     }
 
@@ -100,11 +103,15 @@ pub(crate) struct Number(Atomic<u32>);
 
 impl Default for Number {
     fn default() -> Self {
-        Self(Atomic::new(0))
+        Self::new(0)
     }
 }
 
 impl Number {
+    pub(crate) fn new(number: usize) -> Self {
+        Self(Atomic::new(number as u32))
+    }
+
     pub(crate) fn get(&self) -> usize {
         self.0.read_once() as usize
     }
