@@ -328,6 +328,13 @@ impl Conn {
                 .is_over(self.life.state(), self.life.has_no_output(), reuse_mode)
     }
 
+    /// Takes note that a packet was found to be of this conn, which does not expire while the packet
+    /// is translated.
+    #[inline(always)]
+    pub(crate) fn seen(&self) {
+        self.life.seen(now());
+    }
+
     /// Takes note of a packet: its time, and the state that follows (C: `set_tcp_state()` and its
     /// like). Writes only what changes. False if the conn is dead.
     #[inline(always)]
@@ -344,7 +351,8 @@ impl Conn {
             Step::Dead => return false,
             Step::Nothing => (),
             Step::Same(state) => {
-                if !this.life.has_timeout(proto.timeout(data, state)) {
+                let is_output = direction == Direction::Output;
+                if !this.life.has_timeout(proto.timeout(data, state), is_output) {
                     Self::settle(this, data, state, direction);
                 }
             }
@@ -464,6 +472,10 @@ impl_has_timer! {
 
 impl TimerCallback for Conn {
     fn run(this: ConnRef<'_>, guard: &rcu::Guard) -> Option<usize> {
+        // Another CPU may run the timers of the CPU that adds the conn (`timer_expire_remote()`).
+        if this.links.is_pending() {
+            return Some(1);
+        }
         match this.life.fired(now(), this.timeout()) {
             Expiry::Over => None,
             Expiry::Again(delay) => Some(delay as usize),

@@ -294,6 +294,7 @@ impl<'a> HookCtx<'a> {
     /// (C: `handle_response()`).
     #[inline(always)]
     fn response<'h>(self, mut skb: HookSkb<'h>, conn: ConnRef<'a>, packet: &Packet) -> Verdict<'h> {
+        conn.seen();
         let context = self.context_of(conn, packet);
         if xmit::reply::translate(context, &mut skb).is_none() {
             return skb.drop_silently();

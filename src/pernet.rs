@@ -57,7 +57,9 @@ impl Pernet for Netns {
         let initial = PerNet::<Netns>::of(Net::init());
         let (cache, conn_max) = match &initial {
             Some(initial) => (Ok(initial.conns.cache().clone()), initial.conns.max()),
-            None => (new_cache(), CONN_MAX),
+            None if net.is_init() => (new_cache(), CONN_MAX),
+            // The module is being removed: the initial director is no longer found.
+            None => (Err(EAGAIN), CONN_MAX),
         };
         Netns::new(net, cache, conn_max)
     }

@@ -8,8 +8,9 @@ static DEFINE_PER_CPU(unsigned long, oot_rcu_queued);
 
 __oot_helper void oot_call_rcu(struct callback_head *head, rcu_callback_t function)
 {
-	this_cpu_inc(oot_rcu_queued);
 	call_rcu(head, function);
+	/* After that: a callback that is counted is queued, so that rcu_barrier() finds it. */
+	this_cpu_inc(oot_rcu_queued);
 }
 
 __oot_helper unsigned long oot_rcu_callbacks(void)

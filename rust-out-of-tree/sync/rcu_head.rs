@@ -90,7 +90,7 @@ unsafe extern "C" fn free<T>(head: *mut bindings::callback_head) {
 /// Waits until no callback is queued or running, provided that nothing but callbacks queues others.
 ///
 /// `rcu_barrier()` waits for the callbacks that were queued before it, to their last instruction.
-/// Each of them may have queued others: if none did, all are over.
+/// Each of them may have queued others, which it counted before its end: if none did, all are over.
 ///
 /// Sleeps.
 #[cold]

@@ -180,6 +180,10 @@ impl Life {
     pub(super) fn seen(&self, now: u32) {
         let last = self.last_seen.get();
         if last == now {
+            // The word must not be read before the time that another CPU has just stored. On x86,
+            // loads are not reordered.
+            #[cfg(not(CONFIG_X86))]
+            fence();
             return;
         }
         self.last_seen.set(now);
@@ -248,10 +252,12 @@ impl Life {
         old & DEAD == 0
     }
 
-    /// Whether the timeout is this one.
+    /// Whether the timeout is this one, and a packet from the dest, if `is_output`, is not the one
+    /// that the conn's template waits for.
     #[inline(always)]
-    pub(super) fn has_timeout(&self, timeout: u32) -> bool {
-        self.timeout.get() == timeout
+    pub(super) fn has_timeout(&self, timeout: u32, is_output: bool) -> bool {
+        let now = self.timeout.get();
+        now == timeout || (!is_output && now == timeout | UNANSWERED)
     }
 
     /// Sets the timeout of `state`, or of the state that another CPU takes meanwhile, by

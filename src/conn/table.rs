@@ -23,7 +23,6 @@ use crate::{
     oot::{
         hash::HashKey,
         sync::{
-            bh,
             ChainLengths,
             HashCursor,
             Object,
@@ -235,8 +234,7 @@ impl Table {
         first: u32,
         second: Option<u32>,
     ) -> Option<ConnRef<'g>> {
-        // The timer cannot fire before the entry is in the table: soft interrupts are off.
-        let _bh = bh::Disabled::new();
+        // A timer that fires before the entry is in the table fires again.
         Timer::start(entry.as_rcu(), entry.timeout() as usize);
         table.insert(guard, entry, first, second)
     }

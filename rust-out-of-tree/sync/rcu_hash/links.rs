@@ -81,6 +81,11 @@ impl<T: HasHashLinks> HashLinks<T> {
         }
     }
 
+    /// Whether the entry is not yet in a table, or not by all its links.
+    pub(crate) fn is_pending(&self) -> bool {
+        matches!(self.state().load(Acquire), NEW | ADDED)
+    }
+
     /// The state of the entry.
     fn state(&self) -> &Atomic<i32> {
         let [first, _] = &self.links;

@@ -86,9 +86,9 @@ fn timeouts_and_answers() {
     let life = Life::new(INACTIVE, 0, true);
     let settled = life.settle(0, false, |_| 300);
     assert_eq!(settled, Settled::default());
-    assert_eq!((life.timeout(), life.has_timeout(300)), (300, false));
+    assert_eq!((life.timeout(), life.has_timeout(300, true)), (300, false));
     assert!(life.settle(0, true, |_| 300).answered);
-    assert!(life.has_timeout(300) && !life.settle(0, true, |_| 300).answered);
+    assert!(life.has_timeout(300, true) && !life.settle(0, true, |_| 300).answered);
     assert_eq!(life.settle(0, false, |_| 200).sooner, Some(200));
     assert_eq!(life.settle(0, false, |_| 250).sooner, None);
 }
