@@ -30,7 +30,9 @@ unsafe impl Sync for CpuMask {}
 impl CpuMask {
     /// The CPUs of a list such as `0-3,6`; none, of an empty one. Sleeps.
     ///
-    /// `EINVAL` and the like if it is none, or names a CPU that there cannot be.
+    /// # Errors
+    ///
+    /// `ENOMEM`; `EINVAL` and the like if it is no such list, or names a CPU that there cannot be.
     pub(crate) fn parse(list: &CStr) -> Result<Self> {
         let mask = CpumaskVar::new_zero(GFP_KERNEL)?;
         // SAFETY: The text ends with a NUL, and the mask is valid and ours.
@@ -38,7 +40,11 @@ impl CpuMask {
         Ok(Self(mask))
     }
 
-    /// The CPUs that kernel threads run on unless told otherwise. Sleeps.
+    /// The CPUs that kernel threads run on by default. Sleeps.
+    ///
+    /// # Errors
+    ///
+    /// `ENOMEM`.
     pub(crate) fn housekeeping() -> Result<Self> {
         let mut copy = CpumaskVar::new_zero(GFP_KERNEL)?;
         let _guard = rcu::read_lock();
@@ -66,7 +72,7 @@ impl CpuMask {
     }
 }
 
-/// Its CPUs can be asked for as the kernel crate's.
+/// Its CPUs are read as those of the kernel crate's masks.
 impl Deref for CpuMask {
     type Target = Cpumask;
 

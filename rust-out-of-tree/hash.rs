@@ -1,6 +1,6 @@
 // SPDX-License-Identifier: GPL-2.0
 
-//! Keyed hashes for tables whose keys strangers choose.
+//! Keyed hashes for tables with attacker-controlled keys.
 //!
 //! C header: [`include/linux/siphash.h`](srctree/include/linux/siphash.h)
 

@@ -24,7 +24,7 @@ use kernel::{
 
 /// A value on which a thread works step by step.
 pub(crate) trait Steps: Send + Sync + 'static {
-    /// Does one step, and says how many jiffies the thread is to sleep after it, if at all.
+    /// Does one step, and returns how many jiffies the thread is to sleep after it, if at all.
     fn step(&self) -> Option<usize>;
 }
 
@@ -32,7 +32,7 @@ pub(crate) trait Steps: Send + Sync + 'static {
 ///
 /// # Invariants
 ///
-/// The pointer owns a reference to a thread that runs [`main`] and that nobody else stops.
+/// The pointer owns a reference to a thread that runs [`main`] and that nothing else stops.
 struct Task(NonNull<bindings::task_struct>);
 
 // SAFETY: Any thread may stop another.
@@ -64,7 +64,7 @@ impl<T: Steps> Threaded<T> {
     }
 
     /// Starts a thread called `name`, with that nice value, best on those CPUs, unless one is
-    /// running; says whether it did.
+    /// running; returns whether it did.
     ///
     /// # Errors
     ///
@@ -106,7 +106,7 @@ impl<T: Steps> Threaded<T> {
         self.task.lock().is_some()
     }
 
-    /// Stops the thread, if it is running, and waits for it; says whether it was.
+    /// Stops the thread, if it is running, and waits for it; returns whether it was.
     pub(crate) fn stop(&self) -> bool {
         self.task.lock().take().is_some()
     }
@@ -131,11 +131,11 @@ impl<T: Steps> PinnedDrop for Threaded<T> {
 ///
 /// # Safety
 ///
-/// `value` must be a `T` that is valid until the thread is told to stop and has ended.
+/// `value` must be a `T` that is valid until the thread has been stopped.
 unsafe extern "C" fn main<T: Steps>(value: *mut c_void) -> c_int {
     // SAFETY: By the safety requirement.
     let value = unsafe { &*value.cast::<T>() };
-    // Whoever stops the thread wakes it: it must look after it has said that it is going to sleep.
+    // `kthread_stop()` wakes the thread: its flag must be read after the state is set.
     loop {
         let delay = value.step();
         if delay.is_some() {

@@ -21,7 +21,7 @@ use kernel::{
 
 /// A value for which there is work to do.
 pub(crate) trait Work: Send + Sync + 'static {
-    /// Does the work, and says in how many jiffies to do it again, if at all.
+    /// Does the work, and returns in how many jiffies to do it again, if at all.
     fn run(&self) -> Option<usize>;
 }
 
@@ -53,19 +53,19 @@ impl<T: Work> Delayed<T> {
         }? E)
     }
 
-    /// Has the work done in `delay` jiffies, or when it is scheduled for already.
+    /// Queues the work for `delay` jiffies from now, unless it is queued already.
     pub(crate) fn schedule(&self, delay: usize) {
         // SAFETY: The work was initialised, and is cancelled when `self` is dropped.
         unsafe { bindings::oot_schedule_delayed_work(self.work.get(), delay) };
     }
 
-    /// Has it not be done that was scheduled, and waits for it if it is being done. Sleeps.
+    /// Cancels queued work, and waits for work that is being done. Sleeps.
     pub(crate) fn cancel(&self) {
         // SAFETY: The work was initialised; work that schedules itself again is cancelled too.
         unsafe { bindings::cancel_delayed_work_sync(self.work.get()) };
     }
 
-    /// Has the work done in `delay` jiffies, no sooner even if it was scheduled for.
+    /// Queues the work for `delay` jiffies from now, even if it is queued for another time.
     pub(crate) fn reschedule(&self, delay: usize) {
         // SAFETY: As above.
         unsafe { bindings::oot_mod_delayed_work(self.work.get(), delay) };

@@ -1,6 +1,6 @@
 // SPDX-License-Identifier: GPL-2.0
 
-//! Addresses and ports: the one place that knows both families.
+//! Addresses and ports of both families.
 //!
 //! Both are held in network byte order and have an alignment of one byte, so they are fields of the
 //! wire headers as well as of conns, services and dests.
@@ -61,8 +61,8 @@ impl Family {
 ///
 /// # Invariants
 ///
-/// In an IPv4 address the bytes after the fourth are 0. (Every constructor that knows the family
-/// clears them; bytes copied in whole are taken for IPv6.)
+/// In an IPv4 address the bytes after the fourth are 0. (Every constructor that is given the
+/// family clears them; bytes copied in whole are taken for IPv6.)
 #[derive(Clone, Copy, PartialEq, Eq, FromBytes, IntoBytes, Immutable, KnownLayout, Unaligned)]
 #[repr(transparent)]
 pub(crate) struct Addr([u8; 16]);

@@ -71,10 +71,10 @@ use life::{
 /// A conn in the table, during an RCU read-side section.
 pub(crate) type ConnRef<'g> = RcuRef<'g, Conn>;
 
-/// Beside `IP_VS_CONN_F_*`: a template of a service by fwmark, which stands for its address.
+/// Internal flag, beside `IP_VS_CONN_F_*`: a template of a fwmark service; `vaddr` holds the mark.
 const BY_FWMARK: u32 = 1 << 31;
 
-/// Beside `IP_VS_CONN_F_*`: the conn has a local end, see [`Conn::local`].
+/// Internal flag, beside `IP_VS_CONN_F_*`: the conn has a local end, see [`Conn::local`].
 const HAS_LOCAL: u32 = 1 << 30;
 
 /// An end of a conversation: address and port.
@@ -112,7 +112,8 @@ pub(crate) struct Conn {
     pub(crate) proto: Proto,
     pub(crate) family: Family,
     life: Life,
-    /// `IP_VS_CONN_F_*`, but for those that change with the state. A sync message may change them.
+    /// `IP_VS_CONN_F_*`, but for those that change with the state. Atomic, as the fwmark is, for sync
+    /// messages, which do not set them yet.
     flags: Word32,
     fwmark: Word32,
     /// Empty if the dest is not configured; daddr and dport lead to it all the same.
@@ -125,22 +126,19 @@ pub(crate) struct Conn {
 
 impl Conn {
     /// A conn to `dest`, which does not count it yet, under the control of `control`, which does.
-    ///
-    /// # Errors
-    ///
-    /// `ENOMEM` if it needs an extension and there is no memory for it.
+    /// In line, so that it is made where it is to be.
+    #[inline(always)]
     fn new(
         params: &Params<'_>,
         dest: Option<RcuArc<Dest>>,
-        mut flags: u32,
+        flags: u32,
         control: Option<RcuArc<Conn>>,
-    ) -> Result<Self> {
-        let mut ext = None;
-        if let Some((addr, port)) = params.local {
-            flags |= HAS_LOCAL;
-            let local = (*addr, port);
-            ext = Some(RcuBox::new(Ext { local }, GFP_ATOMIC)?);
-        }
+        ext: Option<RcuBox<Ext>>,
+    ) -> Self {
+        let flags = match ext {
+            Some(_) => flags | HAS_LOCAL,
+            None => flags,
+        };
         let mut word = 0;
         if flags & IP_VS_CONN_F_INACTIVE != 0 {
             word |= INACTIVE;
@@ -149,7 +147,7 @@ impl Conn {
             word |= NO_OUTPUT;
         }
         let is_unanswered = control.is_some() && params.proto.is_assured_by_output();
-        Ok(Self {
+        Self {
             links: HashLinks::new(),
             timer: Timer::new(),
             caddr: *params.caddr,
@@ -166,17 +164,17 @@ impl Conn {
             dest: RcuArcCell::new(dest),
             control,
             ext: RcuCell::new(ext),
-        })
+        }
     }
 
     /// A conn for one packet, which is in no table (C: `IP_VS_CONN_F_ONE_PACKET`).
     ///
     /// # Errors
     ///
-    /// As for any conn.
+    /// `ENOMEM`.
     pub(crate) fn one_packet(params: &Params<'_>, dest: RcuArc<Dest>) -> Result<Self> {
         let flags = dest.conn_flags() | IP_VS_CONN_F_ONE_PACKET;
-        Self::new(params, Some(dest), flags, None)
+        Ok(Self::new(params, Some(dest), flags, None, Ext::of(params)?))
     }
 
     #[inline(always)]
@@ -229,6 +227,11 @@ impl Conn {
     pub(crate) fn local<'g>(&'g self, guard: &'g rcu::Guard) -> Option<End<'g>> {
         let Ext { local } = self.ext.get(guard)?;
         Some((&local.0, local.1))
+    }
+
+    /// Whether replies come between other ends than requests.
+    fn has_other_reply(&self) -> bool {
+        self.forward() == Forward::Masq || self.has_local()
     }
 
     /// The ends of a packet from the dest, its source and its destination: what replies are found
@@ -318,7 +321,7 @@ impl Conn {
         }
     }
 
-    /// Whether a packet that asks for a new conn means that this one is over
+    /// Whether a packet that starts a new conn means that this one is over
     /// (C: `is_new_conn_expected()`).
     pub(crate) fn is_reusable(&self, reuse_mode: i32) -> bool {
         self.control.is_none()
@@ -410,11 +413,13 @@ impl Conn {
 
     /// The state of a new conn after its first packet, which comes from the client.
     fn begin(&self, data: &ProtoData, signal: Signal) {
-        self.advance(data, Direction::Input, signal);
-        let state = self.life.state();
-        self.life
-            .settle(state, false, |state| self.proto.timeout(data, state));
-        self.assure_by(state);
+        let (proto, life) = (self.proto, &self.life);
+        let input = Direction::Input;
+        if let Some(next) = proto.next(data, life.state(), life.has_no_output(), input, signal) {
+            let is_active = proto.is_active(next.state);
+            life.begin(next.state, is_active, proto.timeout(data, next.state));
+            self.assure_by(next.state);
+        }
     }
 
     /// A conn that comes into `state` may assure its template.

@@ -358,7 +358,7 @@ impl Dest {
         self.stats.zero();
     }
 
-    /// What it has counted since it joined its service, or since this was asked, and starts anew.
+    /// Returns what it has counted since it joined its service, or since the last call.
     pub(crate) fn take_counted(&self) -> Counts {
         let raw = self.stats.raw();
         let counted = raw.since(self.joined.get());
@@ -383,7 +383,7 @@ impl Member for RcuArc<Dest> {
     }
 }
 
-/// For whoever refers to a dest.
+/// For all sorts of references to a dest.
 impl<T: Deref<Target = Dest>> Candidate for T {
     #[inline]
     fn weight(&self) -> i32 {

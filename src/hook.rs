@@ -6,8 +6,8 @@
 //! [net/netfilter/ipvs/ip_vs_core.c].
 //!
 //! C has a hook for packets from dests and one for packets to services, next to each other, at
-//! each place. Here it is one hook, since one look into the conns says which of the two a packet
-//! is.
+//! each place. Here it is one hook, since one lookup among the conns decides which of the two a
+//! packet is.
 
 mod icmp;
 mod persist;
@@ -197,7 +197,7 @@ impl<'a> HookCtx<'a> {
         }
     }
 
-    /// Whether the packet is of a raw socket that wants its fragments left alone (C: `NODEFRAG`).
+    /// Whether the packet is of a raw socket whose fragments are not reassembled (C: `NODEFRAG`).
     #[inline(always)]
     fn is_raw_socket(self, skb: &HookSkb<'_>) -> bool {
         self.place == HookNum::LocalOut

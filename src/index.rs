@@ -194,7 +194,7 @@ mod tests {
             number == 6
         });
         assert_eq!((found, asked), (Some(6), vec![5, 6]));
-        // Who never has enough is asked about each, as the trash wants it.
+        // A closure that accepts none is called for each, as by the trash.
         let mut asked = vec![];
         index.find(1, |number| {
             asked.push(number);

@@ -79,8 +79,9 @@ fn mh_settings() -> Option<mh::Settings> {
     mh::Settings::new(size, module_parameters::mh_exact.value())
 }
 
-/// What the module consists of while it is loaded. Fields are dropped in this order: requests and
-/// news of devices stop, then the namespaces' directors go. [`RcuModule`] waits for their memory.
+/// What the module consists of while it is loaded. Fields are dropped in this order: the control
+/// interfaces and the netdev notifier are unregistered, then the state of each namespace is
+/// destroyed. After that [`RcuModule`] waits for the RCU callbacks.
 struct IpVs {
     _options: sockopt::Registration,
     _requests: genetlink::Registration,

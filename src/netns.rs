@@ -27,6 +27,7 @@ use crate::{
         workqueue::Delayed, //
     },
     proto::ProtoData,
+    sched::mh,
     service,
     stats::Stats,
     sync::Daemons,
@@ -108,6 +109,7 @@ impl Netns {
         net: &Net,
         cache: Result<Arc<ConnCache>>,
         conn_max: i32,
+        mh: mh::Settings,
     ) -> impl PinInit<Self, Error> + use<'_> {
         kernel::try_pin_init!(Self {
             registrations <- new_mutex!(Registrations::default()),
@@ -122,7 +124,7 @@ impl Netns {
             services <- service::Table::new(),
             estimator <- Delayed::new(EstimatorThread::new()),
             protocols: ProtoData::new(),
-            sysctl <- Sysctl::new(net, conn_max),
+            sysctl <- Sysctl::new(net, conn_max, mh),
         }? Error)
     }
 

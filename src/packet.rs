@@ -45,7 +45,7 @@ pub(crate) struct Packet {
     pub(crate) dport: Port,
     /// How much there is of the transport header.
     pub(crate) header: Extent,
-    /// What it says to the state machine of its protocol.
+    /// Its input to the state machine of its protocol.
     pub(crate) signal: Signal,
     /// Whether it is a fragment, but not the first: there is no transport header.
     pub(crate) is_later_fragment: bool,

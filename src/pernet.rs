@@ -38,6 +38,7 @@ use crate::{
             },
         },
     },
+    sched::mh,
     sysctl::CONN_MAX, //
 };
 use kernel::{
@@ -61,7 +62,8 @@ impl Pernet for Netns {
             // The module is being removed: the initial director is no longer found.
             None => (Err(EAGAIN), CONN_MAX),
         };
-        Netns::new(net, cache, conn_max)
+        let mh = crate::mh_settings().unwrap_or(mh::Settings::DEFAULT);
+        Netns::new(net, cache, conn_max, mh)
     }
 
     fn start(this: &Ref<Self>) -> Result {

@@ -5,8 +5,8 @@
 //! C version: `struct ip_vs_protocol`, `struct ip_vs_proto_data` [include/net/ip_vs.h],
 //! [net/netfilter/ipvs/ip_vs_proto.c].
 //!
-//! To add a protocol: its file with an implementation of [`Protocol`], and a line in each `match`
-//! of this file.
+//! To add a protocol: its file with an implementation of [`Protocol`], an arm in each `match` of
+//! this file, and its header in `packet.rs` and `xmit/edit.rs`.
 
 pub(crate) mod direction;
 pub(crate) mod tcp;
@@ -35,7 +35,7 @@ pub(crate) enum Proto {
     Udp = IPPROTO_UDP,
 }
 
-/// What a packet says to the state machine of its protocol.
+/// The input of a packet to the state machine of its protocol.
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
 pub(crate) enum Signal {
     /// Nothing: its transport header is not whole.
@@ -55,7 +55,7 @@ pub(crate) struct Next {
     pub(crate) has_output: bool,
 }
 
-/// What IPVS has to know of a protocol. States are numbers, as files and sync messages have them.
+/// What differs from protocol to protocol. States are numbers, as files and sync messages have them.
 pub(crate) trait Protocol {
     /// The name in files and tools.
     const NAME: &'static str;
@@ -70,9 +70,9 @@ pub(crate) trait Protocol {
     /// Whether a conn counts among its dest's active ones.
     fn is_active(state: u8) -> bool;
 
-    /// The state after a packet; `None` if that says nothing (C: `state_transition`).
+    /// The state after a packet; `None` if that has no bearing on it (C: `state_transition`).
     ///
-    /// `no_output` says that no packet from the dest has been seen before.
+    /// `no_output`: no packet from the dest has been seen before.
     fn next(
         data: &ProtoData,
         state: u8,
@@ -95,7 +95,7 @@ pub(crate) trait Protocol {
         true
     }
 
-    /// Whether a packet asks for a new conn, even on an old one (C: `is_new_conn()`).
+    /// Whether a packet starts a new conn, even on an old one (C: `is_new_conn()`).
     fn is_start(_signal: Signal) -> bool {
         false
     }

@@ -35,7 +35,6 @@ use crate::{
     },
     sched::{
         self,
-        mh,
         AnyScheduler,
         Change,
         Flow,
@@ -118,7 +117,7 @@ fn setup(id: &ServiceId, sysctl: &Sysctl) -> Setup {
         family: id.family,
         lblc_expiration: sysctl.lblc_expiration.clone(),
         lblcr_expiration: sysctl.lblcr_expiration.clone(),
-        mh: crate::mh_settings().unwrap_or(mh::Settings::DEFAULT),
+        mh: sysctl.mh,
     }
 }
 

@@ -1,6 +1,7 @@
 // SPDX-License-Identifier: GPL-2.0
 
-//! What the user asks of services and dests, whichever way it came, and what is refused at sight.
+//! Names and specifications of services and dests, as requests give them by either interface, and
+//! the checks that need nothing else.
 //!
 //! C version: `struct ip_vs_service_user_kern`, `struct ip_vs_dest_user_kern` [include/net/ip_vs.h];
 //! the checks stand in C's order, which decides about the error where several things are wrong.
@@ -87,6 +88,7 @@ pub(crate) struct ServiceSpec<'a> {
 }
 
 impl ServiceSpec<'_> {
+    /// Refuses an IPv6 prefix length that is not from 1 to 128.
     pub(crate) fn check_netmask(&self, family: Family) -> Result<(), Refusal> {
         match family {
             Family::Inet6 if !(1..=128).contains(&self.netmask) => Err(Refusal::Invalid),
@@ -166,7 +168,7 @@ pub(crate) struct DestSpec {
 }
 
 impl DestSpec {
-    /// Whether a service of one family may have such a dest of the other.
+    /// Refuses such a dest for a service of the other family, unless it is tunnelled to.
     pub(crate) fn check_mixed_family(&self) -> Result<(), Refusal> {
         match Forward::of(self.conn_flags) {
             Forward::Tunnel => Ok(()),
@@ -174,6 +176,7 @@ impl DestSpec {
         }
     }
 
+    /// Refuses weights, thresholds and tunnels that cannot be.
     pub(crate) fn check(&self) -> Result<(), Refusal> {
         if self.weight < 0 || self.l_threshold > self.u_threshold {
             return Err(Refusal::OutOfRange);
@@ -212,7 +215,7 @@ pub(crate) struct Timeouts {
 }
 
 impl Timeouts {
-    /// Whether each can be counted in ticks, `hz` of them a second.
+    /// Refuses those that cannot be counted in ticks, `hz` of them a second.
     pub(crate) fn check(&self, hz: u32) -> Result<(), Refusal> {
         let max = (i32::MAX as u32).checked_div(hz).unwrap_or(0);
         match [self.tcp, self.tcp_fin, self.udp]
@@ -274,7 +277,7 @@ mod tests {
         assert!(!udp.names(&service));
     }
 
-    /// The trash looks for a dest under its words only, and whoever shares them slows it down.
+    /// The trash looks for a dest under its words only, and services that share them slow it down.
     #[test]
     fn words_are_the_same_if_dests_may_return() {
         let mut ids = vec![];

@@ -7,8 +7,8 @@
 //! # Not in force yet
 //!
 //! Settings of what there is not yet are kept and shown: those of the defence against floods, of
-//! synchronisation, and `cache_bypass`, `conntrack`, `ignore_tunneled`,
-//! `nat_icmp_send`, `schedule_icmp`, `sloppy_sctp`.
+//! synchronisation, and `cache_bypass`, `conntrack`, `ignore_tunneled`, `nat_icmp_send`,
+//! `schedule_icmp`, `sloppy_sctp`.
 //!
 //! # Differences from C
 //!
@@ -23,7 +23,10 @@ use crate::{
         net::namespace::Net,
         sync::Once, //
     },
-    sched::locality::cache::DEFAULT_EXPIRATION, //
+    sched::{
+        locality::cache::DEFAULT_EXPIRATION,
+        mh, //
+    }, //
 };
 use kernel::{
     new_mutex,
@@ -94,10 +97,12 @@ pub(crate) struct Sysctl {
     pub(crate) ints: Ints,
     /// The most messages that may wait to be sent to another director.
     pub(crate) sync_qlen_max: Atomic<usize>,
-    /// How long lblc remembers an address that nobody uses.
+    /// The time after which lblc forgets an unused address.
     pub(crate) lblc_expiration: Jiffies,
     /// The same of lblcr; and how soon a dest of an address goes.
     pub(crate) lblcr_expiration: Jiffies,
+    /// What the module's parameters say about mh.
+    pub(crate) mh: mh::Settings,
     /// The load factors' defaults.
     pub(crate) load: LoadFactors,
     /// The most that a user without privilege in the whole system may set `conn_max` to.
@@ -116,7 +121,7 @@ pub(crate) struct EstimatorSettings {
     /// The CPUs of the thread; unless set, those of any kernel thread.
     #[pin]
     pub(crate) cpulist: Mutex<Option<Arc<CpuMask>>>,
-    /// Held while any of it changes, or the estimator is told.
+    /// Held while any of it changes, or the estimator is started or stopped for it.
     #[pin]
     changes: Mutex<()>,
 }
@@ -136,7 +141,7 @@ impl LoadFactors {
 
 impl Sysctl {
     /// C's defaults for a namespace with room for so many conns.
-    pub(crate) fn new(net: &Net, conn_max: i32) -> impl PinInit<Self, Error> {
+    pub(crate) fn new(net: &Net, conn_max: i32, mh: mh::Settings) -> impl PinInit<Self, Error> {
         let load = LoadFactors::new(net);
         let ints = Ints::new();
         set(&ints.conn_lfactor, load.conns);
@@ -146,6 +151,7 @@ impl Sysctl {
             sync_qlen_max: Atomic::new(mm::free_buffer_pages() / 32),
             lblc_expiration: Jiffies::new(DEFAULT_EXPIRATION)?,
             lblcr_expiration: Jiffies::new(DEFAULT_EXPIRATION)?,
+            mh,
             load,
             conn_max_limit <- new_mutex!(conn_max),
             changes <- new_mutex!(()),
@@ -188,7 +194,7 @@ impl Sysctl {
         get(&self.ints.conn_reuse_mode)
     }
 
-    /// By how many ports daemons tell each other of conns.
+    /// The number of ports that each sync daemon uses.
     pub(crate) fn sync_ports(&self) -> i32 {
         get(&self.ints.sync_ports)
     }

@@ -2,7 +2,7 @@
 
 //! Files in /proc/net.
 //!
-//! A [`File`] says what there is to read; a [`Registration`] of some of them makes them in a
+//! A [`File`] is what there is to read; a [`Registration`] of some of them makes them in a
 //! namespace, to show what it refers to.
 //!
 //! A file shows a [`Table`], record by record, or is written in one go as a [`Single`].
@@ -12,7 +12,7 @@
 //!
 //! # Reading a table
 //!
-//! A reader takes as much at a time as it likes, and may seek. Each read starts where the last one
+//! A reader takes any number of bytes at a time, and may seek. Each read starts where the last one
 //! ended, by the [`Table::Cursor`] kept for the reader; only a seek starts over. From start to stop
 //! of a read the RCU read lock is held, as C's do, so that the record at hand stays valid from one
 //! step to the next.
@@ -338,7 +338,7 @@ unsafe fn context_of<'a, C>(seq: *mut bindings::seq_file) -> &'a C {
     unsafe { &*context.cast::<C>() }
 }
 
-/// The pointer by which the kernel knows the record.
+/// The pointer that C passes on for the record.
 fn record<R>(record: Option<&R>) -> *mut c_void {
     record.map_or(core::ptr::null_mut(), |record| {
         core::ptr::from_ref(record).cast_mut().cast()

@@ -2,9 +2,9 @@
 
 //! Files in /proc/sys/net of a network namespace.
 //!
-//! A [`File`] says which number or text of a `T` it shows and sets, and how; a [`Registration`] of
-//! some of them makes them in a namespace, for the `T` that it refers to. Numbers are plain words of
-//! the `T`, read at the cost of a load.
+//! A [`File`] names a number or text of a `T` that it shows and sets, and how; a [`Registration`] of
+//! some of them makes them in a namespace, for the `T` that it refers to. Numbers are plain words
+//! of the `T`, read at the cost of a load.
 //!
 //! C headers: [`include/linux/sysctl.h`](srctree/include/linux/sysctl.h),
 //! [`include/net/net_namespace.h`](srctree/include/net/net_namespace.h)
@@ -191,7 +191,7 @@ fn ints<const N: usize>(at: &[Atomic<i32>; N], handler: Handler) -> bindings::ct
     }
 }
 
-/// A file that a handler of ours shows and sets: what is `value`'s as `by` says.
+/// A file that a handler of ours shows and sets: what `by` describes of `value`.
 fn ours<T, By>(value: &T, by: &'static By, handler: Handler) -> bindings::ctl_table {
     bindings::ctl_table {
         data: core::ptr::from_ref(value).cast_mut().cast(),
@@ -276,7 +276,7 @@ unsafe extern "C" fn text<T: 'static>(
         let given = unsafe { core::slice::from_raw_parts(buffer, *len) };
         set_text(text, value, given)
     } else {
-        // A reader has one byte more than it asks for, unless it is a BPF program with its page.
+        // The buffer has one byte more than is read, unless it is a BPF program with its page.
         let room = len.saturating_add(usize::from(*len < PAGE_SIZE));
         // SAFETY: There is so much room.
         unsafe { buffer.write_bytes(0, room) };
@@ -376,6 +376,11 @@ impl<R: NetRef> Drop for Registration<R> {
 pub(crate) struct Jiffies(Arc<[Atomic<i32>; 1]>);
 
 impl Jiffies {
+    /// A number of its own.
+    ///
+    /// # Errors
+    ///
+    /// `ENOMEM`.
     pub(crate) fn new(jiffies: i32) -> Result<Self> {
         Ok(Self(Arc::new([Atomic::new(jiffies)], GFP_KERNEL)?))
     }

@@ -33,6 +33,10 @@ unsafe impl<T> Sync for Cache<T> {}
 
 impl<T> Cache<T> {
     /// Creates a cache that shows as `name` in /proc/slabinfo; it is never merged with another.
+    ///
+    /// # Errors
+    ///
+    /// `ENOMEM`.
     pub(crate) fn new(name: &'static CStr) -> Result<Self> {
         // SAFETY: `name` is a static C string; size and alignment are those of a Rust type.
         let cache = unsafe {
@@ -50,6 +54,10 @@ impl<T> Cache<T> {
     }
 
     /// Allocates memory for a `T`, uninitialised, without sleeping. Its owner frees it by `kfree()`.
+    ///
+    /// # Errors
+    ///
+    /// `ENOMEM`.
     pub(in crate::oot) fn alloc_atomic(&self) -> Result<NonNull<T>> {
         // SAFETY: The cache is live by the type invariant.
         let block =

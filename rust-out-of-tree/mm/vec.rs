@@ -7,7 +7,11 @@ use kernel::{
     prelude::*, //
 };
 
-/// Adds `value` at the end, in twice the memory if need be; gives it back if there is none.
+/// Adds `value` at the end, in twice the memory if need be.
+///
+/// # Errors
+///
+/// `value`, if there is no memory for it.
 pub(crate) fn push<T>(vec: &mut KVVec<T>, value: T, flags: Flags) -> Result<(), T> {
     if vec.len() == vec.capacity() {
         let capacity = vec.len().saturating_mul(2).max(8);

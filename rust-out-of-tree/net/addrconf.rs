@@ -1,6 +1,6 @@
 // SPDX-License-Identifier: GPL-2.0
 
-//! What kind of address an address is, and what IPv6 needs.
+//! The kinds of addresses, whether IPv6 is enabled, and its reassembly.
 //!
 //! C headers: [`include/net/addrconf.h`](srctree/include/net/addrconf.h),
 //! [`include/net/netfilter/ipv6/nf_defrag_ipv6.h`](srctree/include/net/netfilter/ipv6/nf_defrag_ipv6.h)
@@ -38,14 +38,18 @@ pub(crate) fn is_unicast_or_local6(net: &Net, addr: [u8; 16]) -> bool {
             .is_ok_and(|route| route.dst.as_ref().is_local(&rcu::read_lock()))
 }
 
-/// Whether this host speaks IPv6 at all.
+/// Whether IPv6 is enabled on this host.
 pub(crate) fn is_ipv6_enabled() -> bool {
     // SAFETY: It may be asked for at any time.
     unsafe { bindings::oot_ipv6_mod_enabled() }
 }
 
-/// Has IPv6 fragments put together in this namespace before they come to hooks after
+/// Turns on the reassembly of IPv6 fragments in this namespace, before hooks that come after
 /// `NF_IP6_PRI_CONNTRACK_DEFRAG`.
+///
+/// # Errors
+///
+/// What the hooks of the reassembly cannot be registered by, such as `ENOMEM`.
 pub(crate) fn enable_defrag6(net: &Net) -> Result {
     // SAFETY: The namespace is live.
     to_result(unsafe { bindings::nf_defrag_ipv6_enable(net.as_raw()) })

@@ -63,13 +63,13 @@ impl Device {
         unsafe { bindings::oot_dev_mtu(self.as_raw()) }
     }
 
-    /// Whether it speaks IPv4, which all do whose MTU is not too small.
+    /// Whether it has an IPv4 configuration, as all have whose MTU is not too small.
     pub(crate) fn has_inet(&self, _guard: &rcu::Guard) -> bool {
         // SAFETY: The device is live, and the RCU read lock held.
         unsafe { bindings::oot_dev_has_inet(self.as_raw()) }
     }
 
-    /// Whether it speaks IPv6.
+    /// Whether it has an IPv6 configuration.
     pub(crate) fn has_inet6(&self, _guard: &rcu::Guard) -> bool {
         // SAFETY: The device is live, and the RCU read lock held.
         unsafe { bindings::oot_dev_has_inet6(self.as_raw()) }

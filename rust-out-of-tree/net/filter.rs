@@ -138,9 +138,13 @@ impl<'h> HookSkb<'h> {
         verdict
     }
 
-    /// Hands an IPv4 packet to reassembly for `user`. Gives it back whole and with a right header
-    /// checksum, or the verdict if it is kept until the other fragments come. A packet of IPv6, and
-    /// one without device and route, is dropped.
+    /// Hands an IPv4 packet to reassembly for `user`. Returns it whole and with a right header
+    /// checksum.
+    ///
+    /// # Errors
+    ///
+    /// The verdict, if the packet is kept until the other fragments come. A packet of IPv6, and one
+    /// without device and route, is dropped.
     pub(crate) fn defrag4(self, net: &Net, user: DefragUser) -> Result<Self, Verdict<'h>> {
         if self.family != NfProto::Ipv4 || !(self.has_dev() || self.has_dst()) {
             return Err(self.drop_eperm());
@@ -263,6 +267,10 @@ pub(crate) struct Registration<R: NetRef> {
 
 impl<R: NetRef> Registration<R> {
     /// Registers `ops` in the namespace of `context`, to work with what that refers to.
+    ///
+    /// # Errors
+    ///
+    /// `ENOMEM`, or an error of `nf_register_net_hooks()`.
     pub(crate) fn new(context: R, ops: &[HookOps<R::Target>]) -> Result<Self>
     where
         R::Target: Sized,

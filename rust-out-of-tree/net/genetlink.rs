@@ -39,7 +39,7 @@ use kernel::{
 
 /// Serves the requests of a command.
 pub(crate) trait DoIt: 'static {
-    /// Does what `request` asks; an error is what the sender gets as acknowledgement.
+    /// Carries out `request`; an error is sent as its acknowledgement.
     fn doit(request: &Request<'_>) -> Result;
 }
 
@@ -93,6 +93,10 @@ impl<'a> Request<'a> {
 
     /// The attributes nested in `attr`; what is wrong with them goes into the extended
     /// acknowledgement.
+    ///
+    /// # Errors
+    ///
+    /// `EINVAL` and the like if they do not follow the policy.
     pub(crate) fn nested<const N: usize>(
         &self,
         attr: Attr<'a>,
@@ -103,6 +107,10 @@ impl<'a> Request<'a> {
     }
 
     /// Starts a reply with that command.
+    ///
+    /// # Errors
+    ///
+    /// `ENOMEM`.
     pub(crate) fn reply(&self, cmd: u8) -> Result<Reply<'a>> {
         let size = bindings::GENLMSG_DEFAULT_SIZE;
         // SAFETY: Any size and flags may be asked for.
@@ -155,6 +163,10 @@ impl Reply<'_> {
     }
 
     /// Sends the reply to the socket that the request came from.
+    ///
+    /// # Errors
+    ///
+    /// `EMSGSIZE` if the attributes do not fit, or an error of `genlmsg_reply()`.
     pub(crate) fn send(self) -> Result {
         // SAFETY: By the type invariants, the buffer is ours.
         unsafe { self.writer.append_to(self.skb)? };
@@ -200,7 +212,11 @@ impl<'a> Dump<'a> {
         unsafe { &mut self.cb.__bindgen_anon_1.args }
     }
 
-    /// The attributes of the request that asked for the dump.
+    /// The attributes of the request for the dump.
+    ///
+    /// # Errors
+    ///
+    /// `EINVAL` and the like if they do not follow the policy.
     pub(crate) fn attrs<const N: usize>(
         &self,
         policy: &'static [AttrPolicy; N],
@@ -222,8 +238,11 @@ impl<'a> Dump<'a> {
         Ok(attrs)
     }
 
-    /// Adds a message with that command and the attributes that `fill` puts into it, unless it fails
-    /// or there is no room.
+    /// Adds a message with that command and the attributes that `fill` puts into it.
+    ///
+    /// # Errors
+    ///
+    /// `EMSGSIZE` without room, or what `fill` returns. No message is added then.
     pub(crate) fn message(&mut self, cmd: u8, fill: impl FnOnce(&mut Writer) -> Result) -> Result {
         let (skb, info) = (self.skb.as_ptr(), self.info);
         let flags = bindings::NLM_F_MULTI as c_int;
@@ -389,6 +408,10 @@ impl Family {
     }
 
     /// Registers the family with the kernel.
+    ///
+    /// # Errors
+    ///
+    /// `EEXIST` if there is a family of that name; `ENOMEM`.
     pub(crate) fn register(&'static self) -> Result<Registration> {
         // SAFETY: The family is a static, made by `new()` from statics.
         to_result(unsafe { bindings::genl_register_family(self.0.get()) })?;

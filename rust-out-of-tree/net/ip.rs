@@ -42,6 +42,10 @@ pub(crate) struct Route<A> {
 ///
 /// With `known_next_hop` the packet's own destination may differ from `daddr`, as in direct
 /// routing. As `ip_route_output_key()`.
+///
+/// # Errors
+///
+/// What the lookup returns, such as `ENETUNREACH`.
 pub(crate) fn route4(
     net: &Net,
     daddr: [u8; 4],
@@ -69,6 +73,10 @@ pub(crate) fn route4(
 
 /// The IPv6 route from this host to `daddr`. With `want_source`, the source address is chosen as
 /// a socket would choose it, and IPsec policy (`transform`) is looked up.
+///
+/// # Errors
+///
+/// `EHOSTUNREACH`, or what the lookup of the IPsec policy returns.
 pub(crate) fn route6(
     net: &Net,
     daddr: [u8; 16],
@@ -123,6 +131,10 @@ pub(crate) fn route6(
 
 /// The route that a UDP socket would get from `saddr`, if that is not zero, to the multicast group
 /// `group` by `device`.
+///
+/// # Errors
+///
+/// What the lookup returns, such as `ENETUNREACH`.
 pub(crate) fn route_to_group4(
     net: &Net,
     group: [u8; 4],
@@ -139,6 +151,10 @@ pub(crate) fn route_to_group4(
 }
 
 /// As [`route_to_group4`] for IPv6, from an address of the kernel's choice.
+///
+/// # Errors
+///
+/// What the lookup returns, such as `ENETUNREACH`.
 pub(crate) fn route_to_group6(net: &Net, group: [u8; 16], device: &Device) -> Result<Dst> {
     let mut flow = bindings::flowi6::default();
     // SAFETY: Any bytes are an address.

@@ -36,7 +36,7 @@ pub(crate) trait DeviceNotifier: 'static {
     fn down(net: &Net, device: &Device);
 }
 
-/// Has `T` called while it lives.
+/// Calls `T` as long as it lives.
 ///
 /// As all registrations of the kernel crate, one that is leaked (`core::mem::forget()`) stays: the
 /// functions are code of the module, which must not be unloaded then.
@@ -56,6 +56,10 @@ pub(crate) const PRIORITY_BEFORE_ADDRESSES: c_int = 5;
 
 impl<T: DeviceNotifier> Registration<T> {
     /// Begins to call; notifiers of higher priority are called earlier.
+    ///
+    /// # Errors
+    ///
+    /// `ENOMEM`.
     pub(crate) fn new(priority: c_int) -> Result<Self> {
         let block = bindings::notifier_block {
             notifier_call: Some(notify::<T>),

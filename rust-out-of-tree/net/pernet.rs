@@ -5,7 +5,7 @@
 //! A type that implements [`Pernet`] has one value in each namespace while its [`Registration`]
 //! lives. This registers `pernet_operations` and nothing else: hooks, files and settings are
 //! registrations of their own, which the value owns. They are made with a counted reference to it
-//! ([`Ref`]), so the value knows when they are gone.
+//! ([`Ref`]), so that the teardown can wait until they are gone.
 //!
 //! C header: [`include/net/net_namespace.h`](srctree/include/net/net_namespace.h)
 //!

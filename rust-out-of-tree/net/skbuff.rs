@@ -283,7 +283,7 @@ impl Skb {
         self.has_socket() && unsafe { bindings::oot_skb_has_fullsock(self.as_raw()) }
     }
 
-    /// Whether it was sent by a raw IPv4 socket that wants its fragments left alone.
+    /// Whether it was sent by a raw IPv4 socket with the option `IP_NODEFRAG`.
     pub(crate) fn is_from_nodefrag_socket(&self) -> bool {
         // SAFETY: Reads fields of the packet's socket, which is whole and which it keeps alive.
         self.has_full_socket() && unsafe { bindings::oot_skb_nodefrag(self.as_raw()) }

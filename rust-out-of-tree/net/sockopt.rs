@@ -26,10 +26,10 @@ use zerocopy::{FromBytes, IntoBytes};
 
 /// Serves the options of a [`SockOpts`].
 pub(crate) trait SockOpt: 'static {
-    /// Does what `setsockopt()` asks.
+    /// Carries out a `setsockopt()`.
     fn set(call: &Set<'_>) -> Result;
 
-    /// Answers what `getsockopt()` asks.
+    /// Answers a `getsockopt()`.
     fn get(call: &mut Get<'_>) -> Result;
 }
 
@@ -56,7 +56,7 @@ impl<'a> Set<'a> {
         self.option
     }
 
-    /// The length of the value, as the caller says.
+    /// The length of the value, as the caller gave it.
     pub(crate) fn len(&self) -> usize {
         self.len
     }
@@ -101,7 +101,7 @@ impl<'a> Get<'a> {
         self.option
     }
 
-    /// The length of the room for the value, as the caller says; 0 for a negative one.
+    /// The length of the room for the value, as the caller gave it; 0 for a negative one.
     pub(crate) fn len(&self) -> usize {
         usize::try_from(*self.len).unwrap_or(0)
     }
@@ -222,7 +222,11 @@ impl SockOpts {
         }))
     }
 
-    /// Has the options served. `EBUSY` if any of them is served already.
+    /// Registers the options with netfilter.
+    ///
+    /// # Errors
+    ///
+    /// `EBUSY` if any of them is registered already.
     pub(crate) fn register(&'static self) -> Result<Registration> {
         // SAFETY: The operations are a static, and its module is held while one of them runs.
         to_result(unsafe { bindings::nf_register_sockopt(self.0.get()) })?;

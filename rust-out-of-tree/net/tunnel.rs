@@ -1,6 +1,6 @@
 // SPDX-License-Identifier: GPL-2.0
 
-//! Packets in packets: what the stack has to know of the one inside.
+//! Packets in packets: how the one inside is prepared.
 //!
 //! C header: [`include/net/ip_tunnels.h`](srctree/include/net/ip_tunnels.h)
 
@@ -22,9 +22,13 @@ pub(crate) const IPPROTO_IPIP: u8 = bindings::IPPROTO_IPIP as u8;
 /// The protocol number of IPv6 inside of a packet.
 pub(crate) const IPPROTO_IPV6: u8 = bindings::IPPROTO_IPV6 as u8;
 
-/// Says that the packet is about to go into one of family `outer`, and prepares bundles of
+/// Marks the packet as the inner one of a packet of family `outer`, and prepares bundles of
 /// segments for that (`iptunnel_handle_offloads()`). `protocol` is the packet's own as the outer
 /// header will name it.
+///
+/// # Errors
+///
+/// `ENOMEM` if the header of a bundle cannot be copied.
 pub(crate) fn start(skb: &mut SkBuff<'_>, outer: NfProto, protocol: u8) -> Result {
     let gso_type = match outer {
         NfProto::Ipv4 => bindings::SKB_GSO_IPXIP4,

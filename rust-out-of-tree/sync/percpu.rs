@@ -6,8 +6,8 @@
 //! allocation. Here a counter is exact when read, several share an allocation, and their sum is
 //! made when it is asked for.
 //!
-//! A CPU that has never been online has counted nothing: [`OnlineCpus`] knows how far the others go,
-//! so that a sum does not take longer by all the CPUs that a machine might get.
+//! A CPU that has never been online has counted nothing: a sum ends at the last CPU that
+//! [`OnlineCpus`] has seen online, and does not take longer by all those that a machine might get.
 //!
 //! C headers: [`include/linux/percpu.h`](srctree/include/linux/percpu.h),
 //! [`include/linux/cpuhotplug.h`](srctree/include/linux/cpuhotplug.h)
@@ -34,7 +34,7 @@ use crate::oot::bindings;
 
 use super::once::Once;
 
-/// One more than the highest number of a CPU that has been online while there was a [`OnlineCpus`]; 0
+/// One more than the highest number of a CPU that has been online while there was an [`OnlineCpus`]; 0
 /// until there is one, when no CPU can be left out.
 static SEEN: Atomic<u32> = Atomic::new(0);
 
@@ -55,6 +55,10 @@ unsafe impl<const N: usize> Sync for PerCpuCounters<N> {}
 
 impl<const N: usize> PerCpuCounters<N> {
     /// Allocates the counters; sleeps.
+    ///
+    /// # Errors
+    ///
+    /// `ENOMEM`.
     pub(crate) fn new() -> Result<Self> {
         // SAFETY: Any size and a power of two as alignment are fine.
         let base = unsafe { bindings::oot_alloc_percpu(N * size_of::<u64>(), align_of::<u64>()) };
@@ -112,7 +116,7 @@ impl<const N: usize> PerCpuCounters<N> {
 
 impl<const N: usize> Drop for PerCpuCounters<N> {
     fn drop(&mut self) {
-        // SAFETY: The allocation is live by the type invariant and nobody uses it any more.
+        // SAFETY: The allocation is live by the type invariant and is not used any more.
         unsafe { bindings::free_percpu(self.base.as_ptr().cast()) };
     }
 }
@@ -130,6 +134,10 @@ pub(crate) struct OnlineCpus {
 
 impl OnlineCpus {
     /// Begins to watch, under `name` in /sys/devices/system/cpu/hotplug/states; sleeps.
+    ///
+    /// # Errors
+    ///
+    /// `ENOSPC` if there are too many callbacks.
     pub(crate) fn new(name: &'static CStr) -> Result<Self> {
         let name = name.as_char_ptr();
         let stage = bindings::cpuhp_state_CPUHP_BP_PREPARE_DYN;

@@ -40,6 +40,10 @@ impl_has_timer! {
 
 impl<T: Tick> Periodic<T> {
     /// An object that ticks each time `interval` jiffies after it was done with it.
+    ///
+    /// # Errors
+    ///
+    /// `ENOMEM`.
     pub(crate) fn start(value: T, interval: usize, flags: Flags) -> Result<RcuArc<Self>> {
         let this = RcuArc::new(
             Self {

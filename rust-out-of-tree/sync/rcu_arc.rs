@@ -4,8 +4,8 @@
 //!
 //! [`RcuArc`] is [`kernel::sync::Arc`] with one difference: when the last reference goes, the value
 //! is dropped and its memory freed only after a grace period. So a reader that found the object
-//! under a [`Guard`](kernel::sync::rcu::Guard) may use it as [`RcuRef`] for as long as the guard lives, and takes a
-//! reference ([`RcuRef::upgrade`]) only to store it.
+//! under a [`Guard`](kernel::sync::rcu::Guard) may use it as [`RcuRef`] for as long as the guard
+//! lives, and takes a reference ([`RcuRef::upgrade`]) only to store it.
 //!
 //! C header: [`include/linux/rcupdate.h`](srctree/include/linux/rcupdate.h)
 
@@ -75,6 +75,10 @@ pub(crate) struct RcuArcCache<T: Object>(Cache<Inner<T>>);
 
 impl<T: Object> RcuArcCache<T> {
     /// As [`Cache::new`].
+    ///
+    /// # Errors
+    ///
+    /// `ENOMEM`.
     pub(crate) fn new(name: &'static CStr) -> Result<Self> {
         Ok(Self(Cache::new(name)?))
     }
@@ -99,6 +103,10 @@ unsafe impl<T: Object> Sync for RcuArc<T> {}
 
 impl<T: Object> RcuArc<T> {
     /// Allocates and initialises an object with one reference.
+    ///
+    /// # Errors
+    ///
+    /// `ENOMEM`, or what `init` fails with.
     pub(crate) fn new<E>(init: impl PinInit<T, E>, flags: Flags) -> Result<Self>
     where
         Error: From<E>,
@@ -111,6 +119,10 @@ impl<T: Object> RcuArc<T> {
     /// As [`RcuArc::new`], from a slab cache of its own.
     ///
     /// Does not sleep.
+    ///
+    /// # Errors
+    ///
+    /// `ENOMEM`, or what `init` fails with.
     pub(crate) fn new_in<E>(cache: &RcuArcCache<T>, init: impl PinInit<T, E>) -> Result<Self>
     where
         Error: From<E>,
@@ -130,7 +142,7 @@ impl<T: Object> RcuArc<T> {
         // SAFETY: `slot` is valid for writes of an `Inner<T>` and is not moved after that.
         match unsafe { inner.__init(slot.as_ptr()) } {
             Ok(()) => {
-                // SAFETY: The object was just initialised, and nobody else has seen it.
+                // SAFETY: The object was just initialised, and no other CPU has seen it.
                 unsafe { slot.as_ref().value.value.prepare() };
                 // INVARIANT: It has one reference, which is ours.
                 Ok(Self {

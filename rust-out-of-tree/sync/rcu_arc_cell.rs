@@ -32,7 +32,7 @@ use super::{
 /// The pointer is null or comes from [`RcuArc::into_raw`] and is owned by the cell.
 pub(crate) struct RcuArcCell<T: Object>(Atomic<*mut Inner<T>>);
 
-// SAFETY: Readers get `&T`, and whoever replaces the reference drops it anywhere; an `Object` is
+// SAFETY: Readers get `&T`, and a replaced reference may be dropped in any context; an `Object` is
 // `Send + Sync`.
 unsafe impl<T: Object> Sync for RcuArcCell<T> {}
 
@@ -57,12 +57,12 @@ impl<T: Object> RcuArcCell<T> {
 
     /// A reference of one's own to what the cell refers to now.
     ///
-    /// Writers, who alone empty the cell, find it unless it is empty.
+    /// For writers, which alone empty the cell, it is `None` only if the cell is empty.
     pub(crate) fn load(&self) -> Option<RcuArc<T>> {
         self.get(&rcu::read_lock()).and_then(RcuRef::upgrade)
     }
 
-    /// Has the cell refer to something else.
+    /// Replaces the reference, and returns the old one.
     pub(crate) fn replace(&self, value: Option<RcuArc<T>>) -> Option<RcuArc<T>> {
         let old = self.0.xchg(into_ptr(value), Full);
         // SAFETY: By the type invariant the old pointer came from `into_raw`; it is ours now.

@@ -40,6 +40,10 @@ unsafe impl<T: Send> Send for RcuBox<T> {}
 
 impl<T> RcuBox<T> {
     /// Moves `value` into memory of its own.
+    ///
+    /// # Errors
+    ///
+    /// `ENOMEM`.
     pub(crate) fn new(value: T, flags: Flags) -> Result<Self> {
         let block = KBox::new(RcuBlock::new(value), flags)?;
         // INVARIANT: The pointer comes from `KBox::leak`.
@@ -56,7 +60,7 @@ impl<T> RcuBox<T> {
 
 impl<T> Drop for RcuBox<T> {
     fn drop(&mut self) {
-        // SAFETY: By the type invariant we own the block and nobody else has seen it.
+        // SAFETY: By the type invariant we own the block and no reader has seen it.
         unsafe { RcuBlock::free_now(self.ptr) };
     }
 }
@@ -86,7 +90,7 @@ impl<T: Send + 'static> Drop for Retired<T> {
 /// The pointer is null or comes from `KBox::leak` and is owned by the cell.
 pub(crate) struct RcuCell<T: Send + 'static>(Atomic<*mut RcuBlock<T>>);
 
-// SAFETY: Readers get `&T` in any context, and whoever replaces the value drops it anywhere.
+// SAFETY: Readers get `&T` in any context, and a replaced value may be dropped in any.
 unsafe impl<T: Send + Sync> Sync for RcuCell<T> {}
 
 // SAFETY: As above.

@@ -3,7 +3,7 @@
 //! Reading a pointer that RCU protects.
 //!
 //! What is read through the pointer must not be older than the pointer. C relies on the address
-//! dependency, and on compilers that are told not to break it; LLVM makes no such promise for Rust,
+//! dependency, and on compiler flags that preserve it; LLVM makes no such promise for Rust,
 //! so this is an acquiring load. On x86 each load is one, and a volatile access, as `READ_ONCE()`,
 //! keeps the compiler from more than one; [`Atomic::load`] would be a call of a C helper there if
 //! helpers are not inlined.

@@ -12,7 +12,7 @@
 //! # Vocabulary
 //!
 //! A *bucket* is a word: the address of the first link, bit 0 a spinlock. A chain ends in an *end
-//! mark*, the address of its bucket with bit 0 set, so that a reader who strayed into another chain
+//! mark*, the address of its bucket with bit 0 set, so that a reader that strays into another chain
 //! (because the link it stood on was moved) notices and starts again, as in `rhashtable`. The
 //! bucket of a hash is its *top* bits: the order of the buckets is the order of the hashes in every
 //! size of table, so a cursor survives a resize.
@@ -24,8 +24,8 @@
 //! there, then moves each bucket: the old bucket's lock is taken before the new one's. A reader
 //! that misses in the old table looks into the successor.
 //!
-//! No CPU waits for another that adds an entry: that may be preempted, on PREEMPT_RT. Who removes
-//! the entry meanwhile marks it, and it is removed by who adds it.
+//! No CPU waits for another that adds an entry: that may be preempted, on PREEMPT_RT. A CPU that
+//! removes the entry meanwhile only marks it; the CPU that adds it then removes it.
 //!
 //! # Size
 //!
@@ -113,7 +113,7 @@ impl<T: HasHashLinks> RcuHash<T> {
         self.buckets.current(&rcu::read_lock()).heads.len()
     }
 
-    /// The first entry one of whose links has this hash and pleases `matches`, which gets the
+    /// The first entry one of whose links has this hash and that `matches` accepts, given the
     /// index of the link and the entry.
     #[inline(always)]
     pub(crate) fn find<'g>(
@@ -240,11 +240,11 @@ impl<T: HasHashLinks> PinnedDrop for RcuHash<T> {
         self.buckets.cancel();
         self.clear();
         if self.used.read_once() != 0 {
-            // Who found an entry before it was removed may still be about to remove it, who adds
-            // one that is to go at once be doing so, and who has just removed the last one, such
-            // as its timer, still be at it.
+            // Other CPUs may still be about to remove an entry that they found before, or be
+            // removing one that was marked while they added it, or one of the last, as in the
+            // callback of its timer.
             rcu::synchronize_rcu();
         }
-        // The removals may have asked for a resize again: the field's end cancels it.
+        // The removals may have queued a resize again: it is cancelled when the field is dropped.
     }
 }

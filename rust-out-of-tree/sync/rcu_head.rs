@@ -56,7 +56,7 @@ impl<T> RcuBlock<T> {
     {
         // SAFETY: The block is live by the safety requirement.
         let head = unsafe { &raw const (*block.as_ptr()).head };
-        // SAFETY: By the safety requirement nobody else queues the head, and nobody uses the block
+        // SAFETY: By the safety requirement nothing else queues the head, and nothing uses the block
         // once readers from before are gone, which is when `free` is called.
         unsafe { bindings::oot_call_rcu(Opaque::cast_into(head), Some(free::<T>)) };
     }
@@ -66,11 +66,11 @@ impl<T> RcuBlock<T> {
     /// # Safety
     ///
     /// The caller owns the block, which was allocated from the slab allocator and initialised, and
-    /// nobody else looks at it.
+    /// there is no other reference to it.
     pub(super) unsafe fn free_now(block: NonNull<Self>) {
         // SAFETY: By the safety requirement the value is ours to drop.
         unsafe { core::ptr::drop_in_place(&raw mut (*block.as_ptr()).value) };
-        // SAFETY: The memory came from the slab allocator; `kfree()` knows the cache.
+        // SAFETY: The memory came from the slab allocator; `kfree()` finds the cache.
         unsafe { bindings::kfree(block.as_ptr().cast()) };
     }
 }

@@ -60,6 +60,10 @@ pub(crate) struct RcuListItem<T> {
 
 impl<T> RcuListItem<T> {
     /// Moves `value` into memory of its own; does not sleep, and does not complain.
+    ///
+    /// # Errors
+    ///
+    /// [`AllocError`] without memory.
     pub(crate) fn new(value: T) -> Result<Self, AllocError> {
         let node = KBox::new(
             RcuBlock::new(Element {
@@ -82,7 +86,7 @@ impl<T> RcuListItem<T> {
 
 impl<T> Drop for RcuListItem<T> {
     fn drop(&mut self) {
-        // SAFETY: By the type invariant we own the node and nobody else has seen it.
+        // SAFETY: By the type invariant we own the node and no reader has seen it.
         unsafe { RcuBlock::free_now(self.ptr) };
     }
 }
@@ -150,7 +154,7 @@ impl<T: Send + Sync> RcuList<T> {
 
     /// Keeps all others from changing the list.
     ///
-    /// Whoever holds several lists locked takes those inside values after those they are in.
+    /// The lock of a list inside a value is taken after that of the list that the value is in.
     pub(crate) fn lock(&self) -> RcuListLocked<'_, T> {
         let bh = bh::Disabled::new();
         // SAFETY: The word is live, and bit 0 is used as a lock alone.
@@ -169,7 +173,7 @@ impl<T: Send + Sync> Drop for RcuList<T> {
         while let Some(node) = NonNull::new(at as *mut Node<T>) {
             // SAFETY: By the type invariant it is a node.
             at = unsafe { node.as_ref() }.value.next.read_once();
-            // SAFETY: The list owns it; whoever could walk the list held a reference to that.
+            // SAFETY: The list owns it; readers held a reference to the list, and are gone.
             unsafe { RcuBlock::free_now(node) };
         }
     }
@@ -201,7 +205,7 @@ impl<T: Send + Sync> RcuListLocked<'_, T> {
         self.list.head.store(node.as_ptr() as usize | 1, Release);
     }
 
-    /// Takes out the values which `is_over` holds for, and says how many; they are dropped a grace
+    /// Takes out the values which `is_over` holds for, and returns how many; they are dropped a grace
     /// period later.
     pub(crate) fn remove(&mut self, mut is_over: impl FnMut(&T) -> bool) -> usize {
         let mut count: usize = 0;

@@ -6,8 +6,8 @@
 //!
 //! # The word
 //!
-//! The word holds the state's number and the flags that change with it, so that the CPU that
-//! changes the state also knows how the dest's counters change. The upper half counts the conns
+//! The word holds the state's number and the flags that change with it, so that the change of the
+//! state also determines how the dest's counters change. The upper half counts the conns
 //! that this one controls.
 //!
 //! # The timeout
@@ -81,7 +81,7 @@ pub(super) struct Life {
 pub(super) enum Step {
     /// The conn is dead.
     Dead,
-    /// The packet says nothing.
+    /// The packet has no bearing on the state.
     Nothing,
     /// The word stays as it is, in this state.
     Same(u8),
@@ -109,7 +109,7 @@ pub(super) enum Expiry {
     Died { was_inactive: bool },
 }
 
-/// What a changed timeout asks for.
+/// What follows from a changed timeout.
 #[derive(Clone, Copy, Debug, Default, PartialEq, Eq)]
 pub(super) struct Settled {
     /// The timer must fire in so many jiffies, sooner than it would.
@@ -127,6 +127,16 @@ impl Life {
             last_seen: Word32::new(now),
             timeout: Word32::new(if is_unanswered { UNANSWERED } else { 0 }),
         }
+    }
+
+    /// The first state, and its timeout, of a conn that is in no table yet.
+    pub(super) fn begin(&self, state: u8, is_active: bool, timeout: u32) {
+        let mut word = self.word.get() & !(STATE | INACTIVE) | u64::from(state);
+        if !is_active {
+            word |= INACTIVE;
+        }
+        self.word.set(word);
+        self.timeout.set(timeout | self.timeout.get() & UNANSWERED);
     }
 
     /// The state's number.
@@ -325,7 +335,7 @@ impl Life {
         }
     }
 
-    /// Makes it dead, unless it is; says then whether it was inactive.
+    /// Makes it dead, unless it is already, and returns whether it was inactive.
     pub(super) fn kill(&self) -> Option<bool> {
         let mut old = self.word.get();
         loop {

@@ -5,12 +5,13 @@
 //! C version: `ip_vs_conn_in_get()`, `ip_vs_conn_out_get()`, `ip_vs_conn_new()`
 //! [net/netfilter/ipvs/ip_vs_conn.c].
 //!
-//! The hash of a packet does not depend on its direction, so that one look into one chain says
+//! The hash of a packet does not depend on its direction, so that one search of one chain decides
 //! whether it goes to a service or comes from a dest. A conn of a masqueraded dest has two links,
 //! by client and service and by client and dest; every other has the first alone. Templates are
 //! aside, where the packets of conns do not come across them.
 
 use super::{
+    ext::Ext,
     Conn,
     ConnRef,
     End,
@@ -19,7 +20,6 @@ use super::{
 use crate::{
     addr::Family,
     dest::Dest,
-    forward::Forward,
     oot::{
         hash::HashKey,
         sync::{
@@ -92,7 +92,7 @@ impl Walk {
 /// How a new conn begins.
 #[derive(Clone, Copy)]
 pub(crate) enum Birth<'a> {
-    /// With the client's first packet, which says this to the protocol.
+    /// With the client's first packet, of which this is the signal to the protocol.
     Packet(&'a ProtoData, Signal),
     /// As a template that lives for so many jiffies after its last use.
     Template(u32),
@@ -120,12 +120,16 @@ impl Work for Table {
 }
 
 impl Table {
-    /// An empty table with room for `max` conns.
     /// Where conns are allocated from.
     pub(crate) fn cache(&self) -> &Arc<ConnCache> {
         &self.cache
     }
 
+    /// An empty table with room for `max` conns from `cache`. Sleeps.
+    ///
+    /// # Errors
+    ///
+    /// `ENOMEM`.
     pub(crate) fn new(cache: Arc<ConnCache>, max: i32) -> impl PinInit<Self, Error> {
         kernel::try_pin_init!(Self {
             hash <- RcuHash::new(),
@@ -183,8 +187,9 @@ impl Table {
             .find(guard, hash, |_, conn| conn.is_template_for(params))
     }
 
-    /// Adds a conn to `dest`, if that is configured, or a template, as `birth` says. It has its state and its timer when
-    /// packets find it. `None` if there are too many, no memory, or the dest is gone.
+    /// Adds a conn to `dest`, if that is configured, or a template, by `birth`. It has its state
+    /// and its timer when packets find it. `None` if there are too many, no memory, or the dest is
+    /// gone.
     ///
     /// The conn that controls it must [count](Conn::take_control) it already.
     pub(crate) fn add<'g>(
@@ -202,12 +207,14 @@ impl Table {
         if let Some(dest) = dest {
             flags |= dest.conn_flags() & !IP_VS_CONN_F_ONE_PACKET;
         }
-        let conn = Conn::new(params, upgrade(dest)?, flags, upgrade(control)?).ok()?;
-        match birth {
-            Birth::Packet(data, signal) => conn.begin(data, signal),
-            Birth::Template(lifetime) => conn.life.set_lifetime(lifetime),
-        }
+        let (held, control) = (upgrade(dest)?, upgrade(control)?);
+        let ext = Ext::of(params).ok()?;
+        let conn = Conn::new(params, held, flags, control, ext);
         let entry = RcuArc::new_in(&self.cache, conn).ok()?;
+        match birth {
+            Birth::Packet(data, signal) => entry.begin(data, signal),
+            Birth::Template(lifetime) => entry.life.set_lifetime(lifetime),
+        }
 
         if let Some(dest) = dest {
             dest.conn_bound(guard, entry.flags_with(entry.life.is_inactive()));
@@ -216,13 +223,10 @@ impl Table {
         if entry.is_template() {
             return self.insert(&self.templates, guard, entry, first, None);
         }
-        let second = match entry.forward() {
-            Forward::Masq => {
-                let (source, destination) = entry.reply(guard);
-                Some(self.hash_of(params.family, params.proto as u8, source, destination))
-            }
-            _ => None,
-        };
+        let second = entry.has_other_reply().then(|| {
+            let (source, destination) = entry.reply(guard);
+            self.hash_of(params.family, params.proto as u8, source, destination)
+        });
         self.insert(&self.hash, guard, entry, first, second)
     }
 
@@ -260,7 +264,8 @@ impl Table {
         self.hash.size()
     }
 
-    /// How many chains of conns, templates aside, there are of each length. Sleeps.
+    /// How many chains of conns, templates aside, there are of each length; `None` if the table is
+    /// resized again and again meanwhile. Sleeps.
     pub(crate) fn chain_lengths(&self) -> Option<ChainLengths> {
         self.hash.chain_lengths()
     }
@@ -318,7 +323,7 @@ impl Table {
         self.hash_of(params.family, params.proto as u8, client, end)
     }
 
-    /// The hash of a conversation between two ends, whichever speaks.
+    /// The hash of a conversation between two ends, the same in both directions.
     #[inline(always)]
     fn hash_of(&self, family: Family, protocol: u8, one: End<'_>, other: End<'_>) -> u32 {
         match family {

@@ -181,8 +181,8 @@ static MAX_CONNS: Rule<PerNet<Netns>, 1> = Rule {
     absent: Some(i32::MIN),
 };
 
-/// C: `proc_do_defense_mode()`. It says of 1 and 2 which of them memory asks for, as C's does at the
-/// latest a second after memory changed.
+/// C: `proc_do_defense_mode()`. Of 1 and 2, that is shown which follows from the free memory, as C
+/// has it at the latest a second after memory changed.
 static DEFENSE_MODE: Rule<PerNet<Netns>, 1> = Rule {
     show: |netns, [mode]| {
         let is_short = || (mm::available_pages() as i32) < get(&netns.sysctl.ints.amemthresh);

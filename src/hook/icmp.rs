@@ -27,10 +27,7 @@ use crate::{
             self,
             IcmpError, //
         },
-        skbuff::{
-            SkBuff,
-            Skb, //
-        },
+        skbuff::SkBuff,
         tunnel, //
     },
     packet::{
@@ -54,7 +51,7 @@ use crate::{
 /// The length of the header of an ICMP error, before the packet that it is about.
 const ICMP_LEN: u32 = size_of::<icmp::Header>() as u32;
 
-/// The least MTU that a client is told of, as C has it.
+/// The least MTU that is reported to a client, as in C.
 const MIN_MTU: u32 = 68;
 
 /// An ICMP error about a packet that was sent in a tunnel.
@@ -97,11 +94,15 @@ impl<'a> HookCtx<'a> {
         let Some(error) = IcmpError::from_type(header.kind) else {
             return skb.accept();
         };
-        if let Some(inner) = self.packet_inside(&skb, outer) {
-            return self.translate(skb, &inner);
+        let start = outer.transport.wrapping_add(ICMP_LEN);
+        let Some(quoted) = Packet::parse_inside(&skb, self.family, start) else {
+            return skb.accept();
+        };
+        if has_ports(&quoted) {
+            return self.translate(skb, &quoted.swapped().inside(outer));
         }
         match self.place {
-            HookNum::LocalIn => self.tunnel_error(skb, outer, error, header),
+            HookNum::LocalIn => self.tunnel_error(skb, outer, error, header, &quoted),
             _ => skb.accept(),
         }
     }
@@ -117,23 +118,11 @@ impl<'a> HookCtx<'a> {
         if outer.is_fragment {
             return skb.drop_eperm();
         }
-        match self.packet_inside(&skb, outer) {
-            Some(inner) => self.translate(skb, &inner),
+        let start = outer.transport.wrapping_add(ICMP_LEN);
+        match Packet::parse_inside(&skb, self.family, start).filter(has_ports) {
+            Some(quoted) => self.translate(skb, &quoted.swapped().inside(outer)),
             None => skb.accept(),
         }
-    }
-
-    /// The packet that an error is about, if it is of a protocol that is balanced and has its ports.
-    /// It is described as if it went the error's way.
-    fn packet_inside(self, skb: &Skb, outer: &Packet) -> Option<Packet> {
-        let start = outer.transport.wrapping_add(ICMP_LEN);
-        Some(self.quoted(skb, start)?.swapped().inside(outer))
-    }
-
-    /// The packet at `start`, if it is of a protocol that is balanced and has its ports.
-    fn quoted(self, skb: &Skb, start: u32) -> Option<Packet> {
-        let packet = Packet::parse_inside(skb, self.family, start)?;
-        (!packet.is_later_fragment && packet.header != Extent::Nothing).then_some(packet)
     }
 
     /// An error about a packet of TCP or UDP.
@@ -184,26 +173,24 @@ impl<'a> HookCtx<'a> {
         skb.has_valid_checksum(transport, proto)
     }
 
-    /// An error about a packet that was sent in a tunnel. The packet's own sender gets such an error
-    /// about it.
+    /// An error about a packet that was sent in a tunnel: it is relayed to the packet's own sender,
+    /// about the packet inside.
     fn tunnel_error<'h>(
         self,
         skb: HookSkb<'h>,
         outer: &Packet,
         error: IcmpError,
         header: icmp::Header,
+        tunnel: &Packet,
     ) -> Verdict<'h> {
-        let start = outer.transport.wrapping_add(ICMP_LEN);
-        let Some(tunnel) = Packet::parse_inside(&skb, self.family, start) else {
-            return skb.accept();
-        };
         let known = tunnel.protocol == tunnel::IPPROTO_IPIP
             && !tunnel.is_later_fragment
             && skb.dst().is_some_and(|dst| dst.is_local(self.rcu));
         if !known {
             return skb.accept();
         }
-        let Some(inner) = self.quoted(&skb, tunnel.transport) else {
+        let inner = Packet::parse_inside(&skb, self.family, tunnel.transport);
+        let Some(inner) = inner.filter(has_ports) else {
             return skb.accept();
         };
         let Some(conn) = self.netns.conns.find_in(self.rcu, &inner) else {
@@ -220,7 +207,7 @@ impl<'a> HookCtx<'a> {
             header,
             error,
             outer,
-            tunnel: &tunnel,
+            tunnel,
             inner: &inner,
         };
         self.relay_tunnel_error(skb, &error, conn)
@@ -264,7 +251,7 @@ impl<'a> HookCtx<'a> {
             skb.pull_to_network(tunnel.start).ok()?;
             pulled = tunnel.start;
             ip::update_pmtu4(net, skb, mtu);
-            // A client that does not look for the path MTU is not told.
+            // The client does no path MTU discovery.
             if !inner.is_dont_fragment {
                 return None;
             }
@@ -290,4 +277,9 @@ impl<'a> HookCtx<'a> {
         ip::icmp_send(skb, error.error, header.code, info);
         Some(())
     }
+}
+
+/// Whether a packet that another one contains is of a protocol that is balanced and has its ports.
+fn has_ports(packet: &Packet) -> bool {
+    !packet.is_later_fragment && packet.header != Extent::Nothing
 }

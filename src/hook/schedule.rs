@@ -57,7 +57,7 @@ use crate::{
 pub(super) enum Outcome<'g> {
     /// One was found.
     Chosen(Choice<'g>),
-    /// The packet is none of the service's business.
+    /// The packet is not to be balanced.
     NotMine,
     /// The service has no dest for it.
     NoDest,
@@ -239,7 +239,7 @@ impl<'a> HookCtx<'a> {
         xmit::transmit(self.context(conn, dest, packet), skb)
     }
 
-    /// The service has no dest for the packet: its sender is told (C: `ip_vs_leave()`).
+    /// The service has no dest for the packet: its sender gets an ICMP error (C: `ip_vs_leave()`).
     #[cold]
     fn leave<'h>(self, mut skb: HookSkb<'h>, service: &Service, packet: &Packet) -> Verdict<'h> {
         // A virtual FTP service is found for other ports as well, which are not its own.

@@ -200,7 +200,8 @@ impl Table {
         self.hash.size()
     }
 
-    /// The number of chains of each length; `None` without memory. Sleeps.
+    /// The number of chains of each length; `None` if the table is resized again and again
+    /// meanwhile. Sleeps.
     pub(crate) fn chain_lengths(&self) -> Option<ChainLengths> {
         self.hash.chain_lengths()
     }

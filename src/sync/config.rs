@@ -1,6 +1,6 @@
 // SPDX-License-Identifier: GPL-2.0
 
-//! How a sync daemon is to be, and what stands for what the user does not say.
+//! The specification of a sync daemon, and its defaults.
 //!
 //! C version: `struct ipvs_sync_daemon_cfg` [include/net/ip_vs.h], `start_sync_thread()`
 //! [net/netfilter/ipvs/ip_vs_sync.c].
@@ -10,9 +10,9 @@ use crate::uapi::*;
 /// What a daemon does: at most one of each sort runs.
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
 pub(crate) enum Role {
-    /// Tells other directors of the conns.
+    /// Sends the conns to other directors.
     Master,
-    /// Hears of other directors' conns.
+    /// Receives other directors' conns.
     Backup,
 }
 
@@ -83,7 +83,7 @@ pub(crate) enum Group {
 }
 
 impl Group {
-    /// The group of those who do not say one: 224.0.0.81.
+    /// The default group, 224.0.0.81.
     pub(crate) const DEFAULT: Self = Self::V4([224, 0, 0, 81]);
 
     pub(crate) fn is_multicast(&self) -> bool {
@@ -102,7 +102,7 @@ impl Group {
     }
 }
 
-/// How the user wants a daemon.
+/// The specification of a daemon.
 #[derive(Clone, Copy, Debug)]
 pub(crate) struct DaemonSpec {
     pub(crate) ifn: IfName,
@@ -117,7 +117,7 @@ pub(crate) struct DaemonSpec {
 }
 
 impl DaemonSpec {
-    /// A daemon of which only this is said, as it is by socket options.
+    /// A daemon with defaults for all else, as socket options start it.
     pub(crate) fn new(ifn: IfName, sync_id: u32) -> Self {
         Self {
             ifn,
@@ -158,7 +158,7 @@ impl DaemonSpec {
     }
 }
 
-/// How a daemon is.
+/// The configuration of a daemon that runs.
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
 pub(crate) struct Config {
     pub(crate) ifn: IfName,

@@ -37,7 +37,7 @@ const OFFSET: u16 = 0x1fff;
 pub(crate) struct Header {
     version_ihl: u8,
     pub(crate) tos: u8,
-    /// The packet's length in bytes, as it claims it.
+    /// The packet's length in bytes, as the header has it.
     pub(crate) total_len: U16,
     pub(crate) id: U16,
     frag_off: U16,
@@ -79,8 +79,8 @@ impl Header {
         self.version_ihl >> 4
     }
 
-    /// The header's length in bytes with its options, 0 to 60, as the packet claims it (C: `ihl`,
-    /// in 32-bit words). Less than 20 is malformed.
+    /// The header's length in bytes with its options, 0 to 60, as it has it (C: `ihl`, in 32-bit
+    /// words). Less than 20 is malformed.
     #[inline]
     pub(crate) const fn len(&self) -> usize {
         ((self.version_ihl & 0xf) as usize) << 2

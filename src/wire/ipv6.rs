@@ -38,7 +38,7 @@ pub(crate) const DEST: u8 = 60;
 #[repr(C)]
 pub(crate) struct Header {
     version_class_label: U32,
-    /// The length in bytes of all that follows, as the packet claims it; 0 in a jumbogram.
+    /// The length in bytes of all that follows, as the header has it; 0 in a jumbogram.
     pub(crate) payload_len: U16,
     /// What follows: an extension header or a protocol (C: `nexthdr`).
     pub(crate) next: u8,

@@ -21,7 +21,7 @@ use zerocopy_derive::{
 pub(crate) struct Header {
     pub(crate) source: Port,
     pub(crate) dest: Port,
-    /// The length in bytes of header and payload, as the packet claims it.
+    /// The length in bytes of header and payload, as the header has it.
     pub(crate) len: U16,
     /// 0 if there is no checksum.
     pub(crate) check: Csum16,

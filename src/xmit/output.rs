@@ -20,6 +20,7 @@ use crate::{
         nf_proto::NfProto,
         pernet::PerNet,
         skbuff::{
+            SkBuff,
             Skb,
             SkbRoute, //
         }, //
@@ -98,6 +99,16 @@ pub(super) fn send_translated<'h>(
         drop_early_demux(&mut skb);
     }
     accept(skb)
+}
+
+/// Sends a packet that has got an outer header (C: `ip_vs_tunnel_xmit_prepare()`). The entry that it
+/// was tracked by is that of the packet inside.
+pub(super) fn send_outer<'h>(context: Context<'_>, mut skb: SkBuff<'h>, route: SkbRoute<'h>) {
+    skb.set_ignore_df();
+    skb.set_ipvs_property();
+    skb.reset_conntrack();
+    skb.forget_receive_state();
+    ip::local_out(context.netns.net(), skb, route);
 }
 
 /// A packet from outside may have been given to a socket of this host, where it does not go.

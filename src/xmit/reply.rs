@@ -24,8 +24,8 @@ use crate::{
     },
 };
 
-/// Translates a packet from the dest, or an ICMP error about a packet to it, as the conn's
-/// forwarding method asks for.
+/// Translates a packet from the dest, or an ICMP error about a packet to it, if the conn's
+/// forwarding method is NAT.
 ///
 /// `None` if that is impossible; the packet is not to be sent then.
 #[inline(always)]

@@ -1,6 +1,6 @@
 // SPDX-License-Identifier: GPL-2.0
 
-//! The way to a dest, which it keeps, and what a packet must be to take it.
+//! The route to a dest, which the dest keeps, and what a packet must be to take it.
 //!
 //! C version: `__ip_vs_get_out_rt()`, `__ip_vs_get_out_rt_v6()`
 //! [net/netfilter/ipvs/ip_vs_xmit.c].
@@ -98,8 +98,8 @@ impl<'g> Target<'g> {
     }
 }
 
-/// Finds the route to a conn's dest, if the packet may take it: its TTL is lowered, its size checked,
-/// and the sender told by ICMP what is wrong. Until it is sent the packet keeps the route it came by.
+/// Finds the route to a conn's dest, if the packet may take it: lowers its TTL, checks its size, and
+/// sends an ICMP error if either forbids it. Until it is sent, the packet keeps the route it came by.
 ///
 /// `None` if it cannot go: it is to be dropped.
 #[inline(always)]
@@ -129,7 +129,8 @@ pub(crate) fn to_dest<'g>(
     Some(Target::Remote(way, saddr))
 }
 
-/// There is no route to the dest: the sender is told, unless the namespace goes with its devices.
+/// There is no route to the dest: an ICMP error is sent, unless the namespace goes with its
+/// devices.
 #[cold]
 fn unreachable<'g>(context: Context<'_>, skb: &mut Skb) -> Option<Target<'g>> {
     if !context.netns.is_going() {
@@ -248,7 +249,7 @@ fn time_exceeded6(context: Context<'_>, skb: &mut Skb) -> Option<()> {
     None
 }
 
-/// Checks the packet's size against the way's MTU, and tells the sender if it is too big.
+/// Checks the packet's size against the route's MTU, and sends an ICMP error if it is too big.
 #[inline(always)]
 fn check_mtu(
     context: Context<'_>,
@@ -289,7 +290,7 @@ fn check_mtu(
     None
 }
 
-/// What is left of the MTU in the tunnel, which the sender's socket is told, if it is ours.
+/// What is left of the MTU in the tunnel. The sender's socket gets it, if that is on this host.
 fn tunnel_mtu(context: Context<'_>, skb: &mut Skb, mtu: u32) -> Option<u32> {
     let (header, least) = match context.dest_family() {
         Family::Inet => (ipv4::MIN_LEN, MIN_MTU4),

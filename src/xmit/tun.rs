@@ -7,7 +7,7 @@
 //!
 //! # Not supported
 //!
-//! GUE and GRE: a dest that asks for them gets no packets yet.
+//! GUE and GRE: a dest with such a tunnel gets no packets yet.
 
 use super::{
     output::{
@@ -32,7 +32,6 @@ use crate::{
             HookSkb,
             Verdict, //
         },
-        ip,
         skbuff::SkBuff,
         tunnel, //
     },
@@ -57,7 +56,7 @@ pub(super) fn transmit<'h>(context: Context<'_>, mut skb: HookSkb<'h>) -> Verdic
             let (skb, verdict) = skb.steal();
             let reserved = route.dst().reserved_space(context.rcu);
             if let Some(skb) = encapsulate(context, &saddr, reserved, skb) {
-                ip::local_out(context.netns.net(), skb, route);
+                output::send_outer(context, skb, route);
             }
             verdict
         }
@@ -89,18 +88,13 @@ fn encapsulate<'h>(
     let payload = skb.len();
     tunnel::start(&mut skb, nf_proto(dest.family), inherited.protocol).ok()?;
 
-    let mut skb = match dest.family {
-        Family::Inet => outer4(context, saddr, &inherited, skb)?,
-        Family::Inet6 => outer6(context, saddr, &inherited, payload, skb)?,
-    };
-    skb.set_ignore_df();
-    skb.set_ipvs_property();
-    skb.reset_conntrack();
-    skb.forget_receive_state();
-    Some(skb)
+    match dest.family {
+        Family::Inet => outer4(context, saddr, &inherited, skb),
+        Family::Inet6 => outer6(context, saddr, &inherited, payload, skb),
+    }
 }
 
-/// What the inner header says; its checksum is put right, should it be wrong.
+/// Reads the inner header, and corrects its checksum, should it be wrong.
 fn inherit(family: Family, skb: &mut SkBuff<'_>) -> Option<Inherited> {
     match family {
         Family::Inet => {
@@ -125,7 +119,7 @@ fn inherit(family: Family, skb: &mut SkBuff<'_>) -> Option<Inherited> {
     }
 }
 
-/// ECN in the outer header as RFC 3168 wants it: congestion experienced inside is not repeated
+/// ECN in the outer header by RFC 3168: congestion experienced inside is not repeated
 /// outside (C: `INET_ECN_encapsulate()`).
 fn encapsulated_class(class: u8) -> u8 {
     const MASK: u8 = 3;

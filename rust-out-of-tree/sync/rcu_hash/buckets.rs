@@ -76,7 +76,7 @@ impl Size {
         let bits = (need as i32)
             .saturating_sub(load)
             .clamp(MIN_BITS as i32, MAX_BITS as i32) as u32;
-        // Shrink to twice the need, so that a table that breathes is not resized with each breath.
+        // Shrink to twice the need, so that a number that rises and falls causes few resizes.
         let bits = if bits < old.bits && load == old.load {
             bits.wrapping_add(1).min(old.bits)
         } else {
@@ -123,6 +123,11 @@ pub(super) struct Buckets {
 }
 
 impl Buckets {
+    /// Empty buckets.
+    ///
+    /// # Errors
+    ///
+    /// `ENOMEM`.
     pub(super) fn new(size: Size) -> Result<KBox<Self>> {
         let len = 1usize.wrapping_shl(size.bits);
         let mut heads = KVVec::with_capacity(len, GFP_KERNEL | __GFP_NOWARN)?;
@@ -157,8 +162,8 @@ impl Buckets {
 
     /// Where links are that are not in this table any more.
     ///
-    /// A link that is moved is in the new chain before it leaves the old one: who did not find it
-    /// in the old one must not look into the new one as it was before (`rhashtable` has the same
+    /// A link that is moved is in the new chain before it leaves the old one: a reader that did not
+    /// find it in the old one must not see the new one as it was before (`rhashtable` has the same
     /// barrier).
     #[inline]
     pub(super) fn successor(&self) -> Option<&Self> {

@@ -38,7 +38,7 @@ impl<T: HasHashLinks> RcuHash<T> {
     ///
     /// Sleeps. The 2^26 buckets of the largest table are looked at in chunks, each in a read-side
     /// section of its own after which others may run, so that neither a grace period nor another
-    /// task waits for the whole of it; and of a chain no more is walked than is told apart. What
+    /// task waits for the whole of it; and a chain is walked for [`MAX_LENGTH`] links at most. What
     /// changes meanwhile is counted as it was or as it is.
     pub(crate) fn chain_lengths(&self) -> Option<ChainLengths> {
         (0..TRIES).find_map(|_| self.try_chain_lengths())

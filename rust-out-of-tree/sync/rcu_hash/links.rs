@@ -43,7 +43,7 @@ pub(crate) struct HashLinks<T: HasHashLinks> {
 const NEW: i32 = 0;
 /// Is being added.
 const ADDED: i32 = 2;
-/// Is being added, and is to be removed by whom adds it.
+/// Is being added, and is to be removed by the CPU that adds it.
 const DOOMED: i32 = 4;
 /// Is in the table by one link.
 const IN_ONE: i32 = 6;
@@ -112,7 +112,7 @@ impl<T: HasHashLinks> HashLinks<T> {
         false
     }
 
-    /// Makes it gone, and says whether it has the second link, if it is the caller's to remove.
+    /// Makes it gone, and returns whether it has the second link, if it is the caller's to remove.
     pub(super) fn leave(&self) -> Option<bool> {
         let mut state = self.state().read_once();
         loop {

@@ -62,12 +62,12 @@ impl Resizable {
         self.len.read_once().max(0) as usize
     }
 
-    /// Counts an entry more; says how many there are.
+    /// Counts an entry more, and returns how many there are.
     pub(super) fn inc(&self) -> usize {
         self.len.fetch_add(1, Relaxed).wrapping_add(1) as usize
     }
 
-    /// Counts an entry less; says how many there are.
+    /// Counts an entry less, and returns how many there are.
     pub(super) fn dec(&self) -> usize {
         self.len.fetch_sub(1, Relaxed).wrapping_sub(1) as usize
     }
@@ -102,7 +102,7 @@ impl Work for Resizable {
         if size == old.size {
             return None;
         }
-        // Without memory the chains stay long until the next entry asks again.
+        // Without memory the chains stay long until the next entry queues the work again.
         let new = KBox::into_raw(Buckets::new(size).ok()?);
         old.successor.store(new, Release);
         // From here on all add to `new`.

@@ -1,7 +1,6 @@
 // SPDX-License-Identifier: GPL-2.0
 
-//! Encoding of services, dests, daemons and timeouts as attributes, in C's order. All functions here
-//! return `EMSGSIZE` if the message is full.
+//! Encoding of services, dests, daemons and timeouts as attributes, in C's order.
 //!
 //! C version: `ip_vs_genl_fill_service()`, `ip_vs_genl_fill_dest()`
 //! [net/netfilter/ipvs/ip_vs_ctl.c].
@@ -30,6 +29,10 @@ use crate::{
 use kernel::prelude::*;
 
 /// Writes a service (C: `ip_vs_genl_fill_service()`).
+///
+/// # Errors
+///
+/// `EMSGSIZE` without room.
 pub(super) fn service(
     writer: &mut Writer,
     service: &Service,
@@ -63,6 +66,10 @@ fn flags(flags: u32) -> [u8; 8] {
 }
 
 /// Writes a dest.
+///
+/// # Errors
+///
+/// `EMSGSIZE` without room.
 pub(super) fn dest(writer: &mut Writer, dest: &Dest) -> Result {
     let tunnel = dest.tunnel();
     let fwd = forward::number(dest.conn_flags());
@@ -87,6 +94,10 @@ pub(super) fn dest(writer: &mut Writer, dest: &Dest) -> Result {
 }
 
 /// Writes a daemon that runs (C: `ip_vs_genl_fill_daemon()`).
+///
+/// # Errors
+///
+/// `EMSGSIZE` without room.
 pub(super) fn daemon(writer: &mut Writer, role: Role, config: &Config) -> Result {
     writer.nest(IPVS_CMD_ATTR_DAEMON, |nest| {
         nest.put_u32(IPVS_DAEMON_ATTR_STATE, role.state())?;
@@ -103,6 +114,10 @@ pub(super) fn daemon(writer: &mut Writer, role: Role, config: &Config) -> Result
 }
 
 /// Writes the timeouts, in seconds.
+///
+/// # Errors
+///
+/// `EMSGSIZE` without room.
 pub(super) fn timeouts(writer: &mut Writer, timeouts: Timeouts) -> Result {
     writer.put_u32(IPVS_CMD_ATTR_TIMEOUT_TCP, timeouts.tcp)?;
     writer.put_u32(IPVS_CMD_ATTR_TIMEOUT_TCP_FIN, timeouts.tcp_fin)?;
