@@ -27,7 +27,10 @@ use crate::{
         Port, //
     },
     dest::Dest,
-    forward::Forward,
+    forward::{
+        self,
+        Forward, //
+    },
     oot::{
         sync::{
             impl_has_hash_links,
@@ -47,8 +50,10 @@ use crate::{
     packet::Packet,
     proto::{
         direction::Direction,
+        dispatch,
         Proto,
         ProtoData,
+        Protocol,
         Signal, //
     },
     shim::Word32,
@@ -67,6 +72,7 @@ use life::{
     INACTIVE,
     NO_OUTPUT, //
 };
+use pin_init::init;
 
 /// A conn in the table, during an RCU read-side section.
 pub(crate) type ConnRef<'g> = RcuRef<'g, Conn>;
@@ -125,16 +131,16 @@ pub(crate) struct Conn {
 }
 
 impl Conn {
-    /// A conn to `dest`, which does not count it yet, under the control of `control`, which does.
-    /// In line, so that it is made where it is to be.
+    /// A conn to `dest`, which does not count it yet, under the control of `control`, which does. It
+    /// is made where it is to be.
     #[inline(always)]
-    fn new(
-        params: &Params<'_>,
+    fn init<'a>(
+        params: &'a Params<'_>,
         dest: Option<RcuArc<Dest>>,
         flags: u32,
         control: Option<RcuArc<Conn>>,
         ext: Option<RcuBox<Ext>>,
-    ) -> Self {
+    ) -> impl Init<Self> + use<'a> {
         let flags = match ext {
             Some(_) => flags | HAS_LOCAL,
             None => flags,
@@ -147,7 +153,7 @@ impl Conn {
             word |= NO_OUTPUT;
         }
         let is_unanswered = control.is_some() && params.proto.is_assured_by_output();
-        Self {
+        init!(Self {
             links: HashLinks::new(),
             timer: Timer::new(),
             caddr: *params.caddr,
@@ -164,7 +170,7 @@ impl Conn {
             dest: RcuArcCell::new(dest),
             control,
             ext: RcuCell::new(ext),
-        }
+        })
     }
 
     /// A conn for one packet, which is in no table (C: `IP_VS_CONN_F_ONE_PACKET`).
@@ -172,9 +178,13 @@ impl Conn {
     /// # Errors
     ///
     /// `ENOMEM`.
-    pub(crate) fn one_packet(params: &Params<'_>, dest: RcuArc<Dest>) -> Result<Self> {
+    pub(crate) fn one_packet<'a>(
+        params: &'a Params<'_>,
+        dest: RcuArc<Dest>,
+    ) -> Result<impl Init<Self> + use<'a>> {
         let flags = dest.conn_flags() | IP_VS_CONN_F_ONE_PACKET;
-        Ok(Self::new(params, Some(dest), flags, None, Ext::of(params)?))
+        let ext = Ext::of(params)?;
+        Ok(Self::init(params, Some(dest), flags, None, ext))
     }
 
     #[inline(always)]
@@ -229,18 +239,24 @@ impl Conn {
         Some((&local.0, local.1))
     }
 
+    /// Whether its packets are translated.
+    #[inline(always)]
+    pub(crate) fn is_masqueraded(&self) -> bool {
+        forward::number(self.flags()) == IP_VS_CONN_F_MASQ
+    }
+
     /// Whether replies come between other ends than requests.
     fn has_other_reply(&self) -> bool {
-        self.forward() == Forward::Masq || self.has_local()
+        self.is_masqueraded() || self.has_local()
     }
 
     /// The ends of a packet from the dest, its source and its destination: what replies are found
     /// by.
     #[inline(always)]
     fn reply<'g>(&'g self, guard: &'g rcu::Guard) -> (End<'g>, End<'g>) {
-        let source = match self.forward() {
-            Forward::Masq => self.dest_end(),
-            _ => self.service(),
+        let source = match self.is_masqueraded() {
+            true => self.dest_end(),
+            false => self.service(),
         };
         let client = self.client();
         let destination = match self.has_local() {
@@ -348,29 +364,34 @@ impl Conn {
         direction: Direction,
         signal: Signal,
     ) -> bool {
-        let proto = this.proto;
+        dispatch!(this.proto, P => Self::touch_by::<P>(this, guard, data, direction, signal))
+    }
+
+    #[inline(always)]
+    fn touch_by<P: Protocol>(
+        this: ConnRef<'_>,
+        guard: &rcu::Guard,
+        data: &ProtoData,
+        direction: Direction,
+        signal: Signal,
+    ) -> bool {
         this.life.seen(now());
-        match this.advance(data, direction, signal) {
+        let step = this.life.step(
+            |state, no_output| P::next(data, state, no_output, direction, signal),
+            P::is_active,
+        );
+        match step {
             Step::Dead => return false,
             Step::Nothing => (),
             Step::Same(state) => {
                 let is_output = direction == Direction::Output;
-                if !this.life.has_timeout(proto.timeout(data, state), is_output) {
+                if !this.life.has_timeout(P::timeout(data, state), is_output) {
                     Self::settle(this, data, state, direction);
                 }
             }
             Step::Changed(change) => Self::changed(this, guard, data, change, direction),
         }
         true
-    }
-
-    #[inline(always)]
-    fn advance(&self, data: &ProtoData, direction: Direction, signal: Signal) -> Step {
-        let proto = self.proto;
-        self.life.step(
-            |state, no_output| proto.next(data, state, no_output, direction, signal),
-            |state| proto.is_active(state),
-        )
     }
 
     /// The state has changed: updates the dest's counters, and the timer.

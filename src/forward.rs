@@ -50,6 +50,7 @@ impl Forward {
 }
 
 /// The number of the method in a conn's or dest's flags, as netlink and socket options show it.
+#[inline(always)]
 pub(crate) const fn number(flags: u32) -> u32 {
     flags & IP_VS_CONN_F_FWD_MASK
 }

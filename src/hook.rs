@@ -186,13 +186,14 @@ impl<'a> HookCtx<'a> {
         if skb.ipvs_property() || !skb.has_dst() || self.is_raw_socket(&skb) {
             return skb.accept();
         }
-        let Some(packet) = Packet::parse(&skb, self.family, 0) else {
+        let mut packet = Packet::new(self.family);
+        if !packet.parse(&skb) {
             return skb.accept();
-        };
+        }
         match packet.proto {
-            Some(proto) => self.balance(skb, packet, proto),
-            None if self.is_icmp(&packet) => self.icmp(skb, packet),
-            None if packet.protocol == IPPROTO_SCTP => self.sctp(skb, packet),
+            Some(proto) => self.balance(skb, &mut packet, proto),
+            None if self.is_icmp(&packet) => self.icmp(skb, &mut packet),
+            None if packet.protocol == IPPROTO_SCTP => self.sctp(skb, &mut packet),
             None => skb.accept(),
         }
     }
@@ -215,24 +216,20 @@ impl<'a> HookCtx<'a> {
 
     /// A packet of a protocol that is balanced.
     #[inline(always)]
-    fn balance<'h>(self, mut skb: HookSkb<'h>, mut packet: Packet, proto: Proto) -> Verdict<'h> {
+    fn balance<'h>(self, mut skb: HookSkb<'h>, packet: &mut Packet, proto: Proto) -> Verdict<'h> {
         if packet.is_fragment && self.family == Family::Inet {
-            skb = match self.defrag(skb) {
+            skb = match self.defrag(skb, packet) {
                 Ok(skb) => skb,
                 Err(verdict) => return verdict,
             };
-            match Packet::parse(&skb, self.family, 0) {
-                Some(whole) => packet = whole,
-                None => return skb.accept(),
-            }
         }
         if packet.header == Extent::Nothing {
             return self.without_ports(skb);
         }
-        match self.netns.conns.find(self.rcu, &packet) {
-            Some((Direction::Output, conn)) => self.response(skb, conn, &packet),
-            Some((_, conn)) if self.may_request(&skb) => self.request(skb, conn, &packet),
-            None if self.may_request(&skb) => self.schedule(skb, &packet, proto),
+        match self.netns.conns.find(self.rcu, packet) {
+            Some((Direction::Output, conn)) => self.response(skb, conn, packet),
+            Some((_, conn)) if self.may_request(&skb) => self.request(skb, conn, packet),
+            None if self.may_request(&skb) => self.schedule(skb, packet, proto),
             _ => skb.accept(),
         }
     }
@@ -246,15 +243,20 @@ impl<'a> HookCtx<'a> {
         }
     }
 
-    /// Reassembles an IPv4 packet.
+    /// Reassembles an IPv4 packet, and describes the whole.
     #[cold]
-    fn defrag<'h>(self, skb: HookSkb<'h>) -> Result<HookSkb<'h>, Verdict<'h>> {
+    fn defrag<'h>(self, skb: HookSkb<'h>, packet: &mut Packet) -> Result<HookSkb<'h>, Verdict<'h>> {
         let user = match self.place {
             HookNum::LocalIn => DefragUser::VS_IN,
             HookNum::Forward => DefragUser::VS_FWD,
             HookNum::LocalOut => DefragUser::VS_OUT,
         };
-        skb.defrag4(self.netns.net(), user)
+        let skb = skb.defrag4(self.netns.net(), user)?;
+        *packet = Packet::new(self.family);
+        match packet.parse(&skb) {
+            true => Ok(skb),
+            false => Err(skb.accept()),
+        }
     }
 
     /// Whether the packet can be one to a service: from another host to this one alone, or from

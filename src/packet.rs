@@ -78,85 +78,17 @@ pub(crate) struct Outer {
 }
 
 impl Packet {
-    /// Reads the headers from `start` on, the first of which the IP layer has checked.
-    ///
-    /// `None` if there is no whole IP header, or no transport header behind it.
+    /// A packet of which nothing was read yet.
     #[inline(always)]
-    pub(crate) fn parse(skb: &Skb, family: Family, start: u32) -> Option<Self> {
-        Self::parse_from::<false>(skb, family, start)
-    }
-
-    /// Reads the headers of a packet that another one contains. `None` also if its version or the
-    /// length of its header are wrong.
-    pub(crate) fn parse_inside(skb: &Skb, family: Family, start: u32) -> Option<Self> {
-        Self::parse_from::<true>(skb, family, start)
-    }
-
-    #[inline(always)]
-    fn parse_from<const INSIDE: bool>(skb: &Skb, family: Family, start: u32) -> Option<Self> {
-        let mut packet = match family {
-            Family::Inet => Self::parse4::<INSIDE>(skb, start),
-            Family::Inet6 => Self::parse6::<INSIDE>(skb, start),
-        }?;
-        if let Some(proto) = packet.proto {
-            packet.read_transport(skb, proto);
-        }
-        Some(packet)
-    }
-
-    #[inline(always)]
-    fn parse4<const INSIDE: bool>(skb: &Skb, start: u32) -> Option<Self> {
-        let header: ipv4::Header = skb.read(start)?;
-        if INSIDE && (header.version() != 4 || header.len() < ipv4::MIN_LEN) {
-            return None;
-        }
-        Some(Self {
-            protocol: header.protocol,
-            proto: Proto::of(header.protocol),
-            transport: start.wrapping_add(header.len() as u32),
-            is_later_fragment: header.fragment_offset() != 0,
-            is_fragment: header.is_fragment(),
-            is_dont_fragment: header.is_dont_fragment(),
-            ..Self::between(Family::Inet, start, header.saddr(), header.daddr())
-        })
-    }
-
-    #[inline(always)]
-    fn parse6<const INSIDE: bool>(skb: &Skb, start: u32) -> Option<Self> {
-        let header: ipv6::Header = skb.read(start)?;
-        if INSIDE && header.version() != 6 {
-            return None;
-        }
-        let mut packet = Self {
-            protocol: header.next,
-            proto: Proto::of(header.next),
-            transport: start.wrapping_add(ipv6::LEN as u32),
-            ..Self::between(Family::Inet6, start, header.saddr, header.daddr)
-        };
-        // Most packets have no extension header.
-        if packet.proto.is_none() {
-            let found = skb.ipv6_find_header(start)?;
-            packet.protocol = found.protocol;
-            packet.transport = found.offset;
-            packet.is_later_fragment = found.fragment_offset != 0;
-            if !packet.is_later_fragment {
-                packet.proto = Proto::of(found.protocol);
-            }
-            packet.is_fragment = found.is_fragment;
-        }
-        Some(packet)
-    }
-
-    #[inline(always)]
-    fn between(family: Family, start: u32, saddr: Addr, daddr: Addr) -> Self {
+    pub(crate) fn new(family: Family) -> Self {
         Self {
             family,
             protocol: 0,
             proto: None,
-            start,
-            transport: start,
-            saddr,
-            daddr,
+            start: 0,
+            transport: 0,
+            saddr: Addr::ANY,
+            daddr: Addr::ANY,
             sport: Port::ZERO,
             dport: Port::ZERO,
             header: Extent::Nothing,
@@ -166,6 +98,79 @@ impl Packet {
             is_dont_fragment: false,
             outer: None,
         }
+    }
+
+    /// Reads the headers from the start of the packet's data, the first of which the IP layer has
+    /// checked. Reads in place, as a packet is too large to be passed on by value for each packet.
+    ///
+    /// False if there is no whole IP header, or no transport header behind it.
+    #[inline(always)]
+    #[must_use]
+    pub(crate) fn parse(&mut self, skb: &Skb) -> bool {
+        self.parse_from::<false>(skb, 0).is_some()
+    }
+
+    /// Reads the headers of a packet that another one contains, from `start` on. `None` also if its
+    /// version or the length of its header are wrong.
+    pub(crate) fn parse_inside(skb: &Skb, family: Family, start: u32) -> Option<Self> {
+        let mut packet = Self::new(family);
+        packet.parse_from::<true>(skb, start)?;
+        Some(packet)
+    }
+
+    #[inline(always)]
+    fn parse_from<const INSIDE: bool>(&mut self, skb: &Skb, start: u32) -> Option<()> {
+        self.start = start;
+        match self.family {
+            Family::Inet => self.parse4::<INSIDE>(skb, start),
+            Family::Inet6 => self.parse6::<INSIDE>(skb, start),
+        }?;
+        if let Some(proto) = self.proto {
+            self.read_transport(skb, proto);
+        }
+        Some(())
+    }
+
+    #[inline(always)]
+    fn parse4<const INSIDE: bool>(&mut self, skb: &Skb, start: u32) -> Option<()> {
+        let header: ipv4::Header = skb.read(start)?;
+        if INSIDE && (header.version() != 4 || header.len() < ipv4::MIN_LEN) {
+            return None;
+        }
+        self.protocol = header.protocol;
+        self.proto = Proto::of(header.protocol);
+        self.transport = start.wrapping_add(header.len() as u32);
+        self.saddr = header.saddr();
+        self.daddr = header.daddr();
+        self.is_later_fragment = header.fragment_offset() != 0;
+        self.is_fragment = header.is_fragment();
+        self.is_dont_fragment = header.is_dont_fragment();
+        Some(())
+    }
+
+    #[inline(always)]
+    fn parse6<const INSIDE: bool>(&mut self, skb: &Skb, start: u32) -> Option<()> {
+        let header: ipv6::Header = skb.read(start)?;
+        if INSIDE && header.version() != 6 {
+            return None;
+        }
+        self.protocol = header.next;
+        self.proto = Proto::of(header.next);
+        self.transport = start.wrapping_add(ipv6::LEN as u32);
+        self.saddr = header.saddr;
+        self.daddr = header.daddr;
+        // Most packets have no extension header.
+        if self.proto.is_none() {
+            let found = skb.ipv6_find_header(start)?;
+            self.protocol = found.protocol;
+            self.transport = found.offset;
+            self.is_later_fragment = found.fragment_offset != 0;
+            if !self.is_later_fragment {
+                self.proto = Proto::of(found.protocol);
+            }
+            self.is_fragment = found.is_fragment;
+        }
+        Some(())
     }
 
     #[inline(always)]

@@ -111,17 +111,18 @@ pub(crate) trait Protocol {
 macro_rules! dispatch {
     ($proto:expr, $protocol:ident => $result:expr) => {
         match $proto {
-            Proto::Tcp => {
-                type $protocol = tcp::Tcp;
+            $crate::proto::Proto::Tcp => {
+                type $protocol = $crate::proto::tcp::Tcp;
                 $result
             }
-            Proto::Udp => {
-                type $protocol = udp::Udp;
+            $crate::proto::Proto::Udp => {
+                type $protocol = $crate::proto::udp::Udp;
                 $result
             }
         }
     };
 }
+pub(crate) use dispatch;
 
 impl Proto {
     /// The protocol with this number (C: `ip_vs_proto_get()`).

@@ -209,7 +209,7 @@ impl Table {
         }
         let (held, control) = (upgrade(dest)?, upgrade(control)?);
         let ext = Ext::of(params).ok()?;
-        let conn = Conn::new(params, held, flags, control, ext);
+        let conn = Conn::init(params, held, flags, control, ext);
         let entry = RcuArc::new_in(&self.cache, conn).ok()?;
         match birth {
             Birth::Packet(data, signal) => entry.begin(data, signal),

@@ -70,20 +70,16 @@ struct TunnelError<'p> {
 impl<'a> HookCtx<'a> {
     /// An ICMP packet: an error is translated if it is about a conn's packet.
     #[cold]
-    pub(super) fn icmp<'h>(self, mut skb: HookSkb<'h>, mut outer: Packet) -> Verdict<'h> {
+    pub(super) fn icmp<'h>(self, mut skb: HookSkb<'h>, outer: &mut Packet) -> Verdict<'h> {
         if outer.is_fragment && self.family == Family::Inet {
-            skb = match self.defrag(skb) {
+            skb = match self.defrag(skb, outer) {
                 Ok(skb) => skb,
                 Err(verdict) => return verdict,
             };
-            match Packet::parse(&skb, self.family, 0) {
-                Some(whole) => outer = whole,
-                None => return skb.accept(),
-            }
         }
         match self.family {
-            Family::Inet => self.icmp4(skb, &outer),
-            Family::Inet6 => self.icmp6(skb, &outer),
+            Family::Inet => self.icmp4(skb, outer),
+            Family::Inet6 => self.icmp6(skb, outer),
         }
     }
 

@@ -220,6 +220,7 @@ impl<'a> HookCtx<'a> {
         let Ok(conn) = Conn::one_packet(params, held) else {
             return skb.drop_eperm();
         };
+        pin_init::stack_pin_init!(let conn = conn);
         dest.conn_bound(self.rcu, flags);
         let verdict = self.first(skb, &conn, packet);
         dest.conn_unbound(self.rcu, flags);

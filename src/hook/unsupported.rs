@@ -17,12 +17,12 @@ use crate::{
 impl HookCtx<'_> {
     /// An SCTP packet: one to a service is dropped, and counted for the namespace.
     #[cold]
-    pub(super) fn sctp<'h>(self, skb: HookSkb<'h>, mut packet: Packet) -> Verdict<'h> {
+    pub(super) fn sctp<'h>(self, skb: HookSkb<'h>, packet: &mut Packet) -> Verdict<'h> {
         if !self.may_request(&skb) || packet.is_later_fragment {
             return skb.accept();
         }
         packet.read_ports(&skb);
-        if packet.header == Extent::Nothing || self.service(&skb, &packet).is_none() {
+        if packet.header == Extent::Nothing || self.service(&skb, packet).is_none() {
             return skb.accept();
         }
         kernel::pr_warn_once!("SCTP is not supported yet\n");

@@ -44,6 +44,18 @@ pub(super) struct Change<'a> {
     pub(super) new: End<'a>,
 }
 
+impl Change<'_> {
+    /// What the change of the address does to a checksum, beside `delta`; and that of the port.
+    #[inline(always)]
+    fn add_to(&self, delta: Delta, family: Family, with_ports: bool) -> Delta {
+        let delta = delta.replace_addr(family, self.old.0, self.new.0);
+        match with_ports {
+            true => delta.replace_u16(self.old.1.bytes(), self.new.1.bytes()),
+            false => delta,
+        }
+    }
+}
+
 /// What becomes of both ends of a packet; `None` leaves an end unchanged.
 #[derive(Clone, Copy)]
 pub(super) struct Edit<'a> {
@@ -185,16 +197,17 @@ impl<'a> Edit<'a> {
     /// header alone, and so not the ports.
     #[inline(always)]
     fn updated(&self, family: Family, summed: IpSummed, check: Csum16) -> Csum16 {
+        let with_ports = summed != IpSummed::Partial;
         let mut delta = Delta::NONE;
-        for Change { old, new } in [self.source, self.destination].into_iter().flatten() {
-            delta = delta.replace_addr(family, old.0, new.0);
-            if summed != IpSummed::Partial {
-                delta = delta.replace_u16(old.1.bytes(), new.1.bytes());
-            }
+        if let Some(change) = &self.source {
+            delta = change.add_to(delta, family, with_ports);
         }
-        match summed {
-            IpSummed::Partial => check.update_partial(delta),
-            _ => check.update(delta),
+        if let Some(change) = &self.destination {
+            delta = change.add_to(delta, family, with_ports);
+        }
+        match with_ports {
+            true => check.update(delta),
+            false => check.update_partial(delta),
         }
     }
 

@@ -12,16 +12,13 @@ use super::{
         Context, //
     },
 };
-use crate::{
-    forward::Forward,
-    oot::net::{
-        filter::{
-            HookNum,
-            HookSkb,
-            Verdict, //
-        },
-        ip, //
+use crate::oot::net::{
+    filter::{
+        HookNum,
+        HookSkb,
+        Verdict, //
     },
+    ip, //
 };
 
 /// Translates a packet from the dest, or an ICMP error about a packet to it, if the conn's
@@ -30,7 +27,7 @@ use crate::{
 /// `None` if that is impossible; the packet is not to be sent then.
 #[inline(always)]
 pub(crate) fn translate(context: Context<'_>, skb: &mut HookSkb<'_>) -> Option<()> {
-    if context.conn.forward() != Forward::Masq {
+    if !context.conn.is_masqueraded() {
         return Some(());
     }
     let Context { conn, packet, .. } = context;
