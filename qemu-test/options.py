@@ -157,7 +157,8 @@ def log_since(line, word):
 
 
 def module_uses():
-    """How many uses of the module there are, beside those of modules, such as C's schedulers. 0 at rest, soon: a
-    namespace or a socket that is closed may keep one for as long as the machine is busy."""
+    """How many uses of the module there are, beside those of C's schedulers, which are modules that need it and
+    register with it, two uses each. 0 at rest, soon: a namespace or a socket that is closed may keep one for as long
+    as the machine is busy."""
     with open("/sys/module/ip_vs/refcnt") as f:
-        return int(f.read()) - len(os.listdir("/sys/module/ip_vs/holders"))
+        return int(f.read()) - 2 * len(os.listdir("/sys/module/ip_vs/holders"))

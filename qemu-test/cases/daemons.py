@@ -256,6 +256,6 @@ observe("its namespace is gone", used())
 observe("logged", "\n".join(line for word in ("interface: ", "Error ", "You probably") for line in options.log_since(since, word)))
 if os.environ["MODULE"] == "rust":
     # Once for all, which may have been before.
-    warning = "neither send nor hear"
+    warning = "do not send or receive yet"
     expect("warnings, at most one now", True, len(options.log_since(since, warning)) <= 1)
     expect("a warning", True, warning in subprocess.run("dmesg", capture_output=True, text=True, check=True).stdout)

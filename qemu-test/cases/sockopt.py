@@ -319,7 +319,7 @@ def somebody_in_it(faults):
     ioctl(0xC018AA3F, 0xAA, 0, 0)  # UFFDIO_API
     ioctl(0xC020AA00, where, PAGE, 1, 0)  # UFFDIO_REGISTER: missing pages
     answers = []
-    waiter = threading.Thread(target=lambda: answers.append(options.ask("INFO", length=12, address=where)[:2]))
+    waiter = threading.Thread(target=lambda: answers.append(options.ask("INFO", length=12, address=where)[:2]), daemon=True)
     waiter.start()
     ready, _, _ = select.select([faults], [], [], 20)
     expect("it waits", [faults], ready)

@@ -5,7 +5,7 @@
 . ./kernel-log.sh
 TUNNELS="GUE and GRE tunnels are not supported yet"
 SCTP="SCTP is not supported yet"
-DAEMONS="sync daemons neither send nor hear anything yet"
+DAEMONS="sync daemons do not send or receive yet"
 
 counted() { echo $((16#$(director awk 'NR == 3 { print $2 }' /proc/net/ip_vs_stats))); }
 # Every such line since the module was loaded.
