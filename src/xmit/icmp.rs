@@ -31,15 +31,19 @@ use zerocopy::FromBytes;
 /// Where the checksum lies in an ICMPv6 header.
 const ICMPV6_CHECK: u16 = 2;
 
+/// Edits a packet, or the error that contains it. The way of what is rare: errors, and packets both
+/// of whose ends change.
+#[cold]
+pub(super) fn translate_rarely(edit: &Edit<'_>, packet: &Packet, skb: &mut Skb) -> Option<()> {
+    match &packet.outer {
+        None => edit.apply(packet, skb),
+        Some(outer) => translate(edit, packet, outer, skb),
+    }
+}
+
 /// Edits an error: the ends of its own header, and the opposite ends of the packet inside, which
 /// went the other way.
-#[cold]
-pub(super) fn translate(
-    edit: &Edit<'_>,
-    inner: &Packet,
-    outer: &Outer,
-    skb: &mut Skb,
-) -> Option<()> {
+fn translate(edit: &Edit<'_>, inner: &Packet, outer: &Outer, skb: &mut Skb) -> Option<()> {
     let len = inner.transport.checked_add(4)?;
     let bytes = skb.writable(len).ok()?;
     match inner.family {

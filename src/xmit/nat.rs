@@ -54,20 +54,10 @@ pub(super) fn transmit<'h>(context: Context<'_>, mut skb: HookSkb<'h>) -> Verdic
 fn translate(context: Context<'_>, skb: &mut Skb) -> Option<()> {
     let Context { conn, packet, .. } = context;
     if conn.has_local() || packet.is_in_icmp() {
-        return translate_rarely(context, skb);
+        let edit = Edit::request(conn, conn.local(context.rcu));
+        return icmp::translate_rarely(&edit, packet, skb);
     }
     Edit::request(conn, None).apply(packet, skb)
-}
-
-/// Translates an ICMP error, or both ends of a packet.
-#[cold]
-fn translate_rarely(context: Context<'_>, skb: &mut Skb) -> Option<()> {
-    let Context { conn, packet, .. } = context;
-    let edit = Edit::request(conn, conn.local(context.rcu));
-    match &packet.outer {
-        None => edit.apply(packet, skb),
-        Some(outer) => icmp::translate(&edit, packet, outer, skb),
-    }
 }
 
 /// Whether the packet came from another host and would go to a loopback address of this one.

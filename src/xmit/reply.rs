@@ -32,22 +32,12 @@ pub(crate) fn translate(context: Context<'_>, skb: &mut HookSkb<'_>) -> Option<(
     }
     let Context { conn, packet, .. } = context;
     if conn.has_local() || packet.is_in_icmp() {
-        translate_rarely(context, skb)?;
+        let edit = Edit::reply(conn, conn.local(context.rcu));
+        icmp::translate_rarely(&edit, packet, skb)?;
     } else {
         Edit::reply(conn, None).apply(packet, skb)?;
     }
     reroute(context, skb)
-}
-
-/// Translates an ICMP error, or both ends of a packet.
-#[cold]
-fn translate_rarely(context: Context<'_>, skb: &mut HookSkb<'_>) -> Option<()> {
-    let Context { conn, packet, .. } = context;
-    let edit = Edit::reply(conn, conn.local(context.rcu));
-    match &packet.outer {
-        None => edit.apply(packet, skb),
-        Some(outer) => icmp::translate(&edit, packet, outer, skb),
-    }
 }
 
 /// Lets a translated reply go on its way.
