@@ -17,6 +17,7 @@ mod control;
 mod expiry;
 mod ext;
 mod life;
+mod step;
 pub(crate) mod table;
 pub(crate) mod template;
 
@@ -48,14 +49,7 @@ use crate::{
         time::jiffies, //
     },
     packet::Packet,
-    proto::{
-        direction::Direction,
-        dispatch,
-        Proto,
-        ProtoData,
-        Protocol,
-        Signal, //
-    },
+    proto::Proto,
     shim::Word32,
     uapi::*, //
 };
@@ -65,10 +59,8 @@ use kernel::{
     sync::rcu, //
 };
 use life::{
-    Change,
     Expiry,
     Life,
-    Step,
     INACTIVE,
     NO_OUTPUT, //
 };
@@ -254,16 +246,23 @@ impl Conn {
     /// by.
     #[inline(always)]
     fn reply<'g>(&'g self, guard: &'g rcu::Guard) -> (End<'g>, End<'g>) {
-        let source = match self.is_masqueraded() {
+        (self.reply_source(), self.reply_destination(guard))
+    }
+
+    #[inline(always)]
+    fn reply_source(&self) -> End<'_> {
+        match self.is_masqueraded() {
             true => self.dest_end(),
             false => self.service(),
-        };
-        let client = self.client();
-        let destination = match self.has_local() {
-            true => self.local(guard).unwrap_or(client),
-            false => client,
-        };
-        (source, destination)
+        }
+    }
+
+    #[inline(always)]
+    fn reply_destination<'g>(&'g self, guard: &'g rcu::Guard) -> End<'g> {
+        match self.has_local() {
+            true => self.local(guard).unwrap_or(self.client()),
+            false => self.client(),
+        }
     }
 
     /// How its packets reach the dest.
@@ -287,11 +286,10 @@ impl Conn {
     /// its client.
     #[inline(always)]
     fn is_out(&self, guard: &rcu::Guard, packet: &Packet) -> bool {
-        let ((saddr, sport), (daddr, dport)) = self.reply(guard);
-        dport == packet.dport
-            && sport == packet.sport
-            && *daddr == packet.daddr
-            && *saddr == packet.saddr
+        let is_to = |(addr, port): End<'_>| port == packet.dport && *addr == packet.daddr;
+        let is_from = |(addr, port): End<'_>| port == packet.sport && *addr == packet.saddr;
+        is_to(self.reply_destination(guard))
+            && is_from(self.reply_source())
             && self.proto as u8 == packet.protocol
             && self.family == packet.family
     }
@@ -352,102 +350,6 @@ impl Conn {
     #[inline(always)]
     pub(crate) fn seen(&self) {
         self.life.seen(now());
-    }
-
-    /// Takes note of a packet: its time, and the state that follows (C: `set_tcp_state()` and its
-    /// like). Writes only what changes. False if the conn is dead.
-    #[inline(always)]
-    pub(crate) fn touch(
-        this: ConnRef<'_>,
-        guard: &rcu::Guard,
-        data: &ProtoData,
-        direction: Direction,
-        signal: Signal,
-    ) -> bool {
-        dispatch!(this.proto, P => Self::touch_by::<P>(this, guard, data, direction, signal))
-    }
-
-    #[inline(always)]
-    fn touch_by<P: Protocol>(
-        this: ConnRef<'_>,
-        guard: &rcu::Guard,
-        data: &ProtoData,
-        direction: Direction,
-        signal: Signal,
-    ) -> bool {
-        this.life.seen(now());
-        let step = this.life.step(
-            |state, no_output| P::next(data, state, no_output, direction, signal),
-            P::is_active,
-        );
-        match step {
-            Step::Dead => return false,
-            Step::Nothing => (),
-            Step::Same(state) => {
-                let is_output = direction == Direction::Output;
-                if !this.life.has_timeout(P::timeout(data, state), is_output) {
-                    Self::settle(this, data, state, direction);
-                }
-            }
-            Step::Changed(change) => Self::changed(this, guard, data, change, direction),
-        }
-        true
-    }
-
-    /// The state has changed: updates the dest's counters, and the timer.
-    #[cold]
-    fn changed(
-        this: ConnRef<'_>,
-        guard: &rcu::Guard,
-        data: &ProtoData,
-        change: Change,
-        direction: Direction,
-    ) {
-        if let Some(dest) = this.dest.get(guard) {
-            match change.activity {
-                Some(true) => dest.conn_activated(guard),
-                Some(false) => dest.conn_deactivated(guard),
-                None => (),
-            }
-        }
-        Self::settle(this, data, change.new_state, direction);
-        if change.new_state != change.old_state {
-            this.assure_by(change.new_state);
-        }
-    }
-
-    /// Sets the timeout of a state. A shorter one must not wait for the timer of the longer one.
-    #[cold]
-    fn settle(this: ConnRef<'_>, data: &ProtoData, state: u8, direction: Direction) {
-        let proto = this.proto;
-        let is_output = direction == Direction::Output;
-        let settled = this
-            .life
-            .settle(state, is_output, |state| proto.timeout(data, state));
-        if settled.answered {
-            this.assure();
-        }
-        if let Some(timeout) = settled.sooner {
-            Timer::start(this, timeout as usize);
-        }
-    }
-
-    /// The state of a new conn after its first packet, which comes from the client.
-    fn begin(&self, data: &ProtoData, signal: Signal) {
-        let (proto, life) = (self.proto, &self.life);
-        let input = Direction::Input;
-        if let Some(next) = proto.next(data, life.state(), life.has_no_output(), input, signal) {
-            let is_active = proto.is_active(next.state);
-            life.begin(next.state, is_active, proto.timeout(data, next.state));
-            self.assure_by(next.state);
-        }
-    }
-
-    /// A conn that comes into `state` may assure its template.
-    fn assure_by(&self, state: u8) {
-        if self.proto.assures(state) {
-            self.assure();
-        }
     }
 
     /// Makes it dead and takes it out of the table. False if it was dead already.

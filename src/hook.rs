@@ -38,6 +38,7 @@ use crate::{
         pernet::PerNet,
         skbuff::Skb, //
     },
+    oot::sync::rcu::Section,
     packet::{
         Extent,
         Packet, //
@@ -127,13 +128,7 @@ impl<const INET6: bool> Hook for LocalIn<INET6> {
 
     #[inline(always)]
     fn run<'h>(netns: &PerNet<Netns>, skb: HookSkb<'h>, rcu: &'h rcu::Guard) -> Verdict<'h> {
-        let context = HookCtx {
-            netns,
-            rcu,
-            family: family(INET6),
-            place: HookNum::LocalIn,
-        };
-        context.run(skb)
+        HookCtx::new(netns, rcu, HookNum::LocalIn).run(skb, family(INET6))
     }
 }
 
@@ -144,13 +139,7 @@ impl<const INET6: bool> Hook for LocalOut<INET6> {
 
     #[inline(always)]
     fn run<'h>(netns: &PerNet<Netns>, skb: HookSkb<'h>, rcu: &'h rcu::Guard) -> Verdict<'h> {
-        let context = HookCtx {
-            netns,
-            rcu,
-            family: family(INET6),
-            place: HookNum::LocalOut,
-        };
-        context.run(skb)
+        HookCtx::new(netns, rcu, HookNum::LocalOut).run(skb, family(INET6))
     }
 }
 
@@ -161,38 +150,46 @@ impl<const INET6: bool> Hook for Forward<INET6> {
 
     #[inline(always)]
     fn run<'h>(netns: &PerNet<Netns>, skb: HookSkb<'h>, rcu: &'h rcu::Guard) -> Verdict<'h> {
-        let context = HookCtx {
-            netns,
-            rcu,
-            family: family(INET6),
-            place: HookNum::Forward,
-        };
-        context.run(skb)
+        HookCtx::new(netns, rcu, HookNum::Forward).run(skb, family(INET6))
     }
 }
 
-/// One call of a hook.
+/// One call of a hook. It is small enough to be handed on in registers.
 #[derive(Clone, Copy)]
 struct HookCtx<'a> {
     netns: &'a PerNet<Netns>,
-    rcu: &'a rcu::Guard,
-    family: Family,
+    section: Section<'a>,
     place: HookNum,
 }
 
 impl<'a> HookCtx<'a> {
     #[inline(always)]
-    fn run<'h>(self, skb: HookSkb<'h>) -> Verdict<'h> {
-        if skb.ipvs_property() || !skb.has_dst() || self.is_raw_socket(&skb) {
+    fn new(netns: &'a PerNet<Netns>, rcu: &'a rcu::Guard, place: HookNum) -> Self {
+        Self {
+            netns,
+            section: Section::of(rcu),
+            place,
+        }
+    }
+
+    /// The read-side section of the call.
+    #[inline(always)]
+    fn rcu(self) -> &'a rcu::Guard {
+        self.section.guard()
+    }
+
+    #[inline(always)]
+    fn run<'h>(self, skb: HookSkb<'h>, family: Family) -> Verdict<'h> {
+        if skb.ipvs_property() || !skb.has_dst() || self.is_raw_socket(&skb, family) {
             return skb.accept();
         }
-        let mut packet = Packet::new(self.family);
+        let mut packet = Packet::new(family);
         if !packet.parse(&skb) {
             return skb.accept();
         }
         match packet.proto {
             Some(proto) => self.balance(skb, &mut packet, proto),
-            None if self.is_icmp(&packet) => self.icmp(skb, &mut packet),
+            None if is_icmp(&packet) => self.icmp(skb, &mut packet),
             None if packet.protocol == IPPROTO_SCTP => self.sctp(skb, &mut packet),
             None => skb.accept(),
         }
@@ -200,24 +197,14 @@ impl<'a> HookCtx<'a> {
 
     /// Whether the packet is of a raw socket whose fragments are not reassembled (C: `NODEFRAG`).
     #[inline(always)]
-    fn is_raw_socket(self, skb: &HookSkb<'_>) -> bool {
-        self.place == HookNum::LocalOut
-            && self.family == Family::Inet
-            && skb.is_from_nodefrag_socket()
-    }
-
-    fn is_icmp(self, packet: &Packet) -> bool {
-        packet.protocol
-            == match self.family {
-                Family::Inet => IPPROTO_ICMP,
-                Family::Inet6 => IPPROTO_ICMPV6,
-            }
+    fn is_raw_socket(self, skb: &HookSkb<'_>, family: Family) -> bool {
+        self.place == HookNum::LocalOut && family == Family::Inet && skb.is_from_nodefrag_socket()
     }
 
     /// A packet of a protocol that is balanced.
     #[inline(always)]
     fn balance<'h>(self, mut skb: HookSkb<'h>, packet: &mut Packet, proto: Proto) -> Verdict<'h> {
-        if packet.is_fragment && self.family == Family::Inet {
+        if packet.is_fragment && packet.family == Family::Inet {
             skb = match self.defrag(skb, packet) {
                 Ok(skb) => skb,
                 Err(verdict) => return verdict,
@@ -226,7 +213,7 @@ impl<'a> HookCtx<'a> {
         if packet.header == Extent::Nothing {
             return self.without_ports(skb);
         }
-        match self.netns.conns.find(self.rcu, packet) {
+        match self.netns.conns.find(self.rcu(), packet) {
             Some((Direction::Output, conn)) => self.response(skb, conn, packet),
             Some((_, conn)) if self.may_request(&skb) => self.request(skb, conn, packet),
             None if self.may_request(&skb) => self.schedule(skb, packet, proto),
@@ -252,7 +239,7 @@ impl<'a> HookCtx<'a> {
             HookNum::LocalOut => DefragUser::VS_OUT,
         };
         let skb = skb.defrag4(self.netns.net(), user)?;
-        *packet = Packet::new(self.family);
+        *packet = Packet::new(packet.family);
         match packet.parse(&skb) {
             true => Ok(skb),
             false => Err(skb.accept()),
@@ -276,7 +263,7 @@ impl<'a> HookCtx<'a> {
         if conn.proto.is_start(packet.signal) && self.starts_anew(conn) {
             return self.schedule_anew(skb, conn, packet);
         }
-        let dest = conn.get().dest(self.rcu);
+        let dest = conn.get().dest(self.rcu());
         if dest.is_some_and(|dest| !dest.is_available()) {
             if !self.netns.sysctl.expire_nodest_conn() {
                 return skb.drop_eperm();
@@ -311,7 +298,7 @@ impl<'a> HookCtx<'a> {
     fn touch(self, conn: ConnRef<'a>, direction: Direction, packet: &Packet) -> bool {
         Conn::touch(
             conn,
-            self.rcu,
+            self.rcu(),
             &self.netns.protocols,
             direction,
             packet.signal,
@@ -323,7 +310,7 @@ impl<'a> HookCtx<'a> {
     #[cold]
     fn schedule_anew<'h>(self, skb: HookSkb<'h>, old: ConnRef<'a>, packet: &Packet) -> Verdict<'h> {
         let verdict = self.schedule(skb, packet, old.proto);
-        Conn::kill(old, self.rcu);
+        Conn::kill(old, self.rcu());
         verdict
     }
 
@@ -340,7 +327,7 @@ impl<'a> HookCtx<'a> {
     {
         xmit::Context {
             netns: self.netns,
-            rcu: self.rcu,
+            rcu: self.rcu(),
             place: self.place,
             conn,
             dest,
@@ -355,14 +342,14 @@ impl<'a> HookCtx<'a> {
         'a: 'b,
     {
         let conn = conn.get();
-        self.context(conn, conn.dest(self.rcu), packet)
+        self.context(conn, conn.dest(self.rcu()), packet)
     }
 
     /// Whether a SYN on this conn means that it is over (C: in `ip_vs_in_hook()`).
     #[cold]
     fn starts_anew(self, conn: ConnRef<'a>) -> bool {
         let sysctl = &self.netns.sysctl;
-        let dest = conn.get().dest(self.rcu);
+        let dest = conn.get().dest(self.rcu());
         (sysctl.expire_nodest_conn() && dest.is_some_and(|dest| dest.weight() == 0))
             || conn.is_reusable(sysctl.conn_reuse_mode())
     }
@@ -382,4 +369,12 @@ impl<'a> HookCtx<'a> {
             self.netns.stats().count_out(skb.len().into());
         }
     }
+}
+
+fn is_icmp(packet: &Packet) -> bool {
+    packet.protocol
+        == match packet.family {
+            Family::Inet => IPPROTO_ICMP,
+            Family::Inet6 => IPPROTO_ICMPV6,
+        }
 }

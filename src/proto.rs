@@ -55,6 +55,14 @@ pub(crate) struct Next {
     pub(crate) has_output: bool,
 }
 
+impl Next {
+    /// Whether nothing changes for a conn in `state` whose dest has, or has not, sent a packet yet.
+    #[inline(always)]
+    pub(crate) fn is_same(self, state: u8, no_output: bool) -> bool {
+        self.state == state && !(self.has_output && no_output)
+    }
+}
+
 /// What differs from protocol to protocol. States are numbers, as files and sync messages have them.
 pub(crate) trait Protocol {
     /// The name in files and tools.

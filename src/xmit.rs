@@ -30,12 +30,17 @@ pub(crate) use output::{
 #[inline(always)]
 pub(crate) fn transmit<'h>(context: Context<'_>, skb: HookSkb<'h>) -> Verdict<'h> {
     match context.conn.forward() {
-        Forward::DirectRoute => dr::transmit(context, skb),
-        Forward::Masq => nat::transmit(context, skb),
-        Forward::Tunnel => tun::transmit(context, skb),
+        Forward::DirectRoute => route::transmit::<dr::DirectRoute>(context, skb),
+        Forward::Masq => route::transmit::<nat::Nat>(context, skb),
+        Forward::Tunnel => tunnel(context, skb),
         Forward::Local => output::accept(skb),
         Forward::Bypass => skb.drop_silently(),
         // C has no transmitter for it either and lets the packet go on.
         Forward::Unknown => skb.accept(),
     }
+}
+
+/// Not in line with the other methods, as the way is long anyway.
+fn tunnel<'h>(context: Context<'_>, skb: HookSkb<'h>) -> Verdict<'h> {
+    route::transmit::<tun::Tunnel>(context, skb)
 }

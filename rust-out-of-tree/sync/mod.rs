@@ -7,7 +7,7 @@ pub(crate) mod head_list;
 pub(crate) mod once;
 pub(crate) mod percpu;
 pub(crate) mod periodic;
-pub(in crate::oot) mod rcu;
+pub(crate) mod rcu;
 pub(crate) mod rcu_arc;
 pub(crate) mod rcu_arc_cell;
 pub(crate) mod rcu_cell;

@@ -203,9 +203,16 @@ impl Life {
         }
     }
 
+    /// The state, and whether there was no output, of a conn that neither is dead nor may be about
+    /// to die.
+    #[inline(always)]
+    pub(super) fn settled_state(&self) -> Option<(u8, bool)> {
+        let word = self.word.get();
+        (word & (DEAD | DYING) == 0).then_some((state_in(word), word & NO_OUTPUT != 0))
+    }
+
     /// Takes the state that `next` gives for a state, and for whether there was no output. Writes
     /// only if something changes.
-    #[inline(always)]
     pub(super) fn step(
         &self,
         next: impl Fn(u8, bool) -> Option<Next>,

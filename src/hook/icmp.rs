@@ -71,13 +71,13 @@ impl<'a> HookCtx<'a> {
     /// An ICMP packet: an error is translated if it is about a conn's packet.
     #[cold]
     pub(super) fn icmp<'h>(self, mut skb: HookSkb<'h>, outer: &mut Packet) -> Verdict<'h> {
-        if outer.is_fragment && self.family == Family::Inet {
+        if outer.is_fragment && outer.family == Family::Inet {
             skb = match self.defrag(skb, outer) {
                 Ok(skb) => skb,
                 Err(verdict) => return verdict,
             };
         }
-        match self.family {
+        match outer.family {
             Family::Inet => self.icmp4(skb, outer),
             Family::Inet6 => self.icmp6(skb, outer),
         }
@@ -91,7 +91,7 @@ impl<'a> HookCtx<'a> {
             return skb.accept();
         };
         let start = outer.transport.wrapping_add(ICMP_LEN);
-        let Some(quoted) = Packet::parse_inside(&skb, self.family, start) else {
+        let Some(quoted) = Packet::parse_inside(&skb, outer.family, start) else {
             return skb.accept();
         };
         if has_ports(&quoted) {
@@ -115,7 +115,7 @@ impl<'a> HookCtx<'a> {
             return skb.drop_eperm();
         }
         let start = outer.transport.wrapping_add(ICMP_LEN);
-        match Packet::parse_inside(&skb, self.family, start).filter(has_ports) {
+        match Packet::parse_inside(&skb, outer.family, start).filter(has_ports) {
             Some(quoted) => self.translate(skb, &quoted.swapped().inside(outer)),
             None => skb.accept(),
         }
@@ -123,7 +123,7 @@ impl<'a> HookCtx<'a> {
 
     /// An error about a packet of TCP or UDP.
     fn translate<'h>(self, skb: HookSkb<'h>, inner: &Packet) -> Verdict<'h> {
-        match self.netns.conns.find(self.rcu, inner) {
+        match self.netns.conns.find(self.rcu(), inner) {
             Some((Direction::Output, conn)) => self.icmp_out(skb, inner, conn),
             Some((_, conn)) if self.may_translate_in(&skb) => self.icmp_in(skb, inner, conn),
             _ => skb.accept(),
@@ -139,7 +139,7 @@ impl<'a> HookCtx<'a> {
     fn icmp_out<'h>(self, mut skb: HookSkb<'h>, inner: &Packet, conn: ConnRef<'a>) -> Verdict<'h> {
         let context = self.context_of(conn, inner);
         let is_translated = conn.forward() == Forward::Masq;
-        if is_translated && !self.has_valid_checksum(&mut skb, inner.network_len())
+        if is_translated && !has_valid_checksum(&mut skb, inner.family, inner.network_len())
             || xmit::reply::translate(context, &mut skb).is_none()
         {
             return skb.drop_eperm();
@@ -151,7 +151,7 @@ impl<'a> HookCtx<'a> {
     /// An error from a client, or a router near it, to a dest.
     fn icmp_in<'h>(self, mut skb: HookSkb<'h>, inner: &Packet, conn: ConnRef<'a>) -> Verdict<'h> {
         let is_translated = conn.forward() == Forward::Masq;
-        if is_translated && !self.has_valid_checksum(&mut skb, inner.network_len()) {
+        if is_translated && !has_valid_checksum(&mut skb, inner.family, inner.network_len()) {
             return skb.drop_eperm();
         }
         let context = self.context_of(conn, inner);
@@ -159,14 +159,6 @@ impl<'a> HookCtx<'a> {
             self.count_in(dest, &skb);
         }
         xmit::transmit(context, skb)
-    }
-
-    fn has_valid_checksum(self, skb: &mut HookSkb<'_>, transport: u32) -> bool {
-        let proto = match self.family {
-            Family::Inet => IPPROTO_ICMP,
-            Family::Inet6 => IPPROTO_ICMPV6,
-        };
-        skb.has_valid_checksum(transport, proto)
     }
 
     /// An error about a packet that was sent in a tunnel: it is relayed to the packet's own sender,
@@ -181,18 +173,18 @@ impl<'a> HookCtx<'a> {
     ) -> Verdict<'h> {
         let known = tunnel.protocol == tunnel::IPPROTO_IPIP
             && !tunnel.is_later_fragment
-            && skb.dst().is_some_and(|dst| dst.is_local(self.rcu));
+            && skb.dst().is_some_and(|dst| dst.is_local(self.rcu()));
         if !known {
             return skb.accept();
         }
-        let inner = Packet::parse_inside(&skb, self.family, tunnel.transport);
+        let inner = Packet::parse_inside(&skb, tunnel.family, tunnel.transport);
         let Some(inner) = inner.filter(has_ports) else {
             return skb.accept();
         };
-        let Some(conn) = self.netns.conns.find_in(self.rcu, &inner) else {
+        let Some(conn) = self.netns.conns.find_in(self.rcu(), &inner) else {
             return skb.accept();
         };
-        let dest = conn.get().dest(self.rcu);
+        let dest = conn.get().dest(self.rcu());
         let is_ours = conn.forward() == Forward::Tunnel
             && conn.daddr == tunnel.daddr
             && dest.is_some_and(|dest| dest.tunnel().kind == IP_VS_CONN_F_TUNNEL_TYPE_IPIP);
@@ -215,12 +207,12 @@ impl<'a> HookCtx<'a> {
         error: &TunnelError<'_>,
         conn: ConnRef<'a>,
     ) -> Verdict<'h> {
-        if !self.has_valid_checksum(&mut skb, error.outer.transport) {
+        if !has_valid_checksum(&mut skb, error.outer.family, error.outer.transport) {
             return skb.drop_eperm();
         }
         let (mut skb, verdict) = skb.steal();
         if self.send_inner_error(&mut skb, error, conn).is_some() {
-            self.count_out(conn.get().dest(self.rcu), &skb);
+            self.count_out(conn.get().dest(self.rcu()), &skb);
         }
         skb.consume();
         verdict
@@ -251,8 +243,8 @@ impl<'a> HookCtx<'a> {
             if !inner.is_dont_fragment {
                 return None;
             }
-            let dest = conn.get().dest(self.rcu);
-            if let Some(known) = dest.and_then(|dest| dest.route.mtu(self.rcu)) {
+            let dest = conn.get().dest(self.rcu());
+            if let Some(known) = dest.and_then(|dest| dest.route.mtu(self.rcu())) {
                 mtu = known;
             }
             if mtu > MIN_MTU.saturating_add(overhead) {
@@ -273,6 +265,14 @@ impl<'a> HookCtx<'a> {
         ip::icmp_send(skb, error.error, header.code, info);
         Some(())
     }
+}
+
+fn has_valid_checksum(skb: &mut HookSkb<'_>, family: Family, transport: u32) -> bool {
+    let proto = match family {
+        Family::Inet => IPPROTO_ICMP,
+        Family::Inet6 => IPPROTO_ICMPV6,
+    };
+    skb.has_valid_checksum(transport, proto)
 }
 
 /// Whether a packet that another one contains is of a protocol that is balanced and has its ports.

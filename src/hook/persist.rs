@@ -92,7 +92,7 @@ impl<'a> HookCtx<'a> {
                 }
             }
         };
-        let Some(dest) = template.get().dest_ref(self.rcu) else {
+        let Some(dest) = template.get().dest_ref(self.rcu()) else {
             return Outcome::NoDest;
         };
         Outcome::Chosen(Choice {
@@ -109,8 +109,8 @@ impl<'a> HookCtx<'a> {
     /// A template, if its dest may be used; if not, that has been its end
     /// (C: `ip_vs_check_template()`).
     fn good_template(self, params: &Params<'_>) -> Option<ConnRef<'a>> {
-        let template = self.netns.conns.find_template(self.rcu, params)?;
-        let dest = template.get().dest(self.rcu)?;
+        let template = self.netns.conns.find_template(self.rcu(), params)?;
+        let dest = template.get().dest(self.rcu())?;
         let is_quiescent = dest.weight() == 0 && self.netns.sysctl.expire_quiescent_template();
         if !dest.is_available() || is_quiescent {
             template.invalidate();
@@ -128,7 +128,7 @@ impl<'a> HookCtx<'a> {
         let birth = Birth::Template(service.timeout());
         self.netns
             .conns
-            .add(self.rcu, params, Some(dest), None, birth)
+            .add(self.rcu(), params, Some(dest), None, birth)
     }
 
     /// Makes a conn under the control of `template`, and sends the packet.
@@ -146,7 +146,7 @@ impl<'a> HookCtx<'a> {
         match self
             .netns
             .conns
-            .add(self.rcu, params, Some(dest), control, birth)
+            .add(self.rcu(), params, Some(dest), control, birth)
         {
             Some(conn) => self.first(skb, conn.get(), packet),
             None => {

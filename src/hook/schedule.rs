@@ -102,13 +102,13 @@ impl<'a> HookCtx<'a> {
     /// The service that a packet is for.
     pub(super) fn service(self, skb: &Skb, packet: &Packet) -> Option<&'a Service> {
         let id = ServiceId {
-            family: self.family,
+            family: packet.family,
             protocol: packet.protocol.into(),
             addr: packet.daddr,
             port: packet.dport,
             fwmark: skb.mark(),
         };
-        self.netns.services.find(self.rcu, self.netns.net(), id)
+        self.netns.services.find(self.rcu(), self.netns.net(), id)
     }
 
     /// Finds a dest (C: `ip_vs_schedule()`).
@@ -151,7 +151,7 @@ impl<'a> HookCtx<'a> {
             is_inverse: false,
             flags: service.flags(),
         };
-        service.schedule(self.rcu, &flow)
+        service.schedule(self.rcu(), &flow)
     }
 
     /// Whether it is a reply, from a dest on this host, to a client on this host.
@@ -161,7 +161,7 @@ impl<'a> HookCtx<'a> {
         }
         self.netns
             .conns
-            .find_in(self.rcu, &packet.swapped())
+            .find_in(self.rcu(), &packet.swapped())
             .is_some()
     }
 
@@ -196,7 +196,7 @@ impl<'a> HookCtx<'a> {
         let conns = &self.netns.conns;
         let Some(template) = template else {
             let birth = Birth::Packet(&self.netns.protocols, packet.signal);
-            return match conns.add(self.rcu, &params, Some(dest), None, birth) {
+            return match conns.add(self.rcu(), &params, Some(dest), None, birth) {
                 Some(conn) => self.first(skb, conn.get(), packet),
                 None => skb.drop_eperm(),
             };
@@ -221,15 +221,15 @@ impl<'a> HookCtx<'a> {
             return skb.drop_eperm();
         };
         pin_init::stack_pin_init!(let conn = conn);
-        dest.conn_bound(self.rcu, flags);
+        dest.conn_bound(self.rcu(), flags);
         let verdict = self.first(skb, &conn, packet);
-        dest.conn_unbound(self.rcu, flags);
+        dest.conn_unbound(self.rcu(), flags);
         verdict
     }
 
     /// Sends the packet that started a conn.
     pub(super) fn first<'h>(self, skb: HookSkb<'h>, conn: &Conn, packet: &Packet) -> Verdict<'h> {
-        let dest = conn.dest(self.rcu);
+        let dest = conn.dest(self.rcu());
         self.netns.stats().count_conn();
         if let Some(dest) = dest {
             dest.stats.count_conn();
@@ -250,7 +250,7 @@ impl<'a> HookCtx<'a> {
         if packet.is_in_icmp() {
             return skb.drop_eperm();
         }
-        match self.family {
+        match packet.family {
             Family::Inet => ip::icmp_send(&mut skb, IcmpError::DestUnreach, icmp::PORT_UNREACH, 0),
             Family::Inet6 => {
                 skb.set_loopback_dev_if_none(self.netns.net());

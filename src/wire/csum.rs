@@ -96,14 +96,10 @@ impl Sum {
     /// The sum in 16 bits, end-around carries added, not complemented.
     #[inline]
     const fn fold(self) -> u16 {
-        // Each step adds the carries back in; the last two leave at most 16 bits.
-        let sum = (self.0 & 0xffff_ffff).wrapping_add(self.0 >> 32);
-        let sum = (sum & 0xffff)
-            .wrapping_add((sum >> 16) & 0xffff)
-            .wrapping_add(sum >> 32);
-        let sum = (sum & 0xffff).wrapping_add(sum >> 16);
-        let sum = (sum & 0xffff).wrapping_add(sum >> 16);
-        sum as u16
+        // Added to its own halves exchanged, the upper half is the sum of both with the carry of
+        // the lower one.
+        let sum = (self.0.wrapping_add(self.0.rotate_left(32)) >> 32) as u32;
+        (sum.wrapping_add(sum.rotate_left(16)) >> 16) as u16
     }
 
     /// The checksum of what was added (C: `csum_fold()`).

@@ -10,9 +10,9 @@ use super::{
         Context, //
     },
     route::{
-        self,
         RouteFlags,
-        Target, //
+        Target,
+        Transmitter, //
     }, //
 };
 use crate::{
@@ -28,18 +28,24 @@ use crate::{
     wire::ipv4, //
 };
 
-#[inline(always)]
-pub(super) fn transmit<'h>(context: Context<'_>, mut skb: HookSkb<'h>) -> Verdict<'h> {
-    match route::to_dest(context, &mut skb, RouteFlags::DIRECT) {
-        Some(Target::Remote(route, _)) if has_options(context.packet) => {
-            match sum_header(context.packet, &mut skb) {
-                Some(()) => output::send(context, skb, route),
-                None => skb.drop_silently(),
-            }
+/// The transmitter.
+pub(super) struct DirectRoute;
+
+impl Transmitter for DirectRoute {
+    #[inline(always)]
+    fn flags(_context: Context<'_>) -> RouteFlags {
+        RouteFlags::DIRECT
+    }
+
+    #[inline(always)]
+    fn send<'h>(context: Context<'_>, mut skb: HookSkb<'h>, target: Target<'_>) -> Verdict<'h> {
+        let Target::Remote(route, _) = target else {
+            return output::accept(skb);
+        };
+        if has_options(context.packet) && sum_header(context.packet, &mut skb).is_none() {
+            return skb.drop_silently();
         }
-        Some(Target::Remote(route, _)) => output::send(context, skb, route),
-        Some(Target::Local) => output::accept(skb),
-        None => skb.drop_silently(),
+        output::send(context, skb, route)
     }
 }
 

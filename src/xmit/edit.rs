@@ -7,6 +7,7 @@
 
 use crate::{
     addr::{
+        Addr,
         Family,
         Port, //
     },
@@ -101,7 +102,10 @@ impl<'a> Edit<'a> {
     /// `None` if its transport header is not whole, or it cannot be written.
     #[inline(always)]
     pub(super) fn apply(&self, packet: &Packet, skb: &mut Skb) -> Option<()> {
-        let proto = packet.proto.filter(|_| packet.header == Extent::Whole)?;
+        if packet.header != Extent::Whole {
+            return None;
+        }
+        let proto = packet.proto?;
         let summed = skb.ip_summed();
         let len = match proto {
             Proto::Tcp => size_of::<tcp::Header>(),
@@ -115,7 +119,11 @@ impl<'a> Edit<'a> {
         match proto {
             Proto::Tcp => self.apply_tcp(packet.family, summed, transport)?,
             Proto::Udp if !self.apply_udp(packet.family, summed, transport)? => {
-                return self.sum_udp(packet, skb)
+                let source = self.source.map_or(&packet.saddr, |change| change.new.0);
+                let destination = self
+                    .destination
+                    .map_or(&packet.daddr, |change| change.new.0);
+                return sum_udp(packet, source, destination, skb);
             }
             Proto::Udp => (),
         }
@@ -210,30 +218,27 @@ impl<'a> Edit<'a> {
             false => check.update_partial(delta),
         }
     }
+}
 
-    /// Gives a datagram without a checksum one, as C does.
-    #[cold]
-    fn sum_udp(&self, packet: &Packet, skb: &mut Skb) -> Option<()> {
-        let addr = |change: &Option<Change<'a>>, old| change.map_or(old, |change| *change.new.0);
-        let saddr = addr(&self.source, packet.saddr);
-        let daddr = addr(&self.destination, packet.daddr);
-        let len = skb.len().checked_sub(packet.transport)?;
-        let data = skb.checksum_from(packet.transport);
-        let check = Sum::ZERO
-            .add_u32(data.to_ne_bytes())
-            .add_pseudo(packet.family, &saddr, &daddr, packet.protocol, len)
-            .checksum()
-            .mangled();
-        let end = packet
-            .transport
-            .checked_add(size_of::<udp::Header>() as u32)?;
-        let bytes = skb
-            .writable(end)
-            .ok()?
-            .get_mut(packet.transport as usize..)?;
-        let (header, _) = udp::Header::mut_from_prefix(bytes).ok()?;
-        header.check = check;
-        skb.set_checksum_unnecessary();
-        Some(())
-    }
+/// Gives a datagram without a checksum one, as C does. `saddr` and `daddr` are those that it has now.
+#[cold]
+fn sum_udp(packet: &Packet, saddr: &Addr, daddr: &Addr, skb: &mut Skb) -> Option<()> {
+    let len = skb.len().checked_sub(packet.transport)?;
+    let data = skb.checksum_from(packet.transport);
+    let check = Sum::ZERO
+        .add_u32(data.to_ne_bytes())
+        .add_pseudo(packet.family, saddr, daddr, packet.protocol, len)
+        .checksum()
+        .mangled();
+    let end = packet
+        .transport
+        .checked_add(size_of::<udp::Header>() as u32)?;
+    let bytes = skb
+        .writable(end)
+        .ok()?
+        .get_mut(packet.transport as usize..)?;
+    let (header, _) = udp::Header::mut_from_prefix(bytes).ok()?;
+    header.check = check;
+    skb.set_checksum_unnecessary();
+    Some(())
 }

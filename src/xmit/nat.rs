@@ -14,7 +14,8 @@ use super::{
     route::{
         self,
         RouteFlags,
-        Target, //
+        Target,
+        Transmitter, //
     }, //
 };
 use crate::{
@@ -29,25 +30,29 @@ use crate::{
     },
 };
 
-/// Sends a packet to its dest, translated; or an ICMP error about a packet from its dest.
-#[inline(always)]
-pub(super) fn transmit<'h>(context: Context<'_>, mut skb: HookSkb<'h>) -> Verdict<'h> {
-    let flags = if context.place == HookNum::Forward {
+/// The transmitter: of packets to the dest, and of ICMP errors about packets from it.
+pub(super) struct Nat;
+
+impl Transmitter for Nat {
+    #[inline(always)]
+    fn flags(context: Context<'_>) -> RouteFlags {
         // Only ICMP errors are balanced on their way through.
-        RouteFlags::NAT_FORWARDED
-    } else {
-        RouteFlags::NAT
-    };
-    let Some(target) = route::to_dest(context, &mut skb, flags) else {
-        return skb.drop_silently();
-    };
-    if is_leak(context, &target, &skb)
-        || make_room(context, &target, &mut skb).is_none()
-        || translate(context, &mut skb).is_none()
-    {
-        return skb.drop_silently();
+        match context.place {
+            HookNum::Forward => RouteFlags::NAT_FORWARDED,
+            _ => RouteFlags::NAT,
+        }
     }
-    output::send_translated(context, skb, target.route())
+
+    #[inline(always)]
+    fn send<'h>(context: Context<'_>, mut skb: HookSkb<'h>, target: Target<'_>) -> Verdict<'h> {
+        if is_leak(context, &target, &skb)
+            || make_room(context, &target, &mut skb).is_none()
+            || translate(context, &mut skb).is_none()
+        {
+            return skb.drop_silently();
+        }
+        output::send_translated(context, skb, target.route())
+    }
 }
 
 #[inline(always)]

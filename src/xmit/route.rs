@@ -14,6 +14,10 @@ use crate::{
     dest::route::Route,
     oot::net::{
         dst::DstRef,
+        filter::{
+            HookSkb,
+            Verdict, //
+        },
         ip::{
             self,
             IcmpError,
@@ -84,7 +88,7 @@ pub(crate) enum Target<'g> {
     /// This host.
     Local,
     /// Another, by this route, from this source address.
-    Remote(SkbRoute<'g>, Addr),
+    Remote(SkbRoute<'g>, &'g Addr),
 }
 
 impl<'g> Target<'g> {
@@ -98,51 +102,75 @@ impl<'g> Target<'g> {
     }
 }
 
-/// Finds the route to a conn's dest, if the packet may take it: lowers its TTL, checks its size, and
-/// sends an ICMP error if either forbids it. Until it is sent, the packet keeps the route it came by.
-///
-/// `None` if it cannot go: it is to be dropped.
+/// A forwarding method whose packets go by the route to the dest.
+pub(super) trait Transmitter {
+    /// What is allowed of the route.
+    fn flags(context: Context<'_>) -> RouteFlags;
+
+    /// Sends a packet that may take the route to `target`. Until then it keeps the route it came by.
+    fn send<'h>(context: Context<'_>, skb: HookSkb<'h>, target: Target<'_>) -> Verdict<'h>;
+}
+
+/// Sends a packet to its conn's dest, if it may take the route there: its TTL is lowered, its size
+/// checked, and an ICMP error sent if either forbids it. A packet that cannot go is dropped.
 #[inline(always)]
-pub(crate) fn to_dest<'g>(
-    context: Context<'g>,
-    skb: &mut Skb,
-    flags: RouteFlags,
-) -> Option<Target<'g>> {
-    let kept = context.dest.and_then(|dest| dest.route.get(context.rcu));
-    let (way, saddr) = match kept {
-        Some(cached) => (SkbRoute::NoRef(cached.dst.as_ref()), cached.saddr),
-        None => match find(context, flags) {
-            Some(found) => found,
-            None => return unreachable(context, skb),
-        },
-    };
+pub(super) fn transmit<'h, T: Transmitter>(context: Context<'_>, skb: HookSkb<'h>) -> Verdict<'h> {
+    match context.dest.and_then(|dest| dest.route.get(context.rcu)) {
+        Some(kept) => {
+            let way = SkbRoute::NoRef(kept.dst.as_ref());
+            by_route::<T>(context, skb, way, &kept.saddr)
+        }
+        None => transmit_anew::<T>(context, skb),
+    }
+}
+
+/// The same for a dest that keeps no valid route.
+#[cold]
+fn transmit_anew<'h, T: Transmitter>(context: Context<'_>, mut skb: HookSkb<'h>) -> Verdict<'h> {
+    match find(context, T::flags(context)) {
+        Some((way, saddr)) => by_route::<T>(context, skb, way, &saddr),
+        None => {
+            unreachable(context, &mut skb);
+            skb.drop_silently()
+        }
+    }
+}
+
+#[inline(always)]
+fn by_route<'h, T: Transmitter>(
+    context: Context<'_>,
+    mut skb: HookSkb<'h>,
+    way: SkbRoute<'_>,
+    saddr: &Addr,
+) -> Verdict<'h> {
+    let flags = T::flags(context);
     let local = way.dst().is_local(context.rcu);
-    if crosses_local_boundary(context, skb, flags, local) {
-        return None;
+    if crosses_local_boundary(context, &skb, flags, local) {
+        return skb.drop_silently();
     }
     if local {
         // The local stack goes by the route that the packet has.
-        return Some(Target::Local);
+        return T::send(context, skb, Target::Local);
     }
-    decrement_ttl(context, skb)?;
-    check_mtu(context, skb, flags, way.dst())?;
-    Some(Target::Remote(way, saddr))
+    let may_go = decrement_ttl(context, &mut skb)
+        .and_then(|()| check_mtu(context, &mut skb, flags, way.dst()));
+    match may_go {
+        Some(()) => T::send(context, skb, Target::Remote(way, saddr)),
+        None => skb.drop_silently(),
+    }
 }
 
 /// There is no route to the dest: an ICMP error is sent, unless the namespace goes with its
 /// devices.
-#[cold]
-fn unreachable<'g>(context: Context<'_>, skb: &mut Skb) -> Option<Target<'g>> {
+fn unreachable(context: Context<'_>, skb: &mut Skb) {
     if !context.netns.is_going() {
         skb.set_dst_dev_if_none();
         skb.link_failure();
     }
-    None
 }
 
 /// Looks the route up. The dest, if it is configured, keeps it unless the device or the dest is about
 /// to go.
-#[cold]
 fn find<'g>(context: Context<'g>, flags: RouteFlags) -> Option<(SkbRoute<'g>, Addr)> {
     let Some(dest) = context.dest else {
         let route = look_up(context, flags).ok()?;

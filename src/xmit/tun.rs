@@ -17,9 +17,9 @@ use super::{
         Context, //
     },
     route::{
-        self,
         RouteFlags,
-        Target, //
+        Target,
+        Transmitter, //
     }, //
 };
 use crate::{
@@ -50,18 +50,24 @@ struct Inherited {
     dont_fragment: bool,
 }
 
-pub(super) fn transmit<'h>(context: Context<'_>, mut skb: HookSkb<'h>) -> Verdict<'h> {
-    match route::to_dest(context, &mut skb, RouteFlags::TUNNEL) {
-        Some(Target::Remote(route, saddr)) => {
-            let (skb, verdict) = skb.steal();
-            let reserved = route.dst().reserved_space(context.rcu);
-            if let Some(skb) = encapsulate(context, &saddr, reserved, skb) {
-                output::send_outer(context, skb, route);
-            }
-            verdict
+/// The transmitter.
+pub(super) struct Tunnel;
+
+impl Transmitter for Tunnel {
+    fn flags(_context: Context<'_>) -> RouteFlags {
+        RouteFlags::TUNNEL
+    }
+
+    fn send<'h>(context: Context<'_>, skb: HookSkb<'h>, target: Target<'_>) -> Verdict<'h> {
+        let Target::Remote(route, saddr) = target else {
+            return output::accept(skb);
+        };
+        let (skb, verdict) = skb.steal();
+        let reserved = route.dst().reserved_space(context.rcu);
+        if let Some(skb) = encapsulate(context, saddr, reserved, skb) {
+            output::send_outer(context, skb, route);
         }
-        Some(Target::Local) => output::accept(skb),
-        None => skb.drop_silently(),
+        verdict
     }
 }
 

@@ -1,0 +1,149 @@
+// SPDX-License-Identifier: GPL-2.0
+
+//! What a packet does to its conn: the state that follows, its timeout, and the dest's counters.
+//!
+//! C version: `ip_vs_set_state()` [net/netfilter/ipvs/ip_vs_core.c], `set_tcp_state()`
+//! [net/netfilter/ipvs/ip_vs_proto_tcp.c].
+
+use super::{
+    life::{
+        Change,
+        Step, //
+    },
+    now,
+    Conn,
+    ConnRef, //
+};
+use crate::{
+    oot::sync::Timer,
+    proto::{
+        direction::Direction,
+        dispatch,
+        ProtoData,
+        Protocol,
+        Signal, //
+    },
+};
+use kernel::sync::rcu;
+
+impl Conn {
+    /// Takes note of a packet: its time, and the state that follows (C: `set_tcp_state()` and its
+    /// like). Writes only what changes. False if the conn is dead.
+    #[inline(always)]
+    pub(crate) fn touch(
+        this: ConnRef<'_>,
+        guard: &rcu::Guard,
+        data: &ProtoData,
+        direction: Direction,
+        signal: Signal,
+    ) -> bool {
+        dispatch!(this.proto, P => Self::touch_by::<P>(this, guard, data, direction, signal))
+    }
+
+    #[inline(always)]
+    fn touch_by<P: Protocol>(
+        this: ConnRef<'_>,
+        guard: &rcu::Guard,
+        data: &ProtoData,
+        direction: Direction,
+        signal: Signal,
+    ) -> bool {
+        this.life.seen(now());
+        let Some((state, no_output)) = this.life.settled_state() else {
+            return Self::step::<P>(this, guard, data, direction, signal);
+        };
+        let is_output = direction == Direction::Output;
+        match P::next(data, state, no_output, direction, signal) {
+            Some(next)
+                if next.is_same(state, no_output)
+                    && this.life.has_timeout(P::timeout(data, state), is_output) =>
+            {
+                true
+            }
+            _ => Self::step::<P>(this, guard, data, direction, signal),
+        }
+    }
+
+    /// The same for a packet that may change something.
+    #[cold]
+    fn step<P: Protocol>(
+        this: ConnRef<'_>,
+        guard: &rcu::Guard,
+        data: &ProtoData,
+        direction: Direction,
+        signal: Signal,
+    ) -> bool {
+        let step = this.life.step(
+            |state, no_output| P::next(data, state, no_output, direction, signal),
+            P::is_active,
+        );
+        match step {
+            Step::Dead => return false,
+            Step::Nothing => (),
+            Step::Same(state) => {
+                let is_output = direction == Direction::Output;
+                if !this.life.has_timeout(P::timeout(data, state), is_output) {
+                    Self::settle(this, data, state, direction);
+                }
+            }
+            Step::Changed(change) => Self::changed(this, guard, data, change, direction),
+        }
+        true
+    }
+
+    /// The state has changed: updates the dest's counters, and the timer.
+    #[cold]
+    fn changed(
+        this: ConnRef<'_>,
+        guard: &rcu::Guard,
+        data: &ProtoData,
+        change: Change,
+        direction: Direction,
+    ) {
+        if let Some(dest) = this.dest.get(guard) {
+            match change.activity {
+                Some(true) => dest.conn_activated(guard),
+                Some(false) => dest.conn_deactivated(guard),
+                None => (),
+            }
+        }
+        Self::settle(this, data, change.new_state, direction);
+        if change.new_state != change.old_state {
+            this.assure_by(change.new_state);
+        }
+    }
+
+    /// Sets the timeout of a state. A shorter one must not wait for the timer of the longer one.
+    #[cold]
+    fn settle(this: ConnRef<'_>, data: &ProtoData, state: u8, direction: Direction) {
+        let proto = this.proto;
+        let is_output = direction == Direction::Output;
+        let settled = this
+            .life
+            .settle(state, is_output, |state| proto.timeout(data, state));
+        if settled.answered {
+            this.assure();
+        }
+        if let Some(timeout) = settled.sooner {
+            Timer::start(this, timeout as usize);
+        }
+    }
+
+    /// The state of a new conn after its first packet, which comes from the client.
+    pub(super) fn begin(&self, data: &ProtoData, signal: Signal) {
+        let (proto, life) = (self.proto, &self.life);
+        let input = Direction::Input;
+        if let Some(next) = proto.next(data, life.state(), life.has_no_output(), input, signal) {
+            let is_active = proto.is_active(next.state);
+            life.begin(next.state, is_active, proto.timeout(data, next.state));
+            self.assure_by(next.state);
+        }
+    }
+
+    /// A conn that comes into `state` may assure its template.
+    fn assure_by(&self, state: u8) {
+        if self.proto.assures(state) {
+            self.assure();
+        }
+    }
+}
