@@ -7,6 +7,11 @@ checkout=$(cd "$here/../.." && pwd)
 cache=${XDG_CACHE_HOME:-$HOME/.cache}/ipvs-rust
 # shellcheck source=pins
 . "$here/pins"
+# The kernel package in place of the pinned one, see `choose_kernel`.
+KERNEL_CHOICE=
+chosen=$cache/kernel-$(sha256sum "$here/pins" | cut -c 1-10)
+# shellcheck source=/dev/null
+[ ! -e "$chosen" ] || . "$chosen"
 
 die() {
 	printf 'error: %s\n' "$*" >&2
@@ -62,9 +67,12 @@ need_pip() { need_command pip python3-pip; }
 # Prints a short key of the files (comments left out) and words given.
 key() {
 	local f
-	for f in "$@"; do
-		if [ -f "$f" ]; then sed '/^[[:space:]]*#/d' "$f"; else echo "$f"; fi
-	done | sha256sum | cut -c 1-10
+	{
+		for f in "$@"; do
+			if [ -f "$f" ]; then sed '/^[[:space:]]*#/d' "$f"; else echo "$f"; fi
+		done
+		[ -z "$KERNEL_CHOICE" ] || echo "$KERNEL_CHOICE"
+	} | sha256sum | cut -c 1-10
 }
 
 packages() { # list file -> a,b,c
@@ -105,7 +113,7 @@ step() {
 failed() {
 	local log=$cache/$1.log
 	if grep -qE 'Unable to locate package|was not found|no installation candidate' "$log"; then
-		die "$1: the mirror no longer has kernel package $KERNEL_PACKAGE (or another one: see $log); move the pin in qemu-test/setup/pins to a version it has"
+		die "$1: the mirror lacks a package (kernel package $KERNEL_PACKAGE, or another one: see $log)"
 	elif grep -q 'DO NOT MATCH THE HASHES' "$log"; then
 		die "$1: a wheel is another one than qemu-test/setup/wheels.guest says; see $log"
 	elif grep -q 'No matching distribution found' "$log"; then
@@ -145,12 +153,50 @@ mirror() {
 		}' <<<"$found"
 }
 
+# apt_sources: the pinned suites of the machine's mirror, as lines for apt.
+apt_sources() {
+	local from suite
+	from=$(mirror)
+	for suite in $SUITES; do echo "deb $from $suite main"; done
+}
+
+# kernel_versions: the versions of the pinned series' headers that the mirror has,
+# newest first, each with the kernel's release: `VERSION RELEASE`.
+kernel_versions() {
+	local dir=$1 options
+	mkdir -p "$dir"/lists/partial "$dir"/archives/partial
+	apt_sources >"$dir/sources"
+	options=(-o "Dir::Etc::sourcelist=$dir/sources" -o Dir::Etc::sourceparts=- -o "Dir::State::lists=$dir/lists"
+		-o "Dir::Cache=$dir" -o APT::Sandbox::User= -o Acquire::Languages=none)
+	apt-get "${options[@]}" -qq update || return
+	apt-cache "${options[@]}" search --names-only "^linux-headers-${KERNEL_VERSION//./\\.}\\.[0-9]+\\+.*-${KERNEL_RELEASE#*-}\$" |
+		sed 's/ .*//' | xargs -r apt-cache "${options[@]}" madison | awk -F ' *\\| *' '
+			{ sub(/^ */, "", $1); sub(/^linux-headers-/, "", $1); print $2, $1 }' | sort -u | sort -k 1,1Vr
+}
+
+# The kernel package to make things from: the pinned one, or, where the mirror has
+# it no more, the newest of the same series, which is noted in the cache.
+choose_kernel() {
+	local dir found version release
+	dir=$(mktemp -d)
+	found=$(kernel_versions "$dir") || found=
+	rm -rf "$dir"
+	# What cannot be found out here, the next step reports.
+	[ -n "$found" ] || return 0
+	! grep -qF "$KERNEL_PACKAGE $KERNEL_RELEASE" <<<"$found" || return 0
+	read -r version release <<<"$found"
+	say "the mirror no longer has kernel package $KERNEL_PACKAGE; taking the newest of the series, $version"
+	printf 'KERNEL_PACKAGE=%s KERNEL_RELEASE=%s KERNEL_CHOICE=%s\n' "$version" "$release" "$version" >"$chosen.tmp"
+	mv "$chosen.tmp" "$chosen"
+	# shellcheck source=/dev/null
+	. "$chosen"
+}
+
 # make_root DIR PACKAGES [mmdebstrap options…]: a Debian root of the pinned suites.
 make_root() {
-	local dir=$1 include=$2 from suite sources=() proxy
+	local dir=$1 include=$2 sources proxy
 	shift 2
-	from=$(mirror)
-	for suite in $SUITES; do sources+=("deb $from $suite main"); done
+	mapfile -t sources < <(apt_sources)
 	proxy=$(apt-config shell p Acquire::http::Proxy 2>/dev/null || true)
 	[ -z "$proxy" ] || { eval "$proxy"; set -- "$@" --aptopt="Acquire::http::Proxy \"$p\""; }
 	set -- --variant=apt --include="$include" \
