@@ -58,6 +58,10 @@ pub(crate) struct Threaded<T: Steps> {
 
 impl<T: Steps> Threaded<T> {
     /// Wraps a value; starts no thread.
+    ///
+    /// # Errors
+    ///
+    /// The error of `value`.
     pub(crate) fn new(value: impl PinInit<T, Error>) -> impl PinInit<Self, Error> {
         pin_init::pin_init!(Self {
             task <- new_mutex!(None),

@@ -96,6 +96,10 @@ pub(crate) struct RcuHash<T: HasHashLinks> {
 
 impl<T: HasHashLinks> RcuHash<T> {
     /// Creates an empty table of the smallest size.
+    ///
+    /// # Errors
+    ///
+    /// `ENOMEM`.
     pub(crate) fn new() -> impl PinInit<Self, Error> {
         kernel::try_pin_init!(Self {
             buckets <- Delayed::new(Resizable::new()),

@@ -148,6 +148,7 @@ impl Buckets {
         )?)
     }
 
+    /// The bucket for `hash`.
     #[inline(always)]
     pub(super) fn bucket(&self, hash: u32) -> Bucket<'_> {
         let index = hash.wrapping_shr(32u32.wrapping_sub(self.size.bits)) as usize;
@@ -184,6 +185,7 @@ impl Buckets {
 pub(super) struct Bucket<'a>(pub(super) &'a Atomic<usize>);
 
 impl Bucket<'_> {
+    /// The end mark of the chain.
     #[inline(always)]
     pub(super) fn end_mark(self) -> usize {
         core::ptr::from_ref(self.0) as usize | 1
@@ -198,6 +200,7 @@ impl Bucket<'_> {
         }
     }
 
+    /// Takes the bit lock of the bucket, with softirqs disabled.
     pub(super) fn lock(self) -> LockedBucket {
         let bh = bh::Disabled::new();
         // SAFETY: The word is live as long as the table, and bit 0 is used only as a lock.
@@ -233,6 +236,7 @@ impl LockedBucket {
         self.bucket().0.store(word | 1, Release);
     }
 
+    /// Adds `link` at the head of the chain.
     pub(super) fn push(&self, link: &Link) {
         link.next.store(self.bucket().first(), Relaxed);
         self.set_first(core::ptr::from_ref(link) as usize);

@@ -43,6 +43,10 @@ pub(super) struct Resizable {
 
 impl Resizable {
     /// Creates the smallest number of buckets.
+    ///
+    /// # Errors
+    ///
+    /// `ENOMEM`.
     pub(super) fn new() -> impl PinInit<Self, Error> {
         kernel::try_init!(Self {
             current: Atomic::new(KBox::into_raw(Buckets::new(Size::SMALLEST)?)),
@@ -51,6 +55,7 @@ impl Resizable {
         }? Error)
     }
 
+    /// The current table.
     #[inline(always)]
     pub(super) fn current<'g>(&'g self, _guard: &'g rcu::Guard) -> &'g Buckets {
         // SAFETY: By the type invariant it is live, and freed a grace period after it is replaced.
