@@ -36,7 +36,7 @@ pub(crate) trait Steps: Send + Sync + 'static {
 /// The pointer owns a reference to a thread that runs [`main`]. Nothing else stops the thread.
 struct Task(NonNull<bindings::task_struct>);
 
-// SAFETY: Any thread may stop another.
+// SAFETY: Any thread may stop a kthread.
 unsafe impl Send for Task {}
 
 impl Drop for Task {

@@ -12,8 +12,8 @@ use kernel::prelude::*;
 
 /// A module that waits for all of its RCU callbacks before it is unloaded.
 ///
-/// A callback that frees an object runs code of the module, so that code must still be loaded. The
-/// build fails for a module of another type.
+/// A callback that frees an object runs module code, which must still be loaded then. A module of
+/// another type does not compile.
 pub(crate) struct RcuModule<M> {
     // Fields are dropped in this order.
     _module: M,
@@ -31,7 +31,7 @@ impl Drop for Callbacks {
 
 impl<M: kernel::Module> kernel::Module for RcuModule<M> {
     fn init(module: &'static ThisModule) -> Result<Self> {
-        // Dropped, and so waited for, if `M::init` fails as well.
+        // Also dropped, which waits for the callbacks, if `M::init` fails.
         let callbacks = Callbacks;
         Ok(Self {
             _module: M::init(module)?,
@@ -57,7 +57,7 @@ pub(crate) struct Uses {
 unsafe impl Send for Uses {}
 
 impl Uses {
-    /// Takes no reference.
+    /// Creates a count of 0.
     pub(crate) const fn new(module: &'static ThisModule) -> Self {
         // INVARIANT: No reference was taken.
         Self { module, count: 0 }

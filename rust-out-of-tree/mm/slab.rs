@@ -70,7 +70,7 @@ impl<T> Cache<T> {
 impl<T> Drop for Cache<T> {
     /// Waits for RCU callbacks, which may free objects. Sleeps.
     ///
-    /// If objects are still in use, the kernel warns and keeps the cache for ever.
+    /// If objects are still in use, the kernel warns and keeps the cache forever.
     fn drop(&mut self) {
         wait_for_callbacks();
         // SAFETY: The cache is live, and no longer used by us. Objects that are still in use stay

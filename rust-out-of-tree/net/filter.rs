@@ -68,8 +68,8 @@ pub(crate) const PRI_NAT_SRC: i32 = bindings::nf_ip_hook_priorities_NF_IP_PRI_NA
 /// The priority of destination NAT (`NF_IP_PRI_NAT_DST`).
 pub(crate) const PRI_NAT_DST: i32 = bindings::nf_ip_hook_priorities_NF_IP_PRI_NAT_DST;
 
-/// A user of fragment reassembly. Fragments of different users are reassembled separately (C: `enum
-/// ip_defrag_users`).
+/// A user of fragment reassembly (C: `enum ip_defrag_users`). Fragments of different users are
+/// reassembled separately.
 #[derive(Clone, Copy, PartialEq, Eq)]
 pub(crate) struct DefragUser(u32);
 
@@ -124,8 +124,8 @@ impl<'h> HookSkb<'h> {
     /// Takes ownership of the packet (`NF_STOLEN`).
     #[inline(always)]
     pub(crate) fn steal(self) -> (SkBuff<'h>, Verdict<'h>) {
-        // SAFETY: With this verdict netfilter passes ownership of the packet to us. The type
-        // invariant gives the rest.
+        // SAFETY: With this verdict netfilter passes ownership of the packet to us. The other
+        // requirements hold by the type invariant.
         let skb = unsafe { SkBuff::from_raw(self.skb, self.family) };
         (skb, self.verdict(bindings::NF_STOLEN))
     }

@@ -3,8 +3,7 @@
 //! Generic netlink families: requests, dumps, attributes, replies.
 //!
 //! A [`Family`] is a static that is active while its [`Registration`] lives. Each of its
-//! [`SmallOp`]s has a type with the [`DoIt`] function and one with the [`DumpIt`] function of its
-//! command.
+//! [`SmallOp`]s is a command, with a [`DoIt`] type, a [`DumpIt`] type, or both.
 //!
 //! The kernel's parser checks attributes against a policy with liberal validation: unknown
 //! attributes are skipped and long ones are truncated, as for families older than strict
