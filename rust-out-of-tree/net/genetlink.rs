@@ -60,7 +60,7 @@ pub(crate) trait DumpIt: 'static {
 /// The progress of a dump.
 #[derive(Clone, Copy)]
 pub(crate) enum Progress {
-    /// Not all messages fitted.
+    /// More messages are left.
     Part,
     /// The dump is complete: its end is sent with the last messages, not separately.
     All,

@@ -170,7 +170,7 @@ impl<'h> SkBuff<'h> {
         // SAFETY: The copy is new and owned by us. It has the same data, header and route.
         let copy = unsafe { Self::from_raw(NonNull::new(copy).ok_or(ENOMEM)?, self.family) };
         if self.has_socket() {
-            // SAFETY: The old packet keeps its socket live so far.
+            // SAFETY: The old packet still holds the socket, so it is live.
             unsafe { bindings::oot_skb_set_owner_w(copy.as_raw(), raw) };
         }
         self.consume();

@@ -87,7 +87,7 @@ impl Buckets {
 
 impl Bucket<'_> {
     /// The number of links in the chain, up to [`MAX_LENGTH`]. If a link is moved meanwhile, the
-    /// links of the other chain are counted on.
+    /// count continues in the other chain.
     fn length(self, _guard: &rcu::Guard) -> usize {
         let mut at = self.first();
         let mut length = 0;

@@ -31,7 +31,7 @@ use super::{
 #[repr(C)]
 pub(crate) struct HashLinks<T: HasHashLinks> {
     pub(super) links: [Link; 2],
-    /// The table that contains the entry, or did last.
+    /// The table that contains the entry, or contained it last.
     table: Atomic<*mut RcuHash<T>>,
 }
 

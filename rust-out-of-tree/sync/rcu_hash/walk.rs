@@ -55,7 +55,7 @@ impl<T: HasHashLinks> RcuHash<T> {
         let table = self.buckets.current(guard);
         let mut start = cursor.hash;
         loop {
-            // The hash range of the bucket that contains `start`, in the smaller of both tables.
+            // The hash range of the bucket that contains `start`, in the table with fewer buckets.
             let last = table.last_of(start).max(table.newest().last_of(start));
             let mut least: Option<HashCursor> = None;
             let mut newer = Some(table);
