@@ -21,8 +21,8 @@
 //!
 //! 1. [`Pernet::pre_exit`] is called while the namespace is still complete.
 //! 2. A grace period. If the namespace is removed, its devices are then unregistered one by one
-//!    (`NETDEV_DOWN`, `NETDEV_UNREGISTER`): the operations are those of a subsystem, which run after
-//!    those of devices. So no packet arrives in the namespace any more.
+//!    (`NETDEV_DOWN`, `NETDEV_UNREGISTER`): the operations are those of a subsystem, which run
+//!    after those of devices. So no packet arrives in the namespace any more.
 //! 3. [`PerNet::of`] no longer finds the value. [`Pernet::exit`] drops the registrations that it
 //!    owns.
 //! 4. The teardown waits until all references are dropped, and then for one grace period for all
