@@ -1,21 +1,21 @@
 # SPDX-License-Identifier: GPL-2.0
 
-# Generates bindings_generated.rs from bindings_helper.h with the kernel's own
-# flags (rust/Makefile and rust/bindgen_parameters) and our list of items.
+# Generates bindings_generated.rs from bindings_helper.h, with the kernel's flags
+# (rust/Makefile and rust/bindgen_parameters) and our own list of items.
 
 ifdef CONFIG_CC_IS_CLANG
 oot_bindgen_c_flags = $(c_flags) -w
 else
-# gcc's flags that libclang does not know, as rust/Makefile lists them.
+# The gcc flags that libclang does not support, taken from rust/Makefile.
 oot_bindgen_skip := $(shell sed -n '/^bindgen_skip_c_flags := /,/[^\\]$$/p' $(srctree)/rust/Makefile | \
 	sed 's/^bindgen_skip_c_flags :=//; s/\\$$//')
-# The target of libclang, as rust/Makefile has it for the architecture.
+# The libclang target for the architecture, taken from rust/Makefile.
 oot_bindgen_target := --target=$(or $(shell sed -n 's/^BINDGEN_TARGET_$(SRCARCH)[ \t]*:= *//p' $(srctree)/rust/Makefile | \
 	head -n 1),$(error ip_vs: rust/Makefile has no BINDGEN_TARGET_$(SRCARCH)))
 oot_bindgen_c_flags = $(filter-out $(oot_bindgen_skip), $(c_flags)) -w $(oot_bindgen_target)
 endif
 
-# Newtype enums need an unstable compiler feature that modules may not use.
+# Newtype enums need an unstable compiler feature that is not enabled for modules.
 oot_bindgen_flags = $(shell grep -Ehv '^\#|^$$|^--newtype-enum|^--with-attribute-custom-enum' \
 	$(srctree)/rust/bindgen_parameters $(src)/rust-out-of-tree/bindgen_parameters)
 

@@ -1,5 +1,5 @@
 /* SPDX-License-Identifier: GPL-2.0 */
-/* Headers that bindgen reads for what `kernel::bindings` lacks, sorted. */
+/* Headers of the items that `kernel::bindings` lacks, read by bindgen; sorted. */
 
 #include <linux/cpuhotplug.h>
 #include <linux/cpumask.h>

@@ -1,9 +1,8 @@
 // SPDX-License-Identifier: GPL-2.0
 
-//! What the kernel crate lacks for a network module, as if it were the missing part of
-//! `rust/kernel/`.
+//! What the kernel crate lacks for a network module, laid out like `rust/kernel/`.
 //!
-//! Here alone is `unsafe` allowed, and here alone are the C bindings seen.
+//! Only this directory contains `unsafe` code and uses the C bindings.
 
 mod bindings;
 

@@ -1,6 +1,6 @@
 // SPDX-License-Identifier: GPL-2.0
 
-//! The end of a module: what waits for it, and what keeps it from being removed.
+//! Module unloading: the wait for RCU callbacks, and module references.
 //!
 //! C header: [`include/linux/module.h`](srctree/include/linux/module.h)
 
@@ -10,17 +10,17 @@ use crate::oot::{
 };
 use kernel::prelude::*;
 
-/// A module that is unloaded only once all of its RCU callbacks are over.
+/// A module that waits for all of its RCU callbacks before it is unloaded.
 ///
-/// What the layer frees after a grace period is freed by code of the module, which must be there
-/// still: each module that uses the layer is one of these, or does not compile.
+/// A callback that frees an object runs module code, which must still be loaded then. A module of
+/// another type does not compile.
 pub(crate) struct RcuModule<M> {
     // Fields are dropped in this order.
     _module: M,
     _callbacks: Callbacks,
 }
 
-/// The callbacks of the module, for which it waits when dropped.
+/// Waits for the module's RCU callbacks when dropped.
 struct Callbacks;
 
 impl Drop for Callbacks {
@@ -31,7 +31,7 @@ impl Drop for Callbacks {
 
 impl<M: kernel::Module> kernel::Module for RcuModule<M> {
     fn init(module: &'static ThisModule) -> Result<Self> {
-        // What an `init` that fails has made is freed so as well.
+        // Also dropped, which waits for the callbacks, if `M::init` fails.
         let callbacks = Callbacks;
         Ok(Self {
             _module: M::init(module)?,
@@ -40,33 +40,33 @@ impl<M: kernel::Module> kernel::Module for RcuModule<M> {
     }
 }
 
-/// A module that is of another type does not compile.
+/// Fails to compile unless the module is an [`RcuModule`].
 const _: fn(crate::LocalModule) = |_: RcuModule<_>| ();
 
-/// Uses of a module; they end when this is dropped.
+/// Module references, which are dropped with this value.
 ///
 /// # Invariants
 ///
-/// It owns `count` references to the module.
+/// The value owns `count` references to the module.
 pub(crate) struct Uses {
     module: &'static ThisModule,
     count: usize,
 }
 
-// SAFETY: A reference to a module can be put by any thread.
+// SAFETY: Any thread may put a module reference.
 unsafe impl Send for Uses {}
 
 impl Uses {
-    /// No use yet.
+    /// Creates a count of 0.
     pub(crate) const fn new(module: &'static ThisModule) -> Self {
         // INVARIANT: No reference was taken.
         Self { module, count: 0 }
     }
 
-    /// One more use, unless the module is about to go.
+    /// Takes one more reference. Returns false if the module is being unloaded.
     #[must_use]
     pub(crate) fn inc(&mut self) -> bool {
-        // SAFETY: The module's own code is running, so the pointer is valid.
+        // SAFETY: The code of the module is running, so the pointer is valid.
         let taken = unsafe { bindings::try_module_get(self.module.as_ptr()) };
         if taken {
             // INVARIANT: A reference was just taken.
@@ -75,12 +75,12 @@ impl Uses {
         taken
     }
 
-    /// One use less.
+    /// Drops one reference, if there is one.
     pub(crate) fn dec(&mut self) {
         if let Some(count) = self.count.checked_sub(1) {
-            // INVARIANT: The reference is given back below.
+            // INVARIANT: The reference is dropped below.
             self.count = count;
-            // SAFETY: By the type invariants, it is ours.
+            // SAFETY: By the type invariants the reference is ours.
             unsafe { bindings::module_put(self.module.as_ptr()) };
         }
     }

@@ -1,17 +1,18 @@
 // SPDX-License-Identifier: GPL-2.0
 
-//! The tick counter.
+//! Jiffies.
 //!
 //! C header: [`include/linux/jiffies.h`](srctree/include/linux/jiffies.h)
 
 use crate::oot::bindings;
 
-/// Ticks per second. (bindgen takes `HZ` for the user's, which is 100 whatever the kernel's is.)
+/// Jiffies per second. (bindgen's `HZ` is the user space value, 100 on most architectures.)
 pub(crate) const HZ: usize = bindings::CONFIG_HZ as usize;
 
-/// Ticks since boot, and some: wraps.
+/// Returns the current time in jiffies. Wraps.
 #[inline(always)]
 pub(crate) fn jiffies() -> usize {
-    // SAFETY: `jiffies` is a word that the kernel updates whole; reading it is always fine.
+    // SAFETY: `jiffies` is an aligned word that the kernel writes in one access, so any context may
+    // read it.
     unsafe { (&raw const bindings::jiffies).read_volatile() }
 }

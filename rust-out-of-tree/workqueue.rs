@@ -1,11 +1,10 @@
 // SPDX-License-Identifier: GPL-2.0
 
-//! Work that is done some time later, in process context, and ends with its owner.
+//! Delayed work as part of a value, cancelled when the value is dropped.
 //!
-//! `kernel::workqueue` has delayed work for values that live in an `Arc`, which is a reference to
-//! them until it is done. It lacks what this one is for: to cancel work and to wait for it, so that
-//! work can be part of a value which ends at a known time, and to queue for a later or an earlier
-//! time what is queued already (`mod_delayed_work()`).
+//! In `kernel::workqueue`, delayed work holds an `Arc` to its value until it has run. This module
+//! has what it lacks: cancelling work synchronously, so that the work can be part of a value with a
+//! known lifetime, and changing the delay of queued work (`mod_delayed_work()`).
 //!
 //! C header: [`include/linux/workqueue.h`](srctree/include/linux/workqueue.h)
 
@@ -19,13 +18,13 @@ use kernel::{
     types::Opaque, //
 };
 
-/// A value for which there is work to do.
+/// A value with a work function.
 pub(crate) trait Work: Send + Sync + 'static {
-    /// Does the work, and returns in how many jiffies to do it again, if at all.
+    /// The work function. Returns the number of jiffies after which to run again, or `None`.
     fn run(&self) -> Option<usize>;
 }
 
-/// A value with its work.
+/// A value and its delayed work.
 #[pin_data(PinnedDrop)]
 pub(crate) struct Delayed<T: Work> {
     #[pin]
@@ -41,11 +40,12 @@ unsafe impl<T: Work> Send for Delayed<T> {}
 unsafe impl<T: Work> Sync for Delayed<T> {}
 
 impl<T: Work> Delayed<T> {
-    /// Wraps a value; its work is not scheduled.
+    /// Wraps a value; queues no work.
     pub(crate) fn new<E>(value: impl PinInit<T, E>) -> impl PinInit<Self, E> {
         pin_init::pin_init!(Self {
             work <- Opaque::try_ffi_init(|work| {
-                // SAFETY: `work` is valid for writes and pinned; the function fits it.
+                // SAFETY: `work` is valid for writes and pinned, and `run::<T>` expects the work of
+                // a `Delayed<T>`.
                 unsafe { bindings::oot_init_delayed_work(work, Some(run::<T>)) };
                 Ok(())
             }),
@@ -53,19 +53,19 @@ impl<T: Work> Delayed<T> {
         }? E)
     }
 
-    /// Queues the work for `delay` jiffies from now, unless it is queued already.
+    /// Queues the work to run in `delay` jiffies. Does nothing if it is queued already.
     pub(crate) fn schedule(&self, delay: usize) {
         // SAFETY: The work was initialised, and is cancelled when `self` is dropped.
         unsafe { bindings::oot_schedule_delayed_work(self.work.get(), delay) };
     }
 
-    /// Cancels queued work, and waits for work that is being done. Sleeps.
+    /// Cancels queued work and waits for running work to end. Sleeps.
     pub(crate) fn cancel(&self) {
-        // SAFETY: The work was initialised; work that schedules itself again is cancelled too.
+        // SAFETY: The work was initialised. The call also cancels work that queues itself again.
         unsafe { bindings::cancel_delayed_work_sync(self.work.get()) };
     }
 
-    /// Queues the work for `delay` jiffies from now, even if it is queued for another time.
+    /// Queues the work to run in `delay` jiffies. Changes the time if it is queued already.
     pub(crate) fn reschedule(&self, delay: usize) {
         // SAFETY: As above.
         unsafe { bindings::oot_mod_delayed_work(self.work.get(), delay) };
@@ -91,10 +91,10 @@ impl<T: Work> PinnedDrop for Delayed<T> {
 ///
 /// # Safety
 ///
-/// To be called by the workqueue on the work of a live `Delayed<T>`.
+/// To be called only by the workqueue, on the work of a live `Delayed<T>`.
 unsafe extern "C" fn run<T: Work>(work: *mut bindings::work_struct) {
     let offset = offset_of!(Delayed<T>, work) + offset_of!(bindings::delayed_work, work);
-    // SAFETY: By the safety requirement, this is the address of the value around `work`.
+    // SAFETY: By the safety requirement, the work is a field of a live `Delayed<T>` at this offset.
     let delayed = unsafe { &*work.byte_sub(offset).cast::<Delayed<T>>() };
     if let Some(delay) = delayed.value.run() {
         delayed.schedule(delay);

@@ -1,7 +1,7 @@
 // SPDX-License-Identifier: GPL-2.0
 // Error: E0478 E0495
 
-// An object is dropped a grace period late: it must not refer to what ends before.
+// An object is dropped after a grace period, so it must not borrow from a local variable.
 
 use crate::oot::sync::Object;
 

@@ -1,8 +1,8 @@
 // SPDX-License-Identifier: GPL-2.0
 // Error: E0521
 
-// A packet that a hook has taken must not be kept beyond the hook's call: its route may be one that
-// only the RCU read lock of that keeps alive.
+// A stolen packet must not outlive the hook's call: its route may be live only as long as the
+// caller holds the RCU read lock.
 
 use crate::oot::net::{
     filter::{

@@ -1,7 +1,7 @@
 // SPDX-License-Identifier: GPL-2.0
 // Error: E0515
 
-// A namespace's value must not be used without a reference to it, which its teardown waits for.
+// A per-netns value must not be used without a reference, for which the netns teardown waits.
 
 use crate::oot::net::{
     namespace::Net,

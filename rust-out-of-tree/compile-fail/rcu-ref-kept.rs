@@ -1,7 +1,7 @@
 // SPDX-License-Identifier: GPL-2.0
 // Error: E0505
 
-// An object that was found under RCU is kept by a reference of one's own, not by the look at it.
+// An object found under RCU must not be used after the critical section without a reference.
 
 use crate::oot::sync::{
     Object,

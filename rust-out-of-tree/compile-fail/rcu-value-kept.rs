@@ -1,7 +1,7 @@
 // SPDX-License-Identifier: GPL-2.0
 // Error: E0505
 
-// What an RCU cell holds may be looked at within the read-side section alone.
+// The value of an RCU cell must not be used after the read-side critical section.
 
 use crate::oot::sync::{
     RcuBox,

@@ -1,7 +1,7 @@
 // SPDX-License-Identifier: GPL-2.0
 // Error: E0133
 
-// A timer is set up and shut down with its object, by nothing else.
+// Safe code must not set up or shut down a timer; only its object does.
 
 use crate::oot::sync::{
     impl_has_timer,

@@ -1,7 +1,7 @@
 // SPDX-License-Identifier: GPL-2.0
 
-//! The crate around an example of misuse, which `qemu-test/check compile_fail` names in
-//! `$EXAMPLE`.
+//! The crate root for an example of misuse. `qemu-test/check compile_fail` sets `$EXAMPLE` to its
+//! path.
 
 #[path = "../lib.rs"]
 mod oot;
@@ -10,7 +10,7 @@ mod example {
     include!(env!("EXAMPLE"));
 }
 
-/// Loads, and does nothing.
+/// A module that does nothing.
 struct Module;
 
 impl kernel::Module for Module {

@@ -1,7 +1,7 @@
 // SPDX-License-Identifier: GPL-2.0
 // Error: E0505
 
-// A packet must not be sent by a route without reference whose owner is gone.
+// A packet must not be sent by a noref route after the owner of the route was dropped.
 
 use crate::oot::net::{
     dst::Dst,

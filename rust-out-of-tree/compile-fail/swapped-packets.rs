@@ -1,7 +1,7 @@
 // SPDX-License-Identifier: GPL-2.0
 // Error: E0277
 
-// The packets of two hooks, or a hook's and an owned one, must not be swapped for each other.
+// The packets of two hook calls, or of a hook call and an owned one, must not be swapped.
 
 use crate::oot::net::{
     filter::HookSkb,

@@ -1,7 +1,7 @@
 // SPDX-License-Identifier: GPL-2.0
 // Error: E0478 E0495
 
-// A thread whose owner is forgotten goes on: its value must not refer to a local variable.
+// A thread runs on if its owner is leaked, so its value must not borrow from a local variable.
 
 use crate::oot::kthread::Steps;
 

@@ -1,7 +1,7 @@
 // SPDX-License-Identifier: GPL-2.0
 // Error: E0478 E0495
 
-// As a thread: work whose owner is forgotten is still done.
+// Work still runs if its owner is leaked, so its value must not borrow from a local variable.
 
 use crate::oot::workqueue::Work;
 

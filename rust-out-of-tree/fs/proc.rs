@@ -2,20 +2,20 @@
 
 //! Files in /proc/net.
 //!
-//! A [`File`] is what there is to read; a [`Registration`] of some of them makes them in a
-//! namespace, to show what it refers to.
+//! A [`File`] describes what a file shows. A [`Registration`] creates some files in a namespace,
+//! which show the value that the registration has a reference to.
 //!
-//! A file shows a [`Table`], record by record, or is written in one go as a [`Single`].
+//! A file shows either the records of a [`Table`] or the text of a [`Single`].
 //!
 //! C headers: [`include/linux/proc_fs.h`](srctree/include/linux/proc_fs.h),
 //! [`include/linux/seq_file.h`](srctree/include/linux/seq_file.h)
 //!
-//! # Reading a table
+//! # Reads of a table
 //!
-//! A reader takes any number of bytes at a time, and may seek. Each read starts where the last one
-//! ended, by the [`Table::Cursor`] kept for the reader; only a seek starts over. From start to stop
-//! of a read the RCU read lock is held, as C's do, so that the record at hand stays valid from one
-//! step to the next.
+//! A reader may read any number of bytes at a time, and seek. A read continues at the
+//! [`Table::Cursor`] stored for the reader; only a seek starts from the beginning. The RCU read
+//! lock is held from `start` to `stop` of a read, as in C, so that the current record stays valid
+//! between the steps.
 
 use crate::oot::{
     bindings,
@@ -38,19 +38,19 @@ use pin_init::Zeroable;
 
 /// A file that shows the records of a table.
 pub(crate) trait Table: 'static {
-    /// What the table is found in.
+    /// The value that contains the table.
     type Context: Sync + 'static;
 
-    /// What the table holds; freed only after a grace period.
+    /// A record. It is freed only after a grace period.
     type Record: Sync;
 
-    /// A place between two records. The zeroed one is before the first record.
+    /// A position between two records. The zeroed cursor is before the first record.
     type Cursor: Copy + Zeroable + Send;
 
-    /// Writes what stands above the records. Must not sleep.
+    /// Writes the header of the file. Must not sleep.
     fn header(context: &Self::Context, seq: &SeqFile);
 
-    /// The first record after `cursor`, which is moved behind that record. Must not sleep.
+    /// Returns the first record after `cursor`, and moves `cursor` behind it. Must not sleep.
     fn next<'g>(
         context: &'g Self::Context,
         guard: &'g rcu::Guard,
@@ -61,16 +61,16 @@ pub(crate) trait Table: 'static {
     fn show(context: &Self::Context, guard: &rcu::Guard, record: &Self::Record, seq: &SeqFile);
 }
 
-/// A file that is written in one go.
+/// A file whose text is written in one call.
 pub(crate) trait Single: 'static {
-    /// What the file shows something of.
+    /// The value that the file shows.
     type Context: Sync + 'static;
 
-    /// Writes the file.
+    /// Writes the text of the file.
     fn show(context: &Self::Context, seq: &SeqFile);
 }
 
-/// What a file is called, and what of a `C` it shows.
+/// The name and mode of a file that shows a `C`, and its functions.
 pub(crate) struct File<C> {
     name: &'static CStr,
     mode: u16,
@@ -81,7 +81,7 @@ pub(crate) struct File<C> {
 }
 
 impl<C: Sync + 'static> File<C> {
-    /// The file `name` with that mode, 0 standing for 0444, and the records of `T`.
+    /// Describes a file that shows the records of `T`. A `mode` of 0 stands for 0444.
     pub(crate) const fn table<T: Table<Context = C>>(name: &'static CStr, mode: u16) -> Self {
         Self {
             name,
@@ -90,7 +90,7 @@ impl<C: Sync + 'static> File<C> {
         }
     }
 
-    /// The file `name` with that mode, 0 standing for 0444, and the text of `T`.
+    /// Describes a file that shows the text of `T`. A `mode` of 0 stands for 0444.
     pub(crate) const fn single<T: Single<Context = C>>(name: &'static CStr, mode: u16) -> Self {
         Self {
             name,
@@ -100,8 +100,7 @@ impl<C: Sync + 'static> File<C> {
     }
 }
 
-/// Files in the /proc/net of a namespace, removed on drop, which waits for those that are being
-/// read.
+/// Files in the /proc/net of a namespace, removed on drop. The removal waits for reads in progress.
 ///
 /// # Invariants
 ///
@@ -113,11 +112,11 @@ pub(crate) struct Registration<R: NetRef<Target: Sized>> {
 }
 
 impl<R: NetRef<Target: Sized>> Registration<R> {
-    /// Creates the files in the namespace of `context`, to show what that refers to.
+    /// Creates the files in the namespace of `context`, to show its value.
     ///
     /// # Errors
     ///
-    /// `ENOMEM`, also for a name that there is already.
+    /// `ENOMEM`, also if a file of the same name exists.
     pub(crate) fn new(context: R, files: &'static [File<R::Target>]) -> Result<Self> {
         let mut registration = Self {
             files,
@@ -126,7 +125,7 @@ impl<R: NetRef<Target: Sized>> Registration<R> {
         };
         for file in files {
             let context = &registration.context;
-            // SAFETY: What `context` refers to outlives the registration, which removes the file.
+            // SAFETY: The value of `context` outlives the registration, which removes the file.
             if unsafe { (file.create)(file, context.net(), context) }.is_null() {
                 return Err(ENOMEM);
             }
@@ -141,20 +140,20 @@ impl<R: NetRef<Target: Sized>> Drop for Registration<R> {
     fn drop(&mut self) {
         let proc_net = directory(self.context.net());
         for file in self.files.iter().take(self.created) {
-            // SAFETY: By the type invariants, the file exists; this waits for its readers.
+            // SAFETY: By the type invariants the file exists. The call waits for its readers.
             unsafe { bindings::remove_proc_entry(file.name.as_char_ptr(), proc_net) };
         }
     }
 }
 
-/// The namespace's `/proc/net`.
+/// The /proc/net directory of the namespace.
 fn directory(net: &Net) -> *mut bindings::proc_dir_entry {
-    // SAFETY: The namespace is live, and keeps its directory.
+    // SAFETY: The namespace is live, and so is its directory.
     unsafe { (*net.as_raw()).proc_net }
 }
 
-/// Writes bytes to a file that is being shown. False if there is no room for them: the record will
-/// be shown again with more, and what else there is of it need not be written now.
+/// Writes bytes to a file that is being shown. Returns false if the buffer is full. The record is
+/// then shown again with a larger buffer, so the rest of it need not be written now.
 pub(crate) fn write(seq: &SeqFile, bytes: &[u8]) -> bool {
     let file = core::ptr::from_ref(seq).cast_mut().cast();
     // SAFETY: A `SeqFile` is a valid `seq_file` that is being shown, and the bytes are valid.
@@ -162,21 +161,21 @@ pub(crate) fn write(seq: &SeqFile, bytes: &[u8]) -> bool {
     failed == 0
 }
 
-/// What is kept for a reader of a table; the kernel allocates it zeroed.
+/// The state of a reader of a table. The kernel allocates it zeroed.
 #[repr(C)]
 struct Reading<T: Table> {
-    /// The kernel's own part; it must be the first.
+    /// The kernel's part, which must be the first field.
     net: bindings::seq_net_private,
-    /// The position that the reader is at: 0 is the header, `n` the `n`th record.
+    /// The current position: 0 is the header, `n` the `n`th record.
     pos: bindings::loff_t,
-    /// The place before the record at `pos`.
+    /// The cursor before the record at `pos`.
     before: T::Cursor,
-    /// The place behind the record at `pos`, while the lock is held.
+    /// The cursor behind the record at `pos`, while the lock is held.
     behind: T::Cursor,
 }
 
 impl<T: Table> Reading<T> {
-    /// The record at `pos`, which is not 0.
+    /// Returns the record at `pos`, which must not be 0.
     fn seek<'g>(
         &mut self,
         context: &'g T::Context,
@@ -195,7 +194,7 @@ impl<T: Table> Reading<T> {
         T::next(context, guard, &mut self.behind)
     }
 
-    /// The record after the one at hand.
+    /// Returns the record after the current one.
     fn advance<'g>(
         &mut self,
         context: &'g T::Context,
@@ -207,10 +206,10 @@ impl<T: Table> Reading<T> {
     }
 }
 
-/// What stands for the header among the records (C: `SEQ_START_TOKEN`).
+/// The pointer that stands for the header (C: `SEQ_START_TOKEN`).
 const HEADER: *mut c_void = core::ptr::without_provenance_mut(1);
 
-/// The functions that the kernel calls for a [`Table`].
+/// The C functions for a [`Table`].
 struct Adapter<T>(PhantomData<T>);
 
 impl<T: Table> Adapter<T> {
@@ -229,7 +228,7 @@ impl<T: Table> Adapter<T> {
         net: &Net,
         context: &T::Context,
     ) -> *mut bindings::proc_dir_entry {
-        // SAFETY: The operations are a static, and the state is as large as they take it for.
+        // SAFETY: The operations are a static, and the state has the size that they expect.
         unsafe {
             bindings::proc_create_net_data(
                 file.name.as_char_ptr(),
@@ -244,19 +243,19 @@ impl<T: Table> Adapter<T> {
 
     /// # Safety
     ///
-    /// To be called by the kernel, as the `start` of a file of [`File::table`].
+    /// To be called only by the kernel, as the `start` of a file of [`File::table`].
     unsafe extern "C" fn start(
         seq: *mut bindings::seq_file,
         pos: *mut bindings::loff_t,
     ) -> *mut c_void {
-        // The lock is held until `stop`, which the kernel calls whatever this returns.
+        // The lock is held until `stop`, which the kernel always calls after `start`.
         let guard = ManuallyDrop::new(rcu::read_lock());
         // SAFETY: The kernel passes a valid position.
         let pos = unsafe { *pos };
         if pos == 0 {
             return HEADER;
         }
-        // SAFETY: The file is one of [`File::table`] with this `T`, as the caller promises.
+        // SAFETY: By the safety requirement the file is one of [`File::table`] with this `T`.
         let (context, reading) = unsafe { Self::reading(seq) };
         record(reading.seek(context, &guard, pos))
     }
@@ -273,7 +272,7 @@ impl<T: Table> Adapter<T> {
         let pos = unsafe { &mut *pos };
         *pos = pos.wrapping_add(1);
         let guard = rcu::read_lock();
-        // SAFETY: The file is one of [`File::table`] with this `T`, as the caller promises.
+        // SAFETY: By the safety requirement the file is one of [`File::table`] with this `T`.
         let (context, reading) = unsafe { Self::reading(seq) };
         record(if v == HEADER {
             reading.seek(context, &guard, *pos)
@@ -295,9 +294,10 @@ impl<T: Table> Adapter<T> {
     /// As for [`Self::start`], as the `show`.
     unsafe extern "C" fn show(seq: *mut bindings::seq_file, v: *mut c_void) -> c_int {
         let guard = rcu::read_lock();
-        // SAFETY: The file is one of [`File::table`] with this `T`, as the caller promises.
+        // SAFETY: By the safety requirement the file is one of [`File::table`] with this `T`.
         let context = unsafe { context_of::<T::Context>(seq) };
-        // SAFETY: As the caller promises; the file is used by no other meanwhile.
+        // SAFETY: By the safety requirement the file is valid; no other code uses it during the
+        // call.
         let file = unsafe { SeqFile::from_raw(seq) };
         if v == HEADER {
             T::header(context, file);
@@ -308,44 +308,44 @@ impl<T: Table> Adapter<T> {
         0
     }
 
-    /// What the file shows something of, and what is kept for the reader.
+    /// Returns the value that the file shows, and the state of the reader.
     ///
     /// # Safety
     ///
-    /// `seq` must be an open file of [`File::table`] with this `T`; the kernel lets one
-    /// thread at a time into its functions.
+    /// `seq` must be an open file of [`File::table`] with this `T`. The kernel serialises the calls
+    /// of its functions.
     unsafe fn reading<'a>(seq: *mut bindings::seq_file) -> (&'a T::Context, &'a mut Reading<T>) {
-        // SAFETY: Reads a field of an open file.
+        // SAFETY: The file is open, so its fields are valid.
         let private = unsafe { (*seq).private };
-        // SAFETY: The private part of such a file is a `Reading<T>`, which its opening has zeroed,
-        // a valid value, but for the kernel's part.
+        // SAFETY: The private part of such a file is a `Reading<T>`. The kernel zeroed it at open,
+        // except for its own part, and zeros are a valid value.
         let reading = unsafe { &mut *private.cast::<Reading<T>>() };
         // SAFETY: The file is one of [`File::table`] with this `T`.
         (unsafe { context_of::<T::Context>(seq) }, reading)
     }
 }
 
-/// What a file shows something of.
+/// Returns the value that a file shows.
 ///
 /// # Safety
 ///
-/// `seq` must be an open file of a [`File<C>`], and within one of its functions.
+/// `seq` must be an open file of a [`File<C>`], and one of its functions must be running.
 unsafe fn context_of<'a, C>(seq: *mut bindings::seq_file) -> &'a C {
-    // SAFETY: By the safety requirement, the file is one that `proc` has opened.
+    // SAFETY: By the safety requirement, `seq` is an open /proc file.
     let context = unsafe { bindings::oot_seq_file_pde_data(seq) };
-    // SAFETY: `create` put it there, and it lives until the file is removed, which waits for its
-    // functions.
+    // SAFETY: `create` set the pointer. The value lives until the file is removed, which waits for
+    // its functions.
     unsafe { &*context.cast::<C>() }
 }
 
-/// The pointer that C passes on for the record.
+/// Converts a record to the pointer that C passes on.
 fn record<R>(record: Option<&R>) -> *mut c_void {
     record.map_or(core::ptr::null_mut(), |record| {
         core::ptr::from_ref(record).cast_mut().cast()
     })
 }
 
-/// The function that the kernel calls for a [`Single`].
+/// The C function for a [`Single`].
 struct SingleAdapter<T>(PhantomData<T>);
 
 impl<T: Single> SingleAdapter<T> {
@@ -357,7 +357,7 @@ impl<T: Single> SingleAdapter<T> {
         net: &Net,
         context: &T::Context,
     ) -> *mut bindings::proc_dir_entry {
-        // SAFETY: The function is one to be called with a file of this kind.
+        // SAFETY: The function expects a file of this kind.
         unsafe {
             bindings::proc_create_net_single(
                 file.name.as_char_ptr(),
@@ -371,11 +371,11 @@ impl<T: Single> SingleAdapter<T> {
 
     /// # Safety
     ///
-    /// To be called by the kernel, as the `show` of a file of [`File::single`].
+    /// To be called only by the kernel, as the `show` of a file of [`File::single`].
     unsafe extern "C" fn show(seq: *mut bindings::seq_file, _v: *mut c_void) -> c_int {
         // SAFETY: The file is one of [`File::single`] with this `T`.
         let context = unsafe { context_of::<T::Context>(seq) };
-        // SAFETY: The file is valid, and used by no other meanwhile.
+        // SAFETY: The file is valid, and no other code uses it during the call.
         let file = unsafe { SeqFile::from_raw(seq) };
         T::show(context, file);
         0

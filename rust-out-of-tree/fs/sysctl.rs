@@ -2,9 +2,9 @@
 
 //! Files in /proc/sys/net of a network namespace.
 //!
-//! A [`File`] names a number or text of a `T` that it shows and sets, and how; a [`Registration`] of
-//! some of them makes them in a namespace, for the `T` that it refers to. Numbers are plain words
-//! of the `T`, read at the cost of a load.
+//! A [`File`] describes a number or text of a `T`, and how to show and set it. A [`Registration`]
+//! creates some files in a namespace, for the `T` that it has a reference to. Numbers are plain
+//! words of the `T`, so that the code that uses them reads them by a single load.
 //!
 //! C headers: [`include/linux/sysctl.h`](srctree/include/linux/sysctl.h),
 //! [`include/net/net_namespace.h`](srctree/include/net/net_namespace.h)
@@ -31,22 +31,22 @@ use kernel::{
     },
 };
 
-/// Where in a `T` a file's numbers lie.
+/// Returns the numbers of a file in a `T`.
 pub(crate) type At<T, const N: usize> = fn(&T) -> &[Atomic<i32>; N];
 
-/// What becomes of a file in a namespace whose owner need not be privileged, because it belongs to
-/// another user namespace than the initial one.
+/// The availability of a file in a namespace that does not belong to the initial user namespace,
+/// and so may have an unprivileged owner.
 #[derive(Clone, Copy, PartialEq, Eq)]
 pub(crate) enum Unprivileged {
-    /// It may be set as everywhere.
+    /// The file is writable, as in other namespaces.
     Sets,
-    /// It may be read only.
+    /// The file is read-only.
     Reads,
-    /// There is none.
+    /// The file does not exist.
     Lacks,
 }
 
-/// What a file is called, and what of a `T` it shows and sets.
+/// The name of a file, and the number or text of a `T` that it shows and sets.
 pub(crate) struct File<T: 'static> {
     name: &'static CStr,
     unprivileged: Unprivileged,
@@ -55,9 +55,9 @@ pub(crate) struct File<T: 'static> {
 
 enum Value<T: 'static> {
     Int(At<T, 1>),
-    /// From one number to another.
+    /// Limited to the given minimum and maximum.
     Range(At<T, 1>, &'static [c_int; 2]),
-    /// In seconds what is a number of jiffies.
+    /// Shown in seconds and stored in jiffies.
     Seconds(At<T, 1>),
     Long(fn(&T) -> &Atomic<usize>),
     One(Ruled<T, 1>),
@@ -65,27 +65,29 @@ enum Value<T: 'static> {
     Text(Text<T>),
 }
 
-/// `N` integers that are shown and set by a rule.
+/// `N` integers that a rule shows and sets.
 struct Ruled<T: 'static, const N: usize> {
     at: At<T, N>,
     rule: &'static Rule<T, N>,
 }
 
-/// What is shown of `N` integers, and what is done with new ones.
+/// The functions that show and set `N` integers.
 pub(crate) struct Rule<T, const N: usize> {
-    /// What is shown of what they are.
+    /// Converts the stored integers to those shown.
     pub(crate) show: fn(&T, [i32; N]) -> [i32; N],
-    /// Stores new ones, or refuses to. It is called after each write that had any.
+    /// Stores new integers, or fails. Called after each write that contains at least one.
     pub(crate) set: fn(&T, &[Atomic<i32>; N], [i32; N]) -> Result,
-    /// What `set` gets in place of a number that was not given, if not what it was.
+    /// The value that `set` gets for an integer that was not written. If `None`, it gets the stored
+    /// one.
     pub(crate) absent: Option<i32>,
 }
 
-/// A text that is shown and set.
+/// The functions that show and set a text.
 pub(crate) struct Text<T> {
-    /// Writes it to the buffer, as far as it goes, and a NUL behind. Its length without that.
+    /// Writes the text and a NUL to the buffer, truncated if the buffer is too short. Returns the
+    /// length without the NUL.
     pub(crate) show: fn(&T, &mut [u8]) -> Result<usize>,
-    /// Sets it, or refuses to.
+    /// Sets the text, or fails.
     pub(crate) set: fn(&T, &CStr) -> Result,
 }
 
@@ -98,12 +100,12 @@ impl<T: Sync> File<T> {
         }
     }
 
-    /// Any integer.
+    /// Describes an integer without limits.
     pub(crate) const fn int(name: &'static CStr, at: At<T, 1>) -> Self {
         Self::new(name, Value::Int(at))
     }
 
-    /// An integer from the first of `range` to the second.
+    /// Describes an integer from the first to the second of `range`.
     pub(crate) const fn range(
         name: &'static CStr,
         at: At<T, 1>,
@@ -112,38 +114,38 @@ impl<T: Sync> File<T> {
         Self::new(name, Value::Range(at, range))
     }
 
-    /// Seconds, which are kept in jiffies.
+    /// Describes a number of jiffies that is shown in seconds.
     pub(crate) const fn seconds(name: &'static CStr, at: At<T, 1>) -> Self {
         Self::new(name, Value::Seconds(at))
     }
 
-    /// Any `unsigned long`.
+    /// Describes an `unsigned long`.
     pub(crate) const fn long(name: &'static CStr, at: fn(&T) -> &Atomic<usize>) -> Self {
         Self::new(name, Value::Long(at))
     }
 
-    /// An integer with a rule.
+    /// Describes an integer with a rule.
     pub(crate) const fn one(name: &'static CStr, at: At<T, 1>, rule: &'static Rule<T, 1>) -> Self {
         Self::new(name, Value::One(Ruled { at, rule }))
     }
 
-    /// Two integers with a rule.
+    /// Describes two integers with a rule.
     pub(crate) const fn two(name: &'static CStr, at: At<T, 2>, rule: &'static Rule<T, 2>) -> Self {
         Self::new(name, Value::Two(Ruled { at, rule }))
     }
 
-    /// A text.
+    /// Describes a text.
     pub(crate) const fn text(name: &'static CStr, text: Text<T>) -> Self {
         Self::new(name, Value::Text(text))
     }
 
-    /// What becomes of it where users are unprivileged, if they may not set it.
+    /// Sets the availability in namespaces whose owner may be unprivileged.
     pub(crate) const fn unprivileged(mut self, unprivileged: Unprivileged) -> Self {
         self.unprivileged = unprivileged;
         self
     }
 
-    /// The file for what is `value`'s; it refers to both.
+    /// Returns the C table entry of the file, which refers to `self` and `value`.
     fn entry(&'static self, value: &T, is_privileged: bool) -> bindings::ctl_table {
         let entry = match &self.value {
             Value::Int(at) => ints(at(value), bindings::proc_dointvec),
@@ -172,7 +174,7 @@ impl<T: Sync> File<T> {
     }
 }
 
-/// What C calls to read and write a file.
+/// A C function that reads and writes a file.
 type Handler = unsafe extern "C" fn(
     *const bindings::ctl_table,
     c_int,
@@ -181,7 +183,7 @@ type Handler = unsafe extern "C" fn(
     *mut bindings::loff_t,
 ) -> c_int;
 
-/// A file that a handler of C's shows and sets.
+/// Returns an entry with a handler of the kernel.
 fn ints<const N: usize>(at: &[Atomic<i32>; N], handler: Handler) -> bindings::ctl_table {
     bindings::ctl_table {
         data: core::ptr::from_ref(at).cast_mut().cast(),
@@ -191,7 +193,7 @@ fn ints<const N: usize>(at: &[Atomic<i32>; N], handler: Handler) -> bindings::ct
     }
 }
 
-/// A file that a handler of ours shows and sets: what `by` describes of `value`.
+/// Returns an entry with a handler of this module, which gets `value` and `by`.
 fn ours<T, By>(value: &T, by: &'static By, handler: Handler) -> bindings::ctl_table {
     bindings::ctl_table {
         data: core::ptr::from_ref(value).cast_mut().cast(),
@@ -201,11 +203,11 @@ fn ours<T, By>(value: &T, by: &'static By, handler: Handler) -> bindings::ctl_ta
     }
 }
 
-/// The handler of [`Ruled`] integers.
+/// The handler for [`Ruled`] integers.
 ///
 /// # Safety
 ///
-/// To be called as a handler of a file by [`ours`] of a `T` and a `Ruled<T, N>`.
+/// To be called only as the handler of an entry from [`ours`] with a `T` and a `Ruled<T, N>`.
 unsafe extern "C" fn ruled_ints<T: 'static, const N: usize>(
     table: *const bindings::ctl_table,
     write: c_int,
@@ -213,11 +215,11 @@ unsafe extern "C" fn ruled_ints<T: 'static, const N: usize>(
     len: *mut usize,
     pos: *mut bindings::loff_t,
 ) -> c_int {
-    // SAFETY: C calls handlers with their table.
+    // SAFETY: C calls handlers with their table entry.
     let table = unsafe { &*table };
-    // SAFETY: `ours` put a `T` there, which outlives the files.
+    // SAFETY: `ours` set the pointer to a `T`, which outlives the files.
     let value = unsafe { &*table.data.cast::<T>() };
-    // SAFETY: `ours` put it there.
+    // SAFETY: `ours` set the pointer to a static `Ruled<T, N>`.
     let Ruled { at, rule } = unsafe { &*table.extra1.cast::<Ruled<T, N>>() };
     let place = at(value);
     let now = array::from_fn(|i| place.get(i).map_or(0, |int| int.read_once()));
@@ -233,9 +235,9 @@ unsafe extern "C" fn ruled_ints<T: 'static, const N: usize>(
         mode: table.mode,
         ..Default::default()
     };
-    // SAFETY: The copy describes `ints`; the rest is what we were called with.
+    // SAFETY: The copy describes `ints`; the other arguments are those of this call.
     let result = unsafe { bindings::proc_dointvec(&copy, write, buffer, len, pos) };
-    // As in C, what came before an error in what was written is set.
+    // As in C, integers before a syntax error in the written text are set.
     if write != 0 && (result == 0 || ints != before) {
         if let Err(error) = (rule.set)(value, place, ints) {
             return error.to_errno();
@@ -244,11 +246,11 @@ unsafe extern "C" fn ruled_ints<T: 'static, const N: usize>(
     result
 }
 
-/// The handler of a [`Text`], which is read and written from its start in one go.
+/// The handler for a [`Text`]. The text is read and written only at offset 0, in one call.
 ///
 /// # Safety
 ///
-/// To be called as a handler of a file by [`ours`] of a `T` and a `Text<T>`.
+/// To be called only as the handler of an entry from [`ours`] with a `T` and a `Text<T>`.
 unsafe extern "C" fn text<T: 'static>(
     table: *const bindings::ctl_table,
     write: c_int,
@@ -256,15 +258,15 @@ unsafe extern "C" fn text<T: 'static>(
     len: *mut usize,
     pos: *mut bindings::loff_t,
 ) -> c_int {
-    // SAFETY: C calls handlers with their table.
+    // SAFETY: C calls handlers with their table entry.
     let table = unsafe { &*table };
-    // SAFETY: `ours` put a `T` there, which outlives the files.
+    // SAFETY: `ours` set the pointer to a `T`, which outlives the files.
     let value = unsafe { &*table.data.cast::<T>() };
-    // SAFETY: `ours` put it there.
+    // SAFETY: `ours` set the pointer to a static `Text<T>`.
     let text = unsafe { &*table.extra1.cast::<Text<T>>() };
-    // SAFETY: C calls handlers with a length of their own.
+    // SAFETY: C passes a pointer to a local variable, which this call may write.
     let len = unsafe { &mut *len };
-    // SAFETY: C calls handlers with a position of their own.
+    // SAFETY: C passes a valid position, which this call may write.
     let pos = unsafe { &mut *pos };
     if *pos != 0 || *len == 0 {
         *len = 0;
@@ -272,15 +274,15 @@ unsafe extern "C" fn text<T: 'static>(
     }
     let buffer = buffer.cast::<u8>();
     let result = if write != 0 {
-        // SAFETY: So much was written.
+        // SAFETY: `buffer` has the `*len` bytes that were written to the file.
         let given = unsafe { core::slice::from_raw_parts(buffer, *len) };
         set_text(text, value, given)
     } else {
-        // The buffer has one byte more than is read, unless it is a BPF program with its page.
+        // The buffer has one byte more than is read, unless a BPF program supplied a page.
         let room = len.saturating_add(usize::from(*len < PAGE_SIZE));
-        // SAFETY: There is so much room.
+        // SAFETY: `buffer` is valid for writes of `room` bytes.
         unsafe { buffer.write_bytes(0, room) };
-        // SAFETY: There is so much room, and it is initialised now.
+        // SAFETY: `buffer` is valid for writes of `room` bytes, which are now initialised.
         let buffer = unsafe { core::slice::from_raw_parts_mut(buffer, room) };
         (text.show)(value, buffer).map(|shown| *len = shown.min(*len))
     };
@@ -293,7 +295,7 @@ unsafe extern "C" fn text<T: 'static>(
     }
 }
 
-/// What was written need not end in a NUL.
+/// Copies the written text, which need not end with a NUL, and sets it.
 fn set_text<T>(text: &Text<T>, value: &T, given: &[u8]) -> Result {
     let mut copy = KVVec::with_capacity(given.len().saturating_add(1), GFP_KERNEL)?;
     for byte in given.iter().copied().take_while(|byte| *byte != 0) {
@@ -304,33 +306,33 @@ fn set_text<T>(text: &Text<T>, value: &T, given: &[u8]) -> Result {
     (text.set)(value, copy)
 }
 
-/// Files in a directory of a namespace, removed on drop, which waits for those that are being read
-/// or written.
+/// Files in a sysctl directory of a namespace, removed on drop. The removal waits for reads and
+/// writes in progress.
 ///
 /// # Invariants
 ///
-/// `header` is of a registration of `_table` in the namespace of `_value`.
+/// `header` is the registration of `_table` in the namespace of `_value`.
 pub(crate) struct Registration<R: NetRef> {
     header: NonNull<bindings::ctl_table_header>,
-    /// What the files are, for as long as they are registered.
+    /// The entries, which must live as long as they are registered.
     _table: KVec<bindings::ctl_table>,
-    /// What they refer to.
+    /// The reference to the value that the entries refer to.
     _value: R,
 }
 
 // SAFETY: Files can be removed by any thread, and an `R` is `Send`.
 unsafe impl<R: NetRef> Send for Registration<R> {}
 
-// SAFETY: There is nothing to do with a shared reference.
+// SAFETY: `&Registration` has no methods.
 unsafe impl<R: NetRef> Sync for Registration<R> {}
 
 impl<R: NetRef<Target: Sized>> Registration<R> {
-    /// Creates the files in the directory `path`, such as `net/ipv4/conf`, of the namespace of
-    /// `value`, for what that refers to.
+    /// Creates the files in the directory `path`, for example `net/ipv4/conf`, of the namespace of
+    /// `value`, for its value.
     ///
     /// # Errors
     ///
-    /// `ENOMEM`, also for a name that there is already.
+    /// `ENOMEM`, also if a file of the same name exists.
     pub(crate) fn new(
         value: R,
         path: &'static CStr,
@@ -345,8 +347,9 @@ impl<R: NetRef<Target: Sized>> Registration<R> {
                 table.push_within_capacity(entry).map_err(|_| ENOMEM)?;
             }
         }
-        // SAFETY: Namespace and path are valid, and the table is as long as it says and lives as
-        // long as the files; so does what it refers to, by the contract of `NetRef`.
+        // SAFETY: The namespace and the path are valid. The table has `table.len()` entries and
+        // lives as long as the files. So does the value that it refers to, by the contract of
+        // `NetRef`.
         let header = unsafe {
             bindings::register_net_sysctl_sz(
                 net.as_raw(),
@@ -366,17 +369,17 @@ impl<R: NetRef<Target: Sized>> Registration<R> {
 
 impl<R: NetRef> Drop for Registration<R> {
     fn drop(&mut self) {
-        // SAFETY: By the type invariant; this waits for readers and writers of the files.
+        // SAFETY: By the type invariant. The call waits for readers and writers of the files.
         unsafe { bindings::unregister_net_sysctl_table(self.header.as_ptr()) };
     }
 }
 
-/// A number of jiffies that a file may show in seconds, and that may outlast the file.
+/// A shared number of jiffies for a [`File::seconds`], which may outlive the file.
 #[derive(Clone)]
 pub(crate) struct Jiffies(Arc<[Atomic<i32>; 1]>);
 
 impl Jiffies {
-    /// A number of its own.
+    /// Allocates a number.
     ///
     /// # Errors
     ///
@@ -385,16 +388,16 @@ impl Jiffies {
         Ok(Self(Arc::new([Atomic::new(jiffies)], GFP_KERNEL)?))
     }
 
-    /// Where it lies.
+    /// Returns the number for a [`File::seconds`].
     pub(crate) fn at(&self) -> &[Atomic<i32>; 1] {
         &self.0
     }
 
-    /// The number as it is now; below 0 it is a very large one.
+    /// The current number. A negative one is converted to a very large one.
     #[inline]
     pub(crate) fn get(&self) -> usize {
         let [jiffies] = self.at();
-        // CAST: As C adds an `int` to an `unsigned long`.
+        // CAST: C also adds an `int` to an `unsigned long` here.
         jiffies.read_once() as usize
     }
 }

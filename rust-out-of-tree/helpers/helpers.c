@@ -1,13 +1,13 @@
 // SPDX-License-Identifier: GPL-2.0
 /*
- * Inlines and macros of the kernel that bindgen cannot see, a file per header
- * or subject, sorted. Names start with `oot_`.
+ * Wrappers of the kernel's inline functions and macros, which bindgen cannot
+ * process. One file per header or subject, sorted. Names start with `oot_`.
  */
 
 #include <linux/compiler_types.h>
 #include <linux/types.h>
 
-/* Called from Rust alone: no prototype is needed, and bindgen makes one. */
+/* Only Rust code calls the helpers, with the prototypes that bindgen generates. */
 #ifndef __oot_helper
 #define __oot_helper
 #endif

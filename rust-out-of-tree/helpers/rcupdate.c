@@ -3,13 +3,13 @@
 #include <linux/percpu.h>
 #include <linux/rcupdate.h>
 
-/* How many callbacks each CPU has queued. */
+/* The number of RCU callbacks that each CPU has queued. */
 static DEFINE_PER_CPU(unsigned long, oot_rcu_queued);
 
 __oot_helper void oot_call_rcu(struct callback_head *head, rcu_callback_t function)
 {
 	call_rcu(head, function);
-	/* After that: a callback that is counted is queued, so that rcu_barrier() finds it. */
+	/* Count after queueing: rcu_barrier() must wait for each counted callback. */
 	this_cpu_inc(oot_rcu_queued);
 }
 

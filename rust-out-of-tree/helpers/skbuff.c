@@ -182,7 +182,7 @@ __oot_helper void oot_skb_set_owner_w(struct sk_buff *skb, const struct sk_buff 
 	skb_set_owner_w(skb, owned->sk);
 }
 
-/* As validated on the way to this host, whatever hook the packet is at. */
+/* Validates as at LOCAL_IN, whatever hook the packet is at. */
 __oot_helper bool oot_nf_checksum_is_valid(struct sk_buff *skb, unsigned int offset, u8 proto,
 					   unsigned short family)
 {

@@ -1,6 +1,6 @@
 // SPDX-License-Identifier: GPL-2.0
 
-//! What the files under test use of the kernel crate, by `std`.
+//! The parts of the kernel crate that the files under test use, implemented with `std`.
 
 pub mod alloc {
     pub type Flags = ();

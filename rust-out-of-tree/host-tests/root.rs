@@ -1,15 +1,15 @@
 // SPDX-License-Identifier: GPL-2.0
 
-//! Tests of files of the layer that need no more of the kernel than `kernel.rs` beside this one has.
+//! Tests of files of this layer that need only the parts of the kernel crate in `kernel.rs`.
 //!
-//! `qemu-test/check` compiles it with `rustc --test` and runs it.
+//! `qemu-test/check` compiles this file with `rustc --test` and runs it.
 
 #![allow(dead_code)]
 
 #[path = "../sync/head_list.rs"]
 mod head_list;
 
-/// References by `std`, as far as lists of them go.
+/// References implemented with `std`, as far as [`HeadList`] needs them.
 mod rcu_arc {
     use std::sync::Arc;
 
@@ -46,7 +46,7 @@ fn element(value: usize) -> RcuArc<usize> {
     RcuArc(Arc::new(value))
 }
 
-/// The list of `value` and the elements of `list`.
+/// Returns `list` with `value` prepended.
 fn with(list: &HeadList<usize>, value: &RcuArc<usize>) -> HeadList<usize> {
     list.with(value.clone(), ()).unwrap().publish()
 }
@@ -55,13 +55,13 @@ fn values(list: &HeadList<usize>) -> Vec<usize> {
     list.as_slice().iter().map(|element| **element).collect()
 }
 
-/// How many references there are to each element, beside the test's own.
+/// The number of references to each element, without the test's own.
 fn references(elements: &[RcuArc<usize>]) -> Vec<usize> {
     let count = |element: &RcuArc<usize>| Arc::strong_count(&element.0) - 1;
     elements.iter().map(count).collect()
 }
 
-/// A version that comes to nothing keeps no reference to its new element, in whatever chunk.
+/// A dropped draft keeps no reference to its new element, whether or not it has a new chunk.
 #[test]
 fn a_draft_gives_its_element_back() {
     let elements: Vec<_> = (0..40).map(element).collect();
@@ -77,7 +77,7 @@ fn a_draft_gives_its_element_back() {
     assert_eq!(references(&elements), [0; 40]);
 }
 
-/// A draft stands in the way of another version, which takes another chunk.
+/// While a draft holds a slot, another version is made in another chunk.
 #[test]
 fn a_draft_beside_another_version() {
     let elements: Vec<_> = (0..4).map(element).collect();
@@ -96,8 +96,8 @@ fn a_draft_beside_another_version() {
     assert_eq!(references(&elements), [0; 4]);
 }
 
-/// Random versions, of which any may go at any time: each shows what it was made of, and no
-/// reference is lost or given back twice.
+/// Makes and drops random versions. Each must keep its elements, and no reference may be leaked or
+/// dropped twice.
 #[test]
 fn versions_share_what_they_have() {
     let mut seed = 1_u64;

@@ -15,7 +15,7 @@ use crate::oot::{
     sync::wait_for_callbacks, //
 };
 
-/// A cache of memory for values of type `T`, as `kmem_cache_create()`.
+/// A slab cache for values of type `T`, as from `kmem_cache_create()`.
 ///
 /// # Invariants
 ///
@@ -25,14 +25,14 @@ pub(crate) struct Cache<T> {
     _of: PhantomData<fn() -> T>,
 }
 
-// SAFETY: `struct kmem_cache` may be used from any context.
+// SAFETY: A slab cache may be used from any context.
 unsafe impl<T> Send for Cache<T> {}
 
 // SAFETY: As above: allocation does its own locking.
 unsafe impl<T> Sync for Cache<T> {}
 
 impl<T> Cache<T> {
-    /// Creates a cache that shows as `name` in /proc/slabinfo; it is never merged with another.
+    /// Creates a cache called `name` in /proc/slabinfo. It is never merged with another cache.
     ///
     /// # Errors
     ///
@@ -53,7 +53,8 @@ impl<T> Cache<T> {
         })
     }
 
-    /// Allocates memory for a `T`, uninitialised, without sleeping. Its owner frees it by `kfree()`.
+    /// Allocates uninitialised memory for a `T` without sleeping. The caller frees it with
+    /// `kfree()`.
     ///
     /// # Errors
     ///
@@ -67,13 +68,13 @@ impl<T> Cache<T> {
 }
 
 impl<T> Drop for Cache<T> {
-    /// Waits for objects that are freed by RCU callbacks; sleeps.
+    /// Waits for RCU callbacks, which may free objects. Sleeps.
     ///
-    /// Should objects still be in use, the kernel warns, and keeps the cache for them for ever.
+    /// If objects are still in use, the kernel warns and keeps the cache forever.
     fn drop(&mut self) {
         wait_for_callbacks();
-        // SAFETY: The cache is live, and not used by us any more. What becomes of objects in use
-        // is said above: they, and freeing them, stay valid.
+        // SAFETY: The cache is live, and no longer used by us. Objects that are still in use stay
+        // valid, and so does freeing them, as documented above.
         unsafe { bindings::kmem_cache_destroy(self.cache.as_ptr()) };
     }
 }

@@ -7,11 +7,11 @@ use kernel::{
     prelude::*, //
 };
 
-/// Adds `value` at the end, in twice the memory if need be.
+/// Appends `value`. Doubles the capacity if the vector is full.
 ///
 /// # Errors
 ///
-/// `value`, if there is no memory for it.
+/// `value`, if memory runs out.
 pub(crate) fn push<T>(vec: &mut KVVec<T>, value: T, flags: Flags) -> Result<(), T> {
     if vec.len() == vec.capacity() {
         let capacity = vec.len().saturating_mul(2).max(8);
@@ -19,7 +19,7 @@ pub(crate) fn push<T>(vec: &mut KVVec<T>, value: T, flags: Flags) -> Result<(), 
             return Err(value);
         };
         for element in vec.drain_all() {
-            // It has room for them all.
+            // Cannot fail: the capacity is sufficient.
             let _ = larger.push_within_capacity(element);
         }
         *vec = larger;
@@ -27,7 +27,7 @@ pub(crate) fn push<T>(vec: &mut KVVec<T>, value: T, flags: Flags) -> Result<(), 
     vec.push_within_capacity(value).map_err(|full| full.0)
 }
 
-/// Takes out element number `index`, whose place the last one takes.
+/// Removes and returns the element at `index`. The last element takes its place.
 pub(crate) fn swap_remove<T>(vec: &mut KVVec<T>, index: usize) -> Option<T> {
     if index >= vec.len() {
         return None;

@@ -1,6 +1,6 @@
 // SPDX-License-Identifier: GPL-2.0
 
-//! The kinds of addresses, whether IPv6 is enabled, and its reassembly.
+//! Address types, the state of IPv6, and IPv6 reassembly.
 //!
 //! C headers: [`include/net/addrconf.h`](srctree/include/net/addrconf.h),
 //! [`include/net/netfilter/ipv6/nf_defrag_ipv6.h`](srctree/include/net/netfilter/ipv6/nf_defrag_ipv6.h)
@@ -17,7 +17,7 @@ use super::{
     namespace::Net, //
 };
 
-/// Whether an IPv4 address is one that a host can have, this one or another.
+/// Whether an IPv4 address is the unicast address of a host, local or remote.
 pub(crate) fn is_unicast_or_local4(net: &Net, addr: [u8; 4]) -> bool {
     matches!(
         ip::addr_type4(net, addr),
@@ -25,12 +25,12 @@ pub(crate) fn is_unicast_or_local4(net: &Net, addr: [u8; 4]) -> bool {
     )
 }
 
-/// Whether an IPv6 address is a unicast one beyond the link, or one of this host.
+/// Whether an IPv6 address is a unicast address that is not link-local, or an address of this host.
 pub(crate) fn is_unicast_or_local6(net: &Net, addr: [u8; 16]) -> bool {
     let mut in6 = bindings::in6_addr::default();
-    // SAFETY: Any bytes are an address.
+    // SAFETY: Any 16 bytes are a valid address.
     *unsafe { in6.in6_u.u6_addr8.as_mut() } = addr;
-    // SAFETY: Computes from a live address.
+    // SAFETY: The function only reads a live address.
     let kind = unsafe { bindings::__ipv6_addr_type(&in6) } as u32;
     let is_unicast = kind & bindings::IPV6_ADDR_UNICAST != 0;
     (is_unicast && kind & bindings::IPV6_ADDR_LINKLOCAL == 0)
@@ -38,18 +38,18 @@ pub(crate) fn is_unicast_or_local6(net: &Net, addr: [u8; 16]) -> bool {
             .is_ok_and(|route| route.dst.as_ref().is_local(&rcu::read_lock()))
 }
 
-/// Whether IPv6 is enabled on this host.
+/// Whether the IPv6 module is enabled (C: `ipv6_mod_enabled()`).
 pub(crate) fn is_ipv6_enabled() -> bool {
-    // SAFETY: It may be asked for at any time.
+    // SAFETY: May be called in any context.
     unsafe { bindings::oot_ipv6_mod_enabled() }
 }
 
-/// Turns on the reassembly of IPv6 fragments in this namespace, before hooks that come after
+/// Enables reassembly of IPv6 fragments in this namespace, before hooks with a priority above
 /// `NF_IP6_PRI_CONNTRACK_DEFRAG`.
 ///
 /// # Errors
 ///
-/// What the hooks of the reassembly cannot be registered by, such as `ENOMEM`.
+/// The error of `nf_defrag_ipv6_enable()`, for example `ENOMEM`.
 pub(crate) fn enable_defrag6(net: &Net) -> Result {
     // SAFETY: The namespace is live.
     to_result(unsafe { bindings::nf_defrag_ipv6_enable(net.as_raw()) })

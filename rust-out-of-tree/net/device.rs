@@ -18,12 +18,12 @@ use super::namespace::Net;
 ///
 /// # Invariants
 ///
-/// A live `struct net_device`.
+/// The value is a live `struct net_device`.
 #[repr(transparent)]
 pub(crate) struct Device(Opaque<bindings::net_device>);
 
 impl Device {
-    /// The device of that name, or alternative name.
+    /// Returns the device with this name or alternative name. `name` has no NUL.
     pub(crate) fn by_name<'g>(net: &Net, name: &[u8], _guard: &'g rcu::Guard) -> Option<&'g Self> {
         let mut with_nul = [0; bindings::IFNAMSIZ as usize];
         if name.len() >= with_nul.len() {
@@ -32,10 +32,9 @@ impl Device {
         for (to, from) in with_nul.iter_mut().zip(name) {
             *to = *from;
         }
-        // SAFETY: The namespace is live, the name ends in NUL, and the RCU read lock is held.
+        // SAFETY: The namespace is live, the name ends with a NUL, and the RCU read lock is held.
         let device = unsafe { bindings::dev_get_by_name_rcu(net.as_raw(), with_nul.as_ptr()) };
-        // SAFETY: The device, if there is one, lives as long as the lock is held; the type is
-        // transparent.
+        // SAFETY: A device lives as long as the lock is held; the type is transparent.
         unsafe { device.cast::<Self>().as_ref() }
     }
 
@@ -51,32 +50,32 @@ impl Device {
         self.0.get()
     }
 
-    /// Its number in its namespace.
+    /// The interface index.
     pub(super) fn index(&self) -> c_int {
-        // SAFETY: The device is live, and keeps its number.
+        // SAFETY: The device is live, and its index does not change.
         unsafe { bindings::oot_dev_ifindex(self.as_raw()) }
     }
 
-    /// The most bytes of a packet by it.
+    /// The MTU in bytes.
     pub(crate) fn mtu(&self) -> u32 {
         // SAFETY: The device is live.
         unsafe { bindings::oot_dev_mtu(self.as_raw()) }
     }
 
-    /// Whether it has an IPv4 configuration, as all have whose MTU is not too small.
+    /// Whether the device has an IPv4 configuration. A device lacks one if its MTU is too small.
     pub(crate) fn has_inet(&self, _guard: &rcu::Guard) -> bool {
-        // SAFETY: The device is live, and the RCU read lock held.
+        // SAFETY: The device is live, and the RCU read lock is held.
         unsafe { bindings::oot_dev_has_inet(self.as_raw()) }
     }
 
-    /// Whether it has an IPv6 configuration.
+    /// Whether the device has an IPv6 configuration.
     pub(crate) fn has_inet6(&self, _guard: &rcu::Guard) -> bool {
-        // SAFETY: The device is live, and the RCU read lock held.
+        // SAFETY: The device is live, and the RCU read lock is held.
         unsafe { bindings::oot_dev_has_inet6(self.as_raw()) }
     }
 
-    /// The address, valid everywhere, that this host would send from by the device; one of another
-    /// device if it has none, and zero if none has (C: `inet_select_addr()`).
+    /// Returns the global source address for packets sent through this device. If the device has
+    /// none, returns one of another device, or zero (C: `inet_select_addr()`).
     pub(crate) fn select_addr4(&self) -> [u8; 4] {
         let scope = bindings::rt_scope_t_RT_SCOPE_UNIVERSE as c_int;
         // SAFETY: The device is live.

@@ -1,6 +1,6 @@
 // SPDX-License-Identifier: GPL-2.0
 
-//! Routes as the packets carry them.
+//! Routes (`struct dst_entry`).
 //!
 //! C header: [`include/net/dst.h`](srctree/include/net/dst.h)
 
@@ -17,11 +17,11 @@ use super::{
     nf_proto::NfProto, //
 };
 
-/// A route, borrowed.
+/// A borrowed route.
 ///
 /// # Invariants
 ///
-/// `dst` is live for `'a` and of `family`.
+/// `dst` is live for `'a`, and a route of `family`.
 #[derive(Clone, Copy)]
 pub(crate) struct DstRef<'a> {
     dst: NonNull<bindings::dst_entry>,
@@ -35,7 +35,8 @@ impl DstRef<'_> {
     /// `dst` must be live for the lifetime of the result.
     #[inline(always)]
     pub(super) unsafe fn from_raw(dst: NonNull<bindings::dst_entry>) -> Self {
-        // SAFETY: The route is live, and has one of the two families, which says what it is part of.
+        // SAFETY: The route is live. Its family, one of the two, determines the type that contains
+        // it.
         let family = match unsafe { bindings::oot_dst_is_inet6(dst.as_ptr()) } {
             true => NfProto::Ipv6,
             false => NfProto::Ipv4,
@@ -53,13 +54,13 @@ impl DstRef<'_> {
         self.dst.as_ptr()
     }
 
-    /// Which protocol it is for.
+    /// The protocol of the route.
     #[inline(always)]
     pub(super) fn family(self) -> NfProto {
         self.family
     }
 
-    /// Whether the route still holds, as `dst_check()`.
+    /// Whether the route is still valid, as `dst_check()`.
     #[inline(always)]
     pub(crate) fn is_valid(self, cookie: u32) -> bool {
         // SAFETY: The route is live by the type invariant.
@@ -73,11 +74,11 @@ impl DstRef<'_> {
         unsafe { bindings::oot_dst_mtu(self.as_raw()) }
     }
 
-    /// Whether it leads to this host: `RTCF_LOCAL` in IPv4, the loopback device in IPv6.
+    /// Whether the route is to this host: `RTCF_LOCAL` for IPv4, the loopback device for IPv6.
     #[inline(always)]
     pub(crate) fn is_local(self, _guard: &rcu::Guard) -> bool {
         match self.family {
-            // SAFETY: The route is live, and a `struct rtable` as it is an IPv4 one.
+            // SAFETY: The route is live, and an IPv4 route is a `struct rtable`.
             NfProto::Ipv4 => unsafe {
                 bindings::oot_rt_flags(self.as_raw()) & bindings::RTCF_LOCAL != 0
             },
@@ -89,37 +90,37 @@ impl DstRef<'_> {
         }
     }
 
-    /// Whether it leaves by that device.
+    /// Whether the output device of the route is `device`.
     pub(crate) fn is_by(self, device: &Device) -> bool {
-        // SAFETY: The route is live; the address of its device is compared.
+        // SAFETY: The route is live. The call compares the address of its device only.
         unsafe { bindings::oot_dst_is_by(self.as_raw(), device.as_raw()) }
     }
 
-    /// Whether the device that it leaves by is up.
+    /// Whether the output device of the route is running (`netif_running()`).
     pub(crate) fn is_dev_running(self, _guard: &rcu::Guard) -> bool {
         // SAFETY: The route is live, and so is its device while the RCU read lock is held.
         unsafe { bindings::oot_dst_dev_running(self.as_raw()) }
     }
 
-    /// The length of the link header of its device.
+    /// The link header length of the output device in bytes.
     #[inline(always)]
     pub(crate) fn hard_header_len(self, _guard: &rcu::Guard) -> u32 {
         // SAFETY: The route is live, and so is its device while the RCU read lock is held.
         unsafe { bindings::oot_dst_hard_header_len(self.as_raw()) }
     }
 
-    /// The room to keep for the link header, as `LL_RESERVED_SPACE()`.
+    /// The headroom to reserve for the link header in bytes, as `LL_RESERVED_SPACE()`.
     pub(crate) fn reserved_space(self, _guard: &rcu::Guard) -> u32 {
         // SAFETY: The route is live, and so is its device while the RCU read lock is held.
         unsafe { bindings::oot_dst_reserved_space(self.as_raw()) }
     }
 }
 
-/// A reference to a route.
+/// An owned reference to a route.
 ///
 /// # Invariants
 ///
-/// `dst` is live and of `family`, and this value owns one reference to it.
+/// `dst` is live and a route of `family`, and this value owns one reference to it.
 pub(crate) struct Dst {
     dst: NonNull<bindings::dst_entry>,
     family: NfProto,
@@ -134,7 +135,7 @@ unsafe impl Sync for Dst {}
 impl Dst {
     /// # Safety
     ///
-    /// `dst` must be live and of `family`, with a reference that becomes ours.
+    /// `dst` must be live and a route of `family`. The caller passes on one reference.
     pub(super) unsafe fn from_raw(dst: NonNull<bindings::dst_entry>, family: NfProto) -> Self {
         // INVARIANT: By the safety requirement.
         Self { dst, family }
@@ -145,7 +146,7 @@ impl Dst {
         core::mem::ManuallyDrop::new(self).dst.as_ptr()
     }
 
-    /// Looks at the route.
+    /// Borrows the route.
     #[inline(always)]
     pub(crate) fn as_ref(&self) -> DstRef<'_> {
         // INVARIANT: The route is live while `self` is borrowed.
@@ -159,7 +160,7 @@ impl Dst {
 
 impl Drop for Dst {
     fn drop(&mut self) {
-        // SAFETY: By the type invariant the reference is ours.
+        // SAFETY: By the type invariant we own the reference.
         unsafe { bindings::dst_release(self.dst.as_ptr()) };
     }
 }

@@ -2,8 +2,8 @@
 
 //! Netfilter hooks.
 //!
-//! A hook gets its packet as [`HookSkb`] and must answer with a [`Verdict`], which it can only make
-//! from that packet: accepted, dropped, or stolen, in which case the packet is the hook's own.
+//! A hook gets its packet as [`HookSkb`] and returns a [`Verdict`], which it can only make from
+//! that packet: accept, drop, or stolen. The hook owns a stolen packet.
 //!
 //! C header: [`include/linux/netfilter.h`](srctree/include/linux/netfilter.h)
 
@@ -42,14 +42,14 @@ use super::{
     }, //
 };
 
-/// The places of the IP stack where hooks run.
+/// The hook points used by this module (`NF_INET_*`).
 #[derive(Clone, Copy, PartialEq, Eq)]
 pub(crate) enum HookNum {
-    /// On the way to this host.
+    /// Packets delivered to this host.
     LocalIn,
-    /// On the way through this host.
+    /// Packets forwarded by this host.
     Forward,
-    /// From this host.
+    /// Packets sent by this host.
     LocalOut,
 }
 
@@ -63,13 +63,13 @@ impl HookNum {
     }
 }
 
-/// Where source NAT runs (`NF_IP_PRI_NAT_SRC`).
+/// The priority of source NAT (`NF_IP_PRI_NAT_SRC`).
 pub(crate) const PRI_NAT_SRC: i32 = bindings::nf_ip_hook_priorities_NF_IP_PRI_NAT_SRC;
-/// Where destination NAT runs (`NF_IP_PRI_NAT_DST`).
+/// The priority of destination NAT (`NF_IP_PRI_NAT_DST`).
 pub(crate) const PRI_NAT_DST: i32 = bindings::nf_ip_hook_priorities_NF_IP_PRI_NAT_DST;
 
-/// One of those for which fragments are put together, each apart from the others'
-/// (C: `enum ip_defrag_users`).
+/// A user of fragment reassembly (C: `enum ip_defrag_users`). Fragments of different users are
+/// reassembled separately.
 #[derive(Clone, Copy, PartialEq, Eq)]
 pub(crate) struct DefragUser(u32);
 
@@ -84,19 +84,19 @@ impl DefragUser {
 
 type Invariant<'h> = PhantomData<fn(&'h ()) -> &'h ()>;
 
-/// The packet of a hook's call.
+/// The packet of a hook call.
 ///
 /// # Invariants
 ///
-/// `skb` is live and lent to this call, and its data begin with a linear IP header of `family`. The
-/// RCU read lock is held for `'h`.
+/// `skb` is live and borrowed for this call, and its data begin with a linear IP header of
+/// `family`. The RCU read lock is held for `'h`.
 pub(crate) struct HookSkb<'h> {
     skb: NonNull<bindings::sk_buff>,
     family: NfProto,
     _call: Invariant<'h>,
 }
 
-/// What becomes of the packet of a hook's call.
+/// The verdict of a hook on its packet.
 pub(crate) struct Verdict<'h>(u32, Invariant<'h>);
 
 impl<'h> HookSkb<'h> {
@@ -104,33 +104,33 @@ impl<'h> HookSkb<'h> {
         Verdict(verdict, PhantomData)
     }
 
-    /// Which protocol's the hook is.
+    /// The protocol that the hook is registered for.
     #[inline(always)]
     pub(super) fn family(&self) -> NfProto {
         self.family
     }
 
-    /// The packet goes on its way (`NF_ACCEPT`).
+    /// Lets the packet pass (`NF_ACCEPT`).
     #[inline(always)]
     pub(crate) fn accept(self) -> Verdict<'h> {
         self.verdict(bindings::NF_ACCEPT)
     }
 
-    /// Netfilter drops the packet (`NF_DROP`): a local sender's system call fails with `EPERM`.
+    /// Drops the packet (`NF_DROP`). For a local sender the system call fails with `EPERM`.
     pub(crate) fn drop_eperm(self) -> Verdict<'h> {
         self.verdict(bindings::NF_DROP)
     }
 
-    /// The packet becomes the hook's own (`NF_STOLEN`).
+    /// Takes ownership of the packet (`NF_STOLEN`).
     #[inline(always)]
     pub(crate) fn steal(self) -> (SkBuff<'h>, Verdict<'h>) {
-        // SAFETY: With this verdict netfilter leaves the packet to us, as it is by the type
-        // invariant.
+        // SAFETY: With this verdict netfilter passes ownership of the packet to us. The other
+        // requirements hold by the type invariant.
         let skb = unsafe { SkBuff::from_raw(self.skb, self.family) };
         (skb, self.verdict(bindings::NF_STOLEN))
     }
 
-    /// The packet is freed (`NF_STOLEN`): a local sender's system call succeeds.
+    /// Frees the packet (`NF_STOLEN`). For a local sender the system call succeeds.
     #[cold]
     pub(crate) fn drop_silently(self) -> Verdict<'h> {
         let (skb, verdict) = self.steal();
@@ -138,20 +138,20 @@ impl<'h> HookSkb<'h> {
         verdict
     }
 
-    /// Hands an IPv4 packet to reassembly for `user`. Returns it whole and with a right header
-    /// checksum.
+    /// Passes an IPv4 packet to reassembly for `user` (`ip_defrag()`). Returns the reassembled
+    /// packet with a correct header checksum.
     ///
     /// # Errors
     ///
-    /// The verdict, if the packet is kept until the other fragments come. A packet of IPv6, and one
-    /// without device and route, is dropped.
+    /// A verdict. `NF_STOLEN` if reassembly keeps the packet until the other fragments arrive.
+    /// `NF_DROP` for an IPv6 packet, and for a packet without device and route.
     pub(crate) fn defrag4(self, net: &Net, user: DefragUser) -> Result<Self, Verdict<'h>> {
         if self.family != NfProto::Ipv4 || !(self.has_dev() || self.has_dst()) {
             return Err(self.drop_eperm());
         }
         let _bh = crate::oot::sync::bh::Disabled::new();
-        // SAFETY: The packet is an IPv4 one, and has what its device can be learnt from; what is
-        // kept is C's from then on.
+        // SAFETY: The packet is an IPv4 one, and has a device or a route, from which C takes its
+        // device. If the call fails, C owns the packet.
         if unsafe { bindings::ip_defrag(net.as_raw(), self.skb.as_ptr(), user.0) } != 0 {
             return Err(self.verdict(bindings::NF_STOLEN));
         }
@@ -166,7 +166,7 @@ impl Deref for HookSkb<'_> {
 
     #[inline(always)]
     fn deref(&self) -> &Skb {
-        // SAFETY: It is live and lent to us by the type invariant.
+        // SAFETY: By the type invariant the packet is live and borrowed for this call.
         unsafe { Skb::from_raw(self.skb) }
     }
 }
@@ -174,24 +174,24 @@ impl Deref for HookSkb<'_> {
 impl DerefMut for HookSkb<'_> {
     #[inline(always)]
     fn deref_mut(&mut self) -> &mut Skb {
-        // SAFETY: It is live and lent to us by the type invariant.
+        // SAFETY: By the type invariant the packet is live and borrowed for this call.
         unsafe { Skb::from_raw_mut(self.skb) }
     }
 }
 
 /// A function that netfilter calls on packets of a namespace.
 pub(crate) trait Hook: 'static {
-    /// What it works with.
+    /// The data of the hook.
     type Context: Sync + 'static;
 
-    /// Which protocol's packets it is called on.
+    /// The protocol of the packets that the hook is called for.
     const FAMILY: NfProto;
 
-    /// Decides on a packet. Runs in soft interrupt or, at LOCAL_OUT, in process context.
+    /// Decides on a packet. Called in softirq context or, at LOCAL_OUT, in process context.
     fn run<'h>(context: &Self::Context, skb: HookSkb<'h>, rcu: &'h rcu::Guard) -> Verdict<'h>;
 }
 
-/// A hook and where it goes.
+/// A hook, its hook point and its priority.
 pub(crate) struct HookOps<C> {
     function: bindings::nf_hookfn,
     family: NfProto,
@@ -201,7 +201,7 @@ pub(crate) struct HookOps<C> {
 }
 
 impl<C: Sync + 'static> HookOps<C> {
-    /// `H` at `hooknum`, in the order of `priority`.
+    /// Describes `H` at `hooknum` with `priority`.
     pub(crate) const fn new<H: Hook<Context = C>>(hooknum: HookNum, priority: i32) -> Self {
         Self {
             function: Some(run::<H>),
@@ -213,25 +213,25 @@ impl<C: Sync + 'static> HookOps<C> {
     }
 }
 
-/// Netfilter's call of a hook.
+/// The C hook function.
 ///
 /// # Safety
 ///
-/// To be called by netfilter, with the `priv` that [`Registration::new`] gave it.
+/// To be called only by netfilter, with the `priv` that [`Registration::new`] set.
 unsafe extern "C" fn run<H: Hook>(
     context: *mut c_void,
     skb: *mut bindings::sk_buff,
     _state: *const bindings::nf_hook_state,
 ) -> u32 {
-    // SAFETY: It is what the registration refers to, which outlives that by a grace period, and
-    // netfilter calls hooks within an RCU read-side section.
+    // SAFETY: The registration's reference keeps the context live until a grace period after the
+    // registration is dropped, and netfilter calls hooks in an RCU read-side critical section.
     let context = unsafe { &*context.cast::<H::Context>() };
-    // SAFETY: Netfilter calls hooks within an RCU read-side section.
+    // SAFETY: Netfilter calls hooks in an RCU read-side critical section.
     let rcu = unsafe { assume_read_locked() };
-    // SAFETY: Netfilter gives a packet.
+    // SAFETY: Netfilter passes a packet, which is not null.
     let skb = unsafe { NonNull::new_unchecked(skb) };
-    // INVARIANT: The packet is lent to this call, and the IP layer has made its header linear before
-    // it called the hooks of `FAMILY`.
+    // INVARIANT: The packet is borrowed for this call. The IP layer linearised its header before it
+    // called the hooks of `FAMILY`.
     let skb = HookSkb {
         skb,
         family: H::FAMILY,
@@ -243,34 +243,35 @@ unsafe extern "C" fn run<H: Hook>(
 /// The operations of a [`Registration`].
 struct Ops(KVec<bindings::nf_hook_ops>);
 
-// SAFETY: They are only handed to C, on registering and unregistering.
+// SAFETY: The operations are only passed to C, for registering and unregistering.
 unsafe impl Send for Ops {}
 
-// SAFETY: They are only handed to C, on registering and unregistering.
+// SAFETY: The operations are only passed to C, for registering and unregistering.
 unsafe impl Sync for Ops {}
 
-/// A set of hooks in a namespace, unregistered on drop. Calls that have begun may go on for a grace
-/// period.
+/// A set of hooks in a namespace, unregistered on drop. Calls in progress may last for another
+/// grace period.
 ///
-/// As all registrations of the kernel crate, one that is leaked (`core::mem::forget()`) stays: what
-/// it refers to is kept, but the functions are code of the module, which must not be unloaded then.
+/// As for all registrations of the kernel crate, a leaked one (`core::mem::forget()`) stays
+/// registered. Its context lives on, but its functions are module code: the module must not be
+/// unloaded then.
 ///
 /// # Invariants
 ///
 /// `ops` are registered in the namespace of `context`.
 pub(crate) struct Registration<R: NetRef> {
-    /// They are also read by the listing of hooks (nfnetlink_hook) under RCU, when they are
-    /// unregistered already: they are freed a grace period later.
+    /// nfnetlink_hook reads the operations under RCU, even after they were unregistered, so they
+    /// are freed only after a grace period.
     ops: RcuCell<Ops>,
     context: R,
 }
 
 impl<R: NetRef> Registration<R> {
-    /// Registers `ops` in the namespace of `context`, to work with what that refers to.
+    /// Registers `ops`, with the value of `context`, in its namespace.
     ///
     /// # Errors
     ///
-    /// `ENOMEM`, or an error of `nf_register_net_hooks()`.
+    /// `ENOMEM`, or the error of `nf_register_net_hooks()`.
     pub(crate) fn new(context: R, ops: &[HookOps<R::Target>]) -> Result<Self>
     where
         R::Target: Sized,
@@ -288,12 +289,12 @@ impl<R: NetRef> Registration<R> {
             raw.push(op, GFP_KERNEL)?;
         }
         let (ops, len) = (raw.as_ptr(), raw.len() as u32);
-        // Moving it leaves its elements where they are.
+        // Moving the vector does not move its elements.
         let raw = RcuCell::new(Some(RcuBox::new(Ops(raw), GFP_KERNEL)?));
-        // SAFETY: The operations are valid and stay in place until a grace period after they are
-        // unregistered, or after this has failed; so does the context, and it lives as long.
+        // SAFETY: The operations are valid. They and the context stay in place until a grace period
+        // after the operations are unregistered, or after this call fails.
         to_result(unsafe { bindings::nf_register_net_hooks(context.net().as_raw(), ops, len) })?;
-        // INVARIANT: They were just registered.
+        // INVARIANT: The operations were just registered.
         Ok(Self { ops: raw, context })
     }
 }
@@ -305,10 +306,10 @@ impl<R: NetRef> Drop for Registration<R> {
             return;
         };
         let (ops, len) = (ops.as_ptr(), ops.len() as u32);
-        // They live until the cell is dropped, and unregistering sleeps.
+        // Unregistering sleeps. The operations live until the cell is dropped.
         drop(guard);
         let net = self.context.net().as_raw();
-        // SAFETY: They are registered in this namespace by the type invariant.
+        // SAFETY: By the type invariant the operations are registered in this namespace.
         unsafe { bindings::nf_unregister_net_hooks(net, ops, len) };
     }
 }

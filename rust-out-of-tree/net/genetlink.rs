@@ -2,19 +2,19 @@
 
 //! Generic netlink families: requests, dumps, attributes, replies.
 //!
-//! A [`Family`] is a static; it is served while its [`Registration`] lives. Each of its
-//! [`SmallOp`]s names a type with the [`DoIt`] function and one with the [`DumpIt`] function of its
-//! command.
+//! A [`Family`] is a static that is active while its [`Registration`] lives. Each of its
+//! [`SmallOp`]s is a command, with a [`DoIt`] type, a [`DumpIt`] type, or both.
 //!
-//! Attributes are parsed by the kernel's own parser against a policy, "liberally": unknown ones are
-//! skipped and longer ones are cut, as families did from before strict checking.
+//! The kernel's parser checks attributes against a policy with liberal validation: unknown
+//! attributes are skipped and long ones are truncated, as for families older than strict
+//! validation.
 //!
 //! C header: [`include/net/genetlink.h`](srctree/include/net/genetlink.h)
 //!
-//! # Beside `kernel::net::netlink`
+//! # Relation to `kernel::net::netlink`
 //!
-//! In 7.3 that is for families that do nothing but send to multicast groups: its `Family` cannot have
-//! operations, and its messages can be multicast, but not be a reply or part of a dump.
+//! In 7.3 that module only supports families that send to multicast groups. Its `Family` has no
+//! operations, and its messages cannot be replies or parts of a dump.
 //!
 //! # Not supported
 //!
@@ -37,66 +37,74 @@ use kernel::{
     types::Opaque, //
 };
 
-/// Serves the requests of a command.
+/// The `doit` function of a command.
 pub(crate) trait DoIt: 'static {
-    /// Carries out `request`; an error is sent as its acknowledgement.
+    /// Handles `request`. An error is returned to the sender in the acknowledgement.
+    ///
+    /// # Errors
+    ///
+    /// Any errno of the command.
     fn doit(request: &Request<'_>) -> Result;
 }
 
-/// Serves the dumps of a command.
+/// The `dumpit` function of a command.
 pub(crate) trait DumpIt: 'static {
-    /// Adds the next messages of `dump`, as many as there is room for.
+    /// Adds the next messages to `dump`, as many as fit.
+    ///
+    /// # Errors
+    ///
+    /// Any errno of the command; it ends the dump.
     fn dumpit(dump: &mut Dump<'_>) -> Result<Progress>;
 }
 
-/// How far a dump has come.
+/// The progress of a dump.
 #[derive(Clone, Copy)]
 pub(crate) enum Progress {
-    /// There is more than there was room for.
+    /// More messages are left.
     Part,
-    /// Nothing is left: the end of the dump is sent with its last messages, not on its own.
+    /// The dump is complete: its end is sent with the last messages, not separately.
     All,
 }
 
-/// A request, as its [`DoIt`] function gets it.
+/// A request, as passed to a [`DoIt`] function.
 ///
 /// # Invariants
 ///
-/// The information is the one that the core passes to a `doit` function, valid for `'a`; its `attrs`
-/// points at a table with an entry for each attribute up to the family's `maxattr`.
+/// The reference is to the `genl_info` that the core passes to a `doit` function, valid for `'a`.
+/// Its `attrs` points to a table with an entry for each attribute up to the family's `maxattr`.
 pub(crate) struct Request<'a>(&'a bindings::genl_info);
 
 impl<'a> Request<'a> {
     /// The command of the request.
     pub(crate) fn cmd(&self) -> u8 {
-        // SAFETY: By the type invariants, `genlhdr` points at the header of the request.
+        // SAFETY: By the type invariants, `genlhdr` points to the header of the request.
         unsafe { (*self.0.genlhdr).cmd }
     }
 
-    /// The namespace of the socket that the request came from.
+    /// The network namespace of the socket that sent the request.
     pub(crate) fn net(&self) -> &'a Net {
         net(self.0)
     }
 
-    /// The request's attribute of that type, if it has one; a repeated one counts as its last.
+    /// Returns the attribute of type `attrtype`, if present. The last one counts if it is repeated.
     pub(crate) fn attr(&self, attrtype: usize) -> Option<Attr<'a>> {
         // SAFETY: By the type invariants, `family` is the registered family of the request.
         let maxattr = unsafe { (*self.0.family).maxattr };
         if attrtype > maxattr as usize {
             return None;
         }
-        // SAFETY: By the type invariants, the table goes up to `maxattr`.
+        // SAFETY: By the type invariants, the table has an entry for each type up to `maxattr`.
         let attr = unsafe { *self.0.attrs.add(attrtype) };
-        // SAFETY: The core has checked that the attributes in the table lie within the request.
+        // SAFETY: The core checked that the attributes in the table lie within the request.
         unsafe { Attr::from_raw(attr) }
     }
 
-    /// The attributes nested in `attr`; what is wrong with them goes into the extended
+    /// Parses the attributes nested in `attr`. Errors are also reported in the extended
     /// acknowledgement.
     ///
     /// # Errors
     ///
-    /// `EINVAL` and the like if they do not follow the policy.
+    /// `EINVAL`, or another error of `__nla_parse()`, if they do not follow the policy.
     pub(crate) fn nested<const N: usize>(
         &self,
         attr: Attr<'a>,
@@ -106,14 +114,15 @@ impl<'a> Request<'a> {
         unsafe { Attrs::parse_nested(attr, policy, self.0.extack) }
     }
 
-    /// Starts a reply with that command.
+    /// Starts a reply with the command `cmd`.
     ///
     /// # Errors
     ///
-    /// `ENOMEM`.
+    /// - `ENOMEM`: no memory.
+    /// - `EMSGSIZE`: the header does not fit.
     pub(crate) fn reply(&self, cmd: u8) -> Result<Reply<'a>> {
         let size = bindings::GENLMSG_DEFAULT_SIZE;
-        // SAFETY: Any size and flags may be asked for.
+        // SAFETY: Any size and flags are valid.
         let skb = unsafe { bindings::genlmsg_new(size, bindings::GFP_KERNEL) };
         // INVARIANT: The buffer was just allocated, and `hdr` is not used before it is set.
         let mut reply = Reply {
@@ -123,32 +132,32 @@ impl<'a> Request<'a> {
             writer: Writer::new(),
         };
         let Self(info) = self;
-        // SAFETY: `skb` was just allocated, and the request's family is registered.
+        // SAFETY: `skb` was just allocated, and the family of the request is registered.
         reply.hdr = unsafe {
             bindings::genlmsg_put(skb, info.snd_portid, info.snd_seq, info.family, 0, cmd)
         };
         if reply.hdr.is_null() {
             return Err(EMSGSIZE);
         }
-        // SAFETY: By the type invariants, the buffer is ours.
+        // SAFETY: By the type invariants, we own the buffer.
         unsafe { reply.writer.start(reply.skb) };
         Ok(reply)
     }
 }
 
-/// The namespace of the socket that the request came from.
+/// Returns the network namespace of the socket that sent the request.
 fn net(info: &bindings::genl_info) -> &Net {
     // SAFETY: The core has set the namespace.
     let net = unsafe { bindings::oot_genl_info_net(info) };
-    // SAFETY: The request's socket is alive as long as `info` and holds its namespace.
+    // SAFETY: The socket of the request lives as long as `info` and holds its namespace.
     unsafe { Net::from_raw(net) }
 }
 
-/// A reply under construction; it is lost if it is not sent.
+/// A reply under construction. Dropping it discards it.
 ///
 /// # Invariants
 ///
-/// `skb` is an owned buffer, and `hdr` the header of the message in it.
+/// `skb` is an owned buffer, and `hdr` is the header of the message in it.
 pub(crate) struct Reply<'a> {
     info: &'a bindings::genl_info,
     skb: NonNull<bindings::sk_buff>,
@@ -157,42 +166,43 @@ pub(crate) struct Reply<'a> {
 }
 
 impl Reply<'_> {
-    /// Where to put the attributes.
+    /// Returns the writer for the attributes.
     pub(crate) fn writer(&mut self) -> &mut Writer {
         &mut self.writer
     }
 
-    /// Sends the reply to the socket that the request came from.
+    /// Sends the reply to the socket that sent the request.
     ///
     /// # Errors
     ///
-    /// `EMSGSIZE` if the attributes do not fit, or an error of `genlmsg_reply()`.
+    /// `EMSGSIZE` if the attributes do not fit, or the error of `genlmsg_reply()`.
     pub(crate) fn send(self) -> Result {
-        // SAFETY: By the type invariants, the buffer is ours.
+        // SAFETY: By the type invariants, we own the buffer.
         unsafe { self.writer.append_to(self.skb)? };
         let reply = ManuallyDrop::new(self);
         let skb = reply.skb.as_ptr();
         let info = core::ptr::from_ref(reply.info).cast_mut();
         // SAFETY: By the type invariants, `hdr` is the header of the message in `skb`.
         unsafe { bindings::genlmsg_end(skb, reply.hdr) };
-        // SAFETY: `info` is valid and only read; `skb`, which is not dropped here, is passed owned.
+        // SAFETY: `info` is valid and only read. `skb` is not dropped here, so the call takes it
+        // over.
         to_result(unsafe { bindings::oot_genlmsg_reply(skb, info) })
     }
 }
 
 impl Drop for Reply<'_> {
     fn drop(&mut self) {
-        // SAFETY: By the type invariants, the buffer is ours.
+        // SAFETY: By the type invariants, we own the buffer.
         unsafe { bindings::nlmsg_free(self.skb.as_ptr()) };
     }
 }
 
-/// A dump in progress, as its [`DumpIt`] function gets it.
+/// A dump in progress, as passed to a [`DumpIt`] function.
 ///
 /// # Invariants
 ///
 /// `skb` and `cb` are those that the core passes to a `dumpit` function, valid for `'a`, and `info`
-/// is the information of that dump.
+/// belongs to that dump.
 pub(crate) struct Dump<'a> {
     skb: NonNull<bindings::sk_buff>,
     cb: &'a mut bindings::netlink_callback,
@@ -201,30 +211,30 @@ pub(crate) struct Dump<'a> {
 }
 
 impl<'a> Dump<'a> {
-    /// The namespace of the socket that the dump is for.
+    /// The network namespace of the socket that requested the dump.
     pub(crate) fn net(&self) -> &'a Net {
         net(self.info)
     }
 
-    /// The words kept from one call to the next, all 0 in the first.
+    /// State that is kept between the calls of a dump; all 0 in the first call.
     pub(crate) fn cursor(&mut self) -> &mut [c_long; 6] {
-        // SAFETY: Every value is a valid one in each form of this union of integers.
+        // SAFETY: All members of the union are integers, so any value is valid.
         unsafe { &mut self.cb.__bindgen_anon_1.args }
     }
 
-    /// The attributes of the request for the dump.
+    /// Parses the attributes of the dump request.
     ///
     /// # Errors
     ///
-    /// `EINVAL` and the like if they do not follow the policy.
+    /// `EINVAL`, or another error of `nlmsg_parse_deprecated()`, if they do not follow the policy.
     pub(crate) fn attrs<const N: usize>(
         &self,
         policy: &'static [AttrPolicy; N],
     ) -> Result<Attrs<'a, N>> {
         let mut attrs = Attrs::new();
         // SAFETY: By the type invariants, `nlh` is the whole, checked message of the request, and
-        // `extack` null or valid; the table and the policy have an entry for each type up to
-        // `maxtype()`.
+        // `extack` is null or valid. The table and the policy have an entry for each type up to
+        // `MAXTYPE`.
         to_result(unsafe {
             bindings::oot_nlmsg_parse_deprecated(
                 self.cb.nlh,
@@ -238,11 +248,11 @@ impl<'a> Dump<'a> {
         Ok(attrs)
     }
 
-    /// Adds a message with that command and the attributes that `fill` puts into it.
+    /// Adds a message with the command `cmd` and the attributes that `fill` writes.
     ///
     /// # Errors
     ///
-    /// `EMSGSIZE` without room, or what `fill` returns. No message is added then.
+    /// `EMSGSIZE` if the message does not fit, or the error of `fill`. No message is added then.
     pub(crate) fn message(&mut self, cmd: u8, fill: impl FnOnce(&mut Writer) -> Result) -> Result {
         let (skb, info) = (self.skb.as_ptr(), self.info);
         let flags = bindings::NLM_F_MULTI as c_int;
@@ -267,22 +277,22 @@ impl<'a> Dump<'a> {
     }
 }
 
-/// The functions that the core calls for a [`DoIt`] or [`DumpIt`].
+/// The C functions for a [`DoIt`] or [`DumpIt`].
 struct Adapter<T>(PhantomData<T>);
 
 impl<T: DoIt> Adapter<T> {
     /// # Safety
     ///
-    /// To be called by the generic netlink core, as the `doit` of an operation.
+    /// To be called only by the generic netlink core, as the `doit` of an operation.
     unsafe extern "C" fn doit(
         _skb: *mut bindings::sk_buff,
         info: *mut bindings::genl_info,
     ) -> c_int {
         from_result(|| {
-            // SAFETY: The core passes a valid `info`, which does not change meanwhile.
+            // SAFETY: The core passes a valid `info`, which does not change during the call.
             let info = unsafe { &*info };
-            // INVARIANT: It is what the core has passed; each of our families has a policy, so that
-            // the core has made the table of attributes.
+            // INVARIANT: The core passed the info. Each of our families has a policy, so the core
+            // made the table of attributes.
             T::doit(&Request(info))?;
             Ok(0)
         })
@@ -292,20 +302,20 @@ impl<T: DoIt> Adapter<T> {
 impl<T: DumpIt> Adapter<T> {
     /// # Safety
     ///
-    /// To be called by the generic netlink core, as the `dumpit` of an operation.
+    /// To be called only by the generic netlink core, as the `dumpit` of an operation.
     unsafe extern "C" fn dumpit(
         skb: *mut bindings::sk_buff,
         cb: *mut bindings::netlink_callback,
     ) -> c_int {
         from_result(|| {
-            // SAFETY: The core passes a valid `cb`, which is ours during the call.
+            // SAFETY: The core passes a valid `cb`, and no other code uses it during the call.
             let cb = unsafe { &mut *cb };
             let skb = NonNull::new(skb).ok_or(EINVAL)?;
             // SAFETY: The core passes the `cb` of a dump of a generic netlink family.
             let info = unsafe { bindings::oot_genl_info_dump(cb) };
-            // SAFETY: The information lives as long as the dump, and does not change meanwhile.
+            // SAFETY: The info lives as long as the dump, and does not change meanwhile.
             let info = unsafe { &*info };
-            // INVARIANT: All are what the core has passed.
+            // INVARIANT: The core passed all of these.
             let writer = Writer::new();
             let mut dump = Dump {
                 skb,
@@ -322,16 +332,16 @@ impl<T: DumpIt> Adapter<T> {
     }
 }
 
-/// A command of a family, with what serves it.
+/// A command of a family and its functions.
 #[repr(transparent)]
 pub(crate) struct SmallOp(bindings::genl_small_ops);
 
-// SAFETY: It is never changed.
+// SAFETY: The value is never changed.
 unsafe impl Sync for SmallOp {}
 
 impl SmallOp {
-    /// A command for those who have CAP_NET_ADMIN in the user namespace of the init namespace,
-    /// validated liberally.
+    /// Creates a command with liberal validation. It requires `CAP_NET_ADMIN` in the initial user
+    /// namespace (`GENL_ADMIN_PERM`).
     pub(crate) const fn admin(cmd: u8) -> Self {
         Self(bindings::genl_small_ops {
             doit: None,
@@ -345,39 +355,38 @@ impl SmallOp {
         })
     }
 
-    /// Has requests served by `T`.
+    /// Sets the `doit` function.
     pub(crate) const fn doit<T: DoIt>(mut self) -> Self {
         self.0.doit = Some(Adapter::<T>::doit);
         self
     }
 
-    /// Has dumps served by `T`.
+    /// Sets the `dumpit` function.
     pub(crate) const fn dumpit<T: DumpIt>(mut self) -> Self {
         self.0.dumpit = Some(Adapter::<T>::dumpit);
         self
     }
 }
 
-/// A generic netlink family that works in every network namespace and takes requests in parallel.
+/// A generic netlink family that works in every network namespace and handles requests in parallel.
 #[repr(transparent)]
 pub(crate) struct Family(Opaque<bindings::genl_family>);
 
-// SAFETY: The core, which alone changes it, does so under its own lock.
+// SAFETY: Only the core changes the value, under its own lock.
 unsafe impl Sync for Family {}
 
 impl Family {
-    /// `netnsok` and `parallel_ops`, the first two bits of the family's bit field, which C allocates
-    /// from the end of the byte that comes first in the byte order.
+    /// `netnsok` and `parallel_ops`, the first two bits of the bit field. On big-endian machines C
+    /// allocates bits from the most significant one.
     const FLAGS: u8 = if cfg!(target_endian = "big") {
         0b1100_0000
     } else {
         0b0000_0011
     };
 
-    /// A family of that name, which is a string with its NUL; for use in a static.
+    /// Creates the family `name`, for use in a static.
     ///
-    /// All commands below `resv_start_op` may be sent with flags and versions that newer families
-    /// refuse.
+    /// Commands below `resv_start_op` accept flags and header fields that newer families reject.
     pub(crate) const fn new<const N: usize>(
         module: &ThisModule,
         name: &CStr,
@@ -407,23 +416,25 @@ impl Family {
         Self(Opaque::new(family))
     }
 
-    /// Registers the family with the kernel.
+    /// Registers the family.
     ///
     /// # Errors
     ///
-    /// `EEXIST` if there is a family of that name; `ENOMEM`.
+    /// `EEXIST` if a family of this name exists; `ENOMEM`; or another error of
+    /// `genl_register_family()`.
     pub(crate) fn register(&'static self) -> Result<Registration> {
-        // SAFETY: The family is a static, made by `new()` from statics.
+        // SAFETY: The family is a static that `new()` made from statics.
         to_result(unsafe { bindings::genl_register_family(self.0.get()) })?;
-        // INVARIANT: It was just registered.
+        // INVARIANT: The family was just registered.
         Ok(Registration(self))
     }
 }
 
-/// The registration of a [`Family`]; dropping it ends the family, after the last request.
+/// The registration of a [`Family`]. Dropping it unregisters the family and waits for requests in
+/// progress.
 ///
-/// As all registrations of the kernel crate, one that is leaked (`core::mem::forget()`) stays: the
-/// functions are code of the module, which must not be unloaded then.
+/// As for all registrations of the kernel crate, a leaked one (`core::mem::forget()`) stays
+/// registered. Its functions are module code: the module must not be unloaded then.
 ///
 /// # Invariants
 ///
@@ -432,7 +443,7 @@ pub(crate) struct Registration(&'static Family);
 
 impl Drop for Registration {
     fn drop(&mut self) {
-        // SAFETY: By the type invariants, it is registered.
+        // SAFETY: By the type invariants, the family is registered.
         unsafe { bindings::genl_unregister_family(self.0 .0.get()) };
     }
 }

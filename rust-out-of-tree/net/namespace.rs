@@ -16,7 +16,7 @@ use crate::oot::bindings;
 ///
 /// # Invariants
 ///
-/// A live `struct net`.
+/// The value is a live `struct net`.
 #[repr(transparent)]
 pub(crate) struct Net(Opaque<bindings::net>);
 
@@ -32,30 +32,29 @@ impl Net {
         unsafe { &*net.cast::<Self>() }
     }
 
-    /// The initial one.
+    /// The initial network namespace.
     pub(crate) fn init() -> &'static Self {
-        // SAFETY: It is never freed.
+        // SAFETY: The initial network namespace is never freed.
         unsafe { Self::from_raw(&raw mut bindings::init_net) }
     }
 
-    /// Whether it is the initial one.
+    /// Whether this is the initial network namespace.
     pub(crate) fn is_init(&self) -> bool {
         core::ptr::eq(self, Self::init())
     }
 
-    /// Whether it belongs to the initial user namespace, not to an unprivileged user's.
+    /// Whether the namespace belongs to the initial user namespace.
     pub(crate) fn is_of_init_user_ns(&self) -> bool {
         // SAFETY: The namespace is live by the type invariant.
         unsafe { bindings::oot_net_is_of_init_user_ns(self.as_raw()) }
     }
 
-    /// Whether the caller may administer it: has `CAP_NET_ADMIN` in the user namespace that it
-    /// belongs to.
+    /// Whether the current task has `CAP_NET_ADMIN` in the user namespace of this namespace.
     pub(crate) fn is_admin(&self) -> bool {
         self.is_capable(bindings::CAP_NET_ADMIN)
     }
 
-    /// Whether the caller has that capability in the user namespace that it belongs to.
+    /// Whether the current task has `capability` in the user namespace of this namespace.
     pub(in crate::oot) fn is_capable(&self, capability: u32) -> bool {
         // SAFETY: The namespace is live by the type invariant.
         unsafe { bindings::oot_net_ns_capable(self.as_raw(), capability as c_int) }
@@ -67,17 +66,17 @@ impl Net {
     }
 }
 
-/// A reference to a value that belongs to a network namespace, such as
-/// [`pernet::Ref`](super::pernet::Ref): what registrations of hooks and files hold, in the name of
-/// which C code calls with that value.
+/// A reference to a value that belongs to a network namespace, for example
+/// [`pernet::Ref`](super::pernet::Ref). Registrations of hooks and files hold one, and C code calls
+/// back with the value.
 ///
 /// # Safety
 ///
-/// The namespace lives as long as the reference. The value stays in its place, and lives until a
-/// grace period after the reference is dropped.
+/// The namespace lives as long as the reference. The value does not move, and lives until a grace
+/// period after the reference is dropped.
 pub(crate) unsafe trait NetRef:
     Deref<Target: Sync + 'static> + Send + Sync + 'static
 {
-    /// The namespace.
+    /// Returns the namespace.
     fn net(&self) -> &Net;
 }

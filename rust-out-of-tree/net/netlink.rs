@@ -1,15 +1,16 @@
 // SPDX-License-Identifier: GPL-2.0
 
-//! Netlink attributes: reading them by a policy, and writing them.
+//! Netlink attributes: parsing with a policy, and writing.
 //!
 //! C header: [`include/net/netlink.h`](srctree/include/net/netlink.h)
 //!
-//! # Beside `nla_put()`
+//! # Difference from `nla_put()`
 //!
-//! A [`Writer`] puts the attributes of a message together in its own 512 bytes and then has them
-//! appended by one `nla_append()`. With `nla_put()` each would be a call that looks for room in the
-//! packet and copies. A dump of 550 objects with a nest of counters each took 12.2 million
-//! instructions so, and 8.7 when this had come, together with the end of a dump in its last message.
+//! A [`Writer`] builds the attributes of a message in its own 512 bytes and appends them with one
+//! `nla_append()`. With `nla_put()` each attribute would be a call that checks for tailroom and
+//! copies. A dump of 550 objects with a nest of counters each took 12.2 million instructions that
+//! way, and 8.7 million when this was added, together with sending the end of a dump in its last
+//! message.
 
 use crate::oot::bindings;
 use core::{
@@ -18,23 +19,23 @@ use core::{
 };
 use kernel::{error::to_result, ffi::c_int, prelude::*};
 
-/// What an attribute must be like.
+/// The policy for an attribute type.
 #[repr(transparent)]
 pub(crate) struct AttrPolicy(bindings::nla_policy);
 
-// SAFETY: It is never changed.
+// SAFETY: The value is never changed.
 unsafe impl Sync for AttrPolicy {}
 
 impl AttrPolicy {
-    /// Anything.
+    /// Any length.
     pub(crate) const ANY: Self = Self::new(bindings::NLA_UNSPEC, 0);
-    /// At least one byte, of which the first counts.
+    /// At least one byte, which is the value.
     pub(crate) const U8: Self = Self::new(bindings::NLA_U8, 0);
     /// At least two bytes.
     pub(crate) const U16: Self = Self::new(bindings::NLA_U16, 0);
     /// At least four bytes.
     pub(crate) const U32: Self = Self::new(bindings::NLA_U32, 0);
-    /// Nothing, or attributes.
+    /// Empty, or nested attributes.
     pub(crate) const NESTED: Self = Self::new(bindings::NLA_NESTED, 0);
 
     /// At least `len` bytes.
@@ -60,43 +61,43 @@ impl AttrPolicy {
         })
     }
 
-    /// The C form of a table.
+    /// The table as a C pointer.
     pub(super) const fn as_raw(table: &'static [Self]) -> *const bindings::nla_policy {
         table.as_ptr().cast()
     }
 }
 
-/// An attribute of a request.
+/// A parsed attribute.
 ///
 /// # Invariants
 ///
-/// The pointer is to an attribute which, with as many bytes as its length says, is valid for `'a`.
+/// The pointer is to an attribute that is valid for `'a`, with all bytes of its length.
 #[derive(Clone, Copy)]
 pub(crate) struct Attr<'a>(NonNull<bindings::nlattr>, PhantomData<&'a [u8]>);
 
 impl<'a> Attr<'a> {
-    /// The attribute at `attr`; `None` if that is null.
+    /// Returns the attribute at `attr`, or `None` if that is null.
     ///
     /// # Safety
     ///
-    /// `attr` must be null or point at an attribute which, with as many bytes as its length says,
-    /// is valid for `'a`.
+    /// `attr` must be null or point to an attribute that is valid for `'a`, with all bytes of its
+    /// length.
     pub(super) unsafe fn from_raw(attr: *mut bindings::nlattr) -> Option<Self> {
         // INVARIANT: By the safety requirements.
         NonNull::new(attr).map(|attr| Self(attr, PhantomData))
     }
 
-    /// The attribute's contents.
+    /// The payload of the attribute.
     pub(crate) fn bytes(&self) -> &'a [u8] {
         // SAFETY: By the type invariants, the attribute is valid.
         let len = unsafe { self.0.as_ref() }.nla_len;
         let len = usize::from(len).saturating_sub(size_of::<bindings::nlattr>());
-        // SAFETY: By the type invariants, its contents follow the header, and `len` bytes of them
-        // are valid for `'a`.
+        // SAFETY: By the type invariants, the payload follows the header, and its `len` bytes are
+        // valid for `'a`.
         unsafe { core::slice::from_raw_parts(self.0.add(1).cast().as_ptr(), len) }
     }
 
-    /// The first `N` bytes, those it lacks as 0 (C: `nla_memcpy()`).
+    /// The first `N` bytes of the payload, padded with zeros (C: `nla_memcpy()`).
     pub(crate) fn array<const N: usize>(&self) -> [u8; N] {
         let mut array = [0; N];
         for (to, from) in array.iter_mut().zip(self.bytes()) {
@@ -105,67 +106,67 @@ impl<'a> Attr<'a> {
         array
     }
 
-    /// The number in the first byte.
+    /// The first byte of the payload.
     pub(crate) fn u8(&self) -> u8 {
         u8::from_ne_bytes(self.array())
     }
 
-    /// The number in the first two bytes, not converted from any byte order.
+    /// The first two bytes of the payload, in the byte order of the attribute.
     pub(crate) fn u16(&self) -> u16 {
         u16::from_ne_bytes(self.array())
     }
 
-    /// The number in the first four bytes, not converted from any byte order.
+    /// The first four bytes of the payload, in the byte order of the attribute.
     pub(crate) fn u32(&self) -> u32 {
         u32::from_ne_bytes(self.array())
     }
 
-    /// The bytes before the first NUL.
+    /// The bytes before the first NUL, or all.
     pub(crate) fn str_bytes(&self) -> &'a [u8] {
         let bytes = self.bytes();
         let len = bytes.iter().position(|byte| *byte == 0);
         len.and_then(|len| bytes.get(..len)).unwrap_or(bytes)
     }
 
-    /// The attributes nested in this one (C: `nla_parse_nested_deprecated()` without extack).
+    /// Parses the nested attributes (C: `nla_parse_nested_deprecated()` without extack).
     ///
     /// # Errors
     ///
-    /// `EINVAL` and the like if they do not follow the policy.
+    /// `EINVAL`, or another error of `__nla_parse()`, if they do not follow the policy.
     pub(crate) fn nested<const N: usize>(
         self,
         policy: &'static [AttrPolicy; N],
     ) -> Result<Attrs<'a, N>> {
-        // SAFETY: There is no `extack`.
+        // SAFETY: `extack` is null.
         unsafe { Attrs::parse_nested(self, policy, core::ptr::null_mut()) }
     }
 }
 
-/// The attributes of types 1 up to `N - 1`, by their type.
+/// Attributes of the types 1 to `N - 1`, indexed by type.
 ///
 /// # Invariants
 ///
-/// Each pointer is null or to an attribute as in [`Attr`].
+/// Each pointer is null, or to an attribute as in [`Attr`].
 pub(crate) struct Attrs<'a, const N: usize>([*mut bindings::nlattr; N], PhantomData<&'a [u8]>);
 
 impl<'a, const N: usize> Attrs<'a, N> {
-    /// The highest type.
+    /// The highest attribute type.
     pub(super) const MAXTYPE: c_int = {
         assert!(N > 0 && N < 256);
         N as c_int - 1
     };
 
-    /// No attributes.
+    /// Creates an empty table.
     pub(super) fn new() -> Self {
-        // INVARIANT: All are null.
+        // INVARIANT: All pointers are null.
         Self([core::ptr::null_mut(); N], PhantomData)
     }
 
-    /// The attributes nested in `attr`.
+    /// Parses the attributes nested in `attr`.
     ///
     /// # Errors
     ///
-    /// `EINVAL` and the like if they do not follow the policy.
+    /// `EINVAL`, or another error of `__nla_parse()`, if they do not follow the policy.
     ///
     /// # Safety
     ///
@@ -178,8 +179,8 @@ impl<'a, const N: usize> Attrs<'a, N> {
         let mut attrs = Self::new();
         let bytes = attr.bytes();
         // INVARIANT: The parser stores pointers to attributes that lie within `bytes`.
-        // SAFETY: The table and the policy have an entry for each type up to `MAXTYPE`, and `bytes`
-        // is where the attributes lie; `extack` is as the caller promises.
+        // SAFETY: The table and the policy have an entry for each type up to `MAXTYPE`. The
+        // attributes lie within `bytes`. `extack` is null or valid by the safety requirement.
         to_result(unsafe {
             bindings::__nla_parse(
                 attrs.as_mut_ptr(),
@@ -199,7 +200,7 @@ impl<'a, const N: usize> Attrs<'a, N> {
         self.0.as_mut_ptr()
     }
 
-    /// The attribute of that type, if there is one.
+    /// Returns the attribute of type `attrtype`, if present.
     pub(crate) fn get(&self, attrtype: usize) -> Option<Attr<'a>> {
         let attr = *self.0.get(attrtype)?;
         // SAFETY: By the type invariants.
@@ -207,25 +208,25 @@ impl<'a, const N: usize> Attrs<'a, N> {
     }
 }
 
-/// The attributes of a message can be that long, in bytes.
+/// The maximum length of the attributes of a message, in bytes.
 const ROOM: usize = 512;
 
-/// The length of an attribute of eight bytes.
+/// The length of an attribute with an eight-byte payload.
 const NUMBER: usize = size_of::<bindings::nlattr>() + size_of::<u64>();
 
-/// Each attribute begins at a multiple of so many bytes (C: `NLA_ALIGNTO`).
+/// The alignment of attributes in bytes (C: `NLA_ALIGNTO`).
 const ALIGN: usize = 4;
 
-/// Attributes under construction, that are put into a message all at once.
+/// Attributes under construction, which are appended to a message in one call.
 pub(crate) struct Writer {
     bytes: [u8; ROOM],
     len: usize,
-    /// The address, modulo 8, of where the attributes will be.
+    /// The address modulo 8 at which the attributes will be placed.
     base: usize,
 }
 
 impl Writer {
-    /// No attributes.
+    /// Creates an empty writer.
     pub(super) fn new() -> Self {
         Self {
             bytes: [0; ROOM],
@@ -234,7 +235,7 @@ impl Writer {
         }
     }
 
-    /// Drops all attributes; those to come are for the end of `skb`.
+    /// Discards all attributes. The next ones are to be appended to `skb`.
     ///
     /// # Safety
     ///
@@ -246,15 +247,15 @@ impl Writer {
         self.base = tail.addr() % size_of::<u64>();
     }
 
-    /// Puts the attributes at the end of `skb`.
+    /// Appends the attributes to `skb`.
     ///
     /// # Errors
     ///
-    /// `EMSGSIZE` without room in the packet.
+    /// `EMSGSIZE` if they do not fit in the packet.
     ///
     /// # Safety
     ///
-    /// `skb` must be valid, and used by no other.
+    /// `skb` must be valid, and no other code may use it.
     pub(super) unsafe fn append_to(&self, skb: NonNull<bindings::sk_buff>) -> Result {
         let bytes = self.bytes.get(..self.len).ok_or(EMSGSIZE)?;
         let (data, len) = (bytes.as_ptr().cast(), bytes.len() as c_int);
@@ -262,11 +263,11 @@ impl Writer {
         to_result(unsafe { bindings::nla_append(skb.as_ptr(), len, data) })
     }
 
-    /// Puts an attribute of these bytes.
+    /// Adds an attribute with this payload.
     ///
     /// # Errors
     ///
-    /// `EMSGSIZE` without room.
+    /// `EMSGSIZE` if it does not fit.
     #[inline]
     pub(crate) fn put<const N: usize>(&mut self, attrtype: usize, bytes: &[u8; N]) -> Result {
         let contents = self.reserve(attrtype, N)?.first_chunk_mut();
@@ -274,11 +275,11 @@ impl Writer {
         Ok(())
     }
 
-    /// Puts an attribute of so many bytes as there are.
+    /// Adds an attribute with a payload of any length.
     ///
     /// # Errors
     ///
-    /// `EMSGSIZE` without room.
+    /// `EMSGSIZE` if it does not fit.
     pub(crate) fn put_slice(&mut self, attrtype: usize, bytes: &[u8]) -> Result {
         let contents = self.reserve(attrtype, bytes.len())?;
         for (to, from) in contents.iter_mut().zip(bytes) {
@@ -287,42 +288,42 @@ impl Writer {
         Ok(())
     }
 
-    /// Puts a number of one byte.
+    /// Adds a one-byte number.
     ///
     /// # Errors
     ///
-    /// `EMSGSIZE` without room.
+    /// `EMSGSIZE` if it does not fit.
     #[inline]
     pub(crate) fn put_u8(&mut self, attrtype: usize, value: u8) -> Result {
         self.put(attrtype, &value.to_ne_bytes())
     }
 
-    /// Puts a number of two bytes.
+    /// Adds a two-byte number.
     ///
     /// # Errors
     ///
-    /// `EMSGSIZE` without room.
+    /// `EMSGSIZE` if it does not fit.
     #[inline]
     pub(crate) fn put_u16(&mut self, attrtype: usize, value: u16) -> Result {
         self.put(attrtype, &value.to_ne_bytes())
     }
 
-    /// Puts a number of four bytes.
+    /// Adds a four-byte number.
     ///
     /// # Errors
     ///
-    /// `EMSGSIZE` without room.
+    /// `EMSGSIZE` if it does not fit.
     #[inline]
     pub(crate) fn put_u32(&mut self, attrtype: usize, value: u32) -> Result {
         self.put(attrtype, &value.to_ne_bytes())
     }
 
-    /// Puts a number of eight bytes, on an address divisible by eight if need be by means of an
-    /// attribute of type `padattr` (C: `nla_put_64bit()`).
+    /// Adds an eight-byte number. Where the architecture needs it, an attribute of type `padattr`
+    /// first aligns it to eight bytes (C: `nla_put_64bit()`).
     ///
     /// # Errors
     ///
-    /// `EMSGSIZE` without room.
+    /// `EMSGSIZE` if it does not fit.
     #[inline]
     pub(crate) fn put_u64_64bit(&mut self, attrtype: usize, value: u64, padattr: usize) -> Result {
         let is_aligned = self.base.wrapping_add(self.len) % size_of::<u64>() == 0;
@@ -332,11 +333,11 @@ impl Writer {
         self.put(attrtype, &value.to_ne_bytes())
     }
 
-    /// Puts numbers as [`Self::put_u64_64bit`] does, with consecutive types from `attrtype` on.
+    /// Adds numbers as [`Self::put_u64_64bit`] does, with consecutive types from `attrtype` on.
     ///
     /// # Errors
     ///
-    /// `EMSGSIZE` without room.
+    /// `EMSGSIZE` if they do not fit.
     #[inline]
     pub(crate) fn put_u64s_64bit<const N: usize>(
         &mut self,
@@ -361,11 +362,11 @@ impl Writer {
         Ok(())
     }
 
-    /// Puts a string and a NUL.
+    /// Adds a string and a NUL.
     ///
     /// # Errors
     ///
-    /// `EMSGSIZE` without room.
+    /// `EMSGSIZE` if it does not fit.
     pub(crate) fn put_string(&mut self, attrtype: usize, value: &str) -> Result {
         let contents = self.reserve(attrtype, value.len().saturating_add(1))?;
         for (to, from) in contents.iter_mut().zip(Iterator::chain(value.bytes(), [0])) {
@@ -374,11 +375,11 @@ impl Writer {
         Ok(())
     }
 
-    /// Puts an attribute of the attributes that `fill` puts.
+    /// Adds an attribute that contains the attributes that `fill` adds.
     ///
     /// # Errors
     ///
-    /// `EMSGSIZE` without room, or what `fill` returns. All is taken back then.
+    /// `EMSGSIZE` if it does not fit, or the error of `fill`. Nothing is added then.
     #[inline]
     pub(crate) fn nest(
         &mut self,
@@ -394,7 +395,7 @@ impl Writer {
         filled
     }
 
-    /// Puts an attribute with `len` bytes, and gives them to be written.
+    /// Adds an attribute with `len` bytes of payload, which it returns for writing.
     #[inline]
     fn reserve(&mut self, attrtype: usize, len: usize) -> Result<&mut [u8]> {
         let start = self.len;
@@ -417,7 +418,7 @@ impl Writer {
     }
 }
 
-/// The header of an attribute of that length (C: `struct nlattr`); none is longer than the room.
+/// The header of an attribute (C: `struct nlattr`). `len` is at most [`ROOM`].
 #[inline]
 fn header(attrtype: usize, len: usize) -> [u8; 4] {
     let [len_low, len_high] = (len as u16).to_ne_bytes();

@@ -1,14 +1,14 @@
 // SPDX-License-Identifier: GPL-2.0
 
-//! The protocols of the IP layer, by their names in netfilter.
+//! The protocols of the IP layer, with netfilter's names.
 //!
 //! C header: [`include/uapi/linux/netfilter.h`](srctree/include/uapi/linux/netfilter.h)
 
 use crate::oot::bindings;
 
-/// A protocol of the IP layer (`NFPROTO_*`).
+/// An IP layer protocol (`NFPROTO_*`).
 ///
-/// C's `NFPROTO_INET`, both at once, is not among them.
+/// There is no variant for `NFPROTO_INET`, which stands for both protocols.
 #[derive(Clone, Copy, PartialEq, Eq)]
 pub(crate) enum NfProto {
     /// `NFPROTO_IPV4`
@@ -18,7 +18,7 @@ pub(crate) enum NfProto {
 }
 
 impl NfProto {
-    /// C's number, which is also that of the address family (`AF_INET`, `AF_INET6`).
+    /// The `NFPROTO_*` number, which equals the address family (`AF_INET`, `AF_INET6`).
     #[inline(always)]
     pub(super) const fn as_raw(self) -> u8 {
         match self {

@@ -1,12 +1,12 @@
 // SPDX-License-Identifier: GPL-2.0
 
-//! Notifications of what happens to network devices (netdevice notifiers).
+//! Netdevice notifiers.
 //!
 //! C header: [`include/linux/netdevice.h`](srctree/include/linux/netdevice.h)
 //!
 //! # Not supported
 //!
-//! Events other than `NETDEV_DOWN`, and refusing one.
+//! Events other than `NETDEV_DOWN`, and vetoing an event.
 
 use core::{
     marker::PhantomData,
@@ -30,36 +30,38 @@ use super::{
     namespace::Net, //
 };
 
-/// Called on what happens to the devices of all namespaces, with the RTNL held.
+/// Callbacks for events of devices in all namespaces, called with the RTNL held.
 pub(crate) trait DeviceNotifier: 'static {
-    /// A device of the namespace goes down, perhaps for good: references to it have to go.
+    /// `device` of `net` goes down, perhaps before it is unregistered: references to it must be
+    /// dropped.
     fn down(net: &Net, device: &Device);
 }
 
-/// Calls `T` as long as it lives.
+/// A registered notifier that calls `T`, unregistered on drop.
 ///
-/// As all registrations of the kernel crate, one that is leaked (`core::mem::forget()`) stays: the
-/// functions are code of the module, which must not be unloaded then.
+/// As for all registrations of the kernel crate, a leaked one (`core::mem::forget()`) stays
+/// registered. Its functions are module code: the module must not be unloaded then.
 pub(crate) struct Registration<T: DeviceNotifier> {
     block: Pin<KBox<Opaque<bindings::notifier_block>>>,
     _of: PhantomData<fn(T)>,
 }
 
-// SAFETY: The block is only handed to C on registering and unregistering.
+// SAFETY: The block is only passed to C, for registering and unregistering.
 unsafe impl<T: DeviceNotifier> Send for Registration<T> {}
 
-// SAFETY: `&Registration` offers nothing.
+// SAFETY: `&Registration` has no methods.
 unsafe impl<T: DeviceNotifier> Sync for Registration<T> {}
 
-/// Before addresses and routes go by what has happened (C: `ADDRCONF_NOTIFY_PRIORITY`).
+/// The priority of notifiers that run before addresses and routes react to an event (C:
+/// `ADDRCONF_NOTIFY_PRIORITY`).
 pub(crate) const PRIORITY_BEFORE_ADDRESSES: c_int = 5;
 
 impl<T: DeviceNotifier> Registration<T> {
-    /// Begins to call; notifiers of higher priority are called earlier.
+    /// Registers the notifier. Notifiers with a higher priority are called first.
     ///
     /// # Errors
     ///
-    /// `ENOMEM`.
+    /// `ENOMEM`, or the error of `register_netdevice_notifier()`.
     pub(crate) fn new(priority: c_int) -> Result<Self> {
         let block = bindings::notifier_block {
             notifier_call: Some(notify::<T>),
@@ -78,16 +80,16 @@ impl<T: DeviceNotifier> Registration<T> {
 
 impl<T: DeviceNotifier> Drop for Registration<T> {
     fn drop(&mut self) {
-        // SAFETY: It was registered in `new`; calls of it have ended after this.
+        // SAFETY: The block was registered in `new`. After the call no notification is running.
         unsafe { bindings::unregister_netdevice_notifier(self.block.get()) };
     }
 }
 
-/// The notifier's call.
+/// The notifier function.
 ///
 /// # Safety
 ///
-/// To be called by the device code, with the RTNL held.
+/// To be called only by the netdevice code, with the RTNL held.
 unsafe extern "C" fn notify<T: DeviceNotifier>(
     _block: *mut bindings::notifier_block,
     event: c_ulong,
@@ -96,14 +98,14 @@ unsafe extern "C" fn notify<T: DeviceNotifier>(
     if event != bindings::netdev_cmd_NETDEV_DOWN as c_ulong {
         return 0;
     }
-    // SAFETY: The information names a live device.
+    // SAFETY: The event info refers to a live device.
     let device = unsafe { bindings::oot_netdev_notifier_info_to_dev(info) };
     let Some(device) = NonNull::new(device) else {
         return 0;
     };
     // SAFETY: The device is live.
     let net = unsafe { bindings::oot_dev_net(device.as_ptr()) };
-    // SAFETY: A live device's namespace is live, and it does not change with the RTNL held.
+    // SAFETY: The namespace of a live device is live, and does not change while the RTNL is held.
     let net = unsafe { Net::from_raw(net) };
     // SAFETY: The device lives for the call.
     T::down(net, unsafe { Device::from_raw(device) });

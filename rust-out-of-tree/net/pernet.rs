@@ -1,31 +1,32 @@
 // SPDX-License-Identifier: GPL-2.0
 
-//! What a module keeps in each network namespace.
+//! Per-netns values of a module.
 //!
 //! A type that implements [`Pernet`] has one value in each namespace while its [`Registration`]
-//! lives. This registers `pernet_operations` and nothing else: hooks, files and settings are
-//! registrations of their own, which the value owns. They are made with a counted reference to it
-//! ([`Ref`]), so that the teardown can wait until they are gone.
+//! lives. The registration covers only the `pernet_operations`. Hooks, files and settings have
+//! registrations of their own, which the value owns. They hold counted references to the value
+//! ([`Ref`]), so that the teardown can wait until they are dropped.
 //!
 //! C header: [`include/net/net_namespace.h`](srctree/include/net/net_namespace.h)
 //!
 //! # Phases
 //!
-//! In a namespace that is set up, and in each that there is when the type is registered, the initial
-//! one first:
+//! Setup of a new namespace, and of each existing one when the type is registered (the initial
+//! namespace first):
 //!
-//! 1. [`Pernet::init`] makes the value.
-//! 2. It can be found ([`PerNet::of`]), and [`Pernet::start`] registers what there is of it.
+//! 1. [`Pernet::init`] creates the value.
+//! 2. [`PerNet::of`] now finds it, and [`Pernet::start`] registers its hooks, files and settings.
 //!
-//! When a namespace goes, or the type is unregistered:
+//! Teardown of a namespace, and of all when the type is unregistered:
 //!
-//! 1. [`Pernet::pre_exit`], while the namespace is still whole.
-//! 2. A grace period. In a namespace that goes, the devices then go one after the other
-//!    (`NETDEV_DOWN`, `NETDEV_UNREGISTER`): the operations are those of a subsystem, which come after
-//!    the ones of devices. So no packet comes to the namespace any more.
-//! 3. The value can no longer be found. [`Pernet::exit`] drops the registrations that it owns.
-//! 4. All references to it are waited for, then one grace period for all namespaces that go
-//!    together: hooks and readers that have begun come to their end.
+//! 1. [`Pernet::pre_exit`] is called while the namespace is still complete.
+//! 2. A grace period. If the namespace is removed, its devices are then unregistered one by one
+//!    (`NETDEV_DOWN`, `NETDEV_UNREGISTER`): the operations are those of a subsystem, which run
+//!    after those of devices. So no packet arrives in the namespace any more.
+//! 3. [`PerNet::of`] no longer finds the value. [`Pernet::exit`] drops the registrations that it
+//!    owns.
+//! 4. The teardown waits until all references are dropped, and then for one grace period for all
+//!    namespaces that are removed together, until hooks and readers in progress have ended.
 //! 5. The value is dropped.
 
 use core::{
@@ -66,26 +67,25 @@ use super::namespace::{
     NetRef, //
 };
 
-/// The number under which namespaces keep the values of `T`, and of no other type.
+/// The `net_generic()` id of the values of `T`.
 pub(crate) struct Id<T: Pernet> {
     number: Atomic<u32>,
-    /// Whether there is a registration.
+    /// 1 if there is a registration, else 0.
     is_taken: Atomic<u32>,
-    /// In which namespaces the slot of that number may be read: [`NOWHERE`], [`INITIAL`], or
-    /// [`EVERYWHERE`].
+    /// The namespaces in which the slot may be read: [`NOWHERE`], [`INITIAL`], or [`EVERYWHERE`].
     extent: Atomic<u32>,
     _of: PhantomData<fn(T)>,
 }
 
 /// Not registered.
 const NOWHERE: u32 = 0;
-/// Being registered: only the initial namespace certainly has its slot, as it comes first.
+/// Being registered: only the initial namespace, the first one, is known to have its slot.
 const INITIAL: u32 = 1;
 /// Registered.
 const EVERYWHERE: u32 = 2;
 
 impl<T: Pernet> Id<T> {
-    /// Not assigned yet.
+    /// Creates an unassigned id.
     pub(crate) const fn new() -> Self {
         Self {
             number: Atomic::new(0),
@@ -95,7 +95,7 @@ impl<T: Pernet> Id<T> {
         }
     }
 
-    /// There is no registration any more.
+    /// Marks the id as unassigned after unregistering.
     fn give_back(&self) {
         self.extent.store(NOWHERE, Relaxed);
         self.number.store(0, Relaxed);
@@ -111,38 +111,38 @@ impl<T: Pernet> Id<T> {
     }
 }
 
-/// What a module keeps in each network namespace.
+/// A type with a value in each network namespace.
 pub(crate) trait Pernet: Send + Sync + Sized + 'static {
-    /// Where the number of this type is kept.
+    /// The static that holds the id of this type.
     fn id() -> &'static Id<Self>;
 
-    /// Makes the value for a namespace that is being set up.
+    /// Creates the value for a namespace that is being set up.
     fn init(net: &Net) -> impl PinInit<Self, Error>;
 
-    /// The value is in its place: registers what there is of it from now on.
+    /// Called when the value can be found. Registers its hooks, files and settings.
     ///
     /// # Errors
     ///
-    /// The namespace is not set up, after [`Self::exit`].
+    /// Any errno. The setup of the namespace then fails, after a call of [`Self::exit`].
     fn start(_this: &Ref<Self>) -> Result {
         Ok(())
     }
 
-    /// The namespace, or the module, begins to go.
+    /// Called when the removal of the namespace or the module starts.
     fn pre_exit(_this: &PerNet<Self>) {}
 
-    /// Drops all references to the value that it owns itself: its registrations. The teardown waits
-    /// for them.
+    /// Drops all references to the value that it owns itself: its registrations. The teardown then
+    /// waits for the remaining references.
     fn exit(this: &PerNet<Self>);
 }
 
-/// A value in its namespace.
+/// A value and its namespace.
 #[pin_data]
 pub(crate) struct PerNet<T: Pernet> {
     net: NonNull<bindings::net>,
-    /// How many references there are; the namespace has one itself.
+    /// The number of references. The namespace has one itself.
     count: Refcount,
-    /// There is none any more.
+    /// Completed when the last reference is dropped.
     #[pin]
     unused: Completion,
     #[pin]
@@ -159,11 +159,11 @@ impl<T: Pernet> PerNet<T> {
     /// The namespace.
     #[inline(always)]
     pub(crate) fn net(&self) -> &Net {
-        // SAFETY: A namespace outlives what is kept in it.
+        // SAFETY: A namespace outlives its per-netns values.
         unsafe { Net::from_raw(self.net.as_ptr()) }
     }
 
-    /// The value of a namespace, unless it has not been made yet or is about to go.
+    /// Returns the value of a namespace. `None` if it is not created yet or being removed.
     pub(crate) fn of(net: &Net) -> Option<Ref<T>> {
         let guard = rcu::read_lock();
         if !T::id().is_readable_in(net) {
@@ -172,14 +172,14 @@ impl<T: Pernet> PerNet<T> {
         // SAFETY: The namespace is live, and has its slot for as long as the read lock is held.
         let slot = unsafe { Adapter::<T>::slot(net.as_raw()) }?;
         let value = slot.found.load(Acquire);
-        // SAFETY: It is null, or the address of a value that is dropped a grace period after `exit`
-        // took it out of there.
+        // SAFETY: The pointer is null, or to a value that is dropped a grace period after `exit`
+        // cleared it.
         let found = unsafe { value.as_ref() }.and_then(Self::get_ref);
         drop(guard);
         found
     }
 
-    /// A reference to the value, unless it is about to be dropped.
+    /// Takes a reference to the value. `None` if the last one was dropped.
     pub(crate) fn get_ref(&self) -> Option<Ref<T>> {
         let count = self.count.as_atomic();
         let mut old = count.load(Relaxed);
@@ -211,12 +211,12 @@ impl<T: Pernet> Deref for PerNet<T> {
     }
 }
 
-/// A counted reference to a namespace's value. The teardown of the namespace, and of the module,
-/// waits for it.
+/// A counted reference to a per-netns value. The teardown of the namespace, and of the module,
+/// waits until it is dropped.
 ///
 /// # Invariants
 ///
-/// The value is live, and one of its references is ours.
+/// The value is live, and this value owns one of its references.
 pub(crate) struct Ref<T: Pernet>(NonNull<PerNet<T>>);
 
 // SAFETY: A value is `Send + Sync`, and dropping a reference does not drop the value.
@@ -249,29 +249,29 @@ impl<T: Pernet> Drop for Ref<T> {
     }
 }
 
-// SAFETY: `exit` of the namespace waits for all references, and for a grace period more, before the
-// value is dropped; the value is pinned.
+// SAFETY: The namespace's `exit_batch` waits for all references, and then for a grace period,
+// before the value is dropped; the value is pinned.
 unsafe impl<T: Pernet> NetRef for Ref<T> {
     fn net(&self) -> &Net {
         (**self).net()
     }
 }
 
-/// What a namespace keeps for us; zeroed when it is allocated.
+/// The memory at our `net_generic()` id in a namespace. It is zeroed when it is allocated.
 #[repr(C)]
 struct Slot<T: Pernet> {
-    /// The value while it can be found.
+    /// The value while it can be found, else null.
     found: Atomic<*mut PerNet<T>>,
-    /// The value while there is one, made by `KBox::into_raw()`.
+    /// The value from `KBox::into_raw()` until it is dropped, else null.
     owned: Atomic<*mut PerNet<T>>,
 }
 
-/// The slots of namespaces that go together.
+/// The slots of namespaces that are removed together.
 ///
 /// # Invariants
 ///
-/// `head` is a list of live namespaces by their `exit_list`, which does not change and whose slots
-/// are not freed for `'a`; `link` is its head or one of its links.
+/// `head` is a list of live namespaces, linked by their `exit_list`. The list does not change for
+/// `'a`, and the slots are not freed for `'a`. `link` is the head or a link of the list.
 struct Slots<'a, T: Pernet> {
     head: *mut bindings::list_head,
     link: *mut bindings::list_head,
@@ -303,7 +303,7 @@ impl<'a, T: Pernet> Iterator for Slots<'a, T> {
 
     fn next(&mut self) -> Option<&'a Slot<T>> {
         while self.link != self.head {
-            // SAFETY: By the type invariants, it is such a link of a namespace.
+            // SAFETY: By the type invariants, the link is the `exit_list` of a namespace.
             let net = unsafe { container_of!(self.link, bindings::net, exit_list) };
             // SAFETY: By the type invariants, the link is valid.
             self.link = unsafe { (*self.link).next };
@@ -319,32 +319,32 @@ impl<'a, T: Pernet> Iterator for Slots<'a, T> {
 struct Adapter<T: Pernet>(PhantomData<T>);
 
 impl<T: Pernet> Adapter<T> {
-    /// The namespace's slot. `None` as long as `T` has no number.
+    /// Returns the slot of a namespace, or `None` if `T` has no id.
     ///
     /// # Safety
     ///
-    /// `net` must be live for `'a`. If `T` has a number, then `net` must have allocated the slot
-    /// and not free it within `'a`.
+    /// `net` must be live for `'a`. If `T` has an id, then `net` must have allocated the slot and
+    /// must not free it within `'a`.
     unsafe fn slot<'a>(net: *mut bindings::net) -> Option<&'a Slot<T>> {
         let id = T::id().number.read_once();
         if id == 0 {
             return None;
         }
-        // SAFETY: By the safety requirement, the namespace is live and has a slot of that number.
+        // SAFETY: By the safety requirement, the namespace is live and has a slot for this id.
         let slot = unsafe { bindings::oot_net_generic(net, id) }.cast::<Slot<T>>();
-        // SAFETY: By the safety requirement, the slot is allocated for `'a`, with the size that the
-        // registration says; it was zeroed, which is a valid value.
+        // SAFETY: By the safety requirement, the slot is allocated for `'a`, with the registered
+        // size. It was zeroed, which is a valid value.
         unsafe { slot.as_ref() }
     }
 
     /// # Safety
     ///
-    /// To be called by the namespace code only.
+    /// To be called only by the namespace code.
     unsafe extern "C" fn init(net: *mut bindings::net) -> c_int {
         from_result(|| {
-            // SAFETY: `net` is live, and its slot allocated just before.
+            // SAFETY: `net` is live, and its slot was allocated before the call.
             let slot = unsafe { Self::slot(net) }.ok_or(ENOENT)?;
-            // SAFETY: The namespace code calls us with a live namespace.
+            // SAFETY: The namespace code passes a live namespace.
             let namespace = unsafe { Net::from_raw(net) };
             let init = kernel::try_pin_init!(PerNet::<T> {
                 net: NonNull::new(net).ok_or(EINVAL)?,
@@ -353,20 +353,20 @@ impl<T: Pernet> Adapter<T> {
                 value <- T::init(namespace),
             }? Error);
             let value = KBox::pin_init(init, GFP_KERNEL)?;
-            // SAFETY: The value stays where it is until `release` takes it back.
+            // SAFETY: The value does not move until `release` takes it back.
             let value = KBox::into_raw(unsafe { Pin::into_inner_unchecked(value) });
             slot.owned.store(value, Relaxed);
             slot.found.store(value, Release);
             if namespace.is_init() {
                 T::id().extent.store(INITIAL, Release);
             }
-            // SAFETY: The value was made whole, and only `release` drops it.
+            // SAFETY: The value is initialised, and only `release` drops it.
             let started = match unsafe { (*value).get_ref() } {
                 Some(this) => T::start(&this),
                 None => Err(ENOENT),
             };
             if let Err(error) = started {
-                // SAFETY: The namespace's value was made just before.
+                // SAFETY: `init` just created the value of this namespace.
                 unsafe { Self::exit(net) };
                 Self::release(core::iter::once(slot));
                 return Err(error);
@@ -377,13 +377,13 @@ impl<T: Pernet> Adapter<T> {
 
     /// # Safety
     ///
-    /// To be called by the namespace code only, after `init`.
+    /// To be called only by the namespace code, after `init`.
     unsafe extern "C" fn pre_exit(net: *mut bindings::net) {
         // SAFETY: `net` is live, and its slot is freed after `exit_batch`.
         let Some(slot) = (unsafe { Self::slot(net) }) else {
             return;
         };
-        // SAFETY: It is null, or `init` stored the address of a value that only `release` drops.
+        // SAFETY: The pointer is null, or `init` stored it and only `release` drops the value.
         if let Some(value) = unsafe { slot.owned.load(Relaxed).as_ref() } {
             T::pre_exit(value);
         }
@@ -391,14 +391,14 @@ impl<T: Pernet> Adapter<T> {
 
     /// # Safety
     ///
-    /// To be called by the namespace code only, a grace period after `pre_exit`.
+    /// To be called only by the namespace code, a grace period after `pre_exit`.
     unsafe extern "C" fn exit(net: *mut bindings::net) {
         // SAFETY: `net` is live, and its slot is freed after `exit_batch`.
         let Some(slot) = (unsafe { Self::slot(net) }) else {
             return;
         };
         slot.found.store(core::ptr::null_mut(), Release);
-        // SAFETY: It is null, or `init` stored the address of a value that only `release` drops.
+        // SAFETY: The pointer is null, or `init` stored it and only `release` drops the value.
         if let Some(value) = unsafe { slot.owned.load(Relaxed).as_ref() } {
             T::exit(value);
         }
@@ -406,21 +406,22 @@ impl<T: Pernet> Adapter<T> {
 
     /// # Safety
     ///
-    /// To be called by the namespace code only, after `exit` for each of the namespaces.
+    /// To be called only by the namespace code, after `exit` for each of the namespaces.
     unsafe extern "C" fn exit_batch(nets: *mut bindings::list_head) {
-        // SAFETY: C passes a list of namespaces, which stays as it is during the call, and whose slots
-        // are freed after it.
+        // SAFETY: C passes a list of namespaces. It does not change during the call, and the slots
+        // are freed later.
         Self::release(unsafe { Slots::new(nets) });
     }
 
-    /// Drops the values in these slots, after `exit`, when they are not referred to any more.
+    /// Drops the values in these slots, after `exit`, once their last references are dropped.
     fn release<'a>(slots: impl Iterator<Item = &'a Slot<T>> + Clone)
     where
         T: 'a,
     {
         let mut waited = false;
         for slot in slots.clone() {
-            // SAFETY: It is null, or `init` stored the address of a value that only we drop.
+            // SAFETY: The pointer is null, or `init` stored it and only this function drops the
+            // value.
             if let Some(value) = unsafe { slot.owned.load(Relaxed).as_ref() } {
                 value.put();
                 value.unused.wait_for_completion();
@@ -433,36 +434,40 @@ impl<T: Pernet> Adapter<T> {
         for slot in slots {
             let value = slot.owned.xchg(core::ptr::null_mut(), Full);
             if !value.is_null() {
-                // SAFETY: `init` put it there by `KBox::into_raw`; there is no other reference.
+                // SAFETY: `init` got the pointer from `KBox::into_raw`; there is no other
+                // reference.
                 let value = unsafe { KBox::from_raw(value) };
-                // SAFETY: It has been pinned since `init` made it, and is dropped in place.
+                // SAFETY: The value has been pinned since `init` created it, and is dropped in
+                // place.
                 drop(unsafe { Pin::new_unchecked(value) });
             }
         }
     }
 }
 
-/// Keeps a value of `T` in each namespace, those to come included.
+/// The registration of `T`: while it lives, each namespace has a value, including new ones.
 ///
-/// As all registrations of the kernel crate, one that is leaked (`core::mem::forget()`) stays: the
-/// functions are code of the module, which must not be unloaded then.
+/// As for all registrations of the kernel crate, a leaked one (`core::mem::forget()`) stays
+/// registered. Its functions are module code: the module must not be unloaded then.
 pub(crate) struct Registration<T: Pernet> {
     ops: Pin<KBox<Opaque<bindings::pernet_operations>>>,
     _of: PhantomData<fn(T)>,
 }
 
-// SAFETY: The operations are only handed to C on registering and unregistering.
+// SAFETY: The operations are only passed to C, for registering and unregistering.
 unsafe impl<T: Pernet> Send for Registration<T> {}
 
-// SAFETY: `&Registration` offers nothing.
+// SAFETY: `&Registration` has no methods.
 unsafe impl<T: Pernet> Sync for Registration<T> {}
 
 impl<T: Pernet> Registration<T> {
-    /// Makes the values.
+    /// Registers `T` and creates a value in each existing namespace.
     ///
     /// # Errors
     ///
-    /// `EBUSY` if they have been made before, or what making one fails with.
+    /// - `EBUSY`: `T` is already registered.
+    /// - `ENOMEM`: no memory.
+    /// - Otherwise the error of [`Pernet::init`] or [`Pernet::start`] in a namespace.
     pub(crate) fn new() -> Result<Self> {
         let ops = bindings::pernet_operations {
             init: Some(Adapter::<T>::init),
@@ -478,8 +483,8 @@ impl<T: Pernet> Registration<T> {
         if id.is_taken.cmpxchg(0, 1, Full).is_err() {
             return Err(EBUSY);
         }
-        // SAFETY: The operations stay in place until they are unregistered on drop, and the number
-        // is theirs alone.
+        // SAFETY: The operations stay in place until they are unregistered on drop. No other
+        // operations use the id.
         if let Err(error) = to_result(unsafe { bindings::register_pernet_subsys(ops.get()) }) {
             id.give_back();
             return Err(error);
@@ -496,9 +501,9 @@ impl<T: Pernet> Drop for Registration<T> {
     fn drop(&mut self) {
         let id = T::id();
         id.extent.store(NOWHERE, Release);
-        // Readers that found slots to be readable are done with them after this.
+        // After this grace period, no reader uses a slot that it found to be readable.
         rcu::synchronize_rcu();
-        // SAFETY: They were registered in `new`.
+        // SAFETY: The operations were registered in `new`.
         unsafe { bindings::unregister_pernet_subsys(self.ops.get()) };
         id.give_back();
     }

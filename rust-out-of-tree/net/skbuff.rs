@@ -2,8 +2,8 @@
 
 //! Packets.
 //!
-//! [`Skb`] is a borrowed packet of the IP layer, [`SkBuff`] an owned one. Offsets count from the
-//! start of the packet's data, which is its IP header.
+//! [`Skb`] is a borrowed packet of the IP layer, [`SkBuff`] an owned one. Offsets are in bytes from
+//! the start of the packet's data, which is its IP header.
 //!
 //! C header: [`include/linux/skbuff.h`](srctree/include/linux/skbuff.h)
 
@@ -35,19 +35,19 @@ use super::{
     nf_proto::NfProto, //
 };
 
-/// The most room that a packet can have before its data, in bytes: offsets in it have 16 bits.
+/// The maximum headroom of a packet in bytes: `struct sk_buff` has 16-bit offsets.
 pub(crate) const MAX_HEADROOM: u32 = u16::MAX as u32;
 
-/// A packet of the IP layer, borrowed.
+/// A borrowed packet of the IP layer.
 ///
-/// The type is not `Sized`, so that two packets cannot be swapped by means of two `&mut Skb`: the
-/// stack has pointers to each. It is what [`Pin`] is used for elsewhere, without a reborrow at every
-/// call. The length of the slice is always 0.
+/// The type is not `Sized`, so that two packets cannot be swapped through two `&mut Skb`: the stack
+/// has pointers to each. [`Pin`] would serve the same purpose, but needs a reborrow at every call.
+/// The length of the slice is always 0.
 ///
 /// # Invariants
 ///
-/// A live `struct sk_buff` that no other thread uses while the reference lives. Its route, device
-/// and socket, as far as it has them, are live as well.
+/// The value is a live `struct sk_buff` that no other thread uses while the reference lives. Its
+/// route, device and socket, if present, are live as well.
 #[repr(C)]
 pub(crate) struct Skb {
     raw: Opaque<bindings::sk_buff>,
@@ -62,21 +62,21 @@ impl Skb {
 
     /// # Safety
     ///
-    /// `skb` must be live and only be read by others for `'a`.
+    /// `skb` must be live, and other code may only read it for `'a`.
     #[inline(always)]
     pub(super) unsafe fn from_raw<'a>(skb: NonNull<bindings::sk_buff>) -> &'a Self {
         // INVARIANT: By the safety requirement.
-        // SAFETY: By the safety requirement; the type begins with the packet, and has no more.
+        // SAFETY: By the safety requirement; the type consists of the packet only.
         unsafe { &*Self::fat(skb) }
     }
 
     /// # Safety
     ///
-    /// `skb` must be live and not be used by others for `'a`.
+    /// `skb` must be live, and no other code may use it for `'a`.
     #[inline(always)]
     pub(super) unsafe fn from_raw_mut<'a>(skb: NonNull<bindings::sk_buff>) -> &'a mut Self {
         // INVARIANT: By the safety requirement.
-        // SAFETY: By the safety requirement; the type begins with the packet, and has no more.
+        // SAFETY: By the safety requirement; the type consists of the packet only.
         unsafe { &mut *Self::fat(skb) }
     }
 
@@ -85,14 +85,14 @@ impl Skb {
         self.raw.get()
     }
 
-    /// The first byte of the packet.
+    /// A pointer to the first byte of the packet.
     #[inline(always)]
     fn data(&self) -> *mut u8 {
         // SAFETY: The packet is live by the type invariant.
         unsafe { (*self.as_raw()).data }
     }
 
-    /// The length of the linear part.
+    /// The length of the linear part in bytes.
     #[inline(always)]
     fn head_len(&self) -> u32 {
         // SAFETY: The packet is live by the type invariant.
@@ -100,21 +100,21 @@ impl Skb {
         self.len().wrapping_sub(paged)
     }
 
-    /// The length of the packet in bytes, paged data included.
+    /// The length of the packet in bytes, including paged data.
     #[inline(always)]
     pub(crate) fn len(&self) -> u32 {
         // SAFETY: The packet is live by the type invariant.
         unsafe { (*self.as_raw()).len }
     }
 
-    /// The bytes of the packet that lie in its linear part.
+    /// The linear part of the packet.
     #[inline(always)]
     fn linear(&self) -> &[u8] {
-        // SAFETY: `data` points at the linear part, which is `head_len()` bytes long.
+        // SAFETY: `data` points to the linear part, which is `head_len()` bytes long.
         unsafe { core::slice::from_raw_parts(self.data(), self.head_len() as usize) }
     }
 
-    /// Reads a header at `offset`; `None` if the packet ends before. As `skb_header_pointer()`.
+    /// Reads a header at `offset`, as `skb_header_pointer()`. `None` if the packet is too short.
     #[inline(always)]
     pub(crate) fn read<T: FromBytes + Copy>(&self, offset: u32) -> Option<T> {
         let rest = self.linear().get(offset as usize..);
@@ -127,7 +127,7 @@ impl Skb {
     #[cold]
     fn read_paged<T: FromBytes + Copy>(&self, offset: u32) -> Option<T> {
         let mut header = MaybeUninit::<T>::zeroed();
-        // SAFETY: Copies `size_of::<T>()` bytes to `header`, or fails if the packet is shorter.
+        // SAFETY: Copies `size_of::<T>()` bytes to `header`, or fails if the packet is too short.
         let failed = unsafe {
             bindings::skb_copy_bits(
                 self.as_raw(),
@@ -136,53 +136,54 @@ impl Skb {
                 size_of::<T>() as i32,
             )
         };
-        // SAFETY: Initialised as zeros and `T: FromBytes` may hold any bytes.
+        // SAFETY: The value was zeroed, and `T: FromBytes` may hold any bytes.
         (failed == 0).then(|| unsafe { header.assume_init() })
     }
 
-    /// The first `len` bytes, private to us and linear, for writing; as `skb_ensure_writable()`.
+    /// Returns the first `len` bytes, linear and unshared, for writing, as `skb_ensure_writable()`.
     ///
     /// # Errors
     ///
-    /// `ENOMEM`, also for a packet that is shorter.
+    /// `ENOMEM`, also if the packet is too short.
     #[inline]
     pub(crate) fn writable(&mut self, len: u32) -> Result<&mut [u8]> {
-        // SAFETY: The packet is used by no other by the type invariant.
+        // SAFETY: By the type invariant no other code uses the packet.
         if unsafe { bindings::skb_ensure_writable(self.as_raw(), len) } != 0 {
             return Err(ENOMEM);
         }
-        // SAFETY: At least `len` bytes of `data` are linear and unshared now.
+        // SAFETY: At least `len` bytes of `data` are now linear and unshared.
         Ok(unsafe { core::slice::from_raw_parts_mut(self.data(), len as usize) })
     }
 
-    /// Makes sure of `headroom` bytes before the packet, unshared; as `skb_cow()`.
+    /// Ensures `headroom` bytes of unshared headroom, as `skb_cow()`.
     ///
     /// # Errors
     ///
-    /// `ENOMEM`, also for more than [`MAX_HEADROOM`].
+    /// `ENOMEM`, also if `headroom` is above [`MAX_HEADROOM`].
     pub(crate) fn cow(&mut self, headroom: u32) -> Result {
         if headroom > MAX_HEADROOM {
             return Err(ENOMEM);
         }
-        // SAFETY: The packet is used by no other by the type invariant; the room is one that a
-        // packet can have.
+        // SAFETY: By the type invariant no other code uses the packet, and the headroom is within
+        // the limit.
         match unsafe { bindings::oot_skb_cow(self.as_raw(), headroom) } {
             0 => Ok(()),
             _ => Err(ENOMEM),
         }
     }
 
-    /// Makes the first `len` bytes linear, as `pskb_may_pull()`; false if the packet is shorter.
+    /// Makes the first `len` bytes linear, as `pskb_may_pull()`. False if the packet is too short
+    /// or memory runs out.
     pub(crate) fn may_pull(&mut self, len: u32) -> bool {
-        // SAFETY: The packet is used by no other by the type invariant.
+        // SAFETY: By the type invariant no other code uses the packet.
         unsafe { bindings::oot_pskb_may_pull(self.as_raw(), len) }
     }
 
-    /// Sets where the transport header starts.
+    /// Sets the offset of the transport header.
     ///
     /// # Errors
     ///
-    /// `EINVAL` for an offset beyond the linear part of the packet.
+    /// `EINVAL` if the offset is beyond the linear part of the packet.
     pub(crate) fn set_transport_header(&mut self, offset: u32) -> Result {
         if offset > self.head_len() {
             return Err(EINVAL);
@@ -192,28 +193,29 @@ impl Skb {
         Ok(())
     }
 
-    /// Whether the mark of packets that a virtual server has handled is set.
+    /// Whether `skb->ipvs_property` is set: IPVS has already handled the packet.
     #[inline(always)]
     pub(crate) fn ipvs_property(&self) -> bool {
         // SAFETY: The packet is live by the type invariant.
         unsafe { bindings::oot_skb_ipvs_property(self.as_raw()) }
     }
 
-    /// Sets the mark of packets that a virtual server has handled, which `xt_ipvs` and others read.
+    /// Sets `skb->ipvs_property`, which `xt_ipvs` and others read.
     #[inline(always)]
     pub(crate) fn set_ipvs_property(&mut self) {
-        // SAFETY: The packet is used by no other by the type invariant.
+        // SAFETY: By the type invariant no other code uses the packet.
         unsafe { bindings::oot_skb_set_ipvs_property(self.as_raw()) };
     }
 
-    /// Whether it was sent to this very host, not broadcast nor overheard (`PACKET_HOST`).
+    /// Whether the packet was sent to this host, neither broadcast nor for another host
+    /// (`PACKET_HOST`).
     #[inline(always)]
     pub(crate) fn is_to_host(&self) -> bool {
         // SAFETY: The packet is live by the type invariant.
         unsafe { bindings::oot_skb_pkt_type(self.as_raw()) == bindings::PACKET_HOST as u8 }
     }
 
-    /// Its firewall mark.
+    /// The firewall mark.
     #[inline(always)]
     pub(crate) fn mark(&self) -> u32 {
         // SAFETY: The packet is live by the type invariant.
@@ -222,8 +224,8 @@ impl Skb {
 
     #[inline(always)]
     fn dev(&self) -> *mut bindings::net_device {
-        // SAFETY: The packet is live by the type invariant, and `dev` is what the union holds while
-        // it is the IP layer's.
+        // SAFETY: The packet is live by the type invariant, and the union holds `dev` while the IP
+        // layer has the packet.
         unsafe {
             (*self.as_raw())
                 .__bindgen_anon_1
@@ -233,22 +235,22 @@ impl Skb {
         }
     }
 
-    /// Whether it came in by a device; one sent by this host has none before POST_ROUTING.
+    /// Whether the packet has a device. A packet sent by this host has none before POST_ROUTING.
     #[inline(always)]
     pub(crate) fn has_dev(&self) -> bool {
         !self.dev().is_null()
     }
 
-    /// Whether it came in by the loopback device.
+    /// Whether the packet was received on the loopback device.
     pub(crate) fn dev_is_loopback(&self) -> bool {
         // SAFETY: The device is live by the type invariant.
         self.has_dev() && unsafe { bindings::oot_dev_is_loopback(self.dev()) }
     }
 
-    /// Gives a packet without device the loopback one, which the ICMP senders need.
+    /// Sets the device to loopback if there is none. The ICMP senders need a device.
     pub(crate) fn set_loopback_dev_if_none(&mut self, net: &Net) {
         if !self.has_dev() {
-            // SAFETY: The namespace is live and so is its loopback device.
+            // SAFETY: The namespace and its loopback device are live.
             unsafe { bindings::oot_skb_set_loopback_dev(self.as_raw(), net.as_raw()) };
         }
     }
@@ -261,7 +263,7 @@ impl Skb {
         }
     }
 
-    /// Makes the route's device the packet's, as the source of an ICMP error.
+    /// Sets the device to that of the route, as the source of an ICMP error.
     pub(crate) fn force_dst_dev(&mut self) {
         if self.has_dst() {
             // SAFETY: The packet has a route, and a route has a device.
@@ -269,30 +271,31 @@ impl Skb {
         }
     }
 
-    /// Whether it belongs to a socket.
+    /// Whether the packet has a socket.
     #[inline(always)]
     pub(crate) fn has_socket(&self) -> bool {
         // SAFETY: The packet is live by the type invariant.
         !unsafe { (*self.as_raw()).sk }.is_null()
     }
 
-    /// Whether it belongs to a socket that is neither in `TIME_WAIT` nor a mere request: those have
-    /// no more than a socket's beginning.
+    /// Whether the packet has a full socket: neither a `TIME_WAIT` nor a request socket, which are
+    /// only prefixes of `struct sock`.
     pub(crate) fn has_full_socket(&self) -> bool {
-        // SAFETY: Reads fields of the packet's socket, which it keeps alive.
+        // SAFETY: The call reads fields of the packet's socket, which the packet keeps live.
         self.has_socket() && unsafe { bindings::oot_skb_has_fullsock(self.as_raw()) }
     }
 
-    /// Whether it was sent by a raw IPv4 socket with the option `IP_NODEFRAG`.
+    /// Whether the packet was sent by a raw IPv4 socket with the option `IP_NODEFRAG`.
     pub(crate) fn is_from_nodefrag_socket(&self) -> bool {
-        // SAFETY: Reads fields of the packet's socket, which is whole and which it keeps alive.
+        // SAFETY: The call reads fields of the packet's socket, which is a full one and which the
+        // packet keeps live.
         self.has_full_socket() && unsafe { bindings::oot_skb_nodefrag(self.as_raw()) }
     }
 
-    /// Lets go of the socket, as `skb_orphan()`.
+    /// Releases the socket, as `skb_orphan()`.
     pub(crate) fn orphan(&mut self) {
         if self.has_socket() {
-            // SAFETY: The packet is used by no other by the type invariant.
+            // SAFETY: By the type invariant no other code uses the packet.
             unsafe { bindings::oot_skb_orphan(self.as_raw()) };
         }
     }
@@ -303,20 +306,20 @@ impl Skb {
         unsafe { bindings::oot_skb_dst(self.as_raw()) }
     }
 
-    /// Whether it has a route.
+    /// Whether the packet has a route.
     #[inline(always)]
     pub(crate) fn has_dst(&self) -> bool {
         !self.raw_dst().is_null()
     }
 
-    /// Its route, if it has one.
+    /// The route of the packet, if present.
     #[inline(always)]
     pub(crate) fn dst(&self) -> Option<DstRef<'_>> {
-        // SAFETY: The route is live by the type invariant for as long as it is the packet's.
+        // SAFETY: By the type invariant the route is live as long as the packet has it.
         NonNull::new(self.raw_dst()).map(|dst| unsafe { DstRef::from_raw(dst) })
     }
 
-    /// Which protocol of the IP layer the packet is of, if any.
+    /// The IP layer protocol of the packet (`skb->protocol`), if it is one.
     pub(super) fn protocol(&self) -> Option<NfProto> {
         // SAFETY: The packet is live by the type invariant.
         match u32::from(unsafe { bindings::oot_skb_protocol(self.as_raw()) }) {
@@ -326,7 +329,7 @@ impl Skb {
         }
     }
 
-    /// Tells the sender that there is no way to the destination, as `dst_link_failure()`.
+    /// Reports to the sender that the destination is unreachable, as `dst_link_failure()`.
     pub(crate) fn link_failure(&mut self) {
         if self.has_dst() {
             // SAFETY: The packet has a route.
@@ -334,55 +337,55 @@ impl Skb {
         }
     }
 
-    /// Whether it has an IPv4 route, and that is one of packets from outside.
+    /// Whether the packet has an IPv4 input route, that is, was received.
     pub(crate) fn is_input_route4(&self) -> bool {
         self.dst().is_some_and(|dst| dst.family() == NfProto::Ipv4)
             // SAFETY: The packet has an IPv4 route.
             && unsafe { bindings::oot_skb_is_input_route(self.as_raw()) }
     }
 
-    /// Whether it is a bundle of segments.
+    /// Whether the packet is a GSO packet.
     #[inline(always)]
     pub(crate) fn is_gso(&self) -> bool {
         // SAFETY: The packet is live by the type invariant, and so is its shared info.
         unsafe { bindings::oot_skb_is_gso(self.as_raw()) }
     }
 
-    /// Whether it, or each of the segments it will become, is longer than `mtu`.
+    /// Whether the packet, or each segment of a GSO packet, is longer than `mtu` bytes.
     #[inline(always)]
     pub(crate) fn exceeds_mtu(&self, mtu: u32) -> bool {
         if self.len() <= mtu {
             return false;
         }
-        // SAFETY: The packet is live by the type invariant, and a bundle of segments.
+        // SAFETY: The packet is live by the type invariant, and a GSO packet.
         !(self.is_gso() && unsafe { bindings::skb_gso_validate_network_len(self.as_raw(), mtu) })
     }
 
-    /// Forgets the connection tracking entry and has the packet left untracked, if it has an entry.
+    /// Drops the conntrack entry, if there is one, and marks the packet as untracked.
     #[inline(always)]
     pub(crate) fn notrack(&mut self) {
         // SAFETY: The packet is live by the type invariant.
         if unsafe { (*self.as_raw())._nfct } != 0 {
-            // SAFETY: The packet is used by no other by the type invariant.
+            // SAFETY: By the type invariant no other code uses the packet.
             unsafe { bindings::oot_skb_notrack(self.as_raw()) };
         }
     }
 
-    /// Forgets what the receive path knew of checksum and time, before it is sent on.
+    /// Clears the checksum and time stamp state of the receive path before the packet is sent.
     #[inline(always)]
     pub(crate) fn forget_receive_state(&mut self) {
-        // SAFETY: The packet is used by no other by the type invariant.
+        // SAFETY: By the type invariant no other code uses the packet.
         unsafe { bindings::oot_skb_forward_csum(self.as_raw()) };
         if self.has_dev() {
-            // SAFETY: The packet is used by no other by the type invariant.
+            // SAFETY: By the type invariant no other code uses the packet.
             unsafe { bindings::oot_skb_clear_tstamp(self.as_raw()) };
         }
     }
 
-    /// Lets the IP layer fragment it whatever its DF bit says.
+    /// Lets the IP layer fragment the packet even if its DF bit is set.
     #[inline(always)]
     pub(crate) fn set_ignore_df(&mut self) {
-        // SAFETY: The packet is used by no other by the type invariant.
+        // SAFETY: By the type invariant no other code uses the packet.
         unsafe { bindings::oot_skb_set_ignore_df(self.as_raw()) };
     }
 }

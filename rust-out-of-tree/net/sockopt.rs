@@ -1,11 +1,11 @@
 // SPDX-License-Identifier: GPL-2.0
 
-//! Socket options of IPv4 sockets that a netfilter module serves.
+//! Socket options of IPv4 sockets, handled by a netfilter module.
 //!
-//! A [`SockOpts`] is a static: a range of options to set and one to get, which a type serves by its
-//! [`SockOpt`] functions while a [`Registration`] lives. During a call the kernel holds a reference
-//! to the module. The value of an option is bytes of the caller's, of the length that it says: what
-//! is read or written beyond that is refused.
+//! A [`SockOpts`] is a static with a range of options to set and a range to get. The [`SockOpt`]
+//! functions of a type handle them while a [`Registration`] lives. During a call the kernel holds a
+//! reference to the module. The caller gives the buffer of an option and its length; accesses
+//! beyond the length fail.
 //!
 //! C header: [`include/linux/netfilter.h`](srctree/include/linux/netfilter.h)
 
@@ -24,16 +24,24 @@ use kernel::{
 };
 use zerocopy::{FromBytes, IntoBytes};
 
-/// Serves the options of a [`SockOpts`].
+/// The handlers of a [`SockOpts`].
 pub(crate) trait SockOpt: 'static {
-    /// Carries out a `setsockopt()`.
+    /// Handles a `setsockopt()`.
+    ///
+    /// # Errors
+    ///
+    /// The errno that `setsockopt()` returns.
     fn set(call: &Set<'_>) -> Result;
 
-    /// Answers a `getsockopt()`.
+    /// Handles a `getsockopt()`.
+    ///
+    /// # Errors
+    ///
+    /// The errno that `getsockopt()` returns.
     fn get(call: &mut Get<'_>) -> Result;
 }
 
-/// A call of `setsockopt()`.
+/// A `setsockopt()` call.
 ///
 /// # Invariants
 ///
@@ -46,26 +54,26 @@ pub(crate) struct Set<'a> {
 }
 
 impl<'a> Set<'a> {
-    /// The namespace of the socket.
+    /// The network namespace of the socket.
     pub(crate) fn net(&self) -> &'a Net {
         self.net
     }
 
-    /// Which option.
+    /// The option number.
     pub(crate) fn option(&self) -> c_int {
         self.option
     }
 
-    /// The length of the value, as the caller gave it.
+    /// The length of the value in bytes, as given by the caller.
     pub(crate) fn len(&self) -> usize {
         self.len
     }
 
-    /// Reads the start of the value.
+    /// Reads a `T` from the start of the value.
     ///
     /// # Errors
     ///
-    /// `EFAULT` if the value is shorter, or cannot be read.
+    /// `EFAULT` if the value is too short or cannot be read.
     pub(crate) fn read<T: FromBytes + IntoBytes>(&self) -> Result<T> {
         let mut value = T::new_zeroed();
         let bytes = value.as_mut_bytes();
@@ -73,8 +81,8 @@ impl<'a> Set<'a> {
             return Err(EFAULT);
         }
         let (to, len) = (bytes.as_mut_ptr().cast(), bytes.len());
-        // SAFETY: `to` has room for `len` bytes; by the type invariants and the check above, there
-        // are as many to read if the value is kernel memory.
+        // SAFETY: `to` is valid for writes of `len` bytes. By the type invariants and the check
+        // above, the value has at least as many bytes if it is kernel memory.
         match unsafe { bindings::oot_copy_from_sockptr(to, self.value, len) } {
             0 => Ok(value),
             _ => Err(EFAULT),
@@ -82,7 +90,7 @@ impl<'a> Set<'a> {
     }
 }
 
-/// A call of `getsockopt()`.
+/// A `getsockopt()` call.
 pub(crate) struct Get<'a> {
     net: &'a Net,
     option: c_int,
@@ -91,31 +99,31 @@ pub(crate) struct Get<'a> {
 }
 
 impl<'a> Get<'a> {
-    /// The namespace of the socket.
+    /// The network namespace of the socket.
     pub(crate) fn net(&self) -> &'a Net {
         self.net
     }
 
-    /// Which option.
+    /// The option number.
     pub(crate) fn option(&self) -> c_int {
         self.option
     }
 
-    /// The length of the room for the value, as the caller gave it; 0 for a negative one.
+    /// The length of the buffer in bytes, as given by the caller; 0 if negative.
     pub(crate) fn len(&self) -> usize {
         usize::try_from(*self.len).unwrap_or(0)
     }
 
-    /// Reports that length of the value to the caller, not that of the room.
+    /// Sets the length that is returned to the caller.
     pub(crate) fn set_len(&mut self, len: usize) {
         *self.len = len as c_int;
     }
 
-    /// Reads what is in the room for the value, from its start.
+    /// Reads a `T` from the start of the buffer.
     ///
     /// # Errors
     ///
-    /// `EFAULT` if there is less room, or it cannot be read.
+    /// `EFAULT` if the buffer is too short or cannot be read.
     pub(crate) fn read<T: FromBytes + IntoBytes>(&self) -> Result<T> {
         let mut value = T::new_zeroed();
         UserSlice::new(self.value, self.len())
@@ -124,20 +132,20 @@ impl<'a> Get<'a> {
         Ok(value)
     }
 
-    /// Writes to the room for the value, from `offset` on.
+    /// Returns a writer for the buffer from `offset` bytes on.
     pub(crate) fn writer(&self, offset: usize) -> UserSliceWriter {
         let rest = self.len().saturating_sub(offset);
         UserSlice::new(self.value.wrapping_byte_add(offset), rest).writer()
     }
 }
 
-/// The functions that netfilter calls for a [`SockOpt`].
+/// The C functions for a [`SockOpt`].
 struct Adapter<T>(PhantomData<T>);
 
 impl<T: SockOpt> Adapter<T> {
     /// # Safety
     ///
-    /// To be called by netfilter, as the `set` of socket options.
+    /// To be called only by netfilter, as the `set` of socket options.
     unsafe extern "C" fn set(
         sk: *mut bindings::sock,
         option: c_int,
@@ -147,7 +155,7 @@ impl<T: SockOpt> Adapter<T> {
         from_result(|| {
             // SAFETY: Netfilter passes a live socket.
             let net = unsafe { net_of(sk) };
-            // INVARIANT: Kernel memory comes with its true length.
+            // INVARIANT: Netfilter passes kernel memory with its real length.
             T::set(&Set {
                 net,
                 option,
@@ -160,7 +168,7 @@ impl<T: SockOpt> Adapter<T> {
 
     /// # Safety
     ///
-    /// To be called by netfilter, as the `get` of socket options.
+    /// To be called only by netfilter, as the `get` of socket options.
     unsafe extern "C" fn get(
         sk: *mut bindings::sock,
         option: c_int,
@@ -170,7 +178,7 @@ impl<T: SockOpt> Adapter<T> {
         from_result(|| {
             // SAFETY: Netfilter passes a live socket.
             let net = unsafe { net_of(sk) };
-            // SAFETY: Netfilter passes a length of its own, ours during the call.
+            // SAFETY: Netfilter passes a pointer to a local variable, which this call may write.
             let len = unsafe { &mut *len };
             T::get(&mut Get {
                 net,
@@ -183,7 +191,7 @@ impl<T: SockOpt> Adapter<T> {
     }
 }
 
-/// The namespace of a socket.
+/// The network namespace of a socket.
 ///
 /// # Safety
 ///
@@ -195,15 +203,15 @@ unsafe fn net_of<'a>(sk: *const bindings::sock) -> &'a Net {
     unsafe { Net::from_raw(net) }
 }
 
-/// The options that a type serves.
+/// A range of socket options and their handlers.
 #[repr(transparent)]
 pub(crate) struct SockOpts(Opaque<bindings::nf_sockopt_ops>);
 
-// SAFETY: Netfilter, which alone changes it, does so under its own lock.
+// SAFETY: Only netfilter changes the value, under its own lock.
 unsafe impl Sync for SockOpts {}
 
 impl SockOpts {
-    /// The options `set` and `get`, served by `T` of that module; for use in a static.
+    /// Describes the options `set` and `get`, handled by `T` of `module`; for use in a static.
     pub(crate) const fn new<T: SockOpt>(
         module: &ThisModule,
         set: Range<c_int>,
@@ -230,24 +238,24 @@ impl SockOpts {
     pub(crate) fn register(&'static self) -> Result<Registration> {
         // SAFETY: The operations are a static, and its module is held while one of them runs.
         to_result(unsafe { bindings::nf_register_sockopt(self.0.get()) })?;
-        // INVARIANT: They were just registered.
+        // INVARIANT: The options were just registered.
         Ok(Registration(self))
     }
 }
 
-/// The registration of [`SockOpts`]; dropping it ends them.
+/// The registration of [`SockOpts`], unregistered on drop.
 ///
-/// As all registrations of the kernel crate, one that is leaked (`core::mem::forget()`) stays: the
-/// functions are code of the module, which must not be unloaded then.
+/// As for all registrations of the kernel crate, a leaked one (`core::mem::forget()`) stays
+/// registered. Its functions are module code: the module must not be unloaded then.
 ///
 /// # Invariants
 ///
-/// They are registered.
+/// The options are registered.
 pub(crate) struct Registration(&'static SockOpts);
 
 impl Drop for Registration {
     fn drop(&mut self) {
-        // SAFETY: By the type invariants, they are registered.
+        // SAFETY: By the type invariants, the options are registered.
         unsafe { bindings::nf_unregister_sockopt(self.0 .0.get()) };
     }
 }

@@ -1,6 +1,6 @@
 // SPDX-License-Identifier: GPL-2.0
 
-//! Soft interrupts off on this CPU.
+//! Disabling of bottom halves (softirqs) on this CPU.
 //!
 //! C header: [`include/linux/bottom_half.h`](srctree/include/linux/bottom_half.h)
 
@@ -8,14 +8,15 @@ use kernel::types::NotThreadSafe;
 
 use crate::oot::bindings;
 
-/// Evidence that soft interrupts are off on this CPU; they come back when it is dropped.
+/// Proof that bottom halves are disabled on this CPU. They are enabled again when it is dropped.
 pub(crate) struct Disabled(NotThreadSafe);
 
 impl Disabled {
-    /// Turns soft interrupts off, as `local_bh_disable()`; nests.
+    /// Disables bottom halves, as `local_bh_disable()`. Calls nest.
     #[inline]
     pub(crate) fn new() -> Self {
-        // SAFETY: May be called in any context but hard interrupts, where this module never runs.
+        // SAFETY: May be called in any context but hard interrupts, in which this module never
+        // runs.
         unsafe { bindings::oot_local_bh_disable() };
         Self(NotThreadSafe)
     }

@@ -2,17 +2,16 @@
 
 //! Immutable array list with O(1) prepend; versions share their backing store.
 //!
-//! A [`HeadList`] is a value that never changes. [`HeadList::with`] makes a version with one element
-//! more in front, which shares the memory of all others: a list is built in linear time by versions
-//! alone, each of which may be published. It is what a `Vec` would be if it could be pushed to while
-//! readers use it.
+//! A [`HeadList`] never changes. [`HeadList::with`] makes a version with one more element in front,
+//! which shares the memory of the older versions. Adding elements one by one, and publishing each
+//! version, takes linear time, as pushing to a `Vec` would.
 //!
-//! The versions of a list lie in a [`Chunk`]. One that needs another chunk takes over the references
-//! of the version before it, rather than take one for each element that is given back later: the
-//! other chunk is the [`Successor`] of the first.
+//! The versions of a list share a [`Chunk`]. A version that needs a new chunk takes over the
+//! references of the version that it was made from, instead of taking and later dropping one
+//! reference per element. The new chunk is then the [`Successor`] of the old one.
 //!
-//! The kernel crate has no persistent array; `Arc<[T]>` and `KVec` copy all elements for each
-//! version, which is quadratic where thousands of elements are added one by one.
+//! The kernel crate has no persistent array. `Arc<[T]>` and `KVec` copy all elements for each
+//! version: adding thousands of elements one by one takes quadratic time.
 
 use core::{
     cell::UnsafeCell,
@@ -41,44 +40,45 @@ use super::rcu_arc::{
     RcuArc, //
 };
 
-/// The empty slots of a new chunk, at least: an element is often removed and added again.
+/// The minimum number of empty slots of a new chunk: an element is often removed and added again.
 const SPARE: usize = 4;
 
-/// No slot has this number.
+/// A slot number that no slot has.
 const NONE: usize = usize::MAX;
 
 /// Memory for elements, used from its end to its start.
 ///
 /// # Invariants
 ///
-/// - The slots from `first` on hold elements, but for one that [`Chunk::put`] is writing or
-///   [`Draft`]'s end is reading.
-/// - The chunk owns them, unless it has a successor: then it owns those before `successor.from` and
-///   that in `successor.removed`. All others are copies of what `successor.chunk`, or a successor of
-///   that, owns.
+/// - The slots from `first` on hold elements, except for one that [`Chunk::put`] is writing or that
+///   a [`Draft`] is reading as it is dropped.
+/// - Without a successor, the chunk owns its elements. With one, it owns those before
+///   `successor.from` and the one in `successor.removed`; all others are copies of elements that
+///   `successor.chunk`, or a later successor, owns.
 struct Chunk<T: Object> {
     slots: KVVec<UnsafeCell<MaybeUninit<RcuArc<T>>>>,
     first: Atomic<usize>,
     successor: SetOnce<Successor<T>>,
 }
 
-/// The chunk that owns the elements of another.
+/// The chunk that owns elements of its predecessor.
 struct Successor<T: Object> {
     chunk: Arc<Chunk<T>>,
-    /// It owns those from this slot on,
+    /// The successor owns the elements from this slot on,
     from: usize,
-    /// but not that in this slot.
+    /// except for the one in this slot.
     removed: usize,
 }
 
-// SAFETY: A slot is written once, by the one that moved `first` there, before any version has it.
+// SAFETY: A slot is written once, by the caller that moved `first` to it, before any version
+// contains it.
 unsafe impl<T: Object> Sync for Chunk<T> {}
 
-// SAFETY: The references that the chunk owns may be dropped anywhere.
+// SAFETY: The references that the chunk owns may be dropped in any context.
 unsafe impl<T: Object> Send for Chunk<T> {}
 
 impl<T: Object> Chunk<T> {
-    /// A chunk that may become the owner of these elements but the one at `skip`, behind `spare`
+    /// Creates a chunk that may take over `elements`, except for the one at `skip`, behind `spare`
     /// empty slots.
     fn new(elements: &[RcuArc<T>], skip: usize, spare: usize, flags: Flags) -> Result<Self> {
         let mut slots = KVVec::with_capacity(spare.saturating_add(elements.len()), flags)?;
@@ -106,8 +106,8 @@ impl<T: Object> Chunk<T> {
         })
     }
 
-    /// Puts an element before the slot `first`, if that is where the chunk's elements begin, and
-    /// gives its slot.
+    /// Writes an element to the slot before `first` and returns the slot. Fails if the chunk is
+    /// full or `first` is not the chunk's first element any more.
     fn put(&self, first: usize, value: RcuArc<T>) -> Result<usize, RcuArc<T>> {
         let Some((slot, cell)) = first
             .checked_sub(1)
@@ -118,14 +118,14 @@ impl<T: Object> Chunk<T> {
         if self.first.cmpxchg(first, slot, Full).is_err() {
             return Err(value);
         }
-        // SAFETY: We have moved `first` to this slot, so that it is ours alone to write; no version
-        // has it before we say that it is filled.
+        // SAFETY: This call moved `first` to the slot, so no other call writes it. No version
+        // contains the slot before this function returns it.
         unsafe { (*cell.get()).write(value) };
         Ok(slot)
     }
 
-    /// Drops what the chunk owns, and gives its successor: after that it has neither elements nor a
-    /// successor.
+    /// Drops the elements that the chunk owns and returns its successor. The chunk is then empty
+    /// and has no successor.
     fn clear(&mut self) -> Option<Arc<Self>> {
         let successor = mem::take(&mut self.successor);
         let successor = successor.as_ref();
@@ -136,8 +136,8 @@ impl<T: Object> Chunk<T> {
         let first = self.first.xchg(self.slots.len(), Relaxed);
         for slot in Iterator::chain(first..from, [removed]) {
             if let Some(cell) = self.slots.get_mut(slot) {
-                // SAFETY: By the type invariants it held an element of ours, and none is being
-                // written now.
+                // SAFETY: By the type invariants the slot held an element that the chunk owns, and
+                // no slot is being written now.
                 unsafe { cell.get_mut().assume_init_drop() };
             }
         }
@@ -148,7 +148,7 @@ impl<T: Object> Chunk<T> {
 impl<T: Object> Drop for Chunk<T> {
     fn drop(&mut self) {
         let mut successor = self.clear();
-        // One after the other rather than each within the end of the one before: there may be many.
+        // Drop the successors in a loop, not recursively: there may be many.
         while let Some(mut chunk) = successor.and_then(Arc::into_unique_or_drop) {
             successor = chunk.clear();
         }
@@ -166,7 +166,7 @@ pub(crate) struct HeadList<T: Object> {
 }
 
 impl<T: Object> HeadList<T> {
-    /// An empty list.
+    /// Creates an empty list.
     pub(crate) const fn new() -> Self {
         Self {
             chunk: None,
@@ -174,7 +174,7 @@ impl<T: Object> HeadList<T> {
         }
     }
 
-    /// The elements.
+    /// The elements, newest first.
     #[inline]
     pub(crate) fn as_slice(&self) -> &[RcuArc<T>] {
         let Some(slots) = self
@@ -184,12 +184,12 @@ impl<T: Object> HeadList<T> {
         else {
             return &[];
         };
-        // SAFETY: By the type invariants, they hold elements, which are not written again, and
-        // whose owner lives as long as the chunk.
+        // SAFETY: By the type invariants the slots hold elements. These are not written again, and
+        // their owner lives as long as the chunk.
         unsafe { core::slice::from_raw_parts(slots.as_ptr().cast(), slots.len()) }
     }
 
-    /// The list of `value` and all elements of this one.
+    /// Returns a version of this list with `value` prepended.
     ///
     /// # Errors
     ///
@@ -199,7 +199,7 @@ impl<T: Object> HeadList<T> {
             None => value,
             Some(chunk) => match chunk.put(self.first, value) {
                 Ok(first) => return Ok(Draft::added(chunk, first)),
-                // The chunk is full, or another version has taken the slot.
+                // The chunk is full, or another version uses the slot.
                 Err(value) => value,
             },
         };
@@ -207,7 +207,7 @@ impl<T: Object> HeadList<T> {
         self.moved(NONE, spare, flags)?.with(value, flags)
     }
 
-    /// The list without its element number `index`.
+    /// Returns a version of this list without the element at `index`.
     ///
     /// # Errors
     ///
@@ -216,18 +216,18 @@ impl<T: Object> HeadList<T> {
         self.moved(index, SPARE, flags)
     }
 
-    /// The list without its element number `skip`, in a chunk of its own with `spare` empty slots.
+    /// Copies the list without the element at `skip` to a new chunk with `spare` empty slots.
     fn moved(&self, skip: usize, spare: usize, flags: Flags) -> Result<Self> {
         let chunk = Arc::new(Chunk::new(self.as_slice(), skip, spare, flags)?, flags)?;
         if !self.hand_over(&chunk, skip) {
-            // They have gone to another chunk.
+            // Another chunk already owns the elements, so take a reference to each.
             for (number, element) in self.as_slice().iter().enumerate() {
                 if number != skip {
                     mem::forget(element.clone());
                 }
             }
         }
-        // INVARIANT: The slots from there on hold copies of elements that are its own now.
+        // INVARIANT: The slots from there on hold copies of elements that the new chunk now owns.
         chunk.first.store(spare, Relaxed);
         Ok(Self {
             chunk: Some(chunk),
@@ -235,12 +235,13 @@ impl<T: Object> HeadList<T> {
         })
     }
 
-    /// Makes `to` the owner of the elements but number `skip`, unless another chunk is.
+    /// Makes `to` the owner of the elements without the one at `skip`. Fails if the chunk already
+    /// has a successor.
     fn hand_over(&self, to: &Arc<Chunk<T>>, skip: usize) -> bool {
         let Some(chunk) = &self.chunk else {
             return false;
         };
-        // INVARIANT: The successor has copies of them, and is about to be their owner.
+        // INVARIANT: The successor has copies of the elements and is about to own them.
         chunk.successor.populate(Successor {
             chunk: to.clone(),
             from: self.first,
@@ -259,21 +260,21 @@ impl<T: Object> Clone for HeadList<T> {
     }
 }
 
-/// A version of a list that may come to nothing: dropped, it gives its new element back.
+/// An unpublished version of a list. Dropping it removes its new element again.
 ///
 /// # Invariants
 ///
-/// If `is_added`, no other version has the first element of `list`, which its chunk owns.
+/// If `is_added`, no other version contains the first element of `list`, and the chunk owns it.
 pub(crate) struct Draft<T: Object> {
     list: HeadList<T>,
     is_added: bool,
 }
 
 impl<T: Object> Draft<T> {
-    /// The version of a chunk whose slot `first` was just filled.
+    /// Returns the version whose first slot `first` was just filled.
     fn added(chunk: &Arc<Chunk<T>>, first: usize) -> Self {
-        // INVARIANT: The slot was just filled, for this version alone. A successor of the chunk was
-        // made of another version: it does not own it.
+        // INVARIANT: The slot was just filled, for this version only. If the chunk has a successor,
+        // it was made from another version, so it does not own the slot.
         Self {
             list: HeadList {
                 chunk: Some(chunk.clone()),
@@ -283,12 +284,12 @@ impl<T: Object> Draft<T> {
         }
     }
 
-    /// The elements.
+    /// The elements, newest first.
     pub(crate) fn as_slice(&self) -> &[RcuArc<T>] {
         self.list.as_slice()
     }
 
-    /// The list, which stays.
+    /// Publishes the version: its new element stays.
     pub(crate) fn publish(mut self) -> HeadList<T> {
         self.is_added = false;
         self.list.clone()
@@ -314,11 +315,11 @@ impl<T: Object> Drop for Draft<T> {
         let Some(cell) = chunk.slots.get(first) else {
             return;
         };
-        // SAFETY: By the type invariants the slot holds an element, which the chunk owns and no
-        // other version has: it is ours to take.
+        // SAFETY: By the type invariants the slot holds an element that the chunk owns and no other
+        // version contains.
         let element = unsafe { (*cell.get()).assume_init_read() };
-        // INVARIANT: The slot holds none any more. Until now `first` was there, since only a
-        // version that has the slot can move it on.
+        // INVARIANT: The slot no longer holds an element. `first` was this slot until now: only a
+        // version that contains the slot can move `first` further.
         self.list.first = first.saturating_add(1);
         chunk.first.store(self.list.first, Release);
         drop(element);

@@ -1,6 +1,6 @@
 // SPDX-License-Identifier: GPL-2.0
 
-//! Sharing between CPUs: RCU-protected objects, cells, lists and tables, timers, per-CPU counters.
+//! Synchronisation: RCU-protected objects, cells, lists and hash tables, timers, per-CPU counters.
 
 pub(crate) mod bh;
 pub(crate) mod head_list;

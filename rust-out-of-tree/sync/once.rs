@@ -1,12 +1,12 @@
 // SPDX-License-Identifier: GPL-2.0
 
-//! `READ_ONCE()` and `WRITE_ONCE()` on [`Atomic`], in line.
+//! Inline `READ_ONCE()` and `WRITE_ONCE()` for [`Atomic`].
 //!
 //! [`Atomic::load`] and [`Atomic::store`] are calls of C helpers wherever `inline.mk` cannot inline
-//! those: with KASAN and its like, on other architectures than x86-64, without the clang of rustc's
-//! LLVM. A call there is five instructions on x86, with the return thunk, and clobbers registers;
-//! the access is one. Where helpers are inlined the code is the same. The memory model is that of a
-//! relaxed access of an aligned word.
+//! them: with sanitizers, on architectures other than x86-64, or without clang of rustc's LLVM
+//! version. On x86 a call takes five instructions, with the return thunk, and clobbers registers;
+//! the access takes one. Where helpers are inlined the generated code is the same. The memory
+//! ordering is that of a relaxed access to an aligned word.
 //!
 //! C header: [`include/asm-generic/rwonce.h`](srctree/include/asm-generic/rwonce.h)
 
@@ -15,7 +15,7 @@ use kernel::sync::atomic::{
     AtomicType, //
 };
 
-/// Marked accesses without ordering or read-modify-write.
+/// Relaxed single accesses, without read-modify-write.
 pub(crate) trait Once<T> {
     /// Reads the word once, as `READ_ONCE()`.
     fn read_once(&self) -> T;
@@ -27,8 +27,8 @@ pub(crate) trait Once<T> {
 impl<T: AtomicType> Once<T> for Atomic<T> {
     #[inline(always)]
     fn read_once(&self) -> T {
-        // SAFETY: `as_ptr` is valid and aligned for `T`, a machine word or less; a volatile access
-        // of one is what `READ_ONCE()` does, so it does not race with the C-side atomics.
+        // SAFETY: `as_ptr` is valid and aligned for `T`, which is a machine word or smaller. A
+        // volatile access to it is what `READ_ONCE()` does, so it does not race with the C atomics.
         unsafe { self.as_ptr().read_volatile() }
     }
 

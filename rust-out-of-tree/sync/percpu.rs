@@ -1,13 +1,13 @@
 // SPDX-License-Identifier: GPL-2.0
 
-//! Counters that each CPU keeps for itself.
+//! Per-CPU counters.
 //!
-//! It is not `percpu_counter`, which keeps an approximate sum under a lock and has one counter an
-//! allocation. Here a counter is exact when read, several share an allocation, and their sum is
-//! made when it is asked for.
+//! Unlike `percpu_counter`, which keeps an approximate sum under a lock and has one counter per
+//! allocation, these counters are exact when read, several share an allocation, and the sum is
+//! computed on request.
 //!
-//! A CPU that has never been online has counted nothing: a sum ends at the last CPU that
-//! [`OnlineCpus`] has seen online, and does not take longer by all those that a machine might get.
+//! A CPU that has never been online has counted nothing. So a sum covers only the CPUs up to the
+//! last one that [`OnlineCpus`] has seen online, not all possible CPUs.
 //!
 //! C headers: [`include/linux/percpu.h`](srctree/include/linux/percpu.h),
 //! [`include/linux/cpuhotplug.h`](srctree/include/linux/cpuhotplug.h)
@@ -34,11 +34,11 @@ use crate::oot::bindings;
 
 use super::once::Once;
 
-/// One more than the highest number of a CPU that has been online while there was an [`OnlineCpus`]; 0
-/// until there is one, when no CPU can be left out.
+/// One more than the highest CPU number that was online since [`OnlineCpus`] was set up. Before
+/// that it is 0, and sums cover all possible CPUs.
 static SEEN: Atomic<u32> = Atomic::new(0);
 
-/// `N` counters of 64 bits per possible CPU, which start at 0 and only grow.
+/// `N` 64-bit counters per possible CPU. They start at 0 and only grow.
 ///
 /// # Invariants
 ///
@@ -47,20 +47,20 @@ pub(crate) struct PerCpuCounters<const N: usize> {
     base: NonNull<c_void>,
 }
 
-// SAFETY: A CPU writes its own words alone, by single instructions; all may read all.
+// SAFETY: A CPU writes only its own words, by single instructions; any CPU may read all words.
 unsafe impl<const N: usize> Send for PerCpuCounters<N> {}
 
 // SAFETY: As above.
 unsafe impl<const N: usize> Sync for PerCpuCounters<N> {}
 
 impl<const N: usize> PerCpuCounters<N> {
-    /// Allocates the counters; sleeps.
+    /// Allocates the counters. Sleeps.
     ///
     /// # Errors
     ///
     /// `ENOMEM`.
     pub(crate) fn new() -> Result<Self> {
-        // SAFETY: Any size and a power of two as alignment are fine.
+        // SAFETY: Any size is valid, and the alignment is a power of two.
         let base = unsafe { bindings::oot_alloc_percpu(N * size_of::<u64>(), align_of::<u64>()) };
         // INVARIANT: The allocation was just made.
         Ok(Self {
@@ -68,8 +68,8 @@ impl<const N: usize> PerCpuCounters<N> {
         })
     }
 
-    /// Adds to counter `index` of this CPU. Safe against preemption and soft interrupts, since
-    /// `this_cpu_add()` is. An index out of range adds nothing.
+    /// Adds `value` to counter `index` of this CPU. Safe against preemption and softirqs, as
+    /// `this_cpu_add()` is. Does nothing if `index` is out of range.
     #[inline(always)]
     pub(crate) fn add(&self, index: usize, value: u64) {
         if index < N {
@@ -80,7 +80,7 @@ impl<const N: usize> PerCpuCounters<N> {
         }
     }
 
-    /// The counters of one CPU; 0 for one that cannot exist.
+    /// Returns the counters of one CPU: 0 for a CPU that is not possible.
     #[inline]
     pub(crate) fn on_cpu(&self, cpu: u32) -> [u64; N] {
         let mut counts = [0; N];
@@ -99,12 +99,12 @@ impl<const N: usize> PerCpuCounters<N> {
         for (index, sum) in sums.iter_mut().enumerate() {
             // SAFETY: The word lies within the allocation.
             let word = unsafe { words.add(index) };
-            // SAFETY: A whole word is read, which its CPU writes whole.
+            // SAFETY: The word is aligned, and its CPU writes it in one access.
             *sum = sum.wrapping_add(unsafe { word.read_volatile() });
         }
     }
 
-    /// The counters over all CPUs.
+    /// Returns the sums of the counters over all CPUs.
     pub(crate) fn sums(&self) -> [u64; N] {
         let mut sums = [0; N];
         for cpu in 0..seen() {
@@ -121,9 +121,9 @@ impl<const N: usize> Drop for PerCpuCounters<N> {
     }
 }
 
-/// Sees which CPUs come online, of those that are so at first too.
+/// Tracks which CPUs have been online, including those that are online when it is set up.
 ///
-/// Counters that are made while there is one are summed up over the CPUs that it has seen.
+/// Sums of counters that were allocated later cover only the CPUs that it has seen.
 ///
 /// # Invariants
 ///
@@ -133,19 +133,19 @@ pub(crate) struct OnlineCpus {
 }
 
 impl OnlineCpus {
-    /// Begins to watch, under `name` in /sys/devices/system/cpu/hotplug/states; sleeps.
+    /// Registers the hotplug callback as `name` in /sys/devices/system/cpu/hotplug/states. Sleeps.
     ///
     /// # Errors
     ///
-    /// `ENOSPC` if there are too many callbacks.
+    /// `ENOSPC` if no dynamic hotplug state is free.
     pub(crate) fn new(name: &'static CStr) -> Result<Self> {
         let name = name.as_char_ptr();
         let stage = bindings::cpuhp_state_CPUHP_BP_PREPARE_DYN;
-        // SAFETY: The callback is removed on drop; nothing is asked for when a CPU goes.
+        // SAFETY: The callback is removed on drop; there is no callback for a CPU going offline.
         let state =
             unsafe { bindings::__cpuhp_setup_state(stage, name, true, Some(prepare), None, false) };
         to_result(state)?;
-        // INVARIANT: It was just set up.
+        // INVARIANT: The state was just set up.
         Ok(Self {
             state: state as bindings::cpuhp_state,
         })
@@ -154,16 +154,16 @@ impl OnlineCpus {
 
 impl Drop for OnlineCpus {
     fn drop(&mut self) {
-        // SAFETY: By the type invariant; there is nothing to call for the CPUs that are online.
+        // SAFETY: By the type invariant; no callback is invoked for the CPUs that are online.
         unsafe { bindings::__cpuhp_remove_state(self.state, false) };
     }
 }
 
-/// A CPU is about to come online, or is when the watch begins.
+/// Called when a CPU is about to come online, and for each online CPU at setup.
 ///
 /// # Safety
 ///
-/// To be called by the code for hotplugging CPUs only, which does one at a time.
+/// To be called only by the CPU hotplug code, which serialises the calls.
 unsafe extern "C" fn prepare(cpu: c_uint) -> c_int {
     let seen = SEEN.read_once().max(cpu.wrapping_add(1));
     SEEN.store(seen, Release);
@@ -178,7 +178,7 @@ fn seen() -> u32 {
     }
 }
 
-/// Whether CPU number `cpu` can exist in this system.
+/// Whether CPU number `cpu` is possible on this system.
 pub(crate) fn is_possible(cpu: u32) -> bool {
     // SAFETY: Numbers below `nr_cpu_ids` are valid arguments.
     cpu < nr_cpu_ids() && unsafe { bindings::oot_cpu_possible(cpu) }

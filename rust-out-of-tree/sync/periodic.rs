@@ -1,6 +1,6 @@
 // SPDX-License-Identifier: GPL-2.0
 
-//! Objects with something to do again and again, as long as there is a reference to them.
+//! Objects with a periodic timer, which runs as long as the object has a reference.
 
 use core::ops::Deref;
 use kernel::{
@@ -21,13 +21,13 @@ use super::{
     },
 };
 
-/// What there is to do.
+/// A value with a periodic function.
 pub(crate) trait Tick: Send + Sync + 'static {
-    /// Runs in soft interrupt context, never twice at a time.
+    /// Called in softirq context, never concurrently.
     fn tick(&self, guard: &rcu::Guard);
 }
 
-/// A value with a timer.
+/// A value with its timer.
 pub(crate) struct Periodic<T: Tick> {
     timer: Timer<Self>,
     interval: usize,
@@ -39,7 +39,8 @@ impl_has_timer! {
 }
 
 impl<T: Tick> Periodic<T> {
-    /// An object that ticks each time `interval` jiffies after it was done with it.
+    /// Creates an object whose [`Tick::tick`] is first called in `interval` jiffies, and then
+    /// `interval` jiffies after each call has ended.
     ///
     /// # Errors
     ///

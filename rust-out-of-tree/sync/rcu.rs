@@ -1,6 +1,6 @@
 // SPDX-License-Identifier: GPL-2.0
 
-//! RCU read-side sections that C code has begun.
+//! RCU read-side critical sections that C code has entered.
 //!
 //! C header: [`include/linux/rcupdate.h`](srctree/include/linux/rcupdate.h)
 
@@ -10,8 +10,8 @@ use core::{
 };
 use kernel::sync::rcu::Guard;
 
-/// The evidence for a read-side section that the caller of a callback has begun, and will end.
-/// [`Guard::new`] would begin another one inside of it.
+/// Returns a guard for the read-side critical section that the C caller has entered and will leave.
+/// Unlike [`Guard::new`], it does not nest another one.
 ///
 /// # Safety
 ///
@@ -20,23 +20,23 @@ use kernel::sync::rcu::Guard;
 pub(in crate::oot) unsafe fn assume_read_locked<'a>() -> &'a Guard {
     const { assert!(size_of::<Guard>() == 0) };
     // INVARIANT: The read lock is held by the safety requirement.
-    // SAFETY: A reference to a type without size needs nothing but an aligned address, and a shared
-    // one does not drop the guard, that is, not release the lock.
+    // SAFETY: A reference to a zero-sized type only needs an aligned address. A shared reference
+    // does not drop the guard, so it does not release the lock.
     unsafe { NonNull::<Guard>::dangling().as_ref() }
 }
 
-/// The evidence for a read-side section as a value without size, which costs no register.
+/// A zero-sized token for a read-side critical section. Unlike `&Guard`, it takes no register.
 #[derive(Clone, Copy)]
 pub(crate) struct Section<'a>(PhantomData<&'a Guard>);
 
 impl<'a> Section<'a> {
-    /// The section of `guard`.
+    /// Returns a token for the critical section of `guard`.
     #[inline(always)]
     pub(crate) fn of(_guard: &'a Guard) -> Self {
         Self(PhantomData)
     }
 
-    /// The guard that it was made from.
+    /// Returns a guard for the same critical section.
     #[inline(always)]
     pub(crate) fn guard(self) -> &'a Guard {
         // SAFETY: The guard is borrowed for `'a`, and the read lock is held as long as it lives.

@@ -1,11 +1,11 @@
 // SPDX-License-Identifier: GPL-2.0
 
-//! Reference-counted objects that RCU readers may look at without a reference.
+//! Reference-counted objects that RCU readers may access without a reference.
 //!
-//! [`RcuArc`] is [`kernel::sync::Arc`] with one difference: when the last reference goes, the value
-//! is dropped and its memory freed only after a grace period. So a reader that found the object
-//! under a [`Guard`](kernel::sync::rcu::Guard) may use it as [`RcuRef`] for as long as the guard
-//! lives, and takes a reference ([`RcuRef::upgrade`]) only to store it.
+//! [`RcuArc`] is like [`kernel::sync::Arc`], except that the value is dropped and its memory freed
+//! only a grace period after the last reference is dropped. A reader that found the object under a
+//! [`Guard`](kernel::sync::rcu::Guard) may use it as [`RcuRef`] as long as the guard lives, and
+//! takes a reference ([`RcuRef::upgrade`]) only to store it.
 //!
 //! C header: [`include/linux/rcupdate.h`](srctree/include/linux/rcupdate.h)
 
@@ -39,29 +39,29 @@ use super::{
     rcu_head::RcuBlock, //
 };
 
-/// What may live behind an [`RcuArc`].
+/// A value that may live behind an [`RcuArc`].
 pub(crate) trait Object: Send + Sync + 'static {
-    /// Called when the object is in its place, before there is a reference: what is to use the
-    /// object from outside RCU, such as a timer, is set up here.
+    /// Called when the object is at its final address, before the first reference exists. Sets up
+    /// what uses the object from outside RCU, for example a timer.
     ///
     /// # Safety
     ///
-    /// To be called by [`RcuArc`] alone, once, at that time.
+    /// To be called only by [`RcuArc`], once, at that time.
     unsafe fn prepare(&self) {}
 
-    /// Called when the last reference is gone, before the grace period: whatever could still start
-    /// to use the object from outside RCU is stopped here.
+    /// Called when the last reference was dropped, before the grace period. Stops whatever could
+    /// still start to use the object from outside RCU.
     ///
     /// # Safety
     ///
-    /// To be called by [`RcuArc`] alone, once, at that time.
+    /// To be called only by [`RcuArc`], once, at that time.
     unsafe fn retire(&self) {}
 }
 
-/// The block behind an [`RcuArc`].
+/// The memory block behind an [`RcuArc`].
 pub(in crate::oot) type Inner<T> = RcuBlock<Counted<T>>;
 
-/// A value and the number of references to it.
+/// A value and its refcount.
 #[pin_data]
 #[repr(C)]
 pub(in crate::oot) struct Counted<T> {
@@ -74,7 +74,7 @@ pub(in crate::oot) struct Counted<T> {
 pub(crate) struct RcuArcCache<T: Object>(Cache<Inner<T>>);
 
 impl<T: Object> RcuArcCache<T> {
-    /// As [`Cache::new`].
+    /// Creates a cache, as [`Cache::new`].
     ///
     /// # Errors
     ///
@@ -84,12 +84,12 @@ impl<T: Object> RcuArcCache<T> {
     }
 }
 
-/// An owned reference to a `T` that is dropped a grace period after its last reference.
+/// An owned reference to a `T`, which is dropped a grace period after its last reference.
 ///
 /// # Invariants
 ///
-/// `ptr` was allocated from the slab allocator, is initialised, and this value owns one of its
-/// reference counts.
+/// `ptr` was allocated from the slab allocator and is initialised. This value owns one reference
+/// count of it.
 pub(crate) struct RcuArc<T: Object> {
     ptr: NonNull<Inner<T>>,
     _owns: PhantomData<Inner<T>>,
@@ -106,7 +106,7 @@ impl<T: Object> RcuArc<T> {
     ///
     /// # Errors
     ///
-    /// `ENOMEM`, or what `init` fails with.
+    /// `ENOMEM`, or the error of `init`.
     pub(crate) fn new<E>(init: impl PinInit<T, E>, flags: Flags) -> Result<Self>
     where
         Error: From<E>,
@@ -116,13 +116,13 @@ impl<T: Object> RcuArc<T> {
         Self::init_slot(slot.cast(), init)
     }
 
-    /// As [`RcuArc::new`], from a slab cache of its own.
+    /// As [`RcuArc::new`], from a slab cache.
     ///
     /// Does not sleep.
     ///
     /// # Errors
     ///
-    /// `ENOMEM`, or what `init` fails with.
+    /// `ENOMEM`, or the error of `init`.
     pub(crate) fn new_in<E>(cache: &RcuArcCache<T>, init: impl PinInit<T, E>) -> Result<Self>
     where
         Error: From<E>,
@@ -130,7 +130,7 @@ impl<T: Object> RcuArc<T> {
         Self::init_slot(cache.0.alloc_atomic()?, init)
     }
 
-    /// Initialises fresh memory, which is freed again should `init` fail.
+    /// Initialises fresh memory. Frees it if `init` fails.
     fn init_slot<E>(slot: NonNull<Inner<T>>, init: impl PinInit<T, E>) -> Result<Self>
     where
         Error: From<E>,
@@ -144,7 +144,7 @@ impl<T: Object> RcuArc<T> {
             Ok(()) => {
                 // SAFETY: The object was just initialised, and no other CPU has seen it.
                 unsafe { slot.as_ref().value.value.prepare() };
-                // INVARIANT: It has one reference, which is ours.
+                // INVARIANT: The object has one reference, which this value owns.
                 Ok(Self {
                     ptr: slot,
                     _owns: PhantomData,
@@ -160,14 +160,14 @@ impl<T: Object> RcuArc<T> {
 }
 
 impl<T: Object> RcuArc<T> {
-    /// Whether there are other references.
+    /// Whether other references exist.
     pub(crate) fn is_shared(&self) -> bool {
         // SAFETY: By the type invariant the object lives while `self` is borrowed.
         let inner = unsafe { &self.ptr.as_ref().value };
         inner.refcount.as_atomic().read_once() > 1
     }
 
-    /// Looks at the object as an RCU reader would.
+    /// Borrows the object as an RCU reader would.
     pub(crate) fn as_rcu(&self) -> RcuRef<'_, T> {
         // SAFETY: By the type invariant the object lives while `self` is borrowed.
         RcuRef(unsafe { self.ptr.as_ref() })
@@ -178,13 +178,13 @@ impl<T: Object> RcuArc<T> {
         core::mem::ManuallyDrop::new(self).ptr
     }
 
-    /// Takes back a reference given up by [`RcuArc::into_raw`].
+    /// Takes back a reference that was given up by [`RcuArc::into_raw`].
     ///
     /// # Safety
     ///
-    /// `ptr` must come from [`RcuArc::into_raw`], and not be used for this again.
+    /// `ptr` must come from [`RcuArc::into_raw`], and not be passed here again.
     pub(super) unsafe fn from_raw(ptr: NonNull<Inner<T>>) -> Self {
-        // INVARIANT: By the safety requirement the reference is the caller's to give.
+        // INVARIANT: By the safety requirement the caller owns the reference and passes it on.
         Self {
             ptr,
             _owns: PhantomData,
@@ -221,14 +221,14 @@ impl<T: Object> Drop for RcuArc<T> {
         if inner.refcount.dec_and_test() {
             // SAFETY: The last reference was ours.
             unsafe { inner.value.retire() };
-            // SAFETY: The last reference was ours, so that the block is; it came from the slab
-            // allocator, and only readers from before look at it.
+            // SAFETY: The last reference was ours, so we own the block. It came from the slab
+            // allocator, and only pre-existing readers may still access it.
             unsafe { RcuBlock::free_after_grace_period(self.ptr) };
         }
     }
 }
 
-/// A look at an object that lives at least as long as the RCU read-side section `'g`.
+/// A borrowed object that lives at least as long as the RCU read-side critical section `'g`.
 pub(crate) struct RcuRef<'g, T>(pub(super) &'g Inner<T>);
 
 impl<T> Clone for RcuRef<'_, T> {
@@ -240,28 +240,28 @@ impl<T> Clone for RcuRef<'_, T> {
 impl<T> Copy for RcuRef<'_, T> {}
 
 impl<T> RcuRef<'_, T> {
-    /// A look at an object whose value's address is known.
+    /// Returns the object that contains `value`.
     ///
     /// # Safety
     ///
-    /// The value must be one that an [`RcuArc`] refers to, or did until a grace period that has
-    /// not ended before the lifetime does.
+    /// `value` must be the value of a block to which an [`RcuArc`] refers, or did until a grace
+    /// period that does not end before `'g`.
     #[inline(always)]
     pub(super) unsafe fn from_value(value: *const T) -> Self {
         let offset = offset_of!(Inner<T>, value.value);
-        // SAFETY: By the safety requirement the value lies there in a live block.
+        // SAFETY: By the safety requirement the value is a field of a live block at this offset.
         Self(unsafe { &*value.byte_sub(offset).cast() })
     }
 }
 
 impl<'g, T: Object> RcuRef<'g, T> {
-    /// The value, for all of the read-side section.
+    /// Returns the value, valid for the whole read-side critical section.
     #[inline(always)]
     pub(crate) fn get(self) -> &'g T {
         &self.0.value.value
     }
 
-    /// Takes a reference, unless the last one is already gone.
+    /// Takes a reference, or returns `None` if the last one was dropped.
     pub(crate) fn upgrade(self) -> Option<RcuArc<T>> {
         let count = self.0.value.refcount.as_atomic();
         let mut old = count.read_once();

@@ -1,8 +1,8 @@
 // SPDX-License-Identifier: GPL-2.0
 
-//! A reference that is replaced while RCU readers follow it.
+//! An RCU-protected reference that a writer replaces while readers follow it.
 //!
-//! As [`RcuCell`](super::RcuCell), for a value that its writer keeps using as well.
+//! Like [`RcuCell`](super::RcuCell), for an object that the writer also keeps a reference to.
 //!
 //! C header: [`include/linux/rcupdate.h`](srctree/include/linux/rcupdate.h)
 
@@ -25,7 +25,7 @@ use super::{
     rcu_dereference::rcu_dereference, //
 };
 
-/// A place for a reference.
+/// An RCU-protected [`RcuArc`] that the cell owns, or null.
 ///
 /// # Invariants
 ///
@@ -40,29 +40,30 @@ unsafe impl<T: Object> Sync for RcuArcCell<T> {}
 unsafe impl<T: Object> Send for RcuArcCell<T> {}
 
 impl<T: Object> RcuArcCell<T> {
-    /// A cell with a reference, or an empty one.
+    /// Creates a cell with a reference, or an empty one.
     pub(crate) fn new(value: Option<RcuArc<T>>) -> Self {
         // INVARIANT: The cell takes over the reference.
         Self(Atomic::new(into_ptr(value)))
     }
 
-    /// What the cell refers to now, for as long as the read-side section lasts.
+    /// Returns the current object, which lives until the read-side critical section ends.
     #[inline(always)]
     pub(crate) fn get<'g>(&'g self, _guard: &'g rcu::Guard) -> Option<RcuRef<'g, T>> {
         let ptr = rcu_dereference(&self.0);
-        // SAFETY: By the type invariant the pointer is null or live; what is taken out lives on
-        // until the guard's section ends, since an `RcuArc` is dropped a grace period late.
+        // SAFETY: By the type invariant the pointer is null or live. A replaced object stays live
+        // until the guard's critical section ends, since an `RcuArc` drops it only after a grace
+        // period.
         unsafe { ptr.as_ref() }.map(RcuRef)
     }
 
-    /// A reference of one's own to what the cell refers to now.
+    /// Returns a new reference to the current object.
     ///
-    /// For writers, which alone empty the cell, it is `None` only if the cell is empty.
+    /// `None` if the cell is empty, or if a writer removes the last reference concurrently.
     pub(crate) fn load(&self) -> Option<RcuArc<T>> {
         self.get(&rcu::read_lock()).and_then(RcuRef::upgrade)
     }
 
-    /// Replaces the reference, and returns the old one.
+    /// Replaces the reference and returns the old one.
     pub(crate) fn replace(&self, value: Option<RcuArc<T>>) -> Option<RcuArc<T>> {
         let old = self.0.xchg(into_ptr(value), Full);
         // SAFETY: By the type invariant the old pointer came from `into_raw`; it is ours now.

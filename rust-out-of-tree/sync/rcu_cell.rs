@@ -1,6 +1,6 @@
 // SPDX-License-Identifier: GPL-2.0
 
-//! A value that is replaced whole while RCU readers look at it.
+//! A pointer to a value that a writer replaces while RCU readers access it.
 //!
 //! C header: [`include/linux/rcupdate.h`](srctree/include/linux/rcupdate.h)
 
@@ -25,7 +25,7 @@ use super::{
     rcu_head::RcuBlock, //
 };
 
-/// A value in memory of its own, ready to be published in an [`RcuCell`].
+/// A value in its own allocation, ready to be published in an [`RcuCell`].
 ///
 /// # Invariants
 ///
@@ -39,7 +39,7 @@ pub(crate) struct RcuBox<T> {
 unsafe impl<T: Send> Send for RcuBox<T> {}
 
 impl<T> RcuBox<T> {
-    /// Moves `value` into memory of its own.
+    /// Moves `value` to its own allocation.
     ///
     /// # Errors
     ///
@@ -65,58 +65,58 @@ impl<T> Drop for RcuBox<T> {
     }
 }
 
-/// What was taken out of an [`RcuCell`]; dropped, it is freed after a grace period.
+/// A value removed from an [`RcuCell`]. Dropping it frees the value after a grace period.
 ///
 /// # Invariants
 ///
-/// `ptr` comes from `KBox::leak` and is owned; readers from before may still look at it.
+/// `ptr` comes from `KBox::leak` and is owned. Only pre-existing readers may still access it.
 #[must_use = "dropping it frees the old value after a grace period"]
 pub(crate) struct Retired<T: Send + 'static>(Option<NonNull<RcuBlock<T>>>);
 
 impl<T: Send + 'static> Drop for Retired<T> {
     fn drop(&mut self) {
         if let Some(ptr) = self.0 {
-            // SAFETY: By the type invariant the block is ours but for readers from before, and came
-            // from `KBox`, so from the slab allocator.
+            // SAFETY: By the type invariant we own the block, only pre-existing readers access it,
+            // and it was allocated by `KBox`, so from the slab allocator.
             unsafe { RcuBlock::free_after_grace_period(ptr) };
         }
     }
 }
 
-/// A place for a value that readers find under RCU and a writer replaces whole.
+/// An RCU-protected pointer to a value that the cell owns, or null.
 ///
 /// # Invariants
 ///
-/// The pointer is null or comes from `KBox::leak` and is owned by the cell.
+/// The pointer is null, or comes from `KBox::leak` and is owned by the cell.
 pub(crate) struct RcuCell<T: Send + 'static>(Atomic<*mut RcuBlock<T>>);
 
-// SAFETY: Readers get `&T` in any context, and a replaced value may be dropped in any.
+// SAFETY: Readers get `&T` in any context, and a replaced value may be dropped in any context.
 unsafe impl<T: Send + Sync> Sync for RcuCell<T> {}
 
 // SAFETY: As above.
 unsafe impl<T: Send + Sync> Send for RcuCell<T> {}
 
 impl<T: Send + 'static> RcuCell<T> {
-    /// A cell with a value, or an empty one.
+    /// Creates a cell with `value`, or an empty one.
     pub(crate) fn new(value: Option<RcuBox<T>>) -> Self {
         Self(Atomic::new(
             value.map_or(core::ptr::null_mut(), RcuBox::into_raw),
         ))
     }
 
-    /// The value as of now, for as long as the read-side section lasts.
+    /// Returns the current value, which lives until the read-side critical section ends.
     #[inline(always)]
     pub(crate) fn get<'g>(&'g self, _guard: &'g rcu::Guard) -> Option<&'g T> {
         let ptr = rcu_dereference(&self.0);
-        // SAFETY: By the type invariant the pointer is null or live, and stays so until the
-        // guard's section ends, since what is taken out is freed by `call_rcu()`.
+        // SAFETY: By the type invariant the pointer is null or live. A replaced value is freed by
+        // `call_rcu()`, so it stays live until the guard's critical section ends.
         unsafe { ptr.as_ref() }.map(|block| &block.value)
     }
 
-    /// Publishes a successor.
+    /// Replaces the value and returns the old one.
     pub(crate) fn replace(&self, value: Option<RcuBox<T>>) -> Retired<T> {
         let new = value.map_or(core::ptr::null_mut(), RcuBox::into_raw);
-        // INVARIANT: The cell owns `new` from here, the retired value the old pointer.
+        // INVARIANT: The cell now owns `new`, and the retired value owns the old pointer.
         Retired(NonNull::new(self.0.xchg(new, Full)))
     }
 }

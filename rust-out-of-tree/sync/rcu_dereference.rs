@@ -1,18 +1,18 @@
 // SPDX-License-Identifier: GPL-2.0
 
-//! Reading a pointer that RCU protects.
+//! Reads of RCU-protected pointers.
 //!
-//! What is read through the pointer must not be older than the pointer. C relies on the address
-//! dependency, and on compiler flags that preserve it; LLVM makes no such promise for Rust,
-//! so this is an acquiring load. On x86 each load is one, and a volatile access, as `READ_ONCE()`,
-//! keeps the compiler from more than one; [`Atomic::load`] would be a call of a C helper there if
-//! helpers are not inlined.
+//! A reader must not see data older than the pointer it follows. C relies on the address dependency
+//! and on compiler flags that preserve it. LLVM does not guarantee that for Rust, so the load is an
+//! acquire. On x86 every load is an acquire, and a volatile access, as in `READ_ONCE()`, is enough
+//! to make it a single load. There, [`Atomic::load`] would be a call of a C helper unless helpers
+//! are inlined.
 //!
 //! C header: [`include/linux/rcupdate.h`](srctree/include/linux/rcupdate.h)
 
 use kernel::sync::atomic::Atomic;
 
-/// The pointer, as `rcu_dereference()`.
+/// Loads the pointer, as `rcu_dereference()`.
 #[inline(always)]
 pub(super) fn rcu_dereference<T>(pointer: &Atomic<*mut T>) -> *mut T {
     #[cfg(CONFIG_X86)]
@@ -21,7 +21,7 @@ pub(super) fn rcu_dereference<T>(pointer: &Atomic<*mut T>) -> *mut T {
     pointer.load(kernel::sync::atomic::Acquire)
 }
 
-/// The same of an address that has marks in its lower bits.
+/// Loads an address with flags in its low bits, as `rcu_dereference()`.
 #[inline(always)]
 pub(super) fn rcu_dereference_marked(address: &Atomic<usize>) -> usize {
     #[cfg(CONFIG_X86)]

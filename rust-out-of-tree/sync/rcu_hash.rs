@@ -1,37 +1,38 @@
 // SPDX-License-Identifier: GPL-2.0
 
-//! A hash table that readers search under RCU while it changes and resizes.
+//! A resizable hash table with RCU readers.
 //!
-//! An entry is an [`RcuArc`] to an object with a [`HashLinks`] field, of up to two links, so that
+//! An entry is an [`RcuArc`] to an object with a [`HashLinks`] field, which has two links, so that
 //! one object can be found by two keys. The table owns one reference to each of its entries.
 //!
-//! It is not `rhashtable`, since that has one link an entry, finds but the first entry of a key
-//! (`rhltable`: of equal keys), and calls functions to hash and to compare, which here are in line;
-//! and since a walk there shows entries twice, or not at all, when the table is resized meanwhile.
+//! It differs from `rhashtable`, which has one link per entry, finds only the first entry of a key
+//! (`rhltable`: only entries with equal keys) and calls functions to hash and to compare; here both
+//! are inlined. A walk over an `rhashtable` shows entries twice or not at all if the table is
+//! resized meanwhile.
 //!
 //! # Vocabulary
 //!
-//! A *bucket* is a word: the address of the first link, bit 0 a spinlock. A chain ends in an *end
-//! mark*, the address of its bucket with bit 0 set, so that a reader that strays into another chain
-//! (because the link it stood on was moved) notices and starts again, as in `rhashtable`. The
-//! bucket of a hash is its *top* bits: the order of the buckets is the order of the hashes in every
-//! size of table, so a cursor survives a resize.
+//! A *bucket* is a word: the address of the first link, with a bit spinlock in bit 0. A chain ends
+//! in an *end mark*, the address of its bucket with bit 0 set. A reader whose current link was
+//! moved to another chain detects this by the end mark and starts again, as in `rhashtable`. The
+//! *top* bits of a hash select the bucket: buckets of any table size are in hash order, so a cursor
+//! stays valid across a resize.
 //!
 //! # Locking
 //!
-//! Links are added and removed under their bucket's bit lock with soft interrupts off. A resize
-//! (a work item, so one at a time) publishes the successor, waits a grace period until all add
-//! there, then moves each bucket: the old bucket's lock is taken before the new one's. A reader
-//! that misses in the old table looks into the successor.
+//! Links are added and removed under their bucket's bit lock with softirqs disabled. A resize (a
+//! work item, so only one runs at a time) publishes the successor, waits for a grace period until
+//! all CPUs add entries there, then moves each bucket. The lock of the old bucket is taken before
+//! that of the new one. A reader that finds no entry in the old table searches the successor.
 //!
-//! No CPU waits for another that adds an entry: that may be preempted, on PREEMPT_RT. A CPU that
-//! removes the entry meanwhile only marks it; the CPU that adds it then removes it.
+//! No CPU waits for another one that is adding an entry, which may be preempted on PREEMPT_RT. A
+//! CPU that removes the entry meanwhile only marks it; the CPU that adds it then removes it.
 //!
 //! # Size
 //!
-//! A table grows when it holds more entries than buckets, and shrinks when it holds less than a
-//! 16th. The *load factor* moves that: as a binary logarithm, it is how many entries there are to a
-//! bucket.
+//! A table grows when it holds more entries than buckets, and shrinks when it holds fewer than a
+//! 16th. The *load factor* shifts these limits: it is the binary logarithm of the number of entries
+//! per bucket.
 //!
 //! C header: [`include/linux/rhashtable.h`](srctree/include/linux/rhashtable.h)
 
@@ -79,22 +80,26 @@ use super::{
     rcu_dereference::rcu_dereference_marked, //
 };
 
-/// The table.
+/// A hash table.
 ///
 /// # Invariants
 ///
-/// Every link in `buckets` belongs to an entry of which the table owns a reference.
+/// Every link in `buckets` belongs to an entry to which the table owns a reference.
 #[pin_data(PinnedDrop)]
 pub(crate) struct RcuHash<T: HasHashLinks> {
     #[pin]
     buckets: Delayed<Resizable>,
-    /// Whether there has been an entry.
+    /// Whether an entry was ever added.
     used: Atomic<u32>,
     _owns: PhantomData<RcuArc<T>>,
 }
 
 impl<T: HasHashLinks> RcuHash<T> {
-    /// An empty table of the smallest size.
+    /// Creates an empty table of the smallest size.
+    ///
+    /// # Errors
+    ///
+    /// `ENOMEM`.
     pub(crate) fn new() -> impl PinInit<Self, Error> {
         kernel::try_pin_init!(Self {
             buckets <- Delayed::new(Resizable::new()),
@@ -103,7 +108,7 @@ impl<T: HasHashLinks> RcuHash<T> {
         }? Error)
     }
 
-    /// How many entries there are.
+    /// The number of entries.
     pub(crate) fn len(&self) -> usize {
         self.buckets.len()
     }
@@ -113,8 +118,8 @@ impl<T: HasHashLinks> RcuHash<T> {
         self.buckets.current(&rcu::read_lock()).heads.len()
     }
 
-    /// The first entry one of whose links has this hash and that `matches` accepts, given the
-    /// index of the link and the entry.
+    /// Returns the first entry that has a link with this hash and that `matches` accepts. `matches`
+    /// gets the index of the link and the entry.
     #[inline(always)]
     pub(crate) fn find<'g>(
         &'g self,
@@ -127,10 +132,11 @@ impl<T: HasHashLinks> RcuHash<T> {
             let bucket = table.bucket(hash);
             let mut at = bucket.first();
             while at & 1 == 0 {
-                // SAFETY: A link found in a chain is live until the read-side section ends.
+                // SAFETY: A link found in a chain is live until the read-side critical section
+                // ends.
                 let link = unsafe { &*(at as *const Link) };
                 if link.hash.read_once() == hash {
-                    // SAFETY: As above; and it belongs to an entry of this table.
+                    // SAFETY: As above; and the link belongs to an entry of this table.
                     let (index, entry): (u32, RcuRef<'g, T>) = unsafe { entry_of(at) };
                     if matches(index, entry) {
                         return Some(entry);
@@ -139,16 +145,16 @@ impl<T: HasHashLinks> RcuHash<T> {
                 at = rcu_dereference_marked(&link.next);
             }
             if at != bucket.end_mark() {
-                // A link was moved under us and led into another chain.
+                // The link was moved to another chain meanwhile.
                 continue;
             }
             table = table.successor()?;
         }
     }
 
-    /// Adds an entry under one hash or two, and gives a look at it.
+    /// Adds an entry under one or two hashes and returns it.
     ///
-    /// An entry that is in a table, or has been in one, is not added again and gives `None`.
+    /// Returns `None` if the entry is or was in a table.
     pub(crate) fn insert<'g>(
         &'g self,
         guard: &'g rcu::Guard,
@@ -162,9 +168,9 @@ impl<T: HasHashLinks> RcuHash<T> {
         if self.used.read_once() == 0 {
             self.used.write_once(1);
         }
-        // INVARIANT: The reference is the table's from here on.
-        // SAFETY: The table's reference keeps the entry alive until a grace period after it is
-        // removed, so for all of this read-side section.
+        // INVARIANT: The table now owns the reference.
+        // SAFETY: The table's reference keeps the entry live until a grace period after its
+        // removal, so for the whole read-side critical section.
         let entry = RcuRef(unsafe { &*entry.into_raw().as_ptr() });
         let [first, other] = &entry.get().links().links;
         let table = self.buckets.current(guard).newest();
@@ -183,13 +189,13 @@ impl<T: HasHashLinks> RcuHash<T> {
         Some(entry)
     }
 
-    /// Takes an entry, which was added to this table, out of it; see [`Self::unlink`].
+    /// Removes an entry from this table, to which it was added; see [`Self::unlink`].
     fn remove(&self, guard: &rcu::Guard, entry: RcuRef<'_, T>) -> Option<RcuArc<T>> {
         let has_second = entry.links().leave()?;
         Some(self.take_out(guard, entry, has_second))
     }
 
-    /// Takes an entry out whose links are in the table, and which the caller has made gone.
+    /// Removes the links of an entry that the caller has marked gone.
     fn take_out(&self, guard: &rcu::Guard, entry: RcuRef<'_, T>, has_second: bool) -> RcuArc<T> {
         let [first, other] = &entry.get().links().links;
         self.take_out_link(guard, first);
@@ -200,12 +206,12 @@ impl<T: HasHashLinks> RcuHash<T> {
         if len < self.buckets.current(guard).least {
             self.schedule_resize();
         }
-        // SAFETY: The table owned a reference, and one caller alone makes the entry gone.
+        // SAFETY: The table owned a reference, and only one caller marks the entry gone.
         unsafe { RcuArc::from_raw(NonNull::from(entry.0)) }
     }
 
-    /// Takes one link out of its chain. It is in one of the tables, and moves on to later ones
-    /// alone, under the lock of the bucket that it leaves.
+    /// Removes one link from its chain. The link is in one of the tables, and moves only to a later
+    /// one, under the lock of its old bucket.
     fn take_out_link(&self, guard: &rcu::Guard, link: &Link) {
         let hash = link.hash.read_once();
         let mut table = Some(self.buckets.current(guard));
@@ -222,7 +228,7 @@ impl<T: HasHashLinks> RcuHash<T> {
         self.for_each(|guard, entry| drop(self.remove(guard, entry)));
     }
 
-    /// Makes it hold `2^load` entries to a bucket before it grows.
+    /// Sets the load factor: the table grows beyond `2^load` entries per bucket.
     pub(crate) fn set_load(&self, load: i32) {
         self.buckets.set_load(load);
         self.schedule_resize();
@@ -240,11 +246,11 @@ impl<T: HasHashLinks> PinnedDrop for RcuHash<T> {
         self.buckets.cancel();
         self.clear();
         if self.used.read_once() != 0 {
-            // Other CPUs may still be about to remove an entry that they found before, or be
-            // removing one that was marked while they added it, or one of the last, as in the
-            // callback of its timer.
+            // Other CPUs may still access the table: they may remove an entry that they found
+            // earlier, an entry that was marked while they added it, or one of the last entries,
+            // for example in its timer callback.
             rcu::synchronize_rcu();
         }
-        // The removals may have queued a resize again: it is cancelled when the field is dropped.
+        // The removals may have queued a resize again. It is cancelled when the field is dropped.
     }
 }

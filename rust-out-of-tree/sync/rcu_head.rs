@@ -1,10 +1,10 @@
 // SPDX-License-Identifier: GPL-2.0
 
-//! Memory that is freed a grace period after its last use.
+//! Memory that is freed after a grace period.
 //!
-//! All RCU callbacks of the layer are queued here and are one function, [`free`]. Each CPU counts
-//! those that it queues, so that [`wait_for_callbacks`] can tell when there are no more, however
-//! deep values nest that are freed so.
+//! All RCU callbacks of this layer are queued here, with the function [`free`]. Each CPU counts the
+//! callbacks that it queues, so that [`wait_for_callbacks`] can detect when none is left, even if
+//! callbacks queue further ones.
 //!
 //! C header: [`include/linux/rcupdate.h`](srctree/include/linux/rcupdate.h)
 
@@ -17,18 +17,18 @@ use kernel::{
 
 use crate::oot::bindings;
 
-/// A value with what RCU needs to call back about it.
+/// A value with its RCU head.
 #[repr(C)]
 #[pin_data]
 pub(in crate::oot) struct RcuBlock<T> {
-    /// First, so that [`free`] gets the address of the whole.
+    /// The first field, so that [`free`] gets the address of the block.
     head: Opaque<bindings::callback_head>,
     #[pin]
     pub(super) value: T,
 }
 
 impl<T> RcuBlock<T> {
-    /// A block that can be moved until it is shared.
+    /// Creates a block, which can be moved until it is shared.
     pub(super) const fn new(value: T) -> Self {
         Self {
             head: Opaque::uninit(),
@@ -48,16 +48,16 @@ impl<T> RcuBlock<T> {
     ///
     /// # Safety
     ///
-    /// The caller owns the block, which was allocated from the slab allocator and initialised, and
-    /// gives it up. Only RCU readers from before still look at it.
+    /// The caller owns the block and gives it up. The block was allocated from the slab allocator
+    /// and initialised. Only pre-existing RCU readers may still access it.
     pub(super) unsafe fn free_after_grace_period(block: NonNull<Self>)
     where
         T: Send + 'static,
     {
         // SAFETY: The block is live by the safety requirement.
         let head = unsafe { &raw const (*block.as_ptr()).head };
-        // SAFETY: By the safety requirement nothing else queues the head, and nothing uses the block
-        // once readers from before are gone, which is when `free` is called.
+        // SAFETY: By the safety requirement nothing else queues the head, and nothing accesses the
+        // block once the pre-existing readers have ended, which is when `free` is called.
         unsafe { bindings::oot_call_rcu(Opaque::cast_into(head), Some(free::<T>)) };
     }
 
@@ -79,24 +79,25 @@ impl<T> RcuBlock<T> {
 ///
 /// # Safety
 ///
-/// To be called by RCU on the head that [`RcuBlock::free_after_grace_period`] queued.
+/// To be called only by RCU, with the head that [`RcuBlock::free_after_grace_period`] queued.
 unsafe extern "C" fn free<T>(head: *mut bindings::callback_head) {
     if let Some(block) = NonNull::new(head.cast::<RcuBlock<T>>()) {
-        // SAFETY: The head is the first field of a block which was given up a grace period ago.
+        // SAFETY: The head is the first field of a block that was given up a grace period ago.
         unsafe { RcuBlock::free_now(block) };
     }
 }
 
-/// Waits until no callback is queued or running, provided that nothing but callbacks queues others.
+/// Waits until no callback is queued or running. Only callbacks may queue callbacks meanwhile.
 ///
-/// `rcu_barrier()` waits for the callbacks that were queued before it, to their last instruction.
-/// Each of them may have queued others, which it counted before its end: if none did, all are over.
+/// `rcu_barrier()` waits until the callbacks that were queued before it have returned. Each of them
+/// may have queued others, and counted them before it returned. If the count has not changed, none
+/// is left.
 ///
 /// Sleeps.
 #[cold]
 pub(in crate::oot) fn wait_for_callbacks() {
     loop {
-        // SAFETY: Reads per-CPU counters of the module's.
+        // SAFETY: Reads the module's per-CPU counters.
         let before = unsafe { bindings::oot_rcu_callbacks() };
         rcu::rcu_barrier();
         // SAFETY: As above.

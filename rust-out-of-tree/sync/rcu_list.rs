@@ -1,12 +1,12 @@
 // SPDX-License-Identifier: GPL-2.0
 
-//! A list that readers walk under RCU while elements come, at its head, and go.
+//! A singly linked list with RCU readers; elements are added at the head.
 //!
-//! The head is a word: the address of the first node, bit 0 a spinlock, which is held with soft
-//! interrupts off. A list takes no more than that word and owns its nodes.
+//! The list is one word: the address of the first node, with a bit spinlock in bit 0, which is held
+//! with softirqs disabled. The list owns its nodes.
 //!
-//! It is `hlist_bl` with nodes of one link: no node is removed but by a walk from the head, and so
-//! none needs the address of the link before it. `llist` has no removal of single nodes.
+//! It is like `hlist_bl`, but nodes have a single link: nodes are removed only during a walk from
+//! the head, so they need no `pprev`. `llist` cannot remove single nodes.
 //!
 //! C header: [`include/linux/rculist_bl.h`](srctree/include/linux/rculist_bl.h)
 
@@ -39,7 +39,7 @@ use super::{
     rcu_head::RcuBlock, //
 };
 
-/// An element in memory of its own.
+/// An element in its own allocation.
 type Node<T> = RcuBlock<Element<T>>;
 
 struct Element<T> {
@@ -48,7 +48,7 @@ struct Element<T> {
     value: T,
 }
 
-/// A value in memory of its own, ready to join an [`RcuList`].
+/// A value in its own allocation, ready to be added to an [`RcuList`].
 ///
 /// # Invariants
 ///
@@ -59,11 +59,11 @@ pub(crate) struct RcuListItem<T> {
 }
 
 impl<T> RcuListItem<T> {
-    /// Moves `value` into memory of its own; does not sleep, and does not complain.
+    /// Moves `value` to its own allocation. Does not sleep, and does not warn on failure.
     ///
     /// # Errors
     ///
-    /// [`AllocError`] without memory.
+    /// [`AllocError`] if memory runs out.
     pub(crate) fn new(value: T) -> Result<Self, AllocError> {
         let node = KBox::new(
             RcuBlock::new(Element {
@@ -91,25 +91,25 @@ impl<T> Drop for RcuListItem<T> {
     }
 }
 
-/// The list.
+/// A list of values.
 ///
 /// # Invariants
 ///
 /// The head without bit 0, and each node's `next`, is 0 or the address of a node from `KBox::leak`
-/// that the list owns. A node that is taken out keeps its `next`, and lives until readers from
-/// before are gone.
+/// that the list owns. A removed node keeps its `next`, and lives until pre-existing readers have
+/// ended.
 pub(crate) struct RcuList<T: Send + Sync + 'static> {
     head: Atomic<usize>,
     _owns: PhantomData<KBox<Node<T>>>,
 }
 
-// SAFETY: Readers get `&T`, writers drop `T`, in any context.
+// SAFETY: Readers get `&T` and writers drop `T`, in any context.
 unsafe impl<T: Send + Sync> Sync for RcuList<T> {}
 
 // SAFETY: As above.
 unsafe impl<T: Send + Sync> Send for RcuList<T> {}
 
-/// The values from a node on.
+/// The values from the node at address `at` on.
 struct Iter<'g, T> {
     at: usize,
     _nodes: PhantomData<&'g Node<T>>,
@@ -120,8 +120,8 @@ impl<'g, T> Iterator for Iter<'g, T> {
 
     #[inline(always)]
     fn next(&mut self) -> Option<&'g T> {
-        // SAFETY: By the list's invariants it is null or a node, which lives for `'g`: for the
-        // read-side section that the iterator was made in, or as long as the lock is held.
+        // SAFETY: By the list's invariants it is null or a node. The node lives for `'g`: for the
+        // read-side critical section that the iterator was made in, or as long as the lock is held.
         let node: &'g Node<T> = unsafe { (self.at as *const Node<T>).as_ref() }?;
         let element = &node.value;
         self.at = rcu_dereference_marked(&element.next);
@@ -130,7 +130,7 @@ impl<'g, T> Iterator for Iter<'g, T> {
 }
 
 impl<T: Send + Sync> RcuList<T> {
-    /// An empty list.
+    /// Creates an empty list.
     pub(crate) const fn new() -> Self {
         Self {
             head: Atomic::new(0),
@@ -138,7 +138,7 @@ impl<T: Send + Sync> RcuList<T> {
         }
     }
 
-    /// The values, the last one added first.
+    /// Iterates over the values, the last one added first.
     #[inline(always)]
     pub(crate) fn iter<'g>(&'g self, _guard: &'g rcu::Guard) -> impl Iterator<Item = &'g T> {
         self.nodes()
@@ -152,12 +152,12 @@ impl<T: Send + Sync> RcuList<T> {
         }
     }
 
-    /// Keeps all others from changing the list.
+    /// Locks the list against changes.
     ///
-    /// The lock of a list inside a value is taken after that of the list that the value is in.
+    /// A list inside a value of another list is locked after that one.
     pub(crate) fn lock(&self) -> RcuListLocked<'_, T> {
         let bh = bh::Disabled::new();
-        // SAFETY: The word is live, and bit 0 is used as a lock alone.
+        // SAFETY: The word is live, and bit 0 is used only as a lock.
         unsafe { bindings::oot_bit_spin_lock(0, self.head.as_ptr().cast()) };
         // INVARIANT: The lock was just taken.
         RcuListLocked {
@@ -173,24 +173,25 @@ impl<T: Send + Sync> Drop for RcuList<T> {
         while let Some(node) = NonNull::new(at as *mut Node<T>) {
             // SAFETY: By the type invariant it is a node.
             at = unsafe { node.as_ref() }.value.next.read_once();
-            // SAFETY: The list owns it; readers held a reference to the list, and are gone.
+            // SAFETY: The list owns the node; readers held a reference to the list, so none is
+            // left.
             unsafe { RcuBlock::free_now(node) };
         }
     }
 }
 
-/// A list whose lock we hold.
+/// A list whose lock is held.
 ///
 /// # Invariants
 ///
-/// Bit 0 of the list's head was set by us.
+/// Bit 0 of the list's head is set, and this value clears it.
 pub(crate) struct RcuListLocked<'a, T: Send + Sync + 'static> {
     list: &'a RcuList<T>,
     _bh: bh::Disabled,
 }
 
 impl<T: Send + Sync> RcuListLocked<'_, T> {
-    /// The values, the last one added first.
+    /// Iterates over the values, the last one added first.
     pub(crate) fn iter(&self) -> impl Iterator<Item = &T> {
         self.list.nodes()
     }
@@ -205,12 +206,12 @@ impl<T: Send + Sync> RcuListLocked<'_, T> {
         self.list.head.store(node.as_ptr() as usize | 1, Release);
     }
 
-    /// Takes out the values which `is_over` holds for, and returns how many; they are dropped a grace
-    /// period later.
+    /// Removes the values for which `is_over` returns true, and returns their number. They are
+    /// dropped after a grace period.
     pub(crate) fn remove(&mut self, mut is_over: impl FnMut(&T) -> bool) -> usize {
         let mut count: usize = 0;
         let mut link = &self.list.head;
-        // The first link is the head, with the lock in bit 0.
+        // Bit 0 is set in the head only, which is the first link.
         let mut lock = 1;
         while let Some(node) = NonNull::new((link.read_once() & !1) as *mut Node<T>) {
             // SAFETY: By the list's invariants it is a node, live while we hold the lock.
@@ -218,8 +219,8 @@ impl<T: Send + Sync> RcuListLocked<'_, T> {
             if is_over(&element.value) {
                 link.store(element.next.read_once() | lock, Release);
                 count = count.wrapping_add(1);
-                // SAFETY: The list owned the node, which came from `KBox`, and it is out of the
-                // list: only readers from before look at it.
+                // SAFETY: The list owned the node, which came from `KBox` and is now removed. Only
+                // pre-existing readers may still access it.
                 unsafe { RcuBlock::free_after_grace_period(node) };
             } else {
                 link = &element.next;

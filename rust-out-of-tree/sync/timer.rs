@@ -1,13 +1,13 @@
 // SPDX-License-Identifier: GPL-2.0
 
-//! Timers of the timer wheel, as fields of objects behind an [`RcuArc`](super::RcuArc).
+//! Timer wheel timers as fields of objects behind an [`RcuArc`](super::RcuArc).
 //!
-//! The shape is that of `kernel::time::hrtimer`, which has no wheel timers: a [`Timer`] field, a
-//! [`TimerCallback`], and [`impl_has_timer!`](crate::oot::sync::timer::impl_has_timer), which says
-//! what field it is. A handle is not needed: the timer lives as long as the references to its
-//! object. [`Object::retire`] shuts it down when the last one goes, before the grace period that
-//! ends in freeing the object. A callback that runs until then finds the object alive, since it is
-//! an RCU reader; none runs later.
+//! The API follows `kernel::time::hrtimer`, which has no wheel timers: a [`Timer`] field, a
+//! [`TimerCallback`], and [`impl_has_timer!`](crate::oot::sync::timer::impl_has_timer), which names
+//! the field. It needs no handle: the timer lives as long as the references to its object.
+//! [`Object::retire`] shuts the timer down when the last reference is dropped, before the grace
+//! period after which the object is freed. A callback that is still running is an RCU reader, so
+//! the object stays live for it. No callback starts later.
 //!
 //! C header: [`include/linux/timer.h`](srctree/include/linux/timer.h)
 
@@ -27,7 +27,7 @@ use super::rcu_arc::{
     RcuRef, //
 };
 
-/// A timer that calls back about the `T` it is a field of.
+/// A timer whose callback gets the `T` that contains it.
 #[repr(transparent)]
 pub(crate) struct Timer<T>(Opaque<bindings::timer_list>, PhantomData<fn(T)>);
 
@@ -37,64 +37,65 @@ unsafe impl<T> Send for Timer<T> {}
 // SAFETY: As above.
 unsafe impl<T> Sync for Timer<T> {}
 
-/// What happens when the timer fires.
+/// The callback of a [`Timer`].
 pub(crate) trait TimerCallback: Object {
-    /// Runs in soft interrupt context, never twice at a time for one object. Gives the jiffies
-    /// until the timer is to fire again, if it is to.
+    /// Called in softirq context when the timer expires, never concurrently for one object. Returns
+    /// the jiffies after which the timer is to expire again, or `None`.
     fn run(this: RcuRef<'_, Self>, guard: &rcu::Guard) -> Option<usize>
     where
         Self: Sized;
 }
 
-/// A type with a timer. Implemented by [`impl_has_timer!`] alone.
+/// A type that contains a timer. Implemented only by [`impl_has_timer!`].
 ///
 /// # Safety
 ///
-/// `OFFSET` must be that of the field that [`HasTimer::timer`] gives. [`Object::prepare`] must be
-/// [`Timer::set_up`], and [`Object::retire`] must be [`Timer::shut_down`].
+/// `OFFSET` must be the offset of the field that [`HasTimer::timer`] returns. [`Object::prepare`]
+/// must be [`Timer::set_up`], and [`Object::retire`] must be [`Timer::shut_down`].
 pub(crate) unsafe trait HasTimer: TimerCallback + Sized {
-    /// Where the timer is in the type.
+    /// The offset of the timer in the type, in bytes.
     const OFFSET: usize;
 
-    /// The timer.
+    /// Returns the timer.
     fn timer(&self) -> &Timer<Self>;
 }
 
 impl<T> Timer<T> {
-    /// A timer, which can be started once its object is behind a reference.
+    /// Creates a timer, which can be started once its object is behind an
+    /// [`RcuArc`](super::RcuArc).
     pub(crate) const fn new() -> Self {
         Self(Opaque::uninit(), PhantomData)
     }
 }
 
 impl<T: HasTimer> Timer<T> {
-    /// Starts the timer, or restarts it, to fire `delay` jiffies from now.
+    /// Starts or restarts the timer to expire in `delay` jiffies.
     ///
-    /// Does nothing once the last reference to the object is gone.
+    /// Does nothing once the last reference to the object has been dropped.
     #[inline]
     pub(crate) fn start(this: RcuRef<'_, T>, delay: usize) {
         let expires = jiffies().wrapping_add(delay);
-        // SAFETY: The object is behind an `RcuArc`, and alive: its timer was set up.
+        // SAFETY: The object is behind an `RcuArc` and live, so its timer was set up.
         unsafe { bindings::mod_timer(this.timer().0.get(), expires) };
     }
 
-    /// Makes the timer ready.
+    /// Initialises the timer.
     ///
     /// # Safety
     ///
-    /// To be called as [`Object::prepare`].
+    /// To be called only as [`Object::prepare`].
     #[inline]
     pub(crate) unsafe fn set_up(&self) {
-        // SAFETY: By the safety requirement the memory is ours alone and stays in its place; the
-        // callback fits the timer's type.
+        // SAFETY: By the safety requirement no other code accesses the timer, and it is pinned. The
+        // callback expects the timer of a `T`.
         unsafe { bindings::oot_timer_setup(self.0.get(), Some(fired::<T>)) };
     }
 
-    /// Stops the timer for good.
+    /// Stops the timer. It cannot be started again (`timer_shutdown()`).
     ///
     /// # Safety
     ///
-    /// To be called as [`Object::retire`].
+    /// To be called only as [`Object::retire`].
     #[inline]
     pub(crate) unsafe fn shut_down(&self) {
         // SAFETY: By the safety requirement the timer was set up.
@@ -102,26 +103,26 @@ impl<T: HasTimer> Timer<T> {
     }
 }
 
-/// The timer's callback.
+/// The timer callback.
 ///
 /// # Safety
 ///
-/// To be called by the timer of a `T` behind an `RcuArc`.
+/// To be called only by the timer code, for the timer of a `T` behind an `RcuArc`.
 unsafe extern "C" fn fired<T: HasTimer>(timer: *mut bindings::timer_list) {
     let guard = rcu::read_lock();
     let value = timer.wrapping_byte_sub(T::OFFSET).cast::<T>();
-    // SAFETY: By the requirements on `OFFSET` it is the value around the timer. That is alive: the
-    // timer is shut down before the grace period that frees it.
+    // SAFETY: By the requirements on `OFFSET` this is the address of the `T` that contains the
+    // timer. It is live: the timer is shut down before the grace period after which it is freed.
     let this = unsafe { RcuRef::from_value(value) };
     if let Some(delay) = T::run(this, &guard) {
         let expires = jiffies().wrapping_add(delay);
-        // Another CPU may have started the timer meanwhile, for an earlier time: that holds.
+        // Another CPU may have restarted the timer for an earlier time, which must be kept.
         // SAFETY: The timer was set up; once it is shut down, this does nothing.
         unsafe { bindings::timer_reduce(timer, expires) };
     }
 }
 
-/// Says which field of a type is its [`Timer`]; makes the type an [`Object`].
+/// Names the field of a type that is its [`Timer`], and implements [`Object`] for the type.
 macro_rules! impl_has_timer {
     (
         impl$({$($generics:tt)*})? HasTimer for $self:ty {
@@ -129,8 +130,8 @@ macro_rules! impl_has_timer {
         }
     ) => {
         #[allow(unsafe_code)]
-        // SAFETY: `timer` compiles only if the field is a timer of this type. The `Object` is the
-        // one below.
+        // SAFETY: `timer` compiles only if the field is a timer of this type. The `Object`
+        // implementation is the one below.
         unsafe impl$(<$($generics)*>)? $crate::oot::sync::timer::HasTimer for $self {
             const OFFSET: usize = ::core::mem::offset_of!(Self, $field);
 

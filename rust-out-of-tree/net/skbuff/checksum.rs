@@ -1,6 +1,6 @@
 // SPDX-License-Identifier: GPL-2.0
 
-//! The checksum of a packet's transport header, and what is known of it.
+//! Transport checksums and their state (`skb->ip_summed`).
 
 use kernel::prelude::*;
 
@@ -8,21 +8,21 @@ use crate::oot::bindings;
 
 use super::Skb;
 
-/// How far a packet's transport checksum is known to be right.
+/// The state of a packet's transport checksum (`CHECKSUM_*`).
 #[derive(Clone, Copy, PartialEq, Eq)]
 pub(crate) enum IpSummed {
-    /// Not at all.
+    /// The checksum was not verified.
     None,
-    /// Checked.
+    /// The checksum was verified.
     Unnecessary,
-    /// `skb->csum` sums the whole packet.
+    /// `skb->csum` is the sum of the whole packet.
     Complete,
-    /// The field holds the sum of the pseudo header; the device adds the rest.
+    /// The checksum field has the pseudo header's sum; the device adds the rest.
     Partial,
 }
 
 impl Skb {
-    /// What is known of the transport checksum.
+    /// Returns the state of the transport checksum.
     #[inline(always)]
     pub(crate) fn ip_summed(&self) -> IpSummed {
         // SAFETY: The packet is live by the type invariant.
@@ -36,24 +36,24 @@ impl Skb {
 
     #[inline(always)]
     fn set_ip_summed(&mut self, summed: u32) {
-        // SAFETY: The packet is used by no other by the type invariant.
+        // SAFETY: By the type invariant no other code uses the packet.
         unsafe { bindings::oot_skb_set_ip_summed(self.as_raw(), summed as u8) };
     }
 
-    /// Says that nothing is known of the transport checksum.
+    /// Marks the transport checksum as not verified.
     #[inline(always)]
     pub(crate) fn set_checksum_none(&mut self) {
         self.set_ip_summed(bindings::CHECKSUM_NONE);
     }
 
-    /// Says that the transport checksum is right.
+    /// Marks the transport checksum as verified.
     #[inline(always)]
     pub(crate) fn set_checksum_unnecessary(&mut self) {
         self.set_ip_summed(bindings::CHECKSUM_UNNECESSARY);
     }
 
-    /// Leaves the checksum of the header at `start` to the device: the field `offset` bytes into
-    /// it holds the sum of the pseudo header.
+    /// Leaves the checksum of the header at `start` to the device. The checksum field, `offset`
+    /// bytes into the header, must have the pseudo header's sum.
     ///
     /// # Errors
     ///
@@ -64,24 +64,24 @@ impl Skb {
         if end > self.head_len() {
             return Err(EINVAL);
         }
-        // SAFETY: The packet is used by no other by the type invariant, and has such a field.
+        // SAFETY: By the type invariant no other code uses the packet, and the field is within it.
         unsafe { bindings::oot_skb_set_csum_start(self.as_raw(), start, offset) };
         self.set_ip_summed(bindings::CHECKSUM_PARTIAL);
         Ok(())
     }
 
-    /// The unfolded sum of the packet from `offset` to its end, as `skb_checksum()`. It is that of
-    /// no bytes if the packet ends before.
+    /// The unfolded sum of the packet from `offset` to its end, as `skb_checksum()`. 0 if the
+    /// packet is too short.
     pub(crate) fn checksum_from(&self, offset: u32) -> u32 {
         let Some(len) = self.len().checked_sub(offset) else {
             return 0;
         };
-        // SAFETY: The packet has so many bytes from `offset` on.
+        // SAFETY: The packet has `len` bytes from `offset` on.
         unsafe { bindings::skb_checksum(self.as_raw(), offset as i32, len as i32, 0) }
     }
 
-    /// Verifies the checksum of the message that starts at `offset`, of the transport protocol
-    /// `proto`, as `nf_checksum()`. That of a packet without device, from this host, is right.
+    /// Verifies the checksum of the message at `offset`, whose transport protocol is `proto`, as
+    /// `nf_checksum()`. A packet without device was sent by this host and is valid.
     pub(crate) fn has_valid_checksum(&mut self, offset: u32, proto: u8) -> bool {
         if !self.has_dev() {
             return true;
@@ -89,8 +89,8 @@ impl Skb {
         let Some(family) = self.protocol().filter(|_| offset <= self.len()) else {
             return false;
         };
-        // SAFETY: The packet is used by no other by the type invariant, and of that family; so many
-        // bytes of it are there.
+        // SAFETY: By the type invariant no other code uses the packet. It is of that family, and
+        // `offset` is within it.
         unsafe {
             bindings::oot_nf_checksum_is_valid(self.as_raw(), offset, proto, family.as_raw().into())
         }

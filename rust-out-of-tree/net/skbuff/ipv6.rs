@@ -1,6 +1,6 @@
 // SPDX-License-Identifier: GPL-2.0
 
-//! What IPv6 puts before a packet's transport header.
+//! IPv6 extension headers.
 //!
 //! C header: [`include/net/ipv6.h`](srctree/include/net/ipv6.h)
 
@@ -8,28 +8,29 @@ use crate::oot::bindings;
 
 use super::Skb;
 
-/// Where an IPv6 packet's transport header is.
+/// The transport header of an IPv6 packet.
 pub(crate) struct Ipv6Transport {
-    /// From the start of the packet's data.
+    /// The offset from the start of the packet's data, in bytes.
     pub(crate) offset: u32,
-    /// Its protocol number.
+    /// The protocol number.
     pub(crate) protocol: u8,
-    /// The fragment's offset in bytes; 0 for the first and for a whole packet.
+    /// The fragment offset in bytes; 0 for a first fragment and for an unfragmented packet.
     pub(crate) fragment_offset: u16,
-    /// Whether there is a fragment header.
+    /// Whether the packet has a fragment header.
     pub(crate) is_fragment: bool,
 }
 
 impl Skb {
-    /// The size of the largest fragment that an IPv6 packet was put together from, or 0.
+    /// The size of the largest fragment that an IPv6 packet was reassembled from, or 0.
     pub(crate) fn ip6_frag_max_size(&self) -> u32 {
-        // SAFETY: The control block belongs to the IP layer within its hooks.
+        // SAFETY: The control block belongs to the IP layer in its hooks.
         unsafe { bindings::oot_ip6_frag_max_size(self.as_raw()) }
     }
 
-    /// The transport protocol of an IPv6 packet behind its extension headers.
+    /// Finds the transport header of an IPv6 packet after its extension headers (C:
+    /// `ipv6_find_hdr()`).
     ///
-    /// `start` is where the IPv6 header lies.
+    /// `start` is the offset of the IPv6 header.
     pub(crate) fn ipv6_find_header(&self, start: u32) -> Option<Ipv6Transport> {
         let mut found = Ipv6Transport {
             offset: start,
@@ -39,7 +40,7 @@ impl Skb {
         };
         let mut flags = 0;
         let offset: *mut u32 = &mut found.offset;
-        // SAFETY: The pointers are to locals; the function checks every offset.
+        // SAFETY: The pointers are to local variables; the function checks every offset.
         let protocol = unsafe {
             bindings::ipv6_find_hdr(
                 self.as_raw(),

@@ -1,6 +1,6 @@
 // SPDX-License-Identifier: GPL-2.0
 
-//! Packets that are ours to change, send or free.
+//! Owned packets.
 
 use core::{
     marker::PhantomData,
@@ -32,16 +32,16 @@ use super::{
     MAX_HEADROOM, //
 };
 
-/// The route that a packet is given.
+/// A route for a packet.
 pub(crate) enum SkbRoute<'h> {
-    /// One that lives as long as the call of the hook, without a reference.
+    /// A route without a reference, live until the hook call ends.
     NoRef(DstRef<'h>),
-    /// One that the packet owns.
+    /// A route with a reference, which the packet takes over.
     Owned(Dst),
 }
 
 impl SkbRoute<'_> {
-    /// Looks at the route.
+    /// Borrows the route.
     #[inline(always)]
     pub(crate) fn dst(&self) -> DstRef<'_> {
         match self {
@@ -51,15 +51,15 @@ impl SkbRoute<'_> {
     }
 }
 
-/// A packet of the IP layer that we own, within the call of a hook that took it.
+/// A packet of the IP layer that a hook has stolen and owns.
 ///
-/// `'h` is the time of that call, in which the RCU read lock is held: the packet's route may be one
-/// without a reference (`SKB_DST_NOREF`), so that the packet must not be kept beyond.
+/// `'h` is the duration of the hook call, for which the RCU read lock is held. The packet's route
+/// may be one without a reference (`SKB_DST_NOREF`), so the packet must not be kept longer.
 ///
 /// # Invariants
 ///
-/// `skb` is live and used by no other, and its data begin with a linear IP header of `family`, which
-/// is where its network header is set to. The RCU read lock is held for `'h`.
+/// `skb` is live and no other code uses it. Its data begin with a linear IP header of `family`, and
+/// the network header offset is set to it. The RCU read lock is held for `'h`.
 pub(crate) struct SkBuff<'h> {
     skb: NonNull<bindings::sk_buff>,
     family: NfProto,
@@ -69,8 +69,8 @@ pub(crate) struct SkBuff<'h> {
 impl<'h> SkBuff<'h> {
     /// # Safety
     ///
-    /// `skb` must be live and become ours, as a hook of `family` has it, and the RCU read lock must
-    /// be held for `'h`.
+    /// `skb` must be live and as in a hook of `family`, the caller must pass on its ownership, and
+    /// the RCU read lock must be held for `'h`.
     #[inline(always)]
     pub(in crate::oot::net) unsafe fn from_raw(
         skb: NonNull<bindings::sk_buff>,
@@ -84,13 +84,13 @@ impl<'h> SkBuff<'h> {
         }
     }
 
-    /// Gives the packet to C.
+    /// Passes the packet to C.
     #[inline(always)]
     pub(in crate::oot::net) fn into_raw(self) -> *mut bindings::sk_buff {
         core::mem::ManuallyDrop::new(self).skb.as_ptr()
     }
 
-    /// Which IP header it begins with.
+    /// The protocol of the packet's IP header.
     #[inline(always)]
     pub(in crate::oot::net) fn family(&self) -> NfProto {
         self.family
@@ -99,11 +99,11 @@ impl<'h> SkBuff<'h> {
     /// Replaces the route.
     #[inline(always)]
     pub(in crate::oot::net) fn set_route(&mut self, route: SkbRoute<'h>) {
-        // SAFETY: Releases the reference that the packet holds, if it does.
+        // SAFETY: The call releases the reference that the packet holds, if any.
         unsafe { bindings::oot_skb_dst_drop(self.as_raw()) };
         match route {
-            // SAFETY: The route is live for `'h`, as the packet is ours, with the RCU read lock
-            // held; C takes a reference where it queues the packet (`skb_dst_force()`).
+            // SAFETY: The route is live for `'h`, as long as we own the packet, with the RCU read
+            // lock held. C takes a reference where it queues the packet (`skb_dst_force()`).
             SkbRoute::NoRef(dst) => unsafe {
                 bindings::oot_skb_dst_set_noref(self.as_raw(), dst.as_raw())
             },
@@ -114,12 +114,13 @@ impl<'h> SkBuff<'h> {
         }
     }
 
-    /// Takes the first `len` bytes off, so that the packet begins with the IP header behind them.
-    /// What the stack parsed of the options of the header before is forgotten.
+    /// Removes the first `len` bytes, so that the packet begins with the IP header after them.
+    /// Clears the parsed options of the previous header.
     ///
     /// # Errors
     ///
-    /// `EINVAL` if there is no whole IP header of the packet's family. The packet stays as it was.
+    /// `EINVAL` if no complete IP header of the packet's family follows. The packet is not changed
+    /// then.
     pub(crate) fn pull_to_network(&mut self, len: u32) -> Result {
         let least = match self.family {
             NfProto::Ipv4 => size_of::<bindings::iphdr>(),
@@ -136,26 +137,26 @@ impl<'h> SkBuff<'h> {
         if first >> 4 != version || header < least || !self.may_pull(len.wrapping_add(header)) {
             return Err(EINVAL);
         }
-        // SAFETY: So many bytes are linear.
+        // SAFETY: At least `len` bytes are linear.
         unsafe { bindings::oot_pskb_pull(self.as_raw(), len) };
         self.network_header_is_new();
         Ok(())
     }
 
-    /// The data begin with another IP header than before.
+    /// Resets the network header offset to the start of the data, and the parsed options.
     fn network_header_is_new(&mut self) {
         // SAFETY: The data pointer lies within the buffer.
         unsafe { bindings::oot_skb_reset_network_header(self.as_raw()) };
-        // SAFETY: The control block belongs to the IP layer while the packet does.
+        // SAFETY: The control block belongs to the IP layer while it has the packet.
         unsafe { bindings::oot_ip_clear_options(self.as_raw()) };
     }
 
-    /// The packet with at least `headroom` bytes before it, and unshared: itself or a copy of its
-    /// head, which the packet's socket then owns.
+    /// Returns the packet with at least `headroom` bytes of unshared headroom: itself, or a copy of
+    /// its head, to which the packet's socket is transferred.
     ///
     /// # Errors
     ///
-    /// `ENOMEM`, also for more than [`MAX_HEADROOM`]. The packet is freed.
+    /// `ENOMEM`, also if `headroom` is above [`MAX_HEADROOM`]. The packet is freed then.
     pub(crate) fn with_headroom(self, headroom: u32) -> Result<Self> {
         if self.has_own_headroom(headroom) {
             return Ok(self);
@@ -164,19 +165,19 @@ impl<'h> SkBuff<'h> {
             return Err(ENOMEM);
         }
         let raw = self.as_raw();
-        // SAFETY: The packet is live by the type invariant; the room is one that a packet can have.
+        // SAFETY: The packet is live by the type invariant, and the headroom is within the limit.
         let copy = unsafe { bindings::skb_realloc_headroom(raw, headroom) };
-        // SAFETY: The copy is new and ours. It has the same data, header and route.
+        // SAFETY: The copy is new and owned by us. It has the same data, header and route.
         let copy = unsafe { Self::from_raw(NonNull::new(copy).ok_or(ENOMEM)?, self.family) };
         if self.has_socket() {
-            // SAFETY: The socket is kept alive by the packet that it owns so far.
+            // SAFETY: The old packet still holds the socket, so it is live.
             unsafe { bindings::oot_skb_set_owner_w(copy.as_raw(), raw) };
         }
         self.consume();
         Ok(copy)
     }
 
-    /// Whether there are `len` bytes before the packet that no other packet shares.
+    /// Whether the packet has `len` bytes of headroom, and does not share its head.
     fn has_own_headroom(&self, len: u32) -> bool {
         let raw = self.as_raw();
         // SAFETY: The packet is live by the type invariant.
@@ -185,21 +186,21 @@ impl<'h> SkBuff<'h> {
         headroom >= len && unsafe { bindings::oot_skb_cloned(raw) } == 0
     }
 
-    /// Puts an IPv4 header without options before the packet.
+    /// Prepends an IPv4 header without options.
     ///
     /// # Errors
     ///
-    /// `ENOMEM` without room for it: see [`Self::with_headroom`].
+    /// `ENOMEM` if the headroom is too small: see [`Self::with_headroom`].
     pub(crate) fn push_ipv4_header<T: IntoBytes + Immutable>(&mut self, header: &T) -> Result {
         const { assert!(size_of::<T>() == size_of::<bindings::iphdr>()) };
         self.push_network_header(NfProto::Ipv4, header.as_bytes())
     }
 
-    /// Puts an IPv6 header before the packet.
+    /// Prepends an IPv6 header.
     ///
     /// # Errors
     ///
-    /// `ENOMEM` without room for it: see [`Self::with_headroom`].
+    /// `ENOMEM` if the headroom is too small: see [`Self::with_headroom`].
     pub(crate) fn push_ipv6_header<T: IntoBytes + Immutable>(&mut self, header: &T) -> Result {
         const { assert!(size_of::<T>() == size_of::<bindings::ipv6hdr>()) };
         self.push_network_header(NfProto::Ipv6, header.as_bytes())
@@ -210,25 +211,25 @@ impl<'h> SkBuff<'h> {
         if !self.has_own_headroom(len) {
             return Err(ENOMEM);
         }
-        // SAFETY: There is room, and the packet's head is unshared.
+        // SAFETY: The headroom is sufficient, and the packet's head is unshared.
         let start = unsafe { bindings::skb_push(self.as_raw(), len) };
         // SAFETY: `start` is the beginning of `bytes.len()` bytes that were just added.
         unsafe { core::ptr::copy_nonoverlapping(bytes.as_ptr(), start.cast(), bytes.len()) };
-        // INVARIANT: The callers' bytes are as long as a header of `family`.
+        // INVARIANT: The callers pass a header of `family`.
         self.family = family;
         self.network_header_is_new();
         Ok(())
     }
 
-    /// Forgets the connection tracking entry, as `nf_reset_ct()`.
+    /// Drops the conntrack entry, as `nf_reset_ct()`.
     pub(crate) fn reset_conntrack(&mut self) {
-        // SAFETY: The packet is used by no other by the type invariant.
+        // SAFETY: By the type invariant no other code uses the packet.
         unsafe { bindings::oot_nf_reset_ct(self.as_raw()) };
     }
 
-    /// Frees a packet that did its duty, as `consume_skb()`: not counted as a drop.
+    /// Frees a packet that is not counted as dropped, as `consume_skb()`.
     pub(crate) fn consume(self) {
-        // SAFETY: The packet is ours to free by the type invariant.
+        // SAFETY: By the type invariant we own the packet.
         unsafe { bindings::consume_skb(self.into_raw()) };
     }
 }
@@ -238,7 +239,7 @@ impl Deref for SkBuff<'_> {
 
     #[inline(always)]
     fn deref(&self) -> &Skb {
-        // SAFETY: It is live and used by no other by the type invariant.
+        // SAFETY: By the type invariant the packet is live and no other code uses it.
         unsafe { Skb::from_raw(self.skb) }
     }
 }
@@ -246,14 +247,14 @@ impl Deref for SkBuff<'_> {
 impl DerefMut for SkBuff<'_> {
     #[inline(always)]
     fn deref_mut(&mut self) -> &mut Skb {
-        // SAFETY: It is live and used by no other by the type invariant.
+        // SAFETY: By the type invariant the packet is live and no other code uses it.
         unsafe { Skb::from_raw_mut(self.skb) }
     }
 }
 
 impl Drop for SkBuff<'_> {
     fn drop(&mut self) {
-        // SAFETY: The packet is ours to free by the type invariant.
+        // SAFETY: By the type invariant we own the packet.
         unsafe { bindings::oot_kfree_skb(self.skb.as_ptr()) };
     }
 }

@@ -1,6 +1,6 @@
 // SPDX-License-Identifier: GPL-2.0
 
-//! One size of an [`RcuHash`](super::RcuHash): its buckets, their locks and the chains in them.
+//! One size of an [`RcuHash`](super::RcuHash): its buckets, their locks and chains.
 
 use core::ptr::NonNull;
 use kernel::{
@@ -30,18 +30,18 @@ use crate::oot::{
     },
 };
 
-/// A place in a chain. `next` is the address of a link, or an end mark.
+/// A link of a chain. `next` is the address of another link, or an end mark.
 #[repr(C)]
 pub(super) struct Link {
     pub(super) next: Atomic<usize>,
     pub(super) hash: Atomic<u32>,
-    /// Bit 0 says which of the entry's links this is, and does not change. The other bits of the
-    /// first link's are the entry's state: see [`HashLinks`](super::HashLinks).
+    /// Bit 0 is the index of the link in its entry, and does not change. The other bits of the
+    /// first link's tag are the entry's state: see [`HashLinks`](super::HashLinks).
     pub(super) tag: Atomic<i32>,
 }
 
 impl Link {
-    /// Which of the entry's links this is: 0 or 1.
+    /// The index of this link in its entry: 0 or 1.
     #[inline(always)]
     pub(super) fn index(&self) -> u32 {
         (self.tag.read_once() & 1) as u32
@@ -52,10 +52,10 @@ impl Link {
 const MIN_BITS: u32 = 8;
 const MAX_BITS: u32 = 26;
 
-/// A table is not shrunk to less than twice the smallest.
+/// A table is not shrunk below twice the smallest size.
 const LEAST_SHRUNK_BITS: u32 = MIN_BITS + 1;
 
-/// How large a table is and is to become.
+/// The size of a table, and its load factor.
 #[derive(Clone, Copy, PartialEq, Eq)]
 pub(super) struct Size {
     /// The binary logarithm of the number of buckets.
@@ -70,13 +70,13 @@ impl Size {
         load: 0,
     };
 
-    /// The size for `len` entries after `old`.
+    /// Returns the size for `len` entries, given the current size `old`.
     pub(super) fn fitting(len: usize, load: i32, old: Self) -> Self {
         let need = u32::BITS.wrapping_sub((len as u32).saturating_sub(1).leading_zeros());
         let bits = (need as i32)
             .saturating_sub(load)
             .clamp(MIN_BITS as i32, MAX_BITS as i32) as u32;
-        // Shrink to twice the need, so that a number that rises and falls causes few resizes.
+        // Shrink to twice the size needed, so that a varying number of entries causes few resizes.
         let bits = if bits < old.bits && load == old.load {
             bits.wrapping_add(1).min(old.bits)
         } else {
@@ -85,14 +85,14 @@ impl Size {
         Self { bits, load }
     }
 
-    /// How many entries it is for.
+    /// The number of entries that the size is for.
     fn capacity(self) -> usize {
         1usize
             .checked_shl(self.bits.saturating_add_signed(self.load))
             .unwrap_or(usize::MAX)
     }
 
-    /// With more entries it is to grow.
+    /// The table grows if it has more entries.
     fn most(self) -> usize {
         if self.bits < MAX_BITS {
             self.capacity()
@@ -101,7 +101,7 @@ impl Size {
         }
     }
 
-    /// With fewer entries it is to shrink.
+    /// The table shrinks if it has fewer entries.
     fn least(self) -> usize {
         if self.bits > LEAST_SHRUNK_BITS {
             self.capacity() / 16
@@ -111,19 +111,19 @@ impl Size {
     }
 }
 
-/// One size of the table.
+/// The buckets of one table size.
 pub(super) struct Buckets {
     pub(super) heads: KVVec<Atomic<usize>>,
     pub(super) size: Size,
-    /// With more entries it is to grow, with fewer to shrink.
+    /// The table grows above `most` entries, and shrinks below `least`.
     pub(super) most: usize,
     pub(super) least: usize,
-    /// The successor while a resize is under way.
+    /// The successor during a resize, else null.
     pub(super) successor: Atomic<*mut Buckets>,
 }
 
 impl Buckets {
-    /// Empty buckets.
+    /// Allocates empty buckets. Sleeps.
     ///
     /// # Errors
     ///
@@ -148,6 +148,7 @@ impl Buckets {
         )?)
     }
 
+    /// The bucket for `hash`.
     #[inline(always)]
     pub(super) fn bucket(&self, hash: u32) -> Bucket<'_> {
         let index = hash.wrapping_shr(32u32.wrapping_sub(self.size.bits)) as usize;
@@ -155,24 +156,25 @@ impl Buckets {
         Bucket(unsafe { self.heads.get_unchecked(index) })
     }
 
-    /// The last hash of the range that the bucket of `hash` holds.
+    /// The last hash in the range of the bucket that contains `hash`.
     pub(super) fn last_of(&self, hash: u32) -> u32 {
         hash | u32::MAX.wrapping_shr(self.size.bits)
     }
 
-    /// Where links are that are not in this table any more.
+    /// The successor of this table, which has the links that were moved.
     ///
-    /// A link that is moved is in the new chain before it leaves the old one: a reader that did not
-    /// find it in the old one must not see the new one as it was before (`rhashtable` has the same
-    /// barrier).
+    /// A link is added to the new chain before it is removed from the old one. A reader that did
+    /// not find it in the old chain must not see an older state of the new chain (`rhashtable` has
+    /// the same barrier).
     #[inline]
     pub(super) fn successor(&self) -> Option<&Self> {
         smp_mb(Read);
-        // SAFETY: It is null, or a table that lives until a grace period after it was replaced.
+        // SAFETY: The pointer is null, or a table that lives until a grace period after it was
+        // replaced.
         unsafe { rcu_dereference(&self.successor).as_ref() }
     }
 
-    /// The table that entries are added to.
+    /// The table to which entries are added.
     pub(super) fn newest(&self) -> &Self {
         self.successor().unwrap_or(self)
     }
@@ -183,12 +185,13 @@ impl Buckets {
 pub(super) struct Bucket<'a>(pub(super) &'a Atomic<usize>);
 
 impl Bucket<'_> {
+    /// The end mark of the chain.
     #[inline(always)]
     pub(super) fn end_mark(self) -> usize {
         core::ptr::from_ref(self.0) as usize | 1
     }
 
-    /// The first link or the end mark.
+    /// Returns the first link, or the end mark.
     #[inline(always)]
     pub(super) fn first(self) -> usize {
         match rcu_dereference_marked(self.0) & !1 {
@@ -197,11 +200,13 @@ impl Bucket<'_> {
         }
     }
 
+    /// Takes the bit lock of the bucket, with softirqs disabled.
     pub(super) fn lock(self) -> LockedBucket {
         let bh = bh::Disabled::new();
-        // SAFETY: The word is live while the table is, and bit 0 is used as a lock alone.
+        // SAFETY: The word is live as long as the table, and bit 0 is used only as a lock.
         unsafe { bindings::oot_bit_spin_lock(0, self.0.as_ptr().cast()) };
-        // INVARIANT: The lock was just taken. The caller's RCU section keeps the word alive.
+        // INVARIANT: The lock was just taken. The caller's RCU critical section keeps the word
+        // live.
         LockedBucket {
             head: NonNull::from(self.0),
             _bh: bh,
@@ -209,7 +214,7 @@ impl Bucket<'_> {
     }
 }
 
-/// A bucket whose lock we hold.
+/// A bucket whose lock is held.
 ///
 /// # Invariants
 ///
@@ -225,18 +230,20 @@ impl LockedBucket {
         Bucket(unsafe { self.head.as_ref() })
     }
 
-    /// Makes `link`, or the end mark, the first of the chain.
+    /// Makes `link` the first of the chain; if it is the end mark, the chain becomes empty.
     fn set_first(&self, link: usize) {
         let word = if link & 1 == 0 { link } else { 0 };
         self.bucket().0.store(word | 1, Release);
     }
 
+    /// Adds `link` at the head of the chain.
     pub(super) fn push(&self, link: &Link) {
         link.next.store(self.bucket().first(), Relaxed);
         self.set_first(core::ptr::from_ref(link) as usize);
     }
 
-    /// Takes `link` out of the chain, if it is there. Its own `next` stays, for readers on it.
+    /// Removes `link` from the chain and returns whether it was there. Its `next` stays, for
+    /// readers.
     pub(super) fn remove(&self, link: &Link) -> bool {
         let wanted = core::ptr::from_ref(link) as usize;
         let mut at = self.bucket().first();
@@ -256,10 +263,11 @@ impl LockedBucket {
         false
     }
 
-    /// Takes the first link out of the chain and puts it into `to`'s.
+    /// Moves the first link to the chain of `to`.
     pub(super) fn move_first(&self, to: Bucket<'_>) {
         let at = self.bucket().first();
-        // SAFETY: The caller saw that the chain is not empty; its links are live under its lock.
+        // SAFETY: The caller checked that the chain is not empty; its links are live under its
+        // lock.
         let link = unsafe { &*(at as *const Link) };
         let rest = link.next.read_once();
         to.lock().push(link);

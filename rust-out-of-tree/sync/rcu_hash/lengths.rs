@@ -1,6 +1,6 @@
 // SPDX-License-Identifier: GPL-2.0
 
-//! How long the chains of an [`RcuHash`] are, for people.
+//! The distribution of chain lengths in an [`RcuHash`], for status output.
 
 use kernel::sync::rcu;
 
@@ -19,32 +19,32 @@ use super::{
     RcuHash, //
 };
 
-/// How many chains there are of 0 to 6 links and, last, of 7 or more.
+/// The number of chains with 0 to 6 links and, last, with 7 or more.
 pub(crate) type ChainLengths = [u32; 8];
 
-/// The links of a chain are counted up to here.
+/// Links of a chain are counted up to this number.
 const MAX_LENGTH: usize = 7;
 
-/// How many buckets are looked at in one read-side section: with chains of the greatest length
-/// that is as long as a packet takes, a few times over.
+/// The number of buckets per read-side critical section. With chains of the maximum length, one
+/// section takes a few times as long as the processing of a packet.
 const CHUNK: usize = 1 << 10;
 
-/// How often to start over because the table is another.
+/// The number of attempts when the table is resized meanwhile.
 const TRIES: u32 = 5;
 
 impl<T: HasHashLinks> RcuHash<T> {
-    /// Counts the chains by length; while a resize is under way, those of both tables. `None` if
-    /// the table is resized again and again meanwhile.
+    /// Counts the chains by length. During a resize, the chains of both tables are counted. Returns
+    /// `None` if the table is resized at each attempt.
     ///
-    /// Sleeps. The 2^26 buckets of the largest table are looked at in chunks, each in a read-side
-    /// section of its own after which others may run, so that neither a grace period nor another
-    /// task waits for the whole of it; and a chain is walked for [`MAX_LENGTH`] links at most. What
-    /// changes meanwhile is counted as it was or as it is.
+    /// Sleeps. The buckets, up to 2^26, are visited in chunks, each in its own read-side critical
+    /// section, with a reschedule point after each. So the count delays neither a grace period nor
+    /// other tasks for its whole duration. At most [`MAX_LENGTH`] links of a chain are visited. A
+    /// concurrent change may or may not be counted.
     pub(crate) fn chain_lengths(&self) -> Option<ChainLengths> {
         (0..TRIES).find_map(|_| self.try_chain_lengths())
     }
 
-    /// `None` if the table is resized meanwhile.
+    /// One attempt; `None` if the table is resized meanwhile.
     fn try_chain_lengths(&self) -> Option<ChainLengths> {
         let sizes = self.sizes(&rcu::read_lock());
         let mut lengths = [0; MAX_LENGTH + 1];
@@ -58,15 +58,15 @@ impl<T: HasHashLinks> RcuHash<T> {
                 let table = if is_newer { table.newest() } else { table };
                 table.count(&guard, start, &mut lengths);
                 drop(guard);
-                // SAFETY: This sleeps in no critical section: the guard is gone, and the function
-                // says that it sleeps.
+                // SAFETY: No critical section is active here: the guard was dropped, and the
+                // function is documented to sleep.
                 unsafe { bindings::oot_cond_resched() };
             }
         }
         Some(lengths)
     }
 
-    /// The number of buckets of the table, and of its successor if there is one.
+    /// The number of buckets of the table, and of its successor or 0.
     fn sizes(&self, guard: &rcu::Guard) -> (usize, usize) {
         let table = self.buckets.current(guard);
         let size = |table: &Buckets| table.heads.len();
@@ -75,7 +75,7 @@ impl<T: HasHashLinks> RcuHash<T> {
 }
 
 impl Buckets {
-    /// Counts a chunk of chains.
+    /// Counts a chunk of chains, from bucket `start` on.
     fn count(&self, guard: &rcu::Guard, start: usize, lengths: &mut ChainLengths) {
         for head in self.heads.iter().skip(start).take(CHUNK) {
             if let Some(number) = lengths.get_mut(Bucket(head).length(guard)) {
@@ -86,13 +86,13 @@ impl Buckets {
 }
 
 impl Bucket<'_> {
-    /// How many links the chain has, as far as they are counted. One that is moved meanwhile leads
-    /// into another chain, which is then counted on.
+    /// The number of links in the chain, up to [`MAX_LENGTH`]. If a link is moved meanwhile, the
+    /// count continues in the other chain.
     fn length(self, _guard: &rcu::Guard) -> usize {
         let mut at = self.first();
         let mut length = 0;
         while at & 1 == 0 && length < MAX_LENGTH {
-            // SAFETY: A link found in a chain is live until the section ends that the guard is of.
+            // SAFETY: A link found in a chain is live until the guard's critical section ends.
             at = rcu_dereference_marked(unsafe { &(*(at as *const Link)).next });
             length = length.wrapping_add(1);
         }

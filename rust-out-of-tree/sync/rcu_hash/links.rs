@@ -1,6 +1,6 @@
 // SPDX-License-Identifier: GPL-2.0
 
-//! What makes an object an entry of an [`RcuHash`].
+//! The field that makes an object an entry of an [`RcuHash`].
 
 use core::mem::offset_of;
 use kernel::sync::{
@@ -27,46 +27,46 @@ use super::{
     RcuHash, //
 };
 
-/// The field by which an object is in a table: up to two links, so that it is found by two keys.
+/// The hash links of an object. There are two, so that the object can be found by two keys.
 #[repr(C)]
 pub(crate) struct HashLinks<T: HasHashLinks> {
     pub(super) links: [Link; 2],
-    /// The table that it is in, or was last.
+    /// The table that contains the entry, or contained it last.
     table: Atomic<*mut RcuHash<T>>,
 }
 
-// The states of an entry, which the tag of its first link holds: even numbers, as bit 0 of a tag is
-// the index of the link. An entry that was in a table is not added again: readers may still stand
-// on its links.
+// The state of an entry, in the tag of its first link. The states are even numbers, as bit 0 of a
+// tag is the index of the link. An entry that was in a table is not added again, since readers may
+// still access its links.
 
-/// Has been in no table.
+/// Was never in a table.
 const NEW: i32 = 0;
 /// Is being added.
 const ADDED: i32 = 2;
-/// Is being added, and is to be removed by the CPU that adds it.
+/// Is being added, and will be removed by the CPU that adds it.
 const DOOMED: i32 = 4;
-/// Is in the table by one link.
+/// Is in the table with one link.
 const IN_ONE: i32 = 6;
-/// Is in the table by both.
+/// Is in the table with both links.
 const IN_TWO: i32 = 8;
-/// Is removed, or being so.
+/// Is being removed, or was removed.
 const GONE: i32 = 10;
 
-/// A type of entries. Implemented by [`impl_has_hash_links!`] alone.
+/// A type that can be an entry of an [`RcuHash`]. Implemented only by [`impl_has_hash_links!`].
 ///
 /// # Safety
 ///
-/// `OFFSET` must be that of the field that [`HasHashLinks::links`] gives.
+/// `OFFSET` must be the offset of the field that [`HasHashLinks::links`] returns.
 pub(crate) unsafe trait HasHashLinks: Object + Sized {
-    /// Where the links are in the type.
+    /// The offset of the links in the type, in bytes.
     const OFFSET: usize;
 
-    /// The links.
+    /// Returns the links.
     fn links(&self) -> &HashLinks<Self>;
 }
 
 impl<T: HasHashLinks> HashLinks<T> {
-    /// Links in no table.
+    /// Creates links that are in no table.
     pub(crate) const fn new() -> Self {
         const fn link(tag: i32) -> Link {
             Link {
@@ -81,7 +81,7 @@ impl<T: HasHashLinks> HashLinks<T> {
         }
     }
 
-    /// Whether the entry is not yet in a table, or not by all its links.
+    /// Whether the entry is not in a table yet, or not with all its links.
     pub(crate) fn is_pending(&self) -> bool {
         matches!(self.state().load(Acquire), NEW | ADDED)
     }
@@ -92,7 +92,7 @@ impl<T: HasHashLinks> HashLinks<T> {
         &first.tag
     }
 
-    /// An entry begins to be added to `table`. False if it has been in one.
+    /// Marks the entry as being added to `table`. Returns false if it is or was in a table.
     pub(super) fn begin(&self, table: &RcuHash<T>) -> bool {
         if self.state().cmpxchg(NEW, ADDED, Full).is_err() {
             return false;
@@ -102,7 +102,7 @@ impl<T: HasHashLinks> HashLinks<T> {
         true
     }
 
-    /// The entry is in the table. False if it is to be removed at once.
+    /// Marks the entry as added. Returns false if the caller must remove it at once.
     pub(super) fn end(&self, has_second: bool) -> bool {
         let state = if has_second { IN_TWO } else { IN_ONE };
         if self.state().cmpxchg(ADDED, state, Full).is_ok() {
@@ -112,7 +112,7 @@ impl<T: HasHashLinks> HashLinks<T> {
         false
     }
 
-    /// Makes it gone, and returns whether it has the second link, if it is the caller's to remove.
+    /// Marks the entry as gone. If the caller must remove it, returns whether it has a second link.
     pub(super) fn leave(&self) -> Option<bool> {
         let mut state = self.state().read_once();
         loop {
@@ -134,44 +134,44 @@ impl<T: HasHashLinks> HashLinks<T> {
 }
 
 impl<T: HasHashLinks> RcuHash<T> {
-    /// Takes an entry out of the table that it is in, and gives the table's reference to the
-    /// caller; `None` if another did, or does so, or is still adding it and will.
+    /// Removes an entry from its table and returns the table's reference. Returns `None` if another
+    /// CPU removes it or has removed it, or is still adding it and will then remove it.
     pub(crate) fn unlink(entry: RcuRef<'_, T>, guard: &rcu::Guard) -> Option<RcuArc<T>> {
         let links = entry.links();
         if links.state().load(Acquire) == GONE {
             return None;
         }
-        // SAFETY: Once set, it is a table that lives until a grace period after all entries were
-        // taken out, and this one was in it just now.
+        // SAFETY: The pointer is null or a table. The table lives until a grace period after all
+        // its entries were removed, and this entry was in it within this critical section.
         let table = unsafe { links.table.load(Acquire).as_ref() }?;
         table.remove(guard, entry)
     }
 }
 
-/// The index of a link, and the entry that it belongs to.
+/// Returns the index of a link and the entry that contains it.
 ///
 /// # Safety
 ///
-/// `link` must be the address of a link of a `T` behind an [`RcuArc`], and that must stay live for
+/// `link` must be the address of a link of a `T` behind an [`RcuArc`], which must stay live for
 /// `'g`.
 #[inline(always)]
 pub(super) unsafe fn entry_of<'g, T: HasHashLinks>(link: usize) -> (u32, RcuRef<'g, T>) {
-    // SAFETY: By the safety requirement it is a live link.
+    // SAFETY: By the safety requirement this is a live link.
     let index = unsafe { (*(link as *const Link)).index() };
     let value = link
         .wrapping_sub((index as usize).wrapping_mul(size_of::<Link>()))
         .wrapping_sub(offset_of!(HashLinks<T>, links))
         .wrapping_sub(T::OFFSET);
-    // SAFETY: By the requirements on `OFFSET` it is the address of a `T` that an `RcuArc` refers
-    // to, live for `'g`.
+    // SAFETY: By the requirements on `OFFSET` this is the address of a `T` behind an `RcuArc`, live
+    // for `'g`.
     (index, unsafe { RcuRef::from_value(value as *const T) })
 }
 
-/// Says which field of a type is its [`HashLinks`].
+/// Names the field of a type that is its [`HashLinks`].
 macro_rules! impl_has_hash_links {
     (impl HasHashLinks for $self:ty { self.$field:ident }) => {
         #[allow(unsafe_code)]
-        // SAFETY: `links` compiles only if the field is of the type.
+        // SAFETY: `links` compiles only if the field has the type.
         unsafe impl $crate::oot::sync::rcu_hash::HasHashLinks for $self {
             const OFFSET: usize = ::core::mem::offset_of!(Self, $field);
 

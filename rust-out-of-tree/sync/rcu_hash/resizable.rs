@@ -1,6 +1,6 @@
 // SPDX-License-Identifier: GPL-2.0
 
-//! The buckets of an [`RcuHash`](super::RcuHash), in a number that follows that of its entries.
+//! The buckets of an [`RcuHash`](super::RcuHash), resized to fit the number of entries.
 
 use kernel::{
     prelude::*,
@@ -29,20 +29,24 @@ use super::buckets::{
     Size, //
 };
 
-/// Buckets; the work is to make as many of them as fit.
+/// The buckets, whose work function resizes them.
 ///
 /// # Invariants
 ///
-/// `current` is a table from `KBox::into_raw`. Once replaced it lives for a grace period.
+/// `current` is a table from `KBox::into_raw`. A replaced table lives for another grace period.
 pub(super) struct Resizable {
     current: Atomic<*mut Buckets>,
     len: Atomic<i32>,
-    /// The load factor that the next size is to have.
+    /// The load factor of the next size.
     load: Atomic<i32>,
 }
 
 impl Resizable {
-    /// As few as there may be.
+    /// Creates the smallest number of buckets.
+    ///
+    /// # Errors
+    ///
+    /// `ENOMEM`.
     pub(super) fn new() -> impl PinInit<Self, Error> {
         kernel::try_init!(Self {
             current: Atomic::new(KBox::into_raw(Buckets::new(Size::SMALLEST)?)),
@@ -51,23 +55,24 @@ impl Resizable {
         }? Error)
     }
 
+    /// The current table.
     #[inline(always)]
     pub(super) fn current<'g>(&'g self, _guard: &'g rcu::Guard) -> &'g Buckets {
         // SAFETY: By the type invariant it is live, and freed a grace period after it is replaced.
         unsafe { &*rcu_dereference(&self.current) }
     }
 
-    /// How many entries there are.
+    /// The number of entries.
     pub(super) fn len(&self) -> usize {
         self.len.read_once().max(0) as usize
     }
 
-    /// Counts an entry more, and returns how many there are.
+    /// Increments the number of entries and returns the new number.
     pub(super) fn inc(&self) -> usize {
         self.len.fetch_add(1, Relaxed).wrapping_add(1) as usize
     }
 
-    /// Counts an entry less, and returns how many there are.
+    /// Decrements the number of entries and returns the new number.
     pub(super) fn dec(&self) -> usize {
         self.len.fetch_sub(1, Relaxed).wrapping_sub(1) as usize
     }
@@ -77,7 +82,7 @@ impl Resizable {
         self.load.write_once(load);
     }
 
-    /// Moves each link of a bucket to the one that it has in `to`.
+    /// Moves each link of a bucket to its bucket in `to`.
     fn move_bucket(from: Bucket<'_>, to: &Buckets) {
         let locked = from.lock();
         loop {
@@ -93,10 +98,10 @@ impl Resizable {
 }
 
 impl Work for Resizable {
-    /// Makes the number of buckets fit the number of entries.
+    /// Resizes the table to fit the number of entries.
     fn run(&self) -> Option<usize> {
-        // SAFETY: By the type invariant it is live: only this function replaces it, and work is
-        // not done twice at a time.
+        // SAFETY: By the type invariant it is live: only this function replaces it, and the work
+        // never runs concurrently.
         let old = unsafe { &*self.current.read_once() };
         let size = Size::fitting(self.len(), self.load.read_once(), old.size);
         if size == old.size {
@@ -105,15 +110,15 @@ impl Work for Resizable {
         // Without memory the chains stay long until the next entry queues the work again.
         let new = KBox::into_raw(Buckets::new(size).ok()?);
         old.successor.store(new, Release);
-        // From here on all add to `new`.
+        // After the grace period all CPUs add entries to `new`.
         rcu::synchronize_rcu();
         for head in old.heads.iter() {
-            // SAFETY: `new` is live: it is freed by a later resize.
+            // SAFETY: `new` is live: only a later resize frees it.
             Self::move_bucket(Bucket(head), unsafe { &*new });
         }
         self.current.store(new, Release);
         rcu::synchronize_rcu();
-        // SAFETY: It came from `KBox::into_raw`, and no reader from before is left.
+        // SAFETY: It came from `KBox::into_raw`, and all pre-existing readers have ended.
         drop(unsafe { KBox::from_raw(core::ptr::from_ref(old).cast_mut()) });
         None
     }
@@ -121,7 +126,8 @@ impl Work for Resizable {
 
 impl Drop for Resizable {
     fn drop(&mut self) {
-        // SAFETY: It came from `KBox::into_raw`; readers held a reference to this value.
+        // SAFETY: It came from `KBox::into_raw`. Readers held a reference to this value, so none is
+        // left.
         drop(unsafe { KBox::from_raw(self.current.read_once()) });
     }
 }

@@ -20,10 +20,10 @@ use super::{
     RcuHash, //
 };
 
-/// Where a walk over the table stands: everything at or before it has been seen.
+/// The position of a walk over the table: all entries at or before it were visited.
 ///
-/// Entries are visited in the order of (hash, address), so an entry that is in the table during
-/// the whole walk is visited exactly once, whatever else is added, removed or resized.
+/// Entries are visited in the order of (hash, address). So an entry that is in the table during the
+/// whole walk is visited exactly once, even if others are added or removed or the table is resized.
 #[derive(Clone, Copy, Default, PartialEq, Eq)]
 pub(crate) struct HashCursor {
     hash: u32,
@@ -31,7 +31,7 @@ pub(crate) struct HashCursor {
 }
 
 impl HashCursor {
-    /// As two words, for callers that keep it in a C array.
+    /// Returns the cursor as two words, for callers that store it in a C array.
     pub(crate) fn to_words(self) -> [usize; 2] {
         [self.hash as usize, self.link]
     }
@@ -46,7 +46,7 @@ impl HashCursor {
 }
 
 impl<T: HasHashLinks> RcuHash<T> {
-    /// The next entry of a walk, and where the walk stands after it. `None` at the end.
+    /// Returns the next entry of a walk and the cursor after it, or `None` at the end.
     pub(crate) fn next<'g>(
         &'g self,
         guard: &'g rcu::Guard,
@@ -55,7 +55,7 @@ impl<T: HasHashLinks> RcuHash<T> {
         let table = self.buckets.current(guard);
         let mut start = cursor.hash;
         loop {
-            // The range of hashes that the bucket of `start` holds, in the smaller table's terms.
+            // The hash range of the bucket that contains `start`, in the table with fewer buckets.
             let last = table.last_of(start).max(table.newest().last_of(start));
             let mut least: Option<HashCursor> = None;
             let mut newer = Some(table);
@@ -64,7 +64,7 @@ impl<T: HasHashLinks> RcuHash<T> {
                 newer = buckets.successor();
             }
             if let Some(found) = least {
-                // SAFETY: The link was found in a chain within this read-side section.
+                // SAFETY: The link was found in a chain within this read-side critical section.
                 let (_, entry) = unsafe { entry_of(found.link) };
                 return Some((entry, found));
             }
@@ -72,8 +72,8 @@ impl<T: HasHashLinks> RcuHash<T> {
         }
     }
 
-    /// Calls `each` with every entry, in read-side sections of their own, so that a walk of any
-    /// length holds up no grace period.
+    /// Calls `each` with every entry, each in its own read-side critical section, so that a long
+    /// walk does not delay a grace period.
     pub(crate) fn for_each(&self, mut each: impl FnMut(&rcu::Guard, RcuRef<'_, T>)) {
         let mut cursor = HashCursor::default();
         loop {
@@ -102,7 +102,7 @@ impl Buckets {
             let bucket = self.bucket(hash);
             let mut at = bucket.first();
             while at & 1 == 0 {
-                // SAFETY: A link found in a chain is live until the caller's section ends.
+                // SAFETY: A link found in a chain is live until the caller's critical section ends.
                 let link = unsafe { &*(at as *const Link) };
                 let here = HashCursor {
                     hash: link.hash.read_once(),
@@ -120,7 +120,7 @@ impl Buckets {
             if at != bucket.end_mark() {
                 continue;
             }
-            // The next bucket of this table, should the range span several.
+            // Go on with the next bucket of this table if the range spans several buckets.
             match self.last_of(hash).checked_add(1) {
                 Some(next) if next <= last => hash = next,
                 _ => return least,
