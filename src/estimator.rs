@@ -3,8 +3,8 @@
 //! Estimates the rates of dests, services and the network namespace, each every two seconds.
 //!
 //! Two seconds are divided into ticks, and the sources into one row per tick, so that many sources
-//! do not cause a burst of work. The rates of a service are computed from the increments of its
-//! dests, which the estimation of the dests adds up: no counter is read twice.
+//! do not cause a burst of work. The estimation of a dest adds its increments to the service. The
+//! rates of the service are computed from the sum, so no counter is read twice.
 //!
 //! C version: [net/netfilter/ipvs/ip_vs_est.c]. C measures how many estimators a thread can handle
 //! and starts more threads. Here a namespace has one thread, as the work is a fraction of C's.
@@ -123,7 +123,7 @@ impl Sources {
 
     fn estimate(&self) {
         self.dests.iter().for_each(DestSource::estimate);
-        // After the dests, whose increments are the counters of the services.
+        // The dests first: the services are estimated by the increments of their dests.
         for service in &self.services {
             service.estimate();
         }

@@ -95,7 +95,7 @@ impl Pernet for Netns {
         registrations.are_closed = true;
         let hooks = [Family::Inet, Family::Inet6].map(|family| registrations.hooks(family).take());
         let files = (registrations.proc.take(), registrations.sysctl.take());
-        // Unregistering waits for readers and writers of the files, who may need the mutex.
+        // Unregistering waits for accesses of the files, which may lock the mutex.
         drop(registrations);
         drop(hooks);
         drop(files);

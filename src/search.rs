@@ -2,8 +2,8 @@
 
 //! Binary search.
 
-/// Returns the number of elements at the start of the slice for which `is_before` returns `true`.
-/// It must return `false` for all elements after these.
+/// Returns the number of elements for which `is_before` returns `true`. They must precede all other
+/// elements.
 ///
 /// Like [`slice::partition_point`], but without code that may panic.
 pub(crate) fn partition_point<T>(elements: &[T], is_before: impl Fn(&T) -> bool) -> usize {

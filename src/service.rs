@@ -262,7 +262,7 @@ impl Service {
     /// # Errors
     ///
     /// `EINVAL` if the service has more dests than the scheduler supports; `ENOMEM`. The service
-    /// keeps its scheduler; the state of it may be initialized again.
+    /// keeps its scheduler, but the scheduler's state may be initialized again.
     pub(crate) fn set_scheduler(&self, kind: Option<Kind>, sysctl: &Sysctl) -> Result {
         let pool = self.current()?;
         if pool.kind() == kind {
@@ -272,7 +272,8 @@ impl Service {
         let sched = match kind.map(begin).transpose() {
             Ok(sched) => sched,
             Err(error) => {
-                // C has unbound the old scheduler and binds it again. This resets its state.
+                // As in C, which unbinds the old scheduler first and binds it again on error, the
+                // state of the old scheduler is reset.
                 if let Some(old) = pool.kind() {
                     self.publish(pool.dests.clone().into(), Some(begin(old)?))?;
                 }

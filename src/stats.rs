@@ -178,7 +178,7 @@ impl Stats {
     }
 }
 
-/// Converts an array of counters, as indexed by `CONNS` etc.
+/// Converts an array of counters, indexed by [`CONNS`] to [`OUTBYTES`].
 fn counts([conns, inpkts, outpkts, inbytes, outbytes]: [u64; COUNTERS]) -> Counts {
     Counts {
         conns,

@@ -7,8 +7,8 @@
 //! # Not supported
 //!
 //! These sysctls are stored and shown, but have no effect: the DoS defense (`amemthresh`,
-//! `am_droprate`, `drop_entry`, `drop_packet`, `secure_tcp`), synchronization (`sync_*` except
-//! `sync_ports`, `backup_only`), and `cache_bypass`, `conntrack`, `ignore_tunneled`,
+//! `am_droprate`, `drop_entry`, `drop_packet`, `secure_tcp`), synchronization (`backup_only`, and
+//! `sync_*` except `sync_ports`), and `cache_bypass`, `conntrack`, `ignore_tunneled`,
 //! `nat_icmp_send`, `schedule_icmp`, `sloppy_sctp`.
 //!
 //! # Differences from C
@@ -143,7 +143,7 @@ impl LoadFactors {
 }
 
 impl Sysctl {
-    /// The default values of C, for a namespace whose `conn_max` is limited to the given number.
+    /// The default values of C. `conn_max` is the initial [`conn_max_limit`](Self::conn_max_limit).
     ///
     /// # Errors
     ///
@@ -183,7 +183,7 @@ impl Sysctl {
         get(&self.ints.sloppy_tcp) != 0
     }
 
-    /// Whether templates whose dest has weight 0 are not used.
+    /// Whether a template is not used while its dest has weight 0.
     #[inline]
     pub(crate) fn expire_quiescent_template(&self) -> bool {
         get(&self.ints.expire_quiescent_template) != 0

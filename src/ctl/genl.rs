@@ -208,6 +208,9 @@ impl DoIt for GetCmd {
 struct DumpServices;
 
 impl DumpIt for DumpServices {
+    /// # Errors
+    ///
+    /// `ESRCH` if the namespace is being deleted or the module is being unloaded.
     fn dumpit(dump: &mut Dump<'_>) -> Result<Progress> {
         let netns = netns_of(dump.net())?;
         let ctl = Ctl::lock(&netns);
@@ -303,6 +306,9 @@ impl DoIt for SetDaemon {
 struct DumpDaemons;
 
 impl DumpIt for DumpDaemons {
+    /// # Errors
+    ///
+    /// `ESRCH` if the namespace is being deleted or the module is being unloaded.
     fn dumpit(dump: &mut Dump<'_>) -> Result<Progress> {
         let netns = netns_of(dump.net())?;
         let ctl = Ctl::lock(&netns);

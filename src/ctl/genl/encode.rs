@@ -126,6 +126,10 @@ pub(super) fn timeouts(writer: &mut Writer, timeouts: Timeouts) -> Result {
 
 /// Writes statistics; rates and the counters of conns and packets are truncated to 32 bits
 /// (C: `ip_vs_genl_fill_stats()`).
+///
+/// # Errors
+///
+/// `EMSGSIZE` if the attributes do not fit.
 fn stats32(writer: &mut Writer, attrtype: usize, stats: KStats) -> Result {
     let KStats { counts, rates } = stats;
     writer.nest(attrtype, |nest| {
@@ -147,6 +151,10 @@ fn stats32(writer: &mut Writer, attrtype: usize, stats: KStats) -> Result {
 }
 
 /// Writes statistics in 64 bits (C: `ip_vs_genl_fill_stats64()`).
+///
+/// # Errors
+///
+/// `EMSGSIZE` if the attributes do not fit.
 fn stats64(writer: &mut Writer, attrtype: usize, stats: KStats) -> Result {
     let KStats { counts, rates } = stats;
     let figures = [

@@ -8,7 +8,7 @@
 //!
 //! - Templates have a table of their own. They count as conns, but the buckets and chains shown are
 //!   those of the table of the other conns.
-//! - The chain and thread limits of the estimator are 0: the estimator here has no chains.
+//! - "Stats chain max len" and "Stats thread ests" are 0: the estimator here has no chains.
 
 use crate::{
     addr::Family,
@@ -54,7 +54,7 @@ impl Single for Status {
         if number != 0 {
             show_chains("Service", services.chain_lengths(), seq);
         }
-        // As in C, the limit is 0 until a service is added or `est_cpulist` is set.
+        // As in C, the maximum is 0 until a service is added or `est_cpulist` is set.
         let settings = &netns.estimator.settings;
         let is_known = netns.estimator.is_enabled() || settings.cpulist().is_some();
         let max = if is_known {
