@@ -1,9 +1,9 @@
 // SPDX-License-Identifier: GPL-2.0
 
-//! Addresses and ports of both families.
+//! IPv4 and IPv6 addresses, and ports.
 //!
-//! Both are held in network byte order and have an alignment of one byte, so they are fields of the
-//! wire headers as well as of conns, services and dests.
+//! Both are stored in network byte order and have an alignment of one byte. They are used in wire
+//! headers as well as in conns, services and dests.
 //!
 //! C version: `union nf_inet_addr` [include/uapi/linux/netfilter.h], `ip_vs_addr_*()`
 //! [include/net/ip_vs.h].
@@ -28,7 +28,7 @@ pub(crate) enum Family {
 }
 
 impl Family {
-    /// The family with the number `af`, as in `AF_INET`; `None` for any family that is not IP.
+    /// Returns the family with the number `af` (`AF_*`); `None` if the family is not IP.
     #[inline]
     pub(crate) const fn from_af(af: u16) -> Option<Self> {
         match af {
@@ -38,13 +38,13 @@ impl Family {
         }
     }
 
-    /// The family's number, as in `AF_INET`.
+    /// The number of the family (`AF_*`).
     #[inline]
     pub(crate) const fn af(self) -> u16 {
         self as u16
     }
 
-    /// The length of the family's addresses in bytes.
+    /// The length of an address of the family, in bytes.
     #[inline]
     pub(crate) const fn addr_len(self) -> usize {
         match self {
@@ -56,44 +56,44 @@ impl Family {
 
 /// An IPv4 or IPv6 address, in network byte order.
 ///
-/// It does not say which of the two: that is known from the context, as with C's
-/// `union nf_inet_addr`. So any two addresses of one family are equal if all their bytes are.
+/// The family is not stored, as in C's `union nf_inet_addr`. By the invariant, two addresses of one
+/// family are equal iff all their bytes are equal.
 ///
 /// # Invariants
 ///
-/// In an IPv4 address the bytes after the fourth are 0. (Every constructor that is given the
-/// family clears them; bytes copied in whole are taken for IPv6.)
+/// The bytes of an IPv4 address after the fourth are 0. (Constructors with a family clear them;
+/// 16 bytes without a family are taken as IPv6.)
 #[derive(Clone, Copy, PartialEq, Eq, FromBytes, IntoBytes, Immutable, KnownLayout, Unaligned)]
 #[repr(transparent)]
 pub(crate) struct Addr([u8; 16]);
 
 impl Addr {
-    /// `0.0.0.0`, and `::`.
+    /// `0.0.0.0` or `::`.
     pub(crate) const ANY: Self = Self([0; 16]);
 
-    /// The IPv4 address `a.b.c.d`, given as `[a, b, c, d]`.
+    /// The IPv4 address `a.b.c.d` for `[a, b, c, d]`.
     #[inline]
     pub(crate) const fn from_v4(v4: [u8; 4]) -> Self {
-        // Widened as a number, so that no byte is moved on its own.
+        // Widened as a number, so that the compiler does not move single bytes.
         Self((u32::from_le_bytes(v4) as u128).to_le_bytes())
     }
 
-    /// The IPv4 address held by a C `__be32`, as `struct in_addr` has it.
+    /// The IPv4 address in a C `__be32`, as in `struct in_addr`.
     #[inline]
     pub(crate) const fn from_be32(be32: u32) -> Self {
         Self::from_v4(be32.to_ne_bytes())
     }
 
-    /// The IPv6 address of these bytes.
+    /// The IPv6 address with these bytes.
     #[inline]
     pub(crate) const fn from_v6(v6: [u8; 16]) -> Self {
         Self(v6)
     }
 
-    /// The address of `family` at the start of `bytes`, missing bytes read as 0; `None` if `bytes`
-    /// are more than the 16 of a `union nf_inet_addr`, the form of a netlink attribute.
+    /// Returns the address of `family` at the start of `bytes`, the value of a netlink attribute.
     ///
-    /// Of an IPv4 address only the first four bytes count.
+    /// Missing bytes are read as 0. Bytes after the fourth of an IPv4 address are ignored. Returns
+    /// `None` if `bytes` is longer than a `union nf_inet_addr`, 16 bytes.
     pub(crate) fn from_prefix(family: Family, bytes: &[u8]) -> Option<Self> {
         let mut addr = [0; 16];
         addr.get_mut(..bytes.len())?;
@@ -103,7 +103,7 @@ impl Addr {
         Some(Self(addr))
     }
 
-    /// All 16 bytes: those of the IPv6 address, or of the IPv4 address and 12 zeros.
+    /// All 16 bytes: the IPv6 address, or the IPv4 address and 12 zeros.
     #[inline]
     pub(crate) const fn bytes(&self) -> &[u8; 16] {
         &self.0
@@ -112,7 +112,7 @@ impl Addr {
     /// The IPv4 address.
     #[inline]
     pub(crate) const fn v4(&self) -> [u8; 4] {
-        // Narrowed as a number, so that no byte is moved on its own.
+        // Narrowed as a number, so that the compiler does not move single bytes.
         (u128::from_le_bytes(self.0) as u32).to_le_bytes()
     }
 
@@ -122,7 +122,7 @@ impl Addr {
         u32::from_ne_bytes(self.v4())
     }
 
-    /// The four 32-bit words as C's `ip6[4]` has them: loaded without a change of byte order.
+    /// The four 32-bit words as in C's `ip6[4]`, in network byte order.
     #[inline]
     pub(crate) const fn words(&self) -> [u32; 4] {
         let [a, b, c, d, e, f, g, h, i, j, k, l, m, n, o, p] = self.0;
@@ -134,8 +134,8 @@ impl Addr {
         ]
     }
 
-    /// The address folded to one number: all of the IPv4 address, or the four words of the IPv6
-    /// address combined by exclusive or (C: `addr_fold`, after `ntohl()`).
+    /// The address folded to a number, in host byte order: the IPv4 address, or the exclusive or of
+    /// the four words of the IPv6 address (C: `addr_fold`, after `ntohl()`).
     #[inline]
     pub(crate) const fn fold(&self, family: Family) -> u32 {
         let [a, b, c, d] = self.words();
@@ -145,24 +145,23 @@ impl Addr {
         }
     }
 
-    /// Whether this is `0.0.0.0`, or `::`.
+    /// Whether this is `0.0.0.0` or `::`.
     #[inline]
     pub(crate) fn is_any(&self) -> bool {
         *self == Self::ANY
     }
 
-    /// The IPv4 address with the bits cleared that are 0 in `netmask`, a C `__be32`.
+    /// The IPv4 address masked by `netmask`, a C `__be32`.
     #[inline]
     pub(crate) const fn masked_v4(&self, netmask: u32) -> Self {
         Self::from_be32(self.be32() & netmask)
     }
 
-    /// The first `prefix` bits of the IPv6 address, the rest 0; more than 128 are taken as 128.
-    ///
-    /// C: `ipv6_addr_prefix()`.
+    /// The first `prefix` bits of the IPv6 address, the rest 0 (C: `ipv6_addr_prefix()`). A
+    /// `prefix` above 128 is taken as 128.
     #[inline]
     pub(crate) const fn masked_v6(&self, prefix: u32) -> Self {
-        // A shift by all 128 bits, which no prefix at all asks for, gives no mask.
+        // A `prefix` of 0 shifts by all 128 bits, for which `checked_shl()` returns `None`.
         let mask = match u128::MAX.checked_shl(128u32.saturating_sub(prefix)) {
             Some(mask) => mask,
             None => 0,
@@ -170,8 +169,8 @@ impl Addr {
         Self((u128::from_be_bytes(self.0) & mask).to_be_bytes())
     }
 
-    /// The address masked by a service's netmask, which is a `__be32` of bits for IPv4 and the
-    /// prefix length for IPv6 (C: `svc->netmask`).
+    /// The address masked by the netmask of a service, which is a `__be32` for IPv4 and a prefix
+    /// length for IPv6 (C: `svc->netmask`).
     #[inline]
     pub(crate) const fn masked(&self, family: Family, netmask: u32) -> Self {
         match family {
@@ -203,16 +202,16 @@ impl fmt::Debug for Addr {
 pub(crate) struct Port([u8; 2]);
 
 impl Port {
-    /// Port 0: of a service any port, of a template's client none.
+    /// Port 0. In a service it matches any port, in the client of a template it is a placeholder.
     pub(crate) const ZERO: Self = Self([0; 2]);
 
-    /// The port with the number `port`, as people write it.
+    /// The port with the number `port`, in host byte order.
     #[inline]
     pub(crate) const fn new(port: u16) -> Self {
         Self(port.to_be_bytes())
     }
 
-    /// The port held by a C `__be16`.
+    /// The port in a C `__be16`.
     #[inline]
     pub(crate) const fn from_be16(be16: u16) -> Self {
         Self(be16.to_ne_bytes())
@@ -224,13 +223,13 @@ impl Port {
         u16::from_ne_bytes(self.0)
     }
 
-    /// The port's number, as people write it (C: `ntohs()`).
+    /// The number of the port, in host byte order (C: `ntohs()`).
     #[inline]
     pub(crate) const fn host(self) -> u16 {
         u16::from_be_bytes(self.0)
     }
 
-    /// The port's two bytes on the wire.
+    /// The two bytes of the port, in network byte order.
     #[inline]
     pub(crate) const fn bytes(self) -> [u8; 2] {
         self.0

@@ -1,17 +1,17 @@
 // SPDX-License-Identifier: GPL-2.0
 
-//! The control plane: adding, editing and removing services and dests.
+//! The control plane: adds, edits and removes services and dests.
 //!
-//! Requests arrive decoded ([`spec`](crate::spec)), from netlink ([`genl`]) or by socket options
-//! ([`sockopt`]), and are carried out here. Checks stand in C's order, which decides about the errno
-//! of a request with several faults.
+//! Generic netlink ([`genl`]) and socket options ([`sockopt`]) decode requests into
+//! [`spec`](crate::spec) types; [`Ctl`] carries them out. Checks run in C's order, since the order
+//! determines the errno of a request with several errors.
 //!
 //! C version: [net/netfilter/ipvs/ip_vs_ctl.c].
 //!
 //! # Locking
 //!
-//! A [`Ctl`] holds the namespace's mutex, under which all of this is done. The trash has a mutex of
-//! its own, taken after that one.
+//! A [`Ctl`] holds the control mutex of the network namespace; every change is made under it. The
+//! trash has its own mutex, which is taken after that one.
 
 mod daemon;
 mod dests;
@@ -78,23 +78,23 @@ impl From<Refusal> for Error {
     }
 }
 
-/// The state of the namespace of a request.
+/// Returns the IPVS state of the network namespace of a request.
 ///
 /// # Errors
 ///
-/// `ESRCH` if the namespace, or the module, is going away.
+/// `ESRCH` if the namespace is being deleted or the module is being unloaded.
 fn netns_of(net: &Net) -> Result<Ref<Netns>> {
     PerNet::<Netns>::of(net).ok_or(ESRCH)
 }
 
-/// The control plane of a namespace, with its mutex held.
+/// The control plane of a network namespace, with the control mutex held.
 pub(crate) struct Ctl<'a> {
     netns: &'a PerNet<Netns>,
     state: Guard<'a, Control, MutexBackend>,
 }
 
 impl<'a> Ctl<'a> {
-    /// Takes the mutex. Sleeps.
+    /// Locks the control mutex. Sleeps.
     pub(crate) fn lock(netns: &'a PerNet<Netns>) -> Self {
         Self {
             netns,
@@ -102,12 +102,13 @@ impl<'a> Ctl<'a> {
         }
     }
 
-    /// The service named `id` (C: `__ip_vs_service_find()`).
+    /// Returns the service named `id`, if it exists (C: `__ip_vs_service_find()`).
     pub(crate) fn find(&self, id: &ServiceId) -> Option<Entry> {
         self.netns.services.load(id)
     }
 
-    /// The first service after `cursor`, and moves `cursor` past it. `None` at the end of the table.
+    /// Returns the first service after `cursor` and moves `cursor` past it. `None` at the end of
+    /// the table.
     pub(crate) fn next(&self, cursor: &mut HashCursor) -> Option<Entry> {
         self.netns.services.load_next(cursor)
     }
@@ -116,7 +117,7 @@ impl<'a> Ctl<'a> {
     ///
     /// # Errors
     ///
-    /// `ENOPROTOOPT` if the module is going away, or what `make` returns.
+    /// `ENOPROTOOPT` if the module is being unloaded; whatever `make` returns.
     fn with_module_ref(&mut self, make: impl FnOnce(&mut Self) -> Result) -> Result {
         if !self.state.uses.inc() {
             return Err(ENOPROTOOPT);
@@ -128,15 +129,21 @@ impl<'a> Ctl<'a> {
         made
     }
 
-    /// Adds a service named `id`, without dests; the caller has seen that there is none of that name
-    /// (C: `ip_vs_add_service()`). The first service of a family registers its hooks, the first of
-    /// all starts the estimator.
+    /// Adds a service named `id`, without dests (C: `ip_vs_add_service()`).
+    ///
+    /// The caller has checked that no service has this name. The first service of a family
+    /// registers the hooks of the family. The estimator is started if it does not run.
     ///
     /// # Errors
     ///
-    /// In this order: `ENOPROTOOPT` if the module is going away; `ENOENT` if there is no scheduler or
-    /// persistence engine of that name; `EINVAL` for an IPv6 netmask that is no prefix length from 1
-    /// to 128; what IPv6 defragmentation or the hooks cannot be registered by; `ENOMEM`.
+    /// In this order:
+    ///
+    /// - `ENOPROTOOPT` if the module is being unloaded.
+    /// - `ENOENT` if the scheduler is unknown, or if `spec` names a persistence engine.
+    /// - `EINVAL` if the netmask of an IPv6 service is not a prefix length from 1 to 128.
+    /// - Whatever [`addrconf::enable_defrag6`] returns, for an IPv6 service.
+    /// - Whatever [`hook::enable`] returns, for the first service of the family.
+    /// - `ENOMEM`.
     pub(crate) fn add_service(&mut self, id: ServiceId, spec: &ServiceSpec<'_>) -> Result {
         self.with_module_ref(|ctl| ctl.try_add_service(id, spec))
     }
@@ -168,14 +175,19 @@ impl<'a> Ctl<'a> {
         Ok(())
     }
 
-    /// Changes scheduler, flags, timeout and netmask of a service to what `spec` says
-    /// (C: `ip_vs_edit_service()`).
+    /// Sets scheduler, flags, timeout and netmask of a service (C: `ip_vs_edit_service()`).
     ///
     /// # Errors
     ///
-    /// `ENOENT` and `EINVAL` as for [`add_service`](Self::add_service); `EINVAL` too if the new
-    /// scheduler cannot choose from as many dests; `ENOMEM`. The service is unchanged, but for a
-    /// scheduler that starts anew.
+    /// In this order:
+    ///
+    /// - `ENOENT` if the scheduler is unknown, or if `spec` names a persistence engine.
+    /// - `EINVAL` if the netmask of an IPv6 service is not a prefix length from 1 to 128.
+    /// - `EINVAL` if the service has more dests than the new scheduler supports.
+    /// - `ENOMEM`.
+    ///
+    /// On error the service is unchanged, except that the state of its scheduler may be initialized
+    /// again; see [`Service::set_scheduler`].
     pub(crate) fn edit_service(&mut self, service: &Service, spec: &ServiceSpec<'_>) -> Result {
         let kind = scheduler(spec)?;
         spec.check_netmask(service.id.family)?;
@@ -184,8 +196,8 @@ impl<'a> Ctl<'a> {
         Ok(())
     }
 
-    /// Removes a service (C: `ip_vs_del_service()`). Its dests go to the trash. The last service of a
-    /// family unregisters its hooks.
+    /// Removes a service and moves its dests to the trash (C: `ip_vs_del_service()`). The last
+    /// service of a family unregisters the hooks of the family.
     pub(crate) fn del_service(&mut self, service: &Entry) {
         let netns = self.netns;
         netns.services.remove(service);
@@ -205,7 +217,7 @@ impl<'a> Ctl<'a> {
 
     /// Removes all services (C: `ip_vs_flush()`).
     pub(crate) fn flush(&mut self) {
-        // In one pass, rather than row by row for each dest.
+        // Empties each row once, instead of a lookup in the rows for each dest.
         self.netns.estimator.clear();
         let mut cursor = HashCursor::default();
         while let Some(service) = self.next(&mut cursor) {
@@ -213,15 +225,16 @@ impl<'a> Ctl<'a> {
         }
     }
 
-    /// The raw counters of a service: what its dests, removed ones included, have counted since they
-    /// joined it.
+    /// Returns the raw counters of a service: the sum of what its dests, removed ones included,
+    /// have counted since they joined it.
     fn counted(&self, service: &Service, pool: &Pool) -> Counts {
         pool.dests()
             .iter()
             .fold(service.stats.gone(), |sum, dest| sum.plus(dest.counted()))
     }
 
-    /// The counters and rates of a service (C: `ip_vs_copy_stats()`).
+    /// Returns the counters and rates of a service (C: `ip_vs_copy_stats()`). `pool` is its current
+    /// pool.
     pub(crate) fn stats(&self, service: &Service, pool: &Pool) -> KStats {
         service.stats.read(self.counted(service, pool))
     }
@@ -230,7 +243,7 @@ impl<'a> Ctl<'a> {
     ///
     /// # Errors
     ///
-    /// `ESRCH` without a pool, which no service is.
+    /// `ESRCH` if the service has no pool. Every service has one, so this does not occur.
     pub(crate) fn zero_service(&mut self, service: &Service) -> Result {
         let pool = service.current()?;
         for dest in pool.dests() {
@@ -240,12 +253,12 @@ impl<'a> Ctl<'a> {
         Ok(())
     }
 
-    /// Zeroes the counters and rates of all services and dests and of the namespace
+    /// Zeroes the counters and rates of all services and dests, and of the namespace
     /// (C: `ip_vs_zero_all()`).
     ///
     /// # Errors
     ///
-    /// Those of [`zero_service`](Self::zero_service), which no service in the table has.
+    /// As for [`zero_service`](Self::zero_service).
     pub(crate) fn zero_all(&mut self) -> Result {
         let mut cursor = HashCursor::default();
         while let Some(service) = self.next(&mut cursor) {
@@ -255,7 +268,7 @@ impl<'a> Ctl<'a> {
         Ok(())
     }
 
-    /// The timeouts of established TCP, TCP in FIN_WAIT and UDP, in seconds
+    /// Returns the timeouts of TCP in ESTABLISHED, TCP in FIN_WAIT, and UDP, in seconds
     /// (C: `__ip_vs_get_timeouts()`).
     pub(crate) fn timeouts(&self) -> Timeouts {
         let now = &self.netns.protocols;
@@ -266,11 +279,11 @@ impl<'a> Ctl<'a> {
         }
     }
 
-    /// Sets these timeouts, in seconds; 0 leaves one as it is (C: `ip_vs_set_timeout()`).
+    /// Sets these timeouts, in seconds; 0 keeps the current value (C: `ip_vs_set_timeout()`).
     ///
     /// # Errors
     ///
-    /// `EINVAL` if any is above `i32::MAX / HZ`.
+    /// `EINVAL` if any is above `i32::MAX / HZ`; none is set then.
     pub(crate) fn set_timeouts(&mut self, timeouts: &Timeouts) -> Result {
         timeouts.check(HZ as u32)?;
         let jiffies = |seconds: u32| seconds.wrapping_mul(HZ as u32);
@@ -290,7 +303,8 @@ impl<'a> Ctl<'a> {
     }
 }
 
-/// The number of buckets of the conn table, as reported; 0 until there has been a service.
+/// The number of buckets of the conn table, as reported to user space. 0 until the first service is
+/// added or the first backup daemon is started.
 fn conn_tab_size(netns: &Netns) -> u32 {
     if netns.services.is_used() {
         netns.conns.size() as u32
@@ -299,7 +313,8 @@ fn conn_tab_size(netns: &Netns) -> u32 {
     }
 }
 
-/// The line with version and size of the conn table, in files and options.
+/// The version line of `/proc/net/ip_vs` and `IP_VS_SO_GET_VERSION`, with the size of the conn
+/// table.
 struct Version<'a>(&'a Netns);
 
 impl fmt::Display for Version<'_> {
@@ -313,19 +328,19 @@ impl fmt::Display for Version<'_> {
     }
 }
 
-/// Stops the daemons and removes all services of a namespace that goes away, or whose module does
-/// (C: `ip_vs_control_net_cleanup()`).
+/// Stops the sync daemons and removes all services, when the namespace is deleted or the module is
+/// unloaded (C: `ip_vs_control_net_cleanup()`).
 pub(crate) fn cleanup(netns: &PerNet<Netns>) {
     let mut ctl = Ctl::lock(netns);
     ctl.stop_daemons();
     ctl.flush();
 }
 
-/// The scheduler that `spec` names; `None` for "none".
+/// Returns the scheduler that `spec` names, or `None` for "none".
 ///
 /// # Errors
 ///
-/// `ENOENT` if there is no scheduler, or no persistence engine, of that name.
+/// `ENOENT` if the scheduler is unknown, or if `spec` names a persistence engine.
 fn scheduler(spec: &ServiceSpec<'_>) -> Result<Option<Kind>> {
     let kind = match spec.sched_name {
         b"none" => None,
@@ -338,17 +353,18 @@ fn scheduler(spec: &ServiceSpec<'_>) -> Result<Option<Kind>> {
     if spec.pe_name.is_empty() {
         return Ok(kind);
     }
-    // No persistence engine exists.
+    // No persistence engine is supported.
     let name = BStr::from_bytes(spec.pe_name);
     pr_info!("persistence engine module ip_vs_pe_{name} not found\n");
     Err(ENOENT)
 }
 
-/// Turns on the reassembly of fragments before our hooks for IPv6. For IPv4, the hooks do it.
+/// Enables IPv6 defragmentation, which runs before the IPVS hooks. The IPv4 hooks defragment
+/// packets themselves.
 ///
 /// # Errors
 ///
-/// What the hooks of the reassembly cannot be registered by, such as `ENOMEM`.
+/// Whatever [`addrconf::enable_defrag6`] returns.
 fn enable_defrag(net: &Net, family: Family) -> Result {
     match family {
         Family::Inet => Ok(()),

@@ -1,19 +1,18 @@
 // SPDX-License-Identifier: GPL-2.0
 
-//! Estimates the rates of dests, services and the namespace, each every two seconds.
+//! Estimates the rates of dests, services and the network namespace, each every two seconds.
 //!
-//! Two seconds are divided into ticks. The sources are divided into as many rows, one for each tick,
-//! so that there is no burst with many dests. A service is estimated by what its dests counted when
-//! they were estimated, so that no counter is read twice.
+//! Two seconds are divided into ticks, and the sources into one row per tick, so that many sources
+//! do not cause a burst of work. The estimation of a dest adds its increments to the service. The
+//! rates of the service are computed from the sum, so no counter is read twice.
 //!
-//! C version: [net/netfilter/ipvs/ip_vs_est.c], which measures how many estimators a thread can
-//! handle and starts further threads. Here a namespace has one thread, as the work is a fraction of
-//! C's.
+//! C version: [net/netfilter/ipvs/ip_vs_est.c]. C measures how many estimators a thread can handle
+//! and starts more threads. Here a namespace has one thread, as the work is a fraction of C's.
 //!
 //! # Locking
 //!
-//! The control plane adds and removes under its mutex. Each row has a mutex of its own, taken after
-//! that one, which the thread holds while it works on the row.
+//! The control plane adds and removes sources under the control mutex. Each row has its own mutex,
+//! which is taken after that one. The thread holds it while it estimates the row.
 
 mod thread;
 
@@ -50,35 +49,35 @@ use kernel::{
 
 pub(crate) use thread::EstimatorThread;
 
-/// The number of rows, and of ticks in two seconds (C: `IPVS_EST_NTICKS`).
+/// The number of rows, and of ticks per two seconds (C: `IPVS_EST_NTICKS`).
 const ROWS: usize = 50;
 
 /// The length of a tick, in jiffies.
 const TICK: usize = 2 * HZ / ROWS;
 
-/// The number of sources by which a row may exceed the average, so that few sources make few rows.
+/// The number of sources by which a row may exceed the average, so that few sources fill few rows.
 const SLACK: usize = 32;
 
-/// Something whose rates are estimated.
+/// A source of counters whose rates are estimated.
 pub(crate) enum Source {
-    /// A dest, and the statistics of the service that it counts for.
+    /// A dest, and the statistics of its service.
     Dest(RcuArc<Dest>, Arc<ServiceStats>),
     Service(Arc<ServiceStats>),
 }
 
-/// The sources that are estimated in the same tick; each vector is indexed by [`EstSlot`]s.
+/// The sources of a row. Each source stores its index in its `est_slot`.
 struct Sources {
     dests: KVVec<DestSource>,
     services: KVVec<Arc<ServiceStats>>,
 }
 
-/// A dest, and the statistics of the service that it counts for.
+/// A dest, and the statistics of its service.
 struct DestSource {
     dest: RcuArc<Dest>,
     service: Arc<ServiceStats>,
 }
 
-/// An element of a row's vectors.
+/// An element of a vector of [`Sources`].
 trait HasRates {
     fn rates(&self) -> &Rates;
 }
@@ -96,6 +95,7 @@ impl HasRates for Arc<ServiceStats> {
 }
 
 impl DestSource {
+    /// Updates the rates of the dest and adds its increments to the service.
     fn estimate(&self) {
         let counted = self.dest.stats.estimate();
         if !counted.is_zero() {
@@ -103,7 +103,7 @@ impl DestSource {
         }
     }
 
-    /// Adds what a removed dest counted since its last estimation to its service.
+    /// Adds the increments of a removed dest since its last estimation to the service.
     fn leave(&self) {
         self.service.dest_counted(self.dest.stats.pass_over());
     }
@@ -123,21 +123,25 @@ impl Sources {
 
     fn estimate(&self) {
         self.dests.iter().for_each(DestSource::estimate);
-        // Services are estimated by what their dests have counted.
+        // The dests first: the services are estimated by the increments of their dests.
         for service in &self.services {
             service.estimate();
         }
     }
 }
 
-/// Adds an element, whose rates say its index from then on.
+/// Adds an element and stores its index in its `est_slot`.
+///
+/// # Errors
+///
+/// `ENOMEM`.
 fn push<T: HasRates>(elements: &mut KVVec<T>, element: T) -> Result {
     element.rates().est_slot.index.set(elements.len());
     vec::push(elements, element, GFP_KERNEL).map_err(|_| ENOMEM)
 }
 
-/// Removes the element with these rates, if it is there, and returns it. The last one takes its
-/// place.
+/// Removes and returns the element with these rates, if it is in `elements`. The last element moves
+/// to its index.
 fn take<T: HasRates>(elements: &mut KVVec<T>, rates: &Rates) -> Option<T> {
     let index = rates.est_slot.index.get();
     if !core::ptr::eq(elements.get(index)?.rates(), rates) {
@@ -169,6 +173,11 @@ impl Row {
         })
     }
 
+    /// Adds a source.
+    ///
+    /// # Errors
+    ///
+    /// `ENOMEM`.
     fn push(&self, source: Source) -> Result {
         let mut sources = self.sources.lock();
         match source {
@@ -186,8 +195,8 @@ impl Row {
         core::mem::replace(&mut *sources, Sources::new())
     }
 
-    /// Removes the source with these rates; whether it was there. `service_stays` is as for
-    /// [`Estimator::remove`].
+    /// Removes the source with these rates. Returns whether it was in the row. `service_stays` is
+    /// as for [`Estimator::remove`].
     fn remove(&self, rates: &Rates, service_stays: bool) -> bool {
         let mut sources = self.sources.lock();
         let removed = match take(&mut sources.dests, rates) {
@@ -204,26 +213,33 @@ impl Row {
     }
 }
 
-/// The estimator of a namespace, with the statistics of the namespace as a whole.
+/// The estimator of a network namespace, with the statistics of the whole namespace.
 #[pin_data]
 pub(crate) struct Estimator {
+    /// The counters and rates of the whole namespace.
     #[pin]
     pub(crate) total: Stats,
     #[pin]
     rows: [Row; ROWS],
+    /// The number of sources in all rows.
     len: Number,
     /// 1 once the namespace has had a service.
     enabled: Number,
-    /// The row to be estimated next.
+    /// The index of the row to be estimated next.
     next: Number,
-    /// The row to add sources to: the one that was estimated last or, when that is full, one before
-    /// it. Each tick sets it anew.
+    /// The index of the row to which sources are added: the row estimated last or, if that is full,
+    /// an earlier one. Each tick resets it.
     filling: Number,
-    /// When `next` is due, in jiffies.
+    /// The time at which `next` is due, in jiffies.
     due: Atomic<usize>,
 }
 
 impl Estimator {
+    /// An estimator without sources.
+    ///
+    /// # Errors
+    ///
+    /// `ENOMEM`.
     pub(crate) fn new() -> impl PinInit<Self, Error> {
         pin_init::pin_init!(Self {
             total <- Stats::new(),
@@ -236,7 +252,7 @@ impl Estimator {
         }? Error)
     }
 
-    /// Notes that the namespace has a service.
+    /// Records that the namespace has had a service.
     pub(crate) fn enable(&self) {
         self.enabled.set(1);
     }
@@ -246,7 +262,7 @@ impl Estimator {
         self.enabled.get() != 0
     }
 
-    /// Adds a source (C: `ip_vs_start_estimator()`).
+    /// Adds a source (C: `ip_vs_start_estimator()`). The caller holds the control mutex.
     ///
     /// # Errors
     ///
@@ -265,8 +281,8 @@ impl Estimator {
         Ok(())
     }
 
-    /// The row for another source: the one that was estimated last, which comes again in two full
-    /// seconds, or the next one before it that is not too long.
+    /// Returns the index of the row for a new source: the row that was estimated last, whose next
+    /// estimation is two full seconds away, or the closest earlier row that is not too long.
     fn row_to_fill(&self) -> usize {
         let longest = (self.len.get() / ROWS).wrapping_add(SLACK);
         let first = self.filling.get();
@@ -285,11 +301,12 @@ impl Estimator {
         row
     }
 
-    /// Removes the source with these rates (C: `ip_vs_stop_estimator()`). If it is a dest whose
-    /// service stays, the service takes over what the dest counted since its last estimation.
+    /// Removes the source with these rates, if it was added (C: `ip_vs_stop_estimator()`). With
+    /// `service_stays`, the increments of a dest since its last estimation are added to its
+    /// service.
     #[inline]
     pub(crate) fn remove(&self, rates: &Rates, service_stays: bool) {
-        // So it is after `clear()`. Only the control plane adds sources.
+        // Skips the lookup after `clear()`. Only the control plane adds sources.
         if self.len.get() != 0 {
             self.find_and_remove(rates, service_stays);
         }
@@ -303,7 +320,7 @@ impl Estimator {
         }
     }
 
-    /// Removes all sources. The namespace as a whole is estimated further.
+    /// Removes all sources. The rates of the whole namespace are still estimated.
     pub(crate) fn clear(&self) {
         for row in &self.rows {
             drop(row.take_all());
@@ -311,7 +328,7 @@ impl Estimator {
         self.len.set(0);
     }
 
-    /// Estimates one row.
+    /// Estimates a row; with the first row also the whole namespace.
     fn estimate(&self, row: usize) {
         if row == 0 {
             self.total.estimate();
@@ -322,7 +339,7 @@ impl Estimator {
     }
 }
 
-/// The row that is estimated before `row`.
+/// The index of the row that is estimated before `row`.
 fn before(row: usize) -> usize {
     row.checked_sub(1).unwrap_or(ROWS - 1)
 }
@@ -333,7 +350,7 @@ impl Steps for Estimator {
         if (1..=TICK).contains(&early) {
             return Some(early);
         }
-        // After a long sleep, or a long stop, missed ticks are skipped.
+        // Skip missed ticks after a long sleep, or after the thread was stopped for long.
         if early.wrapping_neg() > 8 * TICK {
             self.due.store(jiffies(), Relaxed);
         }

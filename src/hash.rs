@@ -1,25 +1,24 @@
 // SPDX-License-Identifier: GPL-2.0
 
-//! The kernel's hashes whose values can be seen: which dest a client gets depends on them.
+//! The kernel's hash functions that determine which dest a client gets.
 //!
-//! The tables of this module are hashed by the kernel's own functions, see `oot::hash`. These here
-//! are made anew so that the host tests judge what runs in the kernel.
+//! They are implemented here so that the host tests test the code that runs in the kernel. The hash
+//! tables of the module use the kernel's own functions; see `oot::hash`.
 //!
 //! C version: [include/linux/hash.h], [lib/siphash.c].
 
 /// C: `GOLDEN_RATIO_32`.
 const GOLDEN_RATIO: u32 = 0x61c8_8647;
 
-/// The highest `bits` bits, 1 to 32, of the value times the golden ratio (C: `hash_32()`).
+/// Returns the highest `bits` bits, 1 to 32, of the value times the golden ratio (C: `hash_32()`).
 #[inline]
 pub(crate) const fn hash_32(value: u32, bits: u32) -> u32 {
     let product = value.wrapping_mul(GOLDEN_RATIO);
     product.wrapping_shr(u32::BITS.wrapping_sub(bits))
 }
 
-/// SipHash-1-3 of one word, cut to 32 bits (C: `hsiphash_1u32()` on machines of 64 bits).
-///
-/// Kernels of 32 bits have another function there.
+/// SipHash-1-3 of one word, truncated to 32 bits (C: `hsiphash_1u32()` of 64-bit kernels; that of
+/// 32-bit kernels is another function).
 #[inline]
 pub(crate) const fn hsiphash_1u32(word: u32, [key0, key1]: [u64; 2]) -> u32 {
     let state = [
@@ -28,7 +27,7 @@ pub(crate) const fn hsiphash_1u32(word: u32, [key0, key1]: [u64; 2]) -> u32 {
         key0 ^ 0x6c79_6765_6e65_7261,
         key1 ^ 0x7465_6462_7974_6573,
     ];
-    // The length of the message in bytes is part of it.
+    // The most significant byte is the length in bytes.
     let message = 4 << 56 | word as u64;
     let [a, b, c, d] = state;
     let [a, b, c, d] = sip_round([a, b, c, d ^ message]);
@@ -63,8 +62,8 @@ mod tests {
         assert_eq!(hash_32(0, 8), 0);
     }
 
-    /// [lib/tests/siphash_kunit.c], `test_vectors_hsiphash`: the first four bytes of 0, 1, 2, ..
-    /// under the key of the bytes 0 to 15.
+    /// [lib/tests/siphash_kunit.c], `test_vectors_hsiphash`: the hash of the bytes 0 to 3 with the
+    /// bytes 0 to 15 as key.
     #[test]
     fn hsiphash_is_the_kernels() {
         let key = [0x0706_0504_0302_0100, 0x0f0e_0d0c_0b0a_0908];

@@ -1,11 +1,11 @@
 // SPDX-License-Identifier: GPL-2.0
 
-//! Root of the host tests: the pure files, under the paths they have in the module.
+//! The root of the host tests: the pure files, at the same paths as in the module.
 //!
-//! `qemu-test/check` compiles it with `rustc --test` and runs it.
+//! `qemu-test/check` compiles this file with `rustc --test` and runs the tests.
 
 #![deny(unsafe_code)]
-// Not every item which the module uses is under test.
+// The tests do not use every item that the module uses.
 #![allow(dead_code)]
 
 mod addr;

@@ -2,17 +2,18 @@
 
 //! Open-addressing hash index (hash to `u64`): O(1) lookup by name in the control plane.
 //!
-//! A number stands for an entry that is stored elsewhere; a lookup passes each number under the hash
-//! to the caller, which compares the entry. Linear probing, at most three quarters full; a removal
-//! moves later slots back, without tombstones. Many numbers under one hash make a lookup linear:
-//! where the hashed names are attacker-controlled, the hash needs a secret key.
+//! A number identifies an entry that is stored elsewhere. A lookup passes each number with the hash
+//! to the caller, which compares the entry. The index uses linear probing and is at most three
+//! quarters full. A removal moves later slots back, without tombstones. With many numbers of one
+//! hash a lookup is linear: if the hashed names are attacker-controlled, the hash needs a secret
+//! key.
 
 use crate::shim::{
     NoMemory,
     Table, //
 };
 
-/// A slot of the table; it is empty if its number is [`NONE`].
+/// A slot of the table, empty if its number is [`NONE`].
 #[derive(Clone, Copy)]
 struct Slot {
     hash: u32,
@@ -35,10 +36,10 @@ impl Slot {
 /// The number of slots of the smallest table.
 const FEWEST: usize = 16;
 
-/// The index.
+/// An index from hashes to numbers.
 #[derive(Default)]
 pub(crate) struct Index {
-    /// A power of two of them.
+    /// The length is a power of two.
     slots: Option<Table<Slot>>,
     len: usize,
 }
@@ -52,11 +53,11 @@ impl Index {
         }
     }
 
-    /// Makes room for one more number.
+    /// Reserves a slot for one more number.
     ///
     /// # Errors
     ///
-    /// [`NoMemory`]; the index is unchanged.
+    /// [`NoMemory`] if the allocation fails. The index is unchanged then.
     pub(crate) fn reserve(&mut self) -> Result<(), NoMemory> {
         let size = self.slots.as_deref().map_or(0, <[Slot]>::len);
         if self.len < size / 4 * 3 {
@@ -72,8 +73,8 @@ impl Index {
         Ok(())
     }
 
-    /// Adds a number under `hash`. The caller has [`reserve`](Self::reserve)d a slot; else nothing
-    /// may be added.
+    /// Adds a number with `hash`. The caller has [`reserve`](Self::reserve)d a slot; otherwise the
+    /// number may not be added.
     pub(crate) fn insert(&mut self, hash: u32, number: u64) {
         if let Some(slots) = &mut self.slots {
             put(slots, Slot { hash, number });
@@ -81,13 +82,13 @@ impl Index {
         }
     }
 
-    /// The first number under `hash` that `is_it` accepts.
+    /// Returns the first number with `hash` for which `is_it` returns `true`.
     pub(crate) fn find(&self, hash: u32, is_it: impl FnMut(u64) -> bool) -> Option<u64> {
         let slots = self.slots.as_deref()?;
         Some(slots.get(place(slots, hash, is_it)?)?.number)
     }
 
-    /// Removes `number` from under `hash`, if it is there.
+    /// Removes `number` with `hash`, if it is in the index.
     pub(crate) fn remove(&mut self, hash: u32, number: u64) {
         if let Some(slots) = self.slots.as_deref_mut() {
             if let Some(hole) = place(slots, hash, |other| other == number) {
@@ -98,12 +99,13 @@ impl Index {
     }
 }
 
-/// The indexes of the slots in probing order, from the home slot of `hash`.
+/// Returns the indexes of the slots in probing order, starting at the home slot of `hash`.
 fn from_home(slots: &[Slot], hash: u32) -> impl Iterator<Item = usize> {
     let mask = slots.len().wrapping_sub(1);
     (0..slots.len()).map(move |distance| (hash as usize).wrapping_add(distance) & mask)
 }
 
+/// Writes `slot` to the first empty slot in its probing order.
 fn put(slots: &mut [Slot], slot: Slot) {
     for at in from_home(slots, slot.hash) {
         if let Some(place) = slots.get_mut(at).filter(|place| place.is_empty()) {
@@ -113,7 +115,7 @@ fn put(slots: &mut [Slot], slot: Slot) {
     }
 }
 
-/// The index of the first slot with `hash` whose number `is_it` accepts.
+/// Returns the index of the first slot with `hash` for whose number `is_it` returns `true`.
 fn place(slots: &[Slot], hash: u32, mut is_it: impl FnMut(u64) -> bool) -> Option<usize> {
     from_home(slots, hash)
         .map_while(|at| Some((at, slots.get(at).filter(|slot| !slot.is_empty())?)))
@@ -121,7 +123,7 @@ fn place(slots: &[Slot], hash: u32, mut is_it: impl FnMut(u64) -> bool) -> Optio
         .map(|(at, _)| at)
 }
 
-/// Empties a slot, and moves those behind it towards their home slots.
+/// Empties a slot and moves the slots after it towards their home slots.
 fn close(slots: &mut [Slot], mut hole: usize) {
     let mask = slots.len().wrapping_sub(1);
     let distance = |from: usize, to: usize| to.wrapping_sub(from) & mask;
@@ -165,7 +167,7 @@ mod tests {
             for _ in 0..3000 {
                 random = u32::wrapping_mul(random, 1_664_525).wrapping_add(1_013_904_223);
                 let number = u64::from(random >> 16) % 400;
-                // At the end of the slots too, so that they are gone around.
+                // Includes the last home slots, so that probing wraps.
                 let hash = (number as u32 % buckets).wrapping_sub(2);
                 if model.remove(&number) {
                     index.remove(hash, number);
@@ -194,7 +196,7 @@ mod tests {
             number == 6
         });
         assert_eq!((found, asked), (Some(6), vec![5, 6]));
-        // A closure that accepts none is called for each, as by the trash.
+        // A closure that always returns false is called for each number; the trash uses this.
         let mut asked = vec![];
         index.find(1, |number| {
             asked.push(number);

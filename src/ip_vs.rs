@@ -1,12 +1,12 @@
 // SPDX-License-Identifier: GPL-2.0
 
-//! IPVS in Rust: the IP Virtual Server, in place of the kernel's own.
+//! IPVS in Rust: replaces the kernel's C implementation of IP Virtual Server.
 //!
 //! C version: [net/netfilter/ipvs/ip_vs_core.c], `ip_vs_init()`.
 
 #![deny(unsafe_code)]
 
-// Pure files state their whole subject, and more of it than is used so far.
+// Some of the pure files have items that are not used yet.
 #[allow(dead_code)]
 mod addr;
 mod conn;
@@ -64,24 +64,24 @@ module! {
     params: {
         mh_tab_size: u32 {
             default: 4093,
-            description: "Buckets of the scheduler mh: 251, 509, 1021, 2039, 4093, 8191, 16381, 32749, 65521 or 131071",
+            description: "Number of buckets of the mh scheduler: 251, 509, 1021, 2039, 4093, 8191, 16381, 32749, 65521 or 131071",
         },
         mh_exact: bool {
             default: false,
-            description: "Whether mh keeps to the weights exactly where C rounds them",
+            description: "Assign mh buckets in exact proportion to the weights, which C rounds",
         },
     },
 }
 
-/// What the parameters say about mh, unless there are no tables of that size.
+/// Returns the module parameters of mh; `None` if `mh_tab_size` is not a supported size.
 fn mh_settings() -> Option<mh::Settings> {
     let size = module_parameters::mh_tab_size.value();
     mh::Settings::new(size, module_parameters::mh_exact.value())
 }
 
-/// What the module consists of while it is loaded. Fields are dropped in this order: the control
-/// interfaces and the netdev notifier are unregistered, then the state of each namespace is
-/// destroyed. After that [`RcuModule`] waits for the RCU callbacks.
+/// The registrations of the module. The fields are dropped in this order: the control interfaces
+/// and the netdev notifier are unregistered, then the state of each network namespace is destroyed.
+/// After that, [`RcuModule`] waits for the RCU callbacks.
 struct IpVs {
     _options: sockopt::Registration,
     _requests: genetlink::Registration,
@@ -93,7 +93,7 @@ struct IpVs {
 impl kernel::Module for IpVs {
     fn init(_module: &'static ThisModule) -> Result<Self> {
         if mh_settings().is_none() {
-            pr_err!("mh_tab_size is not one of the sizes\n");
+            pr_err!("mh_tab_size is not a supported size\n");
             return Err(EINVAL);
         }
         let cpus = percpu::OnlineCpus::new(c"net/ip_vs:online")?;

@@ -1,6 +1,6 @@
 // SPDX-License-Identifier: GPL-2.0
 
-//! The state of one network namespace's director.
+//! The state of a network namespace.
 //!
 //! C version: `struct netns_ipvs` [include/net/ip_vs.h].
 
@@ -45,12 +45,13 @@ use kernel::{
     },
 };
 
-/// A namespace's director. Once nothing is registered any more, its fields are dropped in this order.
+/// The IPVS state of a network namespace (C: `struct netns_ipvs`). The fields are dropped in this
+/// order, after everything in `registrations` was unregistered.
 #[pin_data]
 pub(crate) struct Netns {
     #[pin]
     pub(crate) registrations: Mutex<Registrations>,
-    /// The namespace goes: see [`Netns::is_going`].
+    /// 1 once the namespace is being deleted; see [`Netns::is_going`].
     going: Atomic<u32>,
     #[pin]
     pub(crate) trash: Trash,
@@ -67,22 +68,22 @@ pub(crate) struct Netns {
     pub(crate) sysctl: Sysctl,
 }
 
-/// What is registered in the namespace to be called with its director. Each refers to that, and is
-/// dropped before.
+/// The registrations of the namespace's hooks and files. Each holds a reference to the [`Netns`],
+/// so they are dropped before it.
 #[derive(Default)]
 pub(crate) struct Registrations {
-    /// The namespace goes: nothing is registered any more.
+    /// The namespace is being deleted: nothing may be registered any more.
     pub(crate) are_closed: bool,
-    /// There while there is a service of IPv4.
+    /// The IPv4 hooks, registered while there is an IPv4 service.
     inet: Option<filter::Registration<Ref<Netns>>>,
-    /// There while there is a service of IPv6.
+    /// The IPv6 hooks, registered while there is an IPv6 service.
     inet6: Option<filter::Registration<Ref<Netns>>>,
     pub(crate) proc: Option<proc::Registration<Ref<Netns>>>,
     pub(crate) sysctl: Option<sysctl_files::Registration<Ref<Netns>>>,
 }
 
 impl Registrations {
-    /// The hooks of a family.
+    /// The registration of the hooks of a family.
     pub(crate) fn hooks(
         &mut self,
         family: Family,
@@ -94,17 +95,22 @@ impl Registrations {
     }
 }
 
-/// What the mutex of the control plane guards, beside services and dests.
+/// The data guarded by the control mutex, in addition to services and dests.
 pub(crate) struct Control {
-    /// One for each service and each daemon: the module cannot be removed meanwhile.
+    /// A module reference for each service and each running daemon; they prevent unloading.
     pub(crate) uses: module::Uses,
     pub(crate) daemons: Daemons,
-    /// The number of dests of another family than their service. Daemons are refused with any.
+    /// The number of dests of another family than their service. No daemon is started unless it is
+    /// 0.
     pub(crate) mixed_family_dests: u32,
 }
 
 impl Netns {
-    /// A director without services, with room for `conn_max` conns from `cache`, if there is one.
+    /// State without services. Conns, at most `conn_max`, are allocated from `cache`.
+    ///
+    /// # Errors
+    ///
+    /// The error in `cache`; `ENOMEM`.
     pub(crate) fn new(
         net: &Net,
         cache: Result<Arc<ConnCache>>,
@@ -128,18 +134,19 @@ impl Netns {
         }? Error)
     }
 
-    /// The namespace begins to go.
+    /// Marks the namespace as being deleted.
     pub(crate) fn set_going(&self) {
         self.going.write_once(1);
     }
 
-    /// Whether the namespace goes, and with it its devices, one after the other: packets that no
-    /// longer have a route are dropped without an ICMP error, as another director may have taken over.
+    /// Whether the namespace is being deleted. Its devices are removed one after the other. Packets
+    /// without a route are then dropped without an ICMP error, since another director may have
+    /// taken over.
     pub(crate) fn is_going(&self) -> bool {
         self.going.read_once() != 0
     }
 
-    /// The counters and rates of the namespace as a whole.
+    /// The counters and rates of the whole namespace.
     #[inline(always)]
     pub(crate) fn stats(&self) -> &Stats {
         &self.estimator.total

@@ -1,23 +1,24 @@
 // SPDX-License-Identifier: GPL-2.0
 
-//! What the module sets up in each network namespace: the director's state, its files and settings,
-//! and what it does when a device goes down or the namespace is deleted.
+//! Sets up each network namespace: the state, the files in /proc/net and the sysctls. Handles
+//! devices that go down and the deletion of the namespace.
 //!
 //! C version: `__ip_vs_init()`, `__ip_vs_dev_cleanup_batch()` [net/netfilter/ipvs/ip_vs_core.c].
 //!
-//! # A namespace goes
+//! # Deletion of a namespace
 //!
-//! Its clients' packets must not come to the local stack meanwhile, which would reset their
-//! connections: another director may have taken those over. So hooks, services and conns stay as
-//! they are until the last of the namespace's devices is gone. What a packet no longer finds a route
-//! for is dropped without an ICMP error ([`Netns::is_going`]). A dest lets its route by a device go
-//! when that goes down, and keeps none by it afterwards, so that the device can go. When no packet
-//! can come any more, hooks and files are unregistered, daemons, services and conns end, and the
-//! rest is dropped after a grace period.
+//! Packets of clients must not reach the local stack during the deletion: it would reset
+//! connections that another director may have taken over. Hooks, services and conns therefore stay
+//! until the last device of the namespace is removed. Packets without a route are dropped without
+//! an ICMP error ([`Netns::is_going`]). When a device goes down, each dest drops its cached route
+//! through the device, and caches no other route through it, so that the device can be removed.
+//! After the last device, no packet arrives: hooks and files are unregistered, sync daemons are
+//! stopped, services and conns are flushed, and the state is freed after a grace period.
 //!
 //! # Differences from C
 //!
-//! C unregisters its hooks before the devices go: for some milliseconds the local stack answers.
+//! C unregisters its hooks before the devices are removed. For some milliseconds, the local stack
+//! replies to packets of clients.
 
 use crate::{
     addr::Family,
@@ -52,20 +53,29 @@ impl Pernet for Netns {
         &ID
     }
 
-    /// A new namespace shares the cache of the initial one, which is made first, and begins with its
-    /// limit.
+    /// A new namespace shares the slab cache of the initial namespace, which is set up first, and
+    /// inherits its `conn_max`.
+    ///
+    /// # Errors
+    ///
+    /// `EAGAIN` if the module is being unloaded; `ENOMEM`.
     fn init(net: &Net) -> impl PinInit<Self, Error> {
         let initial = PerNet::<Netns>::of(Net::init());
         let (cache, conn_max) = match &initial {
             Some(initial) => (Ok(initial.conns.cache().clone()), initial.conns.max()),
             None if net.is_init() => (new_cache(), CONN_MAX),
-            // The module is being removed: the initial director is no longer found.
+            // The module is being unloaded: `of()` does not return the initial namespace any more.
             None => (Err(EAGAIN), CONN_MAX),
         };
         let mh = crate::mh_settings().unwrap_or(mh::Settings::DEFAULT);
         Netns::new(net, cache, conn_max, mh)
     }
 
+    /// Registers the sysctls and the files in /proc/net.
+    ///
+    /// # Errors
+    ///
+    /// `ENOMEM`, also if a file or sysctl of that name exists.
     fn start(this: &Ref<Self>) -> Result {
         let settings = ctl::sysctl::FILES;
         let settings = fs::sysctl::Registration::new(this.clone(), ctl::sysctl::PATH, settings)?;
@@ -85,7 +95,7 @@ impl Pernet for Netns {
         registrations.are_closed = true;
         let hooks = [Family::Inet, Family::Inet6].map(|family| registrations.hooks(family).take());
         let files = (registrations.proc.take(), registrations.sysctl.take());
-        // Readers and writers of files are waited for, and may need the mutex.
+        // Unregistering waits for accesses of the files, which may lock the mutex.
         drop(registrations);
         drop(hooks);
         drop(files);

@@ -2,9 +2,10 @@
 
 //! Binary search.
 
-/// How many elements `is_before` accepts, if it accepts none behind one that it does not.
+/// Returns the number of elements for which `is_before` returns `true`. They must precede all other
+/// elements.
 ///
-/// [`slice::partition_point`] without checks that may panic.
+/// Like [`slice::partition_point`], but without code that may panic.
 pub(crate) fn partition_point<T>(elements: &[T], is_before: impl Fn(&T) -> bool) -> usize {
     let mut elements = elements;
     let mut before: usize = 0;

@@ -6,13 +6,13 @@
 //!
 //! # Vocabulary
 //!
-//! - A *pool* is what a service publishes to the data path: its dests and its scheduler's state, as
-//!   one immutable value.
+//! - A *pool* contains the dests of a service and the state of its scheduler, as one immutable
+//!   value.
 //!
 //! # Locking
 //!
-//! Packets find services and dests under RCU. The control plane changes them under its mutex: it
-//! builds the pool's successor and publishes that.
+//! The data path reads services and pools under RCU. The control plane changes them under its
+//! mutex: it builds a new pool and publishes it.
 
 mod names;
 mod table;
@@ -71,7 +71,7 @@ pub(crate) use table::Table;
 /// The dests and the scheduler of a service, as published to the data path.
 pub(crate) struct Pool {
     dests: HeadList<Dest>,
-    /// `None` if the service has no scheduler: then no conn is scheduled.
+    /// `None` if the service has no scheduler. Then no conn is scheduled.
     sched: Option<AnyScheduler<RcuArc<Dest>>>,
 }
 
@@ -84,19 +84,19 @@ impl Pool {
         self.dests.as_slice()
     }
 
-    /// The list of dests, which the caller may keep.
+    /// Returns a reference to the list of dests that may outlive the pool.
     pub(crate) fn list(&self) -> HeadList<Dest> {
         self.dests.clone()
     }
 
-    /// The dest with the serial number `serial`, and its index.
+    /// Returns the dest with the serial number `serial`, and its index.
     fn by_serial(&self, serial: u64) -> Option<(usize, &RcuArc<Dest>)> {
         let index = partition_point(self.dests(), |dest| dest.serial() > serial);
         let dest = self.dests().get(index)?;
         (dest.serial() == serial).then_some((index, dest))
     }
 
-    /// Which scheduler the service has.
+    /// The scheduler of the service.
     pub(crate) fn kind(&self) -> Option<Kind> {
         self.sched.as_ref().map(AnyScheduler::kind)
     }
@@ -111,7 +111,7 @@ impl From<InitError> for Error {
     }
 }
 
-/// The parameters of the scheduler of the service `id`.
+/// Returns the parameters for the scheduler of the service `id`.
 fn setup(id: &ServiceId, sysctl: &Sysctl) -> Setup {
     Setup {
         family: id.family,
@@ -130,15 +130,15 @@ pub(crate) struct Service {
     flags: Atomic<u32>,
     /// In jiffies.
     timeout: Atomic<u32>,
-    /// As in [`ServiceSpec`].
+    /// As [`ServiceSpec::netmask`].
     netmask: Atomic<u32>,
-    /// Never empty. A removed service keeps it, to be freed with the service: one that a packet has
-    /// found is as good as it was until that packet's read-side section ends.
+    /// Never empty. A removed service keeps its pool until it is freed, so that a packet that has
+    /// found the service can use it until the end of its read-side critical section.
     pool: RcuArcCell<Pool>,
-    /// The names of the dests in the pool.
+    /// The index of the dests in the pool, by name.
     #[pin]
     names: Mutex<Names>,
-    /// Its counters beside those of its dests, and its rates.
+    /// The statistics, except the counters of the current dests.
     pub(crate) stats: Arc<ServiceStats>,
 }
 
@@ -148,11 +148,11 @@ impl_has_hash_links! {
     impl HasHashLinks for Service { self.links }
 }
 
-/// A service, as an entry of the table.
+/// A counted reference to a service in the table.
 pub(crate) type Entry = RcuArc<Service>;
 
 impl Service {
-    /// A service without dests, with the scheduler `kind`.
+    /// Allocates a service without dests, with the scheduler `kind`.
     ///
     /// # Errors
     ///
@@ -191,13 +191,14 @@ impl Service {
         self.flags.read_once()
     }
 
-    /// Whether the conns of a client go to one dest (`IP_VS_SVC_F_PERSISTENT`).
+    /// Whether the service is persistent: all conns of a client use one dest
+    /// (`IP_VS_SVC_F_PERSISTENT`).
     #[inline]
     pub(crate) fn is_persistent(&self) -> bool {
         self.flags() & IP_VS_SVC_F_PERSISTENT != 0
     }
 
-    /// Whether each datagram is scheduled by itself (`IP_VS_SVC_F_ONEPACKET`).
+    /// Whether each packet is scheduled separately (`IP_VS_SVC_F_ONEPACKET`).
     #[inline]
     pub(crate) fn is_one_packet(&self) -> bool {
         self.flags() & IP_VS_SVC_F_ONEPACKET != 0
@@ -209,7 +210,7 @@ impl Service {
         self.timeout.read_once()
     }
 
-    /// The netmask by which clients are grouped for persistence; see [`ServiceSpec`].
+    /// The netmask that groups clients for persistence; see [`ServiceSpec::netmask`].
     #[inline]
     pub(crate) fn netmask(&self) -> u32 {
         self.netmask.read_once()
@@ -221,7 +222,8 @@ impl Service {
         self.pool.get(guard).map(RcuRef::get)
     }
 
-    /// The dest for a new conn; `None` if the scheduler has none to offer, or the service no scheduler.
+    /// Schedules a dest for a new conn. `None` if no dest is available, or the service has no
+    /// scheduler.
     #[inline]
     pub(crate) fn schedule<'g>(
         &'g self,
@@ -236,7 +238,7 @@ impl Service {
 
 /// The control plane, under its mutex.
 impl Service {
-    /// Sets flags, timeout and netmask to what `spec` says.
+    /// Sets flags, timeout and netmask as specified by `spec`.
     pub(crate) fn configure(&self, spec: &ServiceSpec<'_>) {
         self.flags.write_once(spec.flags.apply(self.flags()));
         // As in C, the product is truncated to 32 bits.
@@ -245,22 +247,22 @@ impl Service {
         self.netmask.write_once(spec.netmask);
     }
 
-    /// A reference to the pool, for the control plane to read it and to build its successor.
+    /// Returns a reference to the current pool.
     ///
     /// # Errors
     ///
-    /// `ESRCH` without a pool, which no service is.
+    /// `ESRCH` if the service has no pool. Every service has one, so this does not occur.
     pub(crate) fn current(&self) -> Result<RcuArc<Pool>> {
         self.pool.load().ok_or(ESRCH)
     }
 
-    /// Replaces the scheduler by a new `kind`, or by none (C: `ip_vs_bind_scheduler()`). The same kind
-    /// keeps its state.
+    /// Replaces the scheduler by `kind`, or removes it (C: `ip_vs_bind_scheduler()`). Nothing
+    /// changes if the service has that scheduler.
     ///
     /// # Errors
     ///
-    /// `ENOMEM`; `EINVAL` if the scheduler cannot choose from as many dests. The old scheduler stays
-    /// and starts anew.
+    /// `EINVAL` if the service has more dests than the scheduler supports; `ENOMEM`. The service
+    /// keeps its scheduler, but the scheduler's state may be initialized again.
     pub(crate) fn set_scheduler(&self, kind: Option<Kind>, sysctl: &Sysctl) -> Result {
         let pool = self.current()?;
         if pool.kind() == kind {
@@ -270,7 +272,8 @@ impl Service {
         let sched = match kind.map(begin).transpose() {
             Ok(sched) => sched,
             Err(error) => {
-                // As in C, which has unbound the old scheduler before, that is bound again.
+                // As in C, which unbinds the old scheduler first and binds it again on error, the
+                // state of the old scheduler is reset.
                 if let Some(old) = pool.kind() {
                     self.publish(pool.dests.clone().into(), Some(begin(old)?))?;
                 }
@@ -280,7 +283,7 @@ impl Service {
         self.publish(pool.dests.clone().into(), sched)
     }
 
-    /// The index of the dests by name, locked for a look-up and the change that follows.
+    /// Locks the index of the dests by name, for a lookup and the change that follows.
     pub(crate) fn names(&self) -> Guard<'_, Names, MutexBackend> {
         self.names.lock()
     }
@@ -289,7 +292,7 @@ impl Service {
     ///
     /// # Errors
     ///
-    /// `ENOMEM`; the service is unchanged.
+    /// `ENOMEM`. The service is unchanged then.
     pub(crate) fn link(&self, pool: &Pool, names: &mut Names, dest: RcuArc<Dest>) -> Result {
         let (id, serial) = (dest.id(), names.prepare(pool)?);
         dest.set_serial(serial);
@@ -302,7 +305,7 @@ impl Service {
     ///
     /// # Errors
     ///
-    /// `ENOMEM`; the scheduler's state is unchanged.
+    /// `ENOMEM`. The scheduler's state is unchanged then.
     pub(crate) fn edited(&self, pool: &Pool) -> Result {
         self.change(pool, pool.dests.clone().into(), Change::Edited)
     }
@@ -311,7 +314,7 @@ impl Service {
     ///
     /// # Errors
     ///
-    /// `ENOENT` if the pool does not have the dest; `ENOMEM`. The service is unchanged.
+    /// `ENOENT` if the dest is not in the pool; `ENOMEM`. The service is unchanged on error.
     pub(crate) fn unlink(&self, pool: &Pool, names: &mut Names, dest: &Dest) -> Result {
         let (index, _) = pool.by_serial(dest.serial()).ok_or(ENOENT)?;
         let dests = pool.dests.without(index, GFP_KERNEL)?;
@@ -321,7 +324,12 @@ impl Service {
         Ok(())
     }
 
-    /// Publishes `dests`, to which one `change` led, with the scheduler's next state.
+    /// Rebuilds the scheduler's state for `dests`, which differ by `change` from those in the pool,
+    /// and publishes both.
+    ///
+    /// # Errors
+    ///
+    /// `ENOMEM`.
     fn change(&self, pool: &Pool, dests: Draft<Dest>, change: Change) -> Result {
         let sched = match &pool.sched {
             Some(sched) => Some(sched.rebuild(dests.as_slice(), change)?),
@@ -330,7 +338,11 @@ impl Service {
         self.publish(dests, sched)
     }
 
-    /// Publishes a pool, once there is memory for it.
+    /// Allocates and publishes a pool.
+    ///
+    /// # Errors
+    ///
+    /// `ENOMEM`.
     fn publish(&self, dests: Draft<Dest>, sched: Option<AnyScheduler<RcuArc<Dest>>>) -> Result {
         let pool = pin_init::init!(Pool {
             dests: dests.publish(),
@@ -338,7 +350,7 @@ impl Service {
         });
         let pool = RcuArc::new(pool, GFP_KERNEL)?;
         drop(self.pool.replace(Some(pool.clone())));
-        // Nothing can fail any more: dests report their load to the new scheduler from here on.
+        // Nothing fails from here on: dests may report load changes to the new scheduler.
         match &pool.sched {
             Some(sched) => sched.register(pool.dests()),
             None => sched::unregister(pool.dests()),

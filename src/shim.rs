@@ -1,10 +1,9 @@
 // SPDX-License-Identifier: GPL-2.0
 
-//! What the pure files need besides `core`: the kernel's primitives in the module, `std`'s in the
-//! host tests.
+//! Primitives for the pure files: the kernel's in the module, those of `std` in the host tests.
 //!
-//! A pure file imports only `core`, `zerocopy`, other pure files and this one. So `qemu-test/check`
-//! can compile and test it without a kernel.
+//! A pure file imports only `core`, `zerocopy`, other pure files and this file, so that
+//! `qemu-test/check` can compile and test it without a kernel.
 
 #[cfg(test)]
 mod host;
@@ -53,7 +52,7 @@ pub(crate) use world::{
     HZ, //
 };
 
-/// An allocation failed. The request or packet that needed it is refused (C: `-ENOMEM`).
+/// The error of a failed allocation (C: `-ENOMEM`).
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
 pub(crate) struct NoMemory;
 
@@ -71,16 +70,16 @@ impl From<NoMemory> for kernel::error::Error {
     }
 }
 
-/// A position in a cycle, shared by all CPUs and moved without a lock.
+/// A position in a cycle that all CPUs share and move without a lock.
 ///
-/// Its accesses are relaxed: they order no other accesses.
+/// Its accesses are relaxed: they do not order other accesses.
 pub(crate) struct Cursor(
     #[cfg(not(test))] Atomic<u64>,
     #[cfg(test)] AtomicU64, //
 );
 
 impl Cursor {
-    /// A cursor at `place`.
+    /// A cursor at the position `place`.
     #[inline]
     pub(crate) const fn new(place: u64) -> Self {
         #[cfg(not(test))]
@@ -89,7 +88,7 @@ impl Cursor {
         return Self(AtomicU64::new(place));
     }
 
-    /// The position.
+    /// The current position.
     #[inline]
     pub(crate) fn get(&self) -> u64 {
         #[cfg(not(test))]
@@ -102,7 +101,7 @@ impl Cursor {
     ///
     /// # Errors
     ///
-    /// The position to which another CPU has moved it meanwhile.
+    /// The current position, if it is not `from`: another CPU has moved the cursor.
     #[inline]
     pub(crate) fn advance(&self, from: u64, to: u64) -> Result<(), u64> {
         #[cfg(not(test))]

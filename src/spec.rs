@@ -1,10 +1,13 @@
 // SPDX-License-Identifier: GPL-2.0
 
-//! Names and specifications of services and dests, as requests give them by either interface, and
-//! the checks that need nothing else.
+//! Names and specifications of services and dests, as decoded from requests, and the checks that
+//! need no other data.
 //!
-//! C version: `struct ip_vs_service_user_kern`, `struct ip_vs_dest_user_kern` [include/net/ip_vs.h];
-//! the checks stand in C's order, which decides about the error where several things are wrong.
+//! The checks run in C's order, since the order determines the errno of a request with several
+//! errors.
+//!
+//! C version: `struct ip_vs_service_user_kern`, `struct ip_vs_dest_user_kern`
+//! [include/net/ip_vs.h].
 
 use crate::{
     addr::{
@@ -16,43 +19,45 @@ use crate::{
     uapi::*, //
 };
 
-/// The port of an FTP service, and that of its active data connections (C: `FTPPORT`, `FTPDATA`
-/// [include/net/ip_vs.h]).
+/// The port of FTP control connections (C: `FTPPORT` [include/net/ip_vs.h]).
 pub(crate) const FTPPORT: Port = Port::new(21);
+/// The server port of active FTP data connections (C: `FTPDATA` [include/net/ip_vs.h]).
 pub(crate) const FTPDATA: Port = Port::new(20);
 
-/// Why a request is refused.
+/// The reason for which a request is refused.
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
 pub(crate) enum Refusal {
-    /// EINVAL
+    /// `EINVAL`
     Invalid,
-    /// ERANGE
+    /// `ERANGE`
     OutOfRange,
 }
 
-/// What names a service. Of one by fwmark, the address and port mean nothing.
+/// The name of a service. Address and port of a fwmark service are not significant.
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
 pub(crate) struct ServiceId {
     pub(crate) family: Family,
     pub(crate) protocol: u16,
     pub(crate) addr: Addr,
     pub(crate) port: Port,
-    /// 0 for a service by address.
+    /// 0 if the service is named by address, port and protocol.
     pub(crate) fwmark: u32,
 }
 
 impl ServiceId {
-    /// Whether both name the same service.
+    /// Whether both are names of the same service.
     pub(crate) fn names(&self, other: &Self) -> bool {
         self.family == other.family
             && self.fwmark == other.fwmark
             && (self.fwmark != 0 || self.has_address_of(other))
     }
 
-    /// Whether the dests of a service called `self` may come back to one called `other`.
+    /// Whether removed dests of the service named `self` may be reused for the service named
+    /// `other`.
     ///
-    /// As in C, this overlooks the families. Unlike in C, addresses are compared as a whole, even for
-    /// a service of IPv4: [`words`](Self::words) could not tell IPv6 services apart otherwise.
+    /// As in C, the families are not compared. Unlike in C, all 16 bytes of the addresses are
+    /// compared, even for IPv4 services: otherwise [`words`](Self::words) could not distinguish
+    /// IPv6 services.
     pub(crate) fn may_return_to(&self, other: &Self) -> bool {
         self.fwmark == other.fwmark
             && self.protocol == other.protocol
@@ -74,21 +79,26 @@ impl ServiceId {
     }
 }
 
-/// How a service is to be.
+/// The specification of a service.
 #[derive(Clone, Copy, Debug)]
 pub(crate) struct ServiceSpec<'a> {
     pub(crate) sched_name: &'a [u8],
-    /// The persistence engine; empty for none.
+    /// The name of the persistence engine; empty for none.
     pub(crate) pe_name: &'a [u8],
     pub(crate) flags: FlagsEdit,
-    /// The time a template lives, in seconds.
+    /// The timeout of templates, in seconds.
     pub(crate) timeout: u32,
-    /// What makes clients one: a C `__be32` of bits for IPv4, the prefix length for IPv6.
+    /// The netmask that groups clients for persistence: a C `__be32` for IPv4, a prefix length for
+    /// IPv6.
     pub(crate) netmask: u32,
 }
 
 impl ServiceSpec<'_> {
-    /// Refuses an IPv6 prefix length that is not from 1 to 128.
+    /// Checks the netmask of a service of `family`.
+    ///
+    /// # Errors
+    ///
+    /// [`Refusal::Invalid`] if an IPv6 prefix length is not from 1 to 128.
     pub(crate) fn check_netmask(&self, family: Family) -> Result<(), Refusal> {
         match family {
             Family::Inet6 if !(1..=128).contains(&self.netmask) => Err(Refusal::Invalid),
@@ -97,21 +107,23 @@ impl ServiceSpec<'_> {
     }
 }
 
-/// Flags, and which of them to set.
+/// A change of flags (C: `struct ip_vs_flags`).
 #[derive(Clone, Copy, Debug)]
 pub(crate) struct FlagsEdit {
+    /// The new values of the flags in `mask`.
     pub(crate) flags: u32,
+    /// The flags that change.
     pub(crate) mask: u32,
 }
 
 impl FlagsEdit {
-    /// The flags of a service that had `old` ones and is in the table.
+    /// Returns the new flags of a service in the table whose flags were `old`.
     pub(crate) fn apply(self, old: u32) -> u32 {
         (old & !self.mask) | (self.flags & self.mask) | IP_VS_SVC_F_HASHED
     }
 }
 
-/// What names a dest of a service.
+/// The name of a dest in a service.
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
 pub(crate) struct DestId {
     pub(crate) family: Family,
@@ -120,7 +132,7 @@ pub(crate) struct DestId {
 }
 
 impl DestId {
-    /// Key of the dest: equal iff the names are.
+    /// Key of the dest: equal iff the names are equal.
     pub(crate) fn words(&self) -> [u64; 3] {
         let rest = u32::from(self.family.af()) << 16 | u32::from(self.port.be16());
         words_of(&self.addr, rest)
@@ -132,21 +144,24 @@ fn words_of(addr: &Addr, rest: u32) -> [u64; 3] {
     [a << 32 | b, c << 32 | d, rest.into()]
 }
 
-/// How packets to a dest are wrapped, if they are.
+/// The tunnel to a dest. Only significant if the forwarding method is tunneling.
 #[derive(Clone, Copy, Debug, Default, PartialEq, Eq)]
 pub(crate) struct Tunnel {
+    /// `IP_VS_CONN_F_TUNNEL_TYPE_*`.
     pub(crate) kind: u8,
+    /// The destination port of a GUE tunnel.
     pub(crate) port: Port,
+    /// `IP_VS_TUNNEL_ENCAP_FLAG_*`.
     pub(crate) flags: u16,
 }
 
 impl Tunnel {
-    /// As one word.
+    /// Encodes the tunnel as a word.
     pub(crate) fn to_word(self) -> u64 {
         u64::from(self.kind) | u64::from(self.port.be16()) << 16 | u64::from(self.flags) << 32
     }
 
-    /// The inverse of [`Self::to_word`].
+    /// Decodes a word of [`Self::to_word`].
     pub(crate) fn from_word(word: u64) -> Self {
         Self {
             kind: word as u8,
@@ -156,10 +171,10 @@ impl Tunnel {
     }
 }
 
-/// How a dest is to be.
+/// The specification of a dest.
 #[derive(Clone, Copy, Debug)]
 pub(crate) struct DestSpec {
-    /// The forwarding method.
+    /// `IP_VS_CONN_F_*`: the forwarding method and other flags of the conns.
     pub(crate) conn_flags: u32,
     pub(crate) weight: i32,
     pub(crate) u_threshold: u32,
@@ -168,7 +183,11 @@ pub(crate) struct DestSpec {
 }
 
 impl DestSpec {
-    /// Refuses such a dest for a service of the other family, unless it is tunnelled to.
+    /// Checks whether a service of the other family may have a dest like this.
+    ///
+    /// # Errors
+    ///
+    /// [`Refusal::Invalid`] if the forwarding method is not tunneling.
     pub(crate) fn check_mixed_family(&self) -> Result<(), Refusal> {
         match Forward::of(self.conn_flags) {
             Forward::Tunnel => Ok(()),
@@ -176,7 +195,13 @@ impl DestSpec {
         }
     }
 
-    /// Refuses weights, thresholds and tunnels that cannot be.
+    /// Checks weight, thresholds and tunnel.
+    ///
+    /// # Errors
+    ///
+    /// [`Refusal::OutOfRange`] if the weight is negative, or the lower threshold is above the upper
+    /// one; [`Refusal::Invalid`] if the upper threshold is above `i32::MAX`, or a GUE tunnel has no
+    /// port.
     pub(crate) fn check(&self) -> Result<(), Refusal> {
         if self.weight < 0 || self.l_threshold > self.u_threshold {
             return Err(Refusal::OutOfRange);
@@ -188,7 +213,7 @@ impl DestSpec {
         Ok(())
     }
 
-    /// The flags that a conn gets from the dest.
+    /// Returns the flags that new conns inherit from the dest.
     pub(crate) fn flags_of_conns(&self) -> u32 {
         let flags = (self.conn_flags & IP_VS_CONN_F_DEST_MASK) | IP_VS_CONN_F_INACTIVE;
         match Forward::of(flags) {
@@ -197,7 +222,7 @@ impl DestSpec {
         }
     }
 
-    /// The lower threshold in force: 75 % of the upper one if none was given.
+    /// The effective lower threshold: 75 % of the upper one if `l_threshold` is 0.
     pub(crate) fn l_threshold_val(&self) -> u32 {
         match self.l_threshold {
             0 => self.u_threshold.wrapping_sub(self.u_threshold >> 2),
@@ -206,7 +231,7 @@ impl DestSpec {
     }
 }
 
-/// Timeouts in seconds; 0 leaves one as it is.
+/// Timeouts in seconds. In a request, 0 keeps the current value.
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
 pub(crate) struct Timeouts {
     pub(crate) tcp: u32,
@@ -215,7 +240,11 @@ pub(crate) struct Timeouts {
 }
 
 impl Timeouts {
-    /// Refuses those that cannot be counted in ticks, `hz` of them a second.
+    /// Checks that the timeouts can be converted to jiffies, of which there are `hz` per second.
+    ///
+    /// # Errors
+    ///
+    /// [`Refusal::Invalid`] if a timeout is above `i32::MAX / hz`.
     pub(crate) fn check(&self, hz: u32) -> Result<(), Refusal> {
         let max = (i32::MAX as u32).checked_div(hz).unwrap_or(0);
         match [self.tcp, self.tcp_fin, self.udp]
@@ -277,7 +306,7 @@ mod tests {
         assert!(!udp.names(&service));
     }
 
-    /// The trash looks for a dest under its words only, and services that share them slow it down.
+    /// A lookup in the trash uses the words, so services must share them iff a dest may be reused.
     #[test]
     fn words_are_the_same_if_dests_may_return() {
         let mut ids = vec![];

@@ -6,17 +6,17 @@
 //!
 //! # Vocabulary
 //!
-//! - *Raw* counters only grow. Each dest has a set, and the namespace has one.
-//! - The counters of a *service* are a sum: what its dests have counted since they joined it. C
-//!   counts every packet a second time for that.
-//! - A *zero point* is subtracted from a raw counter when it is read; zeroing a counter moves its
-//!   zero point.
+//! - *Raw counters* only increase. Each dest has a set, and the network namespace has one.
+//! - The counters of a *service* are the sum of what its dests have counted since they joined it. C
+//!   counts every packet a second time for the service.
+//! - A *zero point* is subtracted from a raw counter when it is read. Zeroing a counter sets its
+//!   zero point to the raw value.
 //! - *Rates* are averages that the [`estimator`](crate::estimator) updates every two seconds.
 //!
 //! # Locking
 //!
-//! The data path adds to raw counters. Zero points are set under the mutex of the control plane. A
-//! zero point and the rates are changed and read under the lock of the rates.
+//! The data path adds to raw counters without a lock. The control plane sets zero points under its
+//! mutex. Zero points and rates are read and changed under the lock of the rates.
 
 mod counts;
 mod rates;
@@ -49,7 +49,8 @@ const INBYTES: usize = 3;
 const OUTBYTES: usize = 4;
 const COUNTERS: usize = 5;
 
-/// A stored value of each counter, such as a zero point. All of it is read and written word by word.
+/// A stored value of each counter, such as a zero point. Each value is accessed atomically, the set
+/// is not.
 #[derive(Default)]
 pub(crate) struct CounterSet {
     conns: Figure,
@@ -165,19 +166,19 @@ impl Stats {
         });
     }
 
-    /// Updates the rates, as is done every two seconds, and returns what was counted since the last
-    /// time.
+    /// Updates the rates, to be called every two seconds. Returns the increments since the last
+    /// call.
     pub(crate) fn estimate(&self) -> Counts {
         self.rates.estimate(|| self.raw())
     }
 
-    /// Returns what was counted since the last estimate, and leaves the rates as they are.
+    /// Returns the increments since the last [`estimate`](Self::estimate). The rates do not change.
     pub(crate) fn pass_over(&self) -> Counts {
         self.rates.pass_over(|| self.raw())
     }
 }
 
-/// Counters by their names.
+/// Converts an array of counters, indexed by [`CONNS`] to [`OUTBYTES`].
 fn counts([conns, inpkts, outpkts, inbytes, outbytes]: [u64; COUNTERS]) -> Counts {
     Counts {
         conns,
@@ -188,13 +189,14 @@ fn counts([conns, inpkts, outpkts, inbytes, outbytes]: [u64; COUNTERS]) -> Count
     }
 }
 
-/// What the statistics of a service consist of beside the counters of its dests: the counters of
-/// the dests that it no longer has, its zero point, its rates.
+/// The statistics of a service, without the counters of its current dests: the counters of its
+/// removed dests, the zero point and the rates.
 #[pin_data]
 pub(crate) struct ServiceStats {
+    /// The sum of the final counters of all removed dests.
     gone: CounterSet,
     zero: CounterSet,
-    /// The sum of what [`Stats::estimate`] returned for its dests.
+    /// The sum of the increments that [`Stats::estimate`] returned for the dests.
     estimated: CounterSet,
     #[pin]
     pub(crate) rates: Rates,
@@ -216,13 +218,13 @@ impl ServiceStats {
         self.gone.add(counts);
     }
 
-    /// The final counters of all removed dests.
+    /// The sum of the final counters of all removed dests.
     pub(crate) fn gone(&self) -> Counts {
         self.gone.get()
     }
 
-    /// The counters since they were zeroed, and the rates. `all` is the sum of what its dests, removed
-    /// ones included, have counted.
+    /// The counters since they were zeroed, and the rates. `all` is the sum of the counters of all
+    /// dests, removed ones included.
     pub(crate) fn read(&self, all: Counts) -> KStats {
         self.rates.read(|| all.since(self.zero.get()))
     }
@@ -235,12 +237,12 @@ impl ServiceStats {
         });
     }
 
-    /// Adds a dest's delta since its last estimation.
+    /// Adds the increments of a dest since its last estimation.
     pub(crate) fn dest_counted(&self, counted: Counts) {
         self.estimated.add(counted);
     }
 
-    /// Updates the rates, as is done every two seconds, after each dest was estimated once.
+    /// Updates the rates, to be called every two seconds.
     pub(crate) fn estimate(&self) {
         self.rates.estimate(|| self.estimated.get());
     }

@@ -1,13 +1,13 @@
 // SPDX-License-Identifier: GPL-2.0
 
-//! The daemons that synchronise directors: a master sends its conns, a backup receives them.
+//! The sync daemons of directors: a master sends its conns, a backup receives them.
 //!
 //! C version: [net/netfilter/ipvs/ip_vs_sync.c].
 //!
 //! # Not supported
 //!
-//! Sending and receiving: a daemon is configured and listed, but does nothing. Whether its port is
-//! in use is not checked.
+//! - Sending and receiving: a daemon is configured and listed, but does nothing.
+//! - The check whether a port of the daemon is in use.
 
 pub(crate) mod config;
 
@@ -31,17 +31,17 @@ use kernel::{
 /// C: `IP_VS_SYNC_PORTS_MAX`
 const MAX_PORTS: u16 = 64;
 
-/// The daemons that run in a namespace.
+/// The running daemons of a network namespace.
 #[derive(Default)]
 pub(crate) struct Daemons {
     master: Option<Config>,
     backup: Option<Config>,
-    /// How many ports each uses, from its own on: the setting when the first of them started.
+    /// The number of consecutive ports of each daemon: `sync_ports` when the first daemon started.
     ports: u16,
 }
 
 impl Daemons {
-    /// The daemon in that role, if it runs.
+    /// Returns the configuration of the daemon in `role`, if it runs.
     pub(crate) fn get(&self, role: Role) -> Option<&Config> {
         match role {
             Role::Master => self.master.as_ref(),
@@ -61,13 +61,16 @@ impl Daemons {
         }
     }
 
-    /// Starts a daemon on `device`. `sync_ports` is the setting of that name
-    /// (C: `start_sync_thread()`).
+    /// Starts a daemon on `device` (C: `start_sync_thread()`). `sync_ports` is the sysctl of that
+    /// name.
     ///
     /// # Errors
     ///
-    /// `EEXIST` if one runs in that role; `EAFNOSUPPORT` for a group of IPv6 without IPv6;
-    /// otherwise what its sockets would fail with.
+    /// In this order:
+    ///
+    /// - `EEXIST` if a daemon runs in `role`.
+    /// - `EAFNOSUPPORT` if the group is IPv6 and IPv6 is disabled.
+    /// - Whatever [`check_sending`] returns for a master, or [`check_listening`] for a backup.
     pub(crate) fn start(
         &mut self,
         role: Role,
@@ -101,13 +104,18 @@ impl Daemons {
     ///
     /// # Errors
     ///
-    /// `ESRCH` if none runs in that role.
+    /// `ESRCH` if no daemon runs in `role`.
     pub(crate) fn stop(&mut self, role: Role) -> Result {
         self.slot(role).take().map(drop).ok_or(ESRCH)
     }
 }
 
-/// Whether a socket could send to the group by the device (C: `make_send_sock()`).
+/// Checks whether a socket could send to the group through the device (C: `make_send_sock()`).
+///
+/// # Errors
+///
+/// `EADDRNOTAVAIL` if the IPv4 address of the device is not local; whatever
+/// [`ip::route_to_group4`] or [`ip::route_to_group6`] returns.
 fn check_sending(net: &Net, device: &Device, group: &Group) -> Result {
     let route = match group {
         Group::V4(group) => {
@@ -129,9 +137,17 @@ fn check_sending(net: &Net, device: &Device, group: &Group) -> Result {
     Ok(())
 }
 
-/// Whether sockets could receive from the group by the device (C: `make_receive_sock()`).
+/// Checks whether sockets could receive from the group through the device
+/// (C: `make_receive_sock()`). There is one socket for each of `ports` ports.
 ///
-/// There is a socket for each of `ports` ports; each is bound and joins before the next is.
+/// # Errors
+///
+/// For the first port that fails, in this order:
+///
+/// - `EACCES` if the caller may not bind the port.
+/// - `ENODEV` if the group is IPv4 and the device has no IPv4.
+/// - `ENOBUFS` if the group is IPv4 and `igmp_max_memberships` is 0.
+/// - `EINVAL` if the group is IPv6 and the device has no IPv6.
 fn check_listening(
     net: &Net,
     device: &Device,
@@ -140,7 +156,7 @@ fn check_listening(
     ports: u16,
 ) -> Result {
     for id in 0..ports {
-        // As in C, port 0 follows after the last.
+        // As in C, port numbers wrap.
         if !ip::may_bind_port(net, config.port.wrapping_add(id)) {
             pr_err!("Error binding to the multicast addr\n");
             return Err(EACCES);

@@ -1,19 +1,20 @@
 // SPDX-License-Identifier: GPL-2.0
 
-//! The values of net.ipv4.vs.*, per namespace.
+//! The values of the sysctls `net.ipv4.vs.*`, per network namespace.
 //!
 //! C version: `sysctl_*` of `struct netns_ipvs` [include/net/ip_vs.h].
 //!
-//! # Not in force yet
+//! # Not supported
 //!
-//! Settings of what there is not yet are kept and shown: those of the defence against floods, of
-//! synchronisation, and `cache_bypass`, `conntrack`, `ignore_tunneled`, `nat_icmp_send`,
-//! `schedule_icmp`, `sloppy_sctp`.
+//! These sysctls are stored and shown, but have no effect: the DoS defense (`amemthresh`,
+//! `am_droprate`, `drop_entry`, `drop_packet`, `secure_tcp`), synchronization (`backup_only`, and
+//! `sync_*` except `sync_ports`), and `cache_bypass`, `conntrack`, `ignore_tunneled`,
+//! `nat_icmp_send`, `schedule_icmp`, `sloppy_sctp`.
 //!
 //! # Differences from C
 //!
-//! A load factor at its default stands for a table with an entry to a bucket, where C's has 16 or
-//! 4 buckets to a conn and 8 or 4 to a service. From there on each step halves or doubles it, too.
+//! At the default load factor a table has up to one entry per bucket. C's has 16 or 4 buckets per
+//! conn, and 8 or 4 per service. As in C, each step of the load factor halves or doubles the table.
 
 use crate::{
     oot::{
@@ -42,12 +43,13 @@ use kernel::{
     },
 };
 
-/// C's limit on the number of conns on 64-bit systems (`IP_VS_CONN_MAX`).
+/// The maximum of `conn_max` (C: `IP_VS_CONN_MAX`, on 64-bit systems).
 pub(crate) const CONN_MAX: i32 = 1 << 30;
 
-/// Declares the integers, each with its default.
+/// Declares the integer sysctls, each with its default value.
 macro_rules! ints {
     ($($(#[$cfg:meta])? $name:ident: [$($first:expr),*],)*) => {
+        /// The integer sysctls.
         pub(crate) struct Ints {
             $($(#[$cfg])? pub(crate) $name: [Atomic<i32>; [$($first),*].len()],)*
         }
@@ -91,42 +93,43 @@ ints! {
     svc_lfactor: [0],
 }
 
-/// What the files set, but for `conn_max`, which lies with the conns, and [`EstimatorSettings`].
+/// The sysctls of a network namespace, except `conn_max`, which the conn table stores, and
+/// [`EstimatorSettings`].
 #[pin_data]
 pub(crate) struct Sysctl {
     pub(crate) ints: Ints,
-    /// The most messages that may wait to be sent to another director.
+    /// The maximum number of sync messages queued for sending.
     pub(crate) sync_qlen_max: Atomic<usize>,
-    /// The time after which lblc forgets an unused address.
+    /// The time after which an unused lblc entry expires.
     pub(crate) lblc_expiration: Jiffies,
-    /// The same of lblcr; and how soon a dest of an address goes.
+    /// The time after which an unused lblcr entry expires, or its server set is shrunk.
     pub(crate) lblcr_expiration: Jiffies,
-    /// What the module's parameters say about mh.
+    /// The module parameters of mh.
     pub(crate) mh: mh::Settings,
-    /// The load factors' defaults.
+    /// The default load factors.
     pub(crate) load: LoadFactors,
-    /// The most that a user without privilege in the whole system may set `conn_max` to.
+    /// The maximum of `conn_max` for a user without `CAP_NET_ADMIN` in the initial user namespace.
     #[pin]
     pub(crate) conn_max_limit: Mutex<i32>,
-    /// Held while values that belong together change.
+    /// Held while related values change.
     #[pin]
     pub(crate) changes: Mutex<()>,
 }
 
-/// How rates are estimated; these values lie with the estimator.
+/// The sysctls of the estimator, which stores them.
 #[pin_data]
 pub(crate) struct EstimatorSettings {
     pub(crate) run: [Atomic<i32>; 1],
     pub(crate) nice: [Atomic<i32>; 1],
-    /// The CPUs of the thread; unless set, those of any kernel thread.
+    /// The CPUs of the estimator thread; `None` for the housekeeping CPUs.
     #[pin]
     pub(crate) cpulist: Mutex<Option<Arc<CpuMask>>>,
-    /// Held while any of it changes, or the estimator is started or stopped for it.
+    /// Held while any setting changes, and while the estimator is started or stopped.
     #[pin]
     changes: Mutex<()>,
 }
 
-/// C's default load factors of its tables, as binary logarithms of entries to a bucket.
+/// C's default load factors: binary logarithms of the number of entries per bucket.
 pub(crate) struct LoadFactors {
     pub(crate) conns: i32,
     pub(crate) services: i32,
@@ -140,7 +143,11 @@ impl LoadFactors {
 }
 
 impl Sysctl {
-    /// C's defaults for a namespace with room for so many conns.
+    /// The default values of C. `conn_max` is the initial [`conn_max_limit`](Self::conn_max_limit).
+    ///
+    /// # Errors
+    ///
+    /// `ENOMEM`.
     pub(crate) fn new(net: &Net, conn_max: i32, mh: mh::Settings) -> impl PinInit<Self, Error> {
         let load = LoadFactors::new(net);
         let ints = Ints::new();
@@ -158,60 +165,61 @@ impl Sysctl {
         }? Error)
     }
 
-    /// Replies are routed anew after translation.
+    /// Whether replies are routed again after translation.
     #[inline(always)]
     pub(crate) fn snat_reroute(&self) -> bool {
         get(&self.ints.snat_reroute) != 0
     }
 
-    /// Conns of a dest that was removed end at once.
+    /// Whether conns of a removed dest expire immediately.
     #[inline(always)]
     pub(crate) fn expire_nodest_conn(&self) -> bool {
         get(&self.ints.expire_nodest_conn) != 0
     }
 
-    /// Any TCP segment may start a conn.
+    /// Whether any TCP segment may create a conn, not only a SYN.
     #[inline(always)]
     pub(crate) fn sloppy_tcp(&self) -> bool {
         get(&self.ints.sloppy_tcp) != 0
     }
 
-    /// Templates do not lead to a dest of weight 0.
+    /// Whether a template is not used while its dest has weight 0.
     #[inline]
     pub(crate) fn expire_quiescent_template(&self) -> bool {
         get(&self.ints.expire_quiescent_template) != 0
     }
 
-    /// Tunnels obey the path MTU.
+    /// Whether tunnels obey the path MTU.
     #[inline(always)]
     pub(crate) fn pmtu_disc(&self) -> bool {
         get(&self.ints.pmtu_disc) != 0
     }
 
-    /// When a SYN on a conn starts a new one: not 0 if that is closed, bit 1 if it is closing, too.
+    /// Whether a SYN on an existing conn creates a new conn: if not 0, when the old one is closed;
+    /// with bit 1, also when it is closing.
     #[inline(always)]
     pub(crate) fn conn_reuse_mode(&self) -> i32 {
         get(&self.ints.conn_reuse_mode)
     }
 
-    /// The number of ports that each sync daemon uses.
+    /// The number of ports of each sync daemon.
     pub(crate) fn sync_ports(&self) -> i32 {
         get(&self.ints.sync_ports)
     }
 
-    /// The load factor of the table of conns, as C counts.
+    /// The load factor of the conn table, in C's scale.
     pub(crate) fn conn_lfactor(&self) -> i32 {
         get(&self.ints.conn_lfactor)
     }
 
-    /// The load factor of the table of services, as C counts.
+    /// The load factor of the service table, in C's scale.
     pub(crate) fn svc_lfactor(&self) -> i32 {
         get(&self.ints.svc_lfactor)
     }
 }
 
 impl EstimatorSettings {
-    /// C's defaults.
+    /// The default values of C.
     pub(crate) fn new() -> impl PinInit<Self> {
         pin_init::pin_init!(Self {
             run: [Atomic::new(1)],
@@ -221,22 +229,22 @@ impl EstimatorSettings {
         })
     }
 
-    /// While this is held, none of it changes.
+    /// Locks the settings against changes until the guard is dropped.
     pub(crate) fn hold(&self) -> Guard<'_, (), MutexBackend> {
         self.changes.lock()
     }
 
-    /// Rates are estimated, if there are CPUs to do it.
+    /// Whether rates are estimated (`run_estimation`).
     pub(crate) fn is_wanted(&self) -> bool {
         get(&self.run) != 0
     }
 
-    /// The nice value of the threads that do it.
+    /// The nice value of the estimator thread (`est_nice`).
     pub(crate) fn nice(&self) -> i32 {
         get(&self.nice)
     }
 
-    /// How many CPUs may do it.
+    /// The number of CPUs that the estimator thread may use.
     pub(crate) fn cpus(&self) -> usize {
         let weight = |cpus: &CpuMask| cpus.weight() as usize;
         match self.cpulist() {
@@ -245,19 +253,19 @@ impl EstimatorSettings {
         }
     }
 
-    /// The CPUs that were chosen to do it, which may be none, if any were.
+    /// The CPUs of `est_cpulist`, which may be an empty set; `None` if it was never written.
     pub(crate) fn cpulist(&self) -> Option<Arc<CpuMask>> {
         self.cpulist.lock().clone()
     }
 }
 
-/// A value of one integer.
+/// Returns the value of an integer sysctl.
 #[inline(always)]
 pub(crate) fn get([int]: &[Atomic<i32>; 1]) -> i32 {
     int.read_once()
 }
 
-/// Sets a value of one integer.
+/// Sets the value of an integer sysctl.
 pub(crate) fn set([int]: &[Atomic<i32>; 1], value: i32) {
     int.write_once(value);
 }

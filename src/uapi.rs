@@ -1,12 +1,12 @@
 // SPDX-License-Identifier: GPL-2.0
 
-//! Numbers of the user interface, under the names that they have there.
+//! Constants of the user space API, with their C names.
 //!
 //! C headers: [`include/uapi/linux/ip_vs.h`](srctree/include/uapi/linux/ip_vs.h),
 //! [`include/uapi/linux/in.h`](srctree/include/uapi/linux/in.h),
 //! [`include/uapi/linux/in6.h`](srctree/include/uapi/linux/in6.h)
 
-// Protocols, as in an IP header.
+// Protocol numbers of the IP header.
 
 pub(crate) const IPPROTO_ICMP: u8 = 1;
 pub(crate) const IPPROTO_TCP: u8 = 6;
@@ -14,60 +14,61 @@ pub(crate) const IPPROTO_UDP: u8 = 17;
 pub(crate) const IPPROTO_ICMPV6: u8 = 58;
 pub(crate) const IPPROTO_SCTP: u8 = 132;
 
-/// The version of IPVS, one byte for each part.
+/// The version of IPVS: major, minor and patch number, one byte each (1.2.1).
 pub(crate) const IP_VS_VERSION_CODE: u32 = 0x010201;
 
 // Flags of a service.
 
-/// Conns of one client go to one dest.
+/// The service is persistent: all conns of a client use one dest.
 pub(crate) const IP_VS_SVC_F_PERSISTENT: u32 = 0x0001;
-/// The service is in the table: every service that one can see has it.
+/// The service is in the table. Set in every service that is visible to user space.
 pub(crate) const IP_VS_SVC_F_HASHED: u32 = 0x0002;
-/// Each packet is scheduled.
+/// Each packet is scheduled separately.
 pub(crate) const IP_VS_SVC_F_ONEPACKET: u32 = 0x0004;
-/// The first flag whose meaning is the scheduler's: sh and mh fall back to another dest if that
-/// of the client is not available.
+/// The first flag specific to schedulers: sh and mh fall back to another dest if the dest of the
+/// client is not available.
 pub(crate) const IP_VS_SVC_F_SCHED1: u32 = 0x0008;
-/// The second such flag: for sh and mh the client's port counts, not its address alone.
+/// The second flag specific to schedulers: sh and mh hash the client's port in addition to its
+/// address.
 pub(crate) const IP_VS_SVC_F_SCHED2: u32 = 0x0010;
 
-// Flags of a conn, the first of which are those of a dest.
+// Flags of a conn. A dest has those of `IP_VS_CONN_F_DEST_MASK`.
 
-/// The forwarding method.
+/// The mask of the forwarding method.
 pub(crate) const IP_VS_CONN_F_FWD_MASK: u32 = 0x0007;
 pub(crate) const IP_VS_CONN_F_MASQ: u32 = 0x0000;
 pub(crate) const IP_VS_CONN_F_LOCALNODE: u32 = 0x0001;
 pub(crate) const IP_VS_CONN_F_TUNNEL: u32 = 0x0002;
 pub(crate) const IP_VS_CONN_F_DROUTE: u32 = 0x0003;
 pub(crate) const IP_VS_CONN_F_BYPASS: u32 = 0x0004;
-/// No replies come through here.
+/// Replies do not pass through this director.
 pub(crate) const IP_VS_CONN_F_NOOUTPUT: u32 = 0x0080;
-/// Not an active conn.
+/// The conn is inactive.
 pub(crate) const IP_VS_CONN_F_INACTIVE: u32 = 0x0100;
-/// Not a conn, but what keeps a client's conns with one dest.
+/// A template: it assigns the conns of a client to one dest.
 pub(crate) const IP_VS_CONN_F_TEMPLATE: u32 = 0x1000;
-/// Of one packet.
+/// The conn forwards only one packet.
 pub(crate) const IP_VS_CONN_F_ONE_PACKET: u32 = 0x2000;
-/// Tracked by conntrack.
+/// The conn is tracked by netfilter conntrack.
 pub(crate) const IP_VS_CONN_F_NFCT: u32 = 1 << 16;
-/// The flags of a dest that the user sets.
+/// The flags of a dest that user space may set.
 pub(crate) const IP_VS_CONN_F_DEST_MASK: u32 =
     IP_VS_CONN_F_FWD_MASK | IP_VS_CONN_F_ONE_PACKET | IP_VS_CONN_F_NFCT;
 
-/// The kinds of tunnel.
+// Tunnel types.
+
 pub(crate) const IP_VS_CONN_F_TUNNEL_TYPE_IPIP: u8 = 0;
-/// The kind of tunnel that has a port.
 pub(crate) const IP_VS_CONN_F_TUNNEL_TYPE_GUE: u8 = 1;
 
-// States of the sync daemon.
+// Roles of a sync daemon.
 
 pub(crate) const IP_VS_STATE_MASTER: u32 = 1;
 pub(crate) const IP_VS_STATE_BACKUP: u32 = 2;
 
-/// The port of messages if none is given.
+/// The default port of sync messages, in host byte order.
 pub(crate) const IP_VS_SYNC_PORT: u16 = 8848;
 
-// Lengths of names, including the terminating NUL.
+// Maximum lengths of names, including the terminating NUL.
 
 pub(crate) const IP_VS_SCHEDNAME_MAXLEN: usize = 16;
 pub(crate) const IP_VS_IFNAME_MAXLEN: usize = 16;

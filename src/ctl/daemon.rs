@@ -1,6 +1,6 @@
 // SPDX-License-Identifier: GPL-2.0
 
-//! Commands that start and stop the sync daemons. Each daemon holds a reference to the module.
+//! Starts and stops the sync daemons. Each running daemon holds a reference to the module.
 //!
 //! C version: `start_sync_thread()`, `stop_sync_thread()` [net/netfilter/ipvs/ip_vs_sync.c].
 
@@ -21,12 +21,17 @@ use kernel::{
 use super::Ctl;
 
 impl Ctl<'_> {
-    /// Starts the daemon of the role with the number `state` (C: `start_sync_thread()`).
+    /// Starts a sync daemon (C: `start_sync_thread()`). `state` is `IP_VS_STATE_MASTER` or
+    /// `IP_VS_STATE_BACKUP`.
     ///
     /// # Errors
     ///
-    /// `ENODEV` if there is no such device, `EINVAL` for another number, then those of
-    /// [`Daemons::start`](crate::sync::Daemons::start).
+    /// In this order:
+    ///
+    /// - `ENOPROTOOPT` if the module is being unloaded.
+    /// - `ENODEV` if the namespace has no device with the name in `spec`.
+    /// - `EINVAL` if `state` has another value.
+    /// - Whatever [`Daemons::start`](crate::sync::Daemons::start) returns.
     pub(super) fn start_daemon(&mut self, spec: &DaemonSpec, state: u32) -> Result {
         self.with_module_ref(|ctl| ctl.try_start_daemon(spec, state))
     }
@@ -34,7 +39,7 @@ impl Ctl<'_> {
     fn try_start_daemon(&mut self, spec: &DaemonSpec, state: u32) -> Result {
         let role = Role::from_state(state);
         if role == Some(Role::Backup) {
-            // It needs a conn table, even without services.
+            // As in C, the backup daemon creates the conn table, even without services.
             self.netns.services.set_used();
         }
         let guard = rcu::read_lock();
@@ -51,11 +56,12 @@ impl Ctl<'_> {
         daemons.start(role, spec, net, device, sync_ports, &guard)
     }
 
-    /// Stops the daemon of the role with the number `state` (C: `stop_sync_thread()`).
+    /// Stops a sync daemon (C: `stop_sync_thread()`). `state` is as for
+    /// [`start_daemon`](Self::start_daemon).
     ///
     /// # Errors
     ///
-    /// `EINVAL` for another number, `ESRCH` if the daemon does not run.
+    /// `EINVAL` if `state` has another value; `ESRCH` if the daemon does not run.
     pub(super) fn stop_daemon(&mut self, state: u32) -> Result {
         let role = Role::from_state(state).ok_or(EINVAL)?;
         self.state.daemons.stop(role)?;
@@ -63,19 +69,19 @@ impl Ctl<'_> {
         Ok(())
     }
 
-    /// Stops both daemons, whether they run or not (C: `ip_vs_sync_net_cleanup()`).
+    /// Stops each daemon that runs (C: `ip_vs_sync_net_cleanup()`).
     pub(super) fn stop_daemons(&mut self) {
         for role in Role::ALL {
             let _ = self.stop_daemon(role.state());
         }
     }
 
-    /// The daemon in that role, if it runs.
+    /// Returns the configuration of the daemon in `role`, if it runs.
     pub(super) fn daemon(&self, role: Role) -> Option<&Config> {
         self.state.daemons.get(role)
     }
 
-    /// Whether any daemon runs. No dest may then be of another family than its service.
+    /// Whether any daemon runs. Then no dest of another family than its service may be added.
     pub(super) fn has_daemons(&self) -> bool {
         self.state.daemons.any()
     }

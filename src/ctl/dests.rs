@@ -1,6 +1,6 @@
 // SPDX-License-Identifier: GPL-2.0
 
-//! Adding, editing and removing the dests of a service.
+//! Adds, edits and removes the dests of a service.
 //!
 //! C version: `ip_vs_add_dest()`, `ip_vs_edit_dest()`, `ip_vs_del_dest()`
 //! [net/netfilter/ipvs/ip_vs_ctl.c].
@@ -37,15 +37,22 @@ use kernel::{
 };
 
 impl Ctl<'_> {
-    /// Adds a dest named `id` at the head of the service's list: one from the trash if it may come
-    /// back to this service, else a new one (C: `ip_vs_add_dest()`).
+    /// Adds a dest named `id` at the head of the service's list (C: `ip_vs_add_dest()`). A dest in
+    /// the trash is reused if [`ServiceId::may_return_to`](crate::spec::ServiceId::may_return_to)
+    /// holds for its service; otherwise a dest is allocated.
     ///
     /// # Errors
     ///
-    /// In this order: `ERANGE` for a negative weight, or a lower threshold above the upper one;
-    /// `EINVAL` for an upper threshold above `i32::MAX`, or a GUE tunnel without port; `EEXIST`;
-    /// for a new dest, `EINVAL` if its address is neither unicast nor local, and what IPv6
-    /// defragmentation cannot be registered by; `ENOMEM`.
+    /// In this order:
+    ///
+    /// - `ERANGE` if the weight is negative, or the lower threshold is above the upper one.
+    /// - `EINVAL` if the upper threshold is above `i32::MAX`, or a GUE tunnel has no port.
+    /// - `EEXIST` if the service has a dest named `id`.
+    /// - For an allocated dest: `EINVAL` if its address is neither local nor unicast (for IPv6:
+    ///   unicast and not link-local); whatever [`addrconf::enable_defrag6`] returns.
+    /// - `ENOMEM`.
+    ///
+    /// The service is unchanged on error.
     pub(crate) fn add_dest(&mut self, service: &Service, id: DestId, spec: &DestSpec) -> Result {
         spec.check()?;
         let pool = service.current()?;
@@ -57,8 +64,8 @@ impl Ctl<'_> {
             Some(removed) => (returned(removed, service), true),
             None => (self.new_dest(service, id)?, false),
         };
-        // As in C, the dest is available before it is linked: a packet that finds it in the pool
-        // finds it available, and so do from here on the packets of the conns that it still has.
+        // As in C, the dest becomes available before it is linked, so every packet that finds it in
+        // the pool finds it available. Packets of conns that it still has use it from here on, too.
         dest.configure(spec);
         if let Err(error) = self.link(service, &pool, &mut names, &dest) {
             dest.unlinked();
@@ -66,10 +73,10 @@ impl Ctl<'_> {
             return Err(error);
         }
         if is_back {
-            // Those packets may have cached a route before the dest was in a pool, where
-            // `DestRoute::forget()` does not reach it: its device may have gone down since. C has
-            // the same gap, and keeps such a route until `dst_check()` fails for the next packet.
-            // Here it goes now that the pools lead to the dest; a route cached later is in reach.
+            // Packets of old conns may have cached a route while the dest was in no pool. Then
+            // `DestRoute::forget()` did not reach it, and the device may have gone down since. C
+            // has the same gap: it keeps such a route until `dst_check()` fails for the next
+            // packet. Drop the route now: `forget()` reaches a dest in the pool.
             dest.route.reset();
         }
         if dest.family != service.id.family {
@@ -82,7 +89,7 @@ impl Ctl<'_> {
     ///
     /// # Errors
     ///
-    /// `ENOMEM`; neither was done.
+    /// `ENOMEM`. Neither is done then.
     fn link(
         &self,
         service: &Service,
@@ -97,12 +104,12 @@ impl Ctl<'_> {
             .inspect_err(|_| estimator.remove(&dest.stats.rates, true))
     }
 
-    /// Makes a dest (C: `ip_vs_new_dest()`).
+    /// Allocates a dest (C: `ip_vs_new_dest()`).
     ///
     /// # Errors
     ///
-    /// `EINVAL` if the address is neither unicast nor local; what IPv6 defragmentation cannot be
-    /// registered by; `ENOMEM`.
+    /// In this order: `EINVAL` if the address is neither local nor unicast (for IPv6: unicast and
+    /// not link-local); whatever [`addrconf::enable_defrag6`] returns; `ENOMEM`.
     fn new_dest(&self, service: &Service, id: DestId) -> Result<RcuArc<Dest>> {
         let net = self.netns.net();
         let is_good = match id.family {
@@ -116,13 +123,19 @@ impl Ctl<'_> {
         RcuArc::new(Dest::new(service.id, id), GFP_KERNEL)
     }
 
-    /// Changes weight, thresholds, forwarding method and tunnel of the dest named `id` to what `spec`
-    /// says (C: `ip_vs_edit_dest()`).
+    /// Sets weight, thresholds, forwarding method and tunnel of the dest named `id`
+    /// (C: `ip_vs_edit_dest()`).
     ///
     /// # Errors
     ///
-    /// `ERANGE` and `EINVAL` as for [`add_dest`](Self::add_dest), `ENOENT` without such a dest, `ENOMEM`.
-    /// The dest is unchanged.
+    /// In this order:
+    ///
+    /// - `ERANGE` if the weight is negative, or the lower threshold is above the upper one.
+    /// - `EINVAL` if the upper threshold is above `i32::MAX`, or a GUE tunnel has no port.
+    /// - `ENOENT` if the service has no dest named `id`.
+    /// - `ENOMEM`.
+    ///
+    /// The dest is unchanged on error, except that its cached route may be dropped.
     pub(crate) fn edit_dest(&mut self, service: &Service, id: DestId, spec: &DestSpec) -> Result {
         spec.check()?;
         let pool = service.current()?;
@@ -130,7 +143,7 @@ impl Ctl<'_> {
         let before = dest.spec();
         dest.configure(spec);
         dest.route.reset();
-        // After the dest: the scheduler's next state is built from what the dests say now.
+        // After `configure()`: the new state of the scheduler is built from the new weight.
         service
             .edited(&pool)
             .inspect_err(|_| dest.configure(&before))
@@ -140,7 +153,7 @@ impl Ctl<'_> {
     ///
     /// # Errors
     ///
-    /// `ENOENT` without such a dest, `ENOMEM`. The service is unchanged.
+    /// `ENOENT` if the service has no dest named `id`; `ENOMEM`. The service is unchanged on error.
     pub(crate) fn del_dest(&mut self, service: &Service, id: DestId) -> Result {
         let pool = service.current()?;
         let mut names = service.names();
@@ -151,8 +164,8 @@ impl Ctl<'_> {
         Ok(())
     }
 
-    /// Stops the use of a dest that was unlinked from its service. If the service stays, it takes over
-    /// what the dest has counted.
+    /// Marks a dest that was unlinked from its service as unavailable and stops its estimator. With
+    /// `service_stays`, adds its counters to the service.
     pub(super) fn left(&mut self, service: &Service, dest: &Dest, service_stays: bool) {
         dest.unlinked();
         self.netns
@@ -180,11 +193,11 @@ impl Ctl<'_> {
         }
     }
 
-    /// Checks whether a dest of another family than its service may be added.
+    /// Checks whether a service of the other family may have a dest like `spec`.
     ///
     /// # Errors
     ///
-    /// `EINVAL` if a sync daemon runs, or the forwarding method is not tunnelling.
+    /// `EINVAL` if a sync daemon runs, or if the forwarding method is not tunneling.
     pub(crate) fn check_mixed_family(&self, spec: &DestSpec) -> Result {
         if self.has_daemons() {
             return Err(EINVAL);
@@ -192,13 +205,14 @@ impl Ctl<'_> {
         Ok(spec.check_mixed_family()?)
     }
 
-    /// Whether any dest is of another family than its service.
+    /// Whether any service has a dest of the other family.
     pub(crate) fn has_mixed_families(&self) -> bool {
         self.state.mixed_family_dests != 0
     }
 }
 
-/// A dest from the trash. In another service than before, its counters start from 0.
+/// Takes the dest out of a trash entry. Its counters restart from 0 unless `service` is the service
+/// that it was removed from.
 fn returned(removed: Removed, service: &Service) -> RcuArc<Dest> {
     let Removed {
         dest,

@@ -74,7 +74,7 @@ static FAMILY: Family = Family::new(
 ///
 /// # Errors
 ///
-/// `ENOMEM`, `EEXIST` if there is a family of that name.
+/// `EEXIST` if a family of that name is registered; `ENOMEM`.
 pub(crate) fn register() -> Result<Registration> {
     FAMILY.register()
 }
@@ -83,6 +83,11 @@ pub(crate) fn register() -> Result<Registration> {
 struct SetCmd;
 
 impl DoIt for SetCmd {
+    /// # Errors
+    ///
+    /// `ESRCH` if the namespace is being deleted or the module is being unloaded; for
+    /// `IPVS_CMD_SET_CONFIG` whatever [`Ctl::set_timeouts`] returns; for other commands whatever
+    /// [`ServiceAttrs::parse`] and [`set_service`] return.
     fn doit(request: &Request<'_>) -> Result {
         let netns = netns_of(request.net())?;
         let mut ctl = Ctl::lock(&netns);
@@ -102,13 +107,17 @@ impl DoIt for SetCmd {
     }
 }
 
-/// The commands that name a service.
+/// Carries out a command that names a service.
+///
+/// As in C, some attributes are checked before the service is looked up and some after that.
 ///
 /// # Errors
 ///
-/// `EINVAL` for missing or malformed attributes, `EAFNOSUPPORT` for an unknown family; `EEXIST` for a
-/// new service that there is, `ESRCH` for another that there is not; what the functions of [`Ctl`]
-/// return. As in C, attributes are checked in part before and in part after the service is looked up.
+/// - `EINVAL` if an attribute is missing or malformed, or if the command is unknown.
+/// - `EAFNOSUPPORT` if the family of a dest is not IP, or is IPv6 and IPv6 is disabled.
+/// - `EEXIST` if a service to be added exists.
+/// - `ESRCH` if any other service does not exist.
+/// - Whatever the method of [`Ctl`] returns.
 fn set_service(
     ctl: &mut Ctl<'_>,
     cmd: u8,
@@ -154,10 +163,17 @@ fn set_service(
     }
 }
 
-/// The commands that are answered by one message (C: `ip_vs_genl_get_cmd()`).
+/// The commands that reply with one message (C: `ip_vs_genl_get_cmd()`).
 struct GetCmd;
 
 impl DoIt for GetCmd {
+    /// # Errors
+    ///
+    /// - `ESRCH` if the namespace is being deleted, the module is being unloaded, or the service
+    ///   does not exist.
+    /// - `EINVAL` if the command is unknown; whatever [`ServiceAttrs::parse`] returns.
+    /// - `ENOMEM` if the reply cannot be allocated; `EMSGSIZE` if the attributes do not fit.
+    /// - Whatever [`Reply::send`](crate::oot::net::genetlink::Reply::send) returns.
     fn doit(request: &Request<'_>) -> Result {
         let netns = &*netns_of(request.net())?;
         match request.cmd() {
@@ -188,10 +204,13 @@ impl DoIt for GetCmd {
     }
 }
 
-/// The dump of services; the cursor is that of the table (C: `ip_vs_genl_dump_services()`).
+/// The dump of services (C: `ip_vs_genl_dump_services()`). Its cursor is a [`HashCursor`].
 struct DumpServices;
 
 impl DumpIt for DumpServices {
+    /// # Errors
+    ///
+    /// `ESRCH` if the namespace is being deleted or the module is being unloaded.
     fn dumpit(dump: &mut Dump<'_>) -> Result<Progress> {
         let netns = netns_of(dump.net())?;
         let ctl = Ctl::lock(&netns);
@@ -223,16 +242,17 @@ struct DumpDests;
 
 impl DumpIt for DumpDests {
     fn dumpit(dump: &mut Dump<'_>) -> Result<Progress> {
-        // As in C, the dump of an unknown service is empty, and no error.
+        // As in C, the dump for an unknown service is empty and succeeds.
         Ok(dump_dests(dump).unwrap_or(Progress::All))
     }
 }
 
-/// Dumps dests from the number in the cursor on.
+/// Dumps the dests of a service, from the index in the cursor on.
 ///
 /// # Errors
 ///
-/// Those of the attributes, `ESRCH` without such a service.
+/// `EINVAL` if an attribute is missing or malformed; `EAFNOSUPPORT` as for [`ServiceAttrs::parse`];
+/// `ESRCH` if the service does not exist.
 fn dump_dests(dump: &mut Dump<'_>) -> Result<Progress> {
     let netns = netns_of(dump.net())?;
     let attrs = dump.attrs(&decode::CMD_POLICY)?;
@@ -256,6 +276,12 @@ fn dump_dests(dump: &mut Dump<'_>) -> Result<Progress> {
 struct SetDaemon;
 
 impl DoIt for SetDaemon {
+    /// # Errors
+    ///
+    /// - `EINVAL` if an attribute is missing or malformed, or if a daemon is to be started while a
+    ///   service has a dest of the other family.
+    /// - `ESRCH` if the namespace is being deleted or the module is being unloaded.
+    /// - Whatever [`Ctl::start_daemon`] or [`Ctl::stop_daemon`] returns.
     fn doit(request: &Request<'_>) -> Result {
         let daemon = request.attr(IPVS_CMD_ATTR_DAEMON).ok_or(EINVAL)?;
         let attrs = request
@@ -280,6 +306,9 @@ impl DoIt for SetDaemon {
 struct DumpDaemons;
 
 impl DumpIt for DumpDaemons {
+    /// # Errors
+    ///
+    /// `ESRCH` if the namespace is being deleted or the module is being unloaded.
     fn dumpit(dump: &mut Dump<'_>) -> Result<Progress> {
         let netns = netns_of(dump.net())?;
         let ctl = Ctl::lock(&netns);

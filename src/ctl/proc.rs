@@ -1,13 +1,13 @@
 // SPDX-License-Identifier: GPL-2.0
 
-//! Services and counters in /proc/net, byte for byte as C writes them.
+//! The files in /proc/net, byte for byte as C writes them.
 //!
 //! C version: `ip_vs_info_seq_show()`, `ip_vs_stats_show()`, `ip_vs_stats_percpu_show()`
 //! [net/netfilter/ipvs/ip_vs_ctl.c].
 //!
 //! # Not supported
 //!
-//! Apps, of which there are none.
+//! Application helpers: `ip_vs_app` has only its header.
 
 mod conns;
 mod line;
@@ -52,10 +52,10 @@ use conns::{
 use line::Line;
 use status::Status;
 
-/// What stands around an address of IPv6 before a port.
+/// The text before and after an IPv6 address that a port follows.
 const BRACKETS: [&str; 2] = ["[", "]"];
 
-/// The files of a namespace.
+/// The files in the /proc/net of a network namespace.
 pub(crate) static FILES: [File<PerNet<Netns>>; 7] = [
     File::table::<Info>(c"ip_vs", 0),
     File::table::<Conns>(c"ip_vs_conn", 0),
@@ -139,7 +139,7 @@ fn write_service(line: &mut Line, service: &Service, sched: &str) {
     line.text("\n");
 }
 
-/// The name of a protocol (C: `ip_vs_proto_name()`).
+/// Writes the name of a protocol (C: `ip_vs_proto_name()`).
 fn write_protocol(line: &mut Line, protocol: u16) {
     match protocol {
         0 => line.text("IP"),
@@ -178,7 +178,7 @@ impl Single for Apps {
     }
 }
 
-/// Counters, as a row of these files has them.
+/// A row of counters or rates in the `ip_vs_stats*` files, in hexadecimal.
 struct Row(Counts);
 
 impl fmt::Display for Row {

@@ -1,9 +1,9 @@
 // SPDX-License-Identifier: GPL-2.0
 
-//! The socket options `IP_VS_SO_*`: the control interface of old tools.
+//! The socket options `IP_VS_SO_*`, the legacy control interface.
 //!
-//! They carry IPv4 alone: services of IPv6, and dests of another family than their service, are left
-//! out.
+//! They support only IPv4. IPv6 services, and IPv6 dests of IPv4 services, are omitted from
+//! replies.
 //!
 //! C version: `do_ip_vs_set_ctl()`, `do_ip_vs_get_ctl()` [net/netfilter/ipvs/ip_vs_ctl.c].
 
@@ -82,7 +82,7 @@ static OPTIONS: SockOpts = SockOpts::new::<Options>(
 ///
 /// # Errors
 ///
-/// `EBUSY` if another module has any of them.
+/// `EBUSY` if another module has registered any of them.
 pub(crate) fn register() -> Result<Registration> {
     OPTIONS.register()
 }
@@ -94,8 +94,13 @@ impl SockOpt for Options {
     ///
     /// # Errors
     ///
-    /// `EPERM` without `CAP_NET_ADMIN`; `EINVAL` for an unknown option or a wrong length; `EFAULT`; what
-    /// the functions of [`Ctl`] return.
+    /// - `EPERM` if the caller lacks `CAP_NET_ADMIN` in the user namespace of the network
+    ///   namespace.
+    /// - `ESRCH` if the namespace is being deleted or the module is being unloaded.
+    /// - `EINVAL` if the option is unknown, its length is wrong, or a daemon to be started has an
+    ///   empty device name or one without NUL.
+    /// - `EFAULT` if the value cannot be read.
+    /// - Whatever [`set_service`], [`set_dest`] or the method of [`Ctl`] returns.
     fn set(call: &Set<'_>) -> Result {
         if !call.net().is_admin() {
             return Err(EPERM);
@@ -136,8 +141,13 @@ impl SockOpt for Options {
     ///
     /// # Errors
     ///
-    /// `EPERM` without `CAP_NET_ADMIN`; `EINVAL` for an unknown option or a buffer that is too short;
-    /// `EFAULT`; `ESRCH` without such a service.
+    /// - `EPERM` if the caller lacks `CAP_NET_ADMIN` in the user namespace of the network
+    ///   namespace.
+    /// - `ESRCH` if the namespace is being deleted or the module is being unloaded, or if the
+    ///   service does not exist.
+    /// - `EINVAL` if the option is unknown, the buffer is too short, or its length does not match
+    ///   the number of entries that it requests.
+    /// - `EFAULT` if the buffer cannot be read or written.
     fn get(call: &mut Get<'_>) -> Result {
         if !call.net().is_admin() {
             return Err(EPERM);
@@ -168,11 +178,11 @@ impl SockOpt for Options {
     }
 }
 
-/// The value of an option whose length must be that of `T`.
+/// Reads the value of an option whose length must be that of `T`.
 ///
 /// # Errors
 ///
-/// `EINVAL` for another length, `EFAULT`.
+/// `EINVAL` if it has another length; `EFAULT` if it cannot be read.
 fn exactly<T: FromBytes + IntoBytes>(call: &Set<'_>) -> Result<T> {
     match call.len() == size_of::<T>() {
         true => call.read(),
@@ -180,11 +190,12 @@ fn exactly<T: FromBytes + IntoBytes>(call: &Set<'_>) -> Result<T> {
     }
 }
 
-/// What the caller has put into the buffer for the answer, which must hold a `T`.
+/// Reads the request at the start of the reply buffer, which must have at least the length of a
+/// `T`.
 ///
 /// # Errors
 ///
-/// `EINVAL` if it is shorter, `EFAULT`.
+/// `EINVAL` if it is shorter; `EFAULT` if it cannot be read.
 fn at_least<T: FromBytes + IntoBytes>(call: &Get<'_>) -> Result<T> {
     match call.len() < size_of::<T>() {
         true => Err(EINVAL),
@@ -192,18 +203,24 @@ fn at_least<T: FromBytes + IntoBytes>(call: &Get<'_>) -> Result<T> {
     }
 }
 
-/// Copies an answer to the start of the buffer.
+/// Copies a reply to the start of the buffer.
+///
+/// # Errors
+///
+/// `EFAULT` if the buffer cannot be written.
 fn answer<T: IntoBytes + Immutable>(call: &Get<'_>, value: &T) -> Result {
     call.writer(0).write_slice(value.as_bytes())
 }
 
-/// The options that name a service.
+/// Carries out an option that names a service.
 ///
 /// # Errors
 ///
-/// `EINVAL` for a name without terminating NUL; `EFAULT` for a protocol other than TCP, UDP and SCTP;
-/// `EEXIST` for a new service that there is, `ESRCH` for another that there is not; what the
-/// functions of [`Ctl`] return.
+/// - `EINVAL` if a service is added or edited and the name of the scheduler lacks a NUL.
+/// - `EFAULT` if the protocol is not TCP, UDP or SCTP.
+/// - `EEXIST` if a service to be added exists.
+/// - `ESRCH` if any other service does not exist.
+/// - Whatever the method of [`Ctl`] returns.
 fn set_service(ctl: &mut Ctl<'_>, option: i32, user: &ServiceUser) -> Result {
     let id = user.id();
     if option == IP_VS_SO_SET_ZERO && id.fwmark == 0 && id.addr.is_any() && id.port.is_zero() {
@@ -235,11 +252,11 @@ fn set_service(ctl: &mut Ctl<'_>, option: i32, user: &ServiceUser) -> Result {
     }
 }
 
-/// The options that name a service and a dest.
+/// Carries out an option that names a service and a dest.
 ///
 /// # Errors
 ///
-/// `EFAULT` and `ESRCH` as for [`find`]; what the functions of [`Ctl`] return.
+/// Whatever [`find`] or the method of [`Ctl`] returns.
 fn set_dest(ctl: &mut Ctl<'_>, option: i32, user: &ServiceDestUser) -> Result {
     let service = find(ctl, &user.service.id())?;
     let id = user.dest.id();
@@ -250,12 +267,12 @@ fn set_dest(ctl: &mut Ctl<'_>, option: i32, user: &ServiceDestUser) -> Result {
     }
 }
 
-/// The service to be changed. One by fwmark has a protocol too, which must be the same though it is
-/// not part of the name.
+/// Returns the service to be changed. As in C, the protocol must match for a fwmark service too,
+/// though it is not part of the name.
 ///
 /// # Errors
 ///
-/// `EFAULT` for a protocol other than TCP, UDP and SCTP, `ESRCH` without such a service.
+/// `EFAULT` if the protocol is not TCP, UDP or SCTP; `ESRCH` if the service does not exist.
 fn find(ctl: &Ctl<'_>, id: &ServiceId) -> Result<Entry> {
     check_protocol(id)?;
     let service = ctl.find(id).ok_or(ESRCH)?;
@@ -265,11 +282,11 @@ fn find(ctl: &Ctl<'_>, id: &ServiceId) -> Result<Entry> {
     }
 }
 
-/// Checks the protocol of a service, as C does for fwmark services too.
+/// Checks the protocol of a service; as in C, of a fwmark service too.
 ///
 /// # Errors
 ///
-/// `EFAULT`, which is C's errno for it.
+/// `EFAULT`, as in C, if the protocol is not TCP, UDP or SCTP.
 fn check_protocol(id: &ServiceId) -> Result {
     match u8::try_from(id.protocol) {
         Ok(IPPROTO_TCP | IPPROTO_UDP | IPPROTO_SCTP) => Ok(()),
@@ -283,7 +300,11 @@ fn check_protocol(id: &ServiceId) -> Result {
     }
 }
 
-/// `IP_VS_SO_GET_VERSION`: a text of up to 64 bytes, with its NUL.
+/// `IP_VS_SO_GET_VERSION`: replies with a text of up to 64 bytes, including the terminating NUL.
+///
+/// # Errors
+///
+/// `EINVAL` if the buffer is too short; `EFAULT` if it cannot be read or written.
 fn get_version(netns: &PerNet<Netns>, call: &mut Get<'_>) -> Result {
     let mut text = at_least::<[u8; 64]>(call)?;
     let mut formatter = Formatter::new(&mut text);
@@ -296,8 +317,12 @@ fn get_version(netns: &PerNet<Netns>, call: &mut Get<'_>) -> Result {
     Ok(())
 }
 
-/// `IP_VS_SO_GET_SERVICES`: the services of IPv4, at most as many as the caller has room for, in one
-/// walk over the table.
+/// `IP_VS_SO_GET_SERVICES`: replies with the IPv4 services, at most as many as the caller requests.
+///
+/// # Errors
+///
+/// `EINVAL` if the length of the buffer does not match the number requested; `EFAULT` if the buffer
+/// cannot be read or written.
 fn get_services(netns: &PerNet<Netns>, call: &Get<'_>) -> Result {
     let asked: GetServices = at_least(call)?;
     check_len(call, asked.size())?;
@@ -314,7 +339,12 @@ fn get_services(netns: &PerNet<Netns>, call: &Get<'_>) -> Result {
     Ok(())
 }
 
-/// `IP_VS_SO_GET_SERVICE`: one service.
+/// `IP_VS_SO_GET_SERVICE`: replies with one service.
+///
+/// # Errors
+///
+/// `EINVAL` if the buffer is too short; `ESRCH` if the service does not exist; `EFAULT` if the
+/// buffer cannot be read or written.
 fn get_service(netns: &PerNet<Netns>, call: &Get<'_>) -> Result {
     let mut entry: ServiceEntry = at_least(call)?;
     let ctl = Ctl::lock(netns);
@@ -323,8 +353,13 @@ fn get_service(netns: &PerNet<Netns>, call: &Get<'_>) -> Result {
     answer(call, &entry)
 }
 
-/// `IP_VS_SO_GET_DESTS`: the dests of a service that are of its family, at most as many as the caller
-/// has room for.
+/// `IP_VS_SO_GET_DESTS`: replies with the dests of a service that have its family, at most as many
+/// as the caller requests.
+///
+/// # Errors
+///
+/// `EINVAL` if the length of the buffer does not match the number requested; `ESRCH` if the service
+/// does not exist; `EFAULT` if the buffer cannot be read or written.
 fn get_dests(netns: &PerNet<Netns>, call: &Get<'_>) -> Result {
     let asked: GetDests = at_least(call)?;
     check_len(call, asked.size())?;
@@ -339,11 +374,11 @@ fn get_dests(netns: &PerNet<Netns>, call: &Get<'_>) -> Result {
     Ok(())
 }
 
-/// Checks that the buffer is as long as the count in it says.
+/// Checks that the length of the buffer is `size`.
 ///
 /// # Errors
 ///
-/// `EINVAL`.
+/// `EINVAL` if it is not.
 fn check_len(call: &Get<'_>, size: usize) -> Result {
     if call.len() != size {
         pr_err!("length: {} != {size}\n", call.len());
@@ -352,7 +387,11 @@ fn check_len(call: &Get<'_>, size: usize) -> Result {
     Ok(())
 }
 
-/// `IP_VS_SO_GET_DAEMON`: both daemons, empty where one does not run.
+/// `IP_VS_SO_GET_DAEMON`: replies with both sync daemons; the entry of one that does not run is 0.
+///
+/// # Errors
+///
+/// `EINVAL` if the buffer is too short; `EFAULT` if it cannot be read or written.
 fn get_daemons(netns: &PerNet<Netns>, call: &Get<'_>) -> Result {
     at_least::<[DaemonUser; 2]>(call)?;
     let ctl = Ctl::lock(netns);
@@ -363,7 +402,11 @@ fn get_daemons(netns: &PerNet<Netns>, call: &Get<'_>) -> Result {
     answer(call, &daemons)
 }
 
-/// Fills in an entry (C: `ip_vs_copy_service()`). As in C, its padding keeps what it had.
+/// Fills in the entry of a service (C: `ip_vs_copy_service()`). As in C, the padding is unchanged.
+///
+/// # Errors
+///
+/// `ESRCH` if the service has no pool. Every service has one, so this does not occur.
 fn fill(entry: &mut ServiceEntry, ctl: &Ctl<'_>, service: &Service) -> Result {
     let pool = service.current()?;
     entry.set(&service.id, pool.kind().map_or("none", Kind::name));
@@ -375,7 +418,7 @@ fn fill(entry: &mut ServiceEntry, ctl: &Ctl<'_>, service: &Service) -> Result {
     Ok(())
 }
 
-/// The entry of a dest (C: `__ip_vs_get_dest_entries()`).
+/// Returns the entry of a dest (C: `__ip_vs_get_dest_entries()`).
 fn dest_entry(dest: &Dest) -> DestEntry {
     let mut entry = DestEntry::new(&dest.id());
     entry.conn_flags = dest.conn_flags();
@@ -389,7 +432,7 @@ fn dest_entry(dest: &Dest) -> DestEntry {
     entry
 }
 
-/// Fills in statistics; counters of packets and conns and rates are truncated to 32 bits
+/// Fills in statistics; rates and the counters of conns and packets are truncated to 32 bits
 /// (C: `ip_vs_export_stats_user()`).
 fn fill_stats(stats: &mut StatsUser, shown: KStats) {
     let KStats { counts, rates } = shown;

@@ -1,6 +1,6 @@
 // SPDX-License-Identifier: GPL-2.0
 
-//! The files of net.ipv4.vs.*, and the checks of what is written to them.
+//! The sysctls `net.ipv4.vs.*` and the checks of values written to them.
 //!
 //! C version: `vs_vars`, `ip_vs_control_net_init_sysctl()` [net/netfilter/ipvs/ip_vs_ctl.c].
 
@@ -37,13 +37,13 @@ use kernel::{
     },
 };
 
-/// The directory of the files.
+/// The directory of the sysctls, below /proc/sys.
 pub(crate) const PATH: &CStr = c"net/ipv4/vs";
 
-/// A file of a namespace.
+/// A sysctl of a network namespace.
 type Setting = File<PerNet<Netns>>;
 
-/// The files of a namespace.
+/// The sysctls of a network namespace (C: `vs_vars`).
 pub(crate) static FILES: &[Setting] = &[
     Setting::int(c"amemthresh", |netns| &netns.sysctl.ints.amemthresh),
     Setting::int(c"am_droprate", |netns| &netns.sysctl.ints.am_droprate),
@@ -148,7 +148,11 @@ pub(crate) static FILES: &[Setting] = &[
     .unprivileged(Lacks),
 ];
 
-/// C's answer to a number that is out of range.
+/// Checks that `value` is in `range`.
+///
+/// # Errors
+///
+/// `EINVAL` if it is not.
 fn check(value: i32, range: RangeInclusive<i32>) -> Result {
     if range.contains(&value) {
         Ok(())
@@ -157,12 +161,12 @@ fn check(value: i32, range: RangeInclusive<i32>) -> Result {
     }
 }
 
-/// Shows integers as they are.
+/// Shows integers unchanged.
 fn as_is<const N: usize>(_netns: &PerNet<Netns>, ints: [i32; N]) -> [i32; N] {
     ints
 }
 
-/// C: `proc_do_conn_max()`.
+/// C: `proc_do_conn_max()`. A write without a number changes nothing.
 static MAX_CONNS: Rule<PerNet<Netns>, 1> = Rule {
     show: as_is,
     set: |netns, max, [value]| {
@@ -181,8 +185,10 @@ static MAX_CONNS: Rule<PerNet<Netns>, 1> = Rule {
     absent: Some(i32::MIN),
 };
 
-/// C: `proc_do_defense_mode()`. Of 1 and 2, that is shown which follows from the free memory, as C
-/// has it at the latest a second after memory changed.
+/// C: `proc_do_defense_mode()`.
+///
+/// C switches the stored mode between 1 and 2 once a second, depending on the free memory. Here
+/// modes 1 and 2 are shown as 2 if memory is short and as 1 otherwise, at the time of the read.
 static DEFENSE_MODE: Rule<PerNet<Netns>, 1> = Rule {
     show: |netns, [mode]| {
         let is_short = || (mm::available_pages() as i32) < get(&netns.sysctl.ints.amemthresh);
@@ -213,7 +219,8 @@ static SYNC_PORTS: Rule<PerNet<Netns>, 1> = Rule {
     absent: None,
 };
 
-/// C: `proc_do_sync_threshold()`, which keeps the first of two words even if the second is none.
+/// C: `proc_do_sync_threshold()`. As in C, the first value is set even if the second is not a
+/// number.
 static SYNC_THRESHOLD: Rule<PerNet<Netns>, 2> = Rule {
     show: as_is,
     set: |netns, [threshold, period], [packets, every]| {
@@ -245,6 +252,7 @@ static EST_NICE: Rule<PerNet<Netns>, 1> = Rule {
     absent: None,
 };
 
+/// Sets a setting of the estimator and restarts the estimator if the value changed.
 fn change_estimation(netns: &PerNet<Netns>, place: &[Atomic<i32>; 1], [value]: [i32; 1]) -> Result {
     let _changes = netns.estimator.settings.hold();
     if get(place) != value {

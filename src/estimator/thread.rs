@@ -1,6 +1,6 @@
 // SPDX-License-Identifier: GPL-2.0
 
-//! The thread of a namespace's estimator, and the settings by which it runs.
+//! The estimator thread of a network namespace.
 //!
 //! C version: `ip_vs_est_kthread_start()`, `est_reload_work_handler()`
 //! [net/netfilter/ipvs/ip_vs_est.c], [net/netfilter/ipvs/ip_vs_ctl.c].
@@ -27,26 +27,31 @@ use kernel::{
     },
 };
 
-/// The number of namespaces so far.
+/// The number of namespaces created so far.
 static GENERATIONS: Atomic<u32> = Atomic::new(0);
 
-/// The estimator with its thread and settings. As a work item, it starts the thread after that
-/// failed (C: `est_reload_work_handler()`). The work is cancelled before the thread is stopped for
-/// good.
+/// The estimator with its thread and settings. Its work item starts the thread again after a
+/// failure (C: `est_reload_work_handler()`). The work is cancelled before the thread is stopped on
+/// drop.
 #[pin_data]
 pub(crate) struct EstimatorThread {
     #[pin]
     thread: Threaded<Estimator>,
     #[pin]
     pub(crate) settings: EstimatorSettings,
-    /// The number of namespaces before this one, which is in the thread's name.
+    /// The number of namespaces created before this one; part of the thread's name.
     generation: u32,
 }
 
 impl EstimatorThread {
-    /// The delay until the next attempt, in jiffies.
+    /// The delay until the next attempt to start the thread, in jiffies.
     const RETRY: usize = HZ / 10;
 
+    /// An estimator whose thread does not run.
+    ///
+    /// # Errors
+    ///
+    /// `ENOMEM`.
     pub(crate) fn new() -> impl PinInit<Self, Error> {
         kernel::try_pin_init!(Self {
             thread <- Threaded::new(Estimator::new()),
@@ -55,11 +60,12 @@ impl EstimatorThread {
         }? Error)
     }
 
-    /// Starts the thread, if the settings say that there is to be one. The caller holds the settings.
+    /// Starts the thread, unless `run_estimation` is 0 or `est_cpulist` is empty. The caller has
+    /// locked the settings.
     ///
     /// # Errors
     ///
-    /// `ENOMEM`, or what the thread could not be started by.
+    /// `ENOMEM`; whatever [`Threaded::start`] returns.
     fn start_held(&self) -> Result {
         let cpus = self.settings.cpulist();
         let none = cpus.as_ref().is_some_and(|cpus| cpus.empty());
@@ -76,7 +82,7 @@ impl EstimatorThread {
 }
 
 impl Delayed<EstimatorThread> {
-    /// Starts to estimate rates, as far as the settings allow; called when there is a service
+    /// Starts the thread when a service is added, unless it runs or the settings disable it
     /// (C: `ip_vs_est_reload_start()`).
     pub(crate) fn begin(&self) {
         if self.is_running() {
@@ -87,15 +93,17 @@ impl Delayed<EstimatorThread> {
         self.begin_held();
     }
 
-    /// Starts the thread, now or by the work item. The caller holds the settings.
+    /// Starts the thread, or queues the work item if that fails. The caller has locked the
+    /// settings.
     fn begin_held(&self) {
         if self.start_held().is_err() {
-            pr_err!("could not start the estimator thread yet\n");
+            pr_err!("cannot start the estimator thread, retrying\n");
             self.schedule(EstimatorThread::RETRY);
         }
     }
 
-    /// Stops the thread and starts it anew with the current settings, which the caller holds.
+    /// Stops the thread and, if there has been a service, starts it with the current settings. The
+    /// caller has locked the settings.
     pub(crate) fn restart(&self) {
         if self.stop() {
             pr_info!("stopping estimator thread 0...\n");

@@ -1,8 +1,9 @@
 // SPDX-License-Identifier: GPL-2.0
 
-//! The index of a service's dests by name, for the control plane: no walk over thousands of them.
+//! The index of a service's dests by name, for the control plane.
 //!
-//! C version: `ip_vs_lookup_dest()`, a walk [net/netfilter/ipvs/ip_vs_ctl.c].
+//! C version: `ip_vs_lookup_dest()` [net/netfilter/ipvs/ip_vs_ctl.c], which walks the list of
+//! dests.
 
 use super::Pool;
 use crate::{
@@ -16,18 +17,19 @@ use crate::{
 };
 use kernel::prelude::*;
 
-/// The number of dests up to which a lookup is a walk without an index.
+/// The number of dests up to which a lookup walks the list, without an index.
 const FEW: usize = 16;
 
-/// The serial numbers of the dests in a service's list, by name. Each dest that joins gets a higher
-/// number than those before it.
+/// The serial numbers of the dests in a service's list, by name. A dest gets a higher serial number
+/// than all dests added before it.
 pub(crate) struct Names {
     /// The index; `None` until there are more than [`FEW`] dests.
     serials: Option<Keyed>,
+    /// The serial number of the next dest.
     next: u64,
 }
 
-/// An index with a secret key: the users of a namespace choose the names of dests.
+/// An index with a secret hash key, as the names of dests may be attacker-controlled.
 struct Keyed {
     key: HashKey,
     index: Index,
@@ -59,7 +61,7 @@ impl Names {
         }
     }
 
-    /// The dest of the pool named `id` (C: `ip_vs_lookup_dest()`).
+    /// Returns the dest of the pool named `id` (C: `ip_vs_lookup_dest()`).
     pub(crate) fn find<'p>(&self, pool: &'p Pool, id: &DestId) -> Option<&'p RcuArc<Dest>> {
         let Some(serials) = &self.serials else {
             return pool.dests().iter().find(|dest| dest.is(id));
@@ -75,8 +77,8 @@ impl Names {
         found
     }
 
-    /// Reserves a slot for a dest that is to join the pool, and returns its serial number. The index
-    /// has it once it is [`add`](Self::add)ed.
+    /// Reserves a slot for a dest to be added to the pool, and returns its serial number. Call
+    /// [`add`](Self::add) after the pool was published.
     ///
     /// # Errors
     ///
@@ -98,14 +100,14 @@ impl Names {
         Ok(serial)
     }
 
-    /// Adds a dest that has joined, after [`prepare`](Self::prepare).
+    /// Adds a dest to the index, after [`prepare`](Self::prepare).
     pub(super) fn add(&mut self, id: &DestId, serial: u64) {
         if let Some(serials) = &mut self.serials {
             serials.insert(id, serial);
         }
     }
 
-    /// Removes a dest; `left` is the number of those that remain.
+    /// Removes a dest from the index. `left` is the number of remaining dests.
     pub(super) fn remove(&mut self, id: &DestId, serial: u64, left: usize) {
         if left < FEW / 2 {
             self.serials = None;

@@ -1,6 +1,6 @@
 // SPDX-License-Identifier: GPL-2.0
 
-//! The table of a namespace's services, by address, port and protocol, or by fwmark.
+//! The service table of a network namespace, by address, port and protocol, or by fwmark.
 //!
 //! C version: `ip_vs_service_find()` [net/netfilter/ipvs/ip_vs_ctl.c].
 
@@ -46,7 +46,7 @@ use kernel::{
     },
 };
 
-/// The number of a family's services of each sort: a lookup is skipped where there is none.
+/// The numbers of services of a family, by kind. Lookups of a kind without services are skipped.
 struct Numbers {
     all: Atomic<u32>,
     by_fwmark: Atomic<u32>,
@@ -66,7 +66,8 @@ impl Numbers {
         }
     }
 
-    /// Adds `step` to the numbers that a service named `id` belongs to: 1, or `u32::MAX` for -1.
+    /// Adds `step`, which is 1 or `u32::MAX` for -1, to the numbers that include a service named
+    /// `id`.
     fn count(&self, id: &ServiceId, step: u32) {
         let add = |number: &Atomic<u32>| {
             number.fetch_add(step, Relaxed);
@@ -113,9 +114,9 @@ impl Table {
         }? Error)
     }
 
-    /// The service that a packet is for (C: `ip_vs_service_find()`).
+    /// Returns the service for a packet (C: `ip_vs_service_find()`).
     ///
-    /// `id` holds the packet's protocol, destination and mark. A TCP packet to port 20 or to
+    /// `id` contains protocol, destination and fwmark of the packet. A TCP packet to port 20 or to
     /// an unprivileged port may belong to a data connection of an FTP service.
     #[inline]
     pub(crate) fn find<'g>(
@@ -155,7 +156,7 @@ impl Table {
         None
     }
 
-    /// The service named `id`.
+    /// Returns the service named `id`.
     #[inline]
     pub(crate) fn get<'g>(&'g self, guard: &'g rcu::Guard, id: &ServiceId) -> Option<&'g Service> {
         self.get_ref(guard, id).map(RcuRef::get)
@@ -200,13 +201,13 @@ impl Table {
         self.hash.size()
     }
 
-    /// The number of chains of each length; `None` if the table is resized again and again
-    /// meanwhile. Sleeps.
+    /// Returns the number of chains of each length; `None` if resizes of the table interrupted the
+    /// count too often. Sleeps.
     pub(crate) fn chain_lengths(&self) -> Option<ChainLengths> {
         self.hash.chain_lengths()
     }
 
-    /// Sets the load factor: the table grows when it has more than `2^load` services a bucket.
+    /// Sets the load factor: the table grows when it has more than `2^load` services per bucket.
     pub(crate) fn set_load(&self, load: i32) {
         self.hash.set_load(load);
     }
@@ -216,7 +217,7 @@ impl Table {
         self.used.read_once() != 0
     }
 
-    /// The first service after `cursor`, and the cursor after it.
+    /// Returns the first service after `cursor`, and the cursor after that service.
     pub(crate) fn next<'g>(
         &'g self,
         guard: &'g rcu::Guard,
@@ -242,12 +243,12 @@ impl Table {
 
 /// The control plane, under its mutex.
 impl Table {
-    /// A reference to the service named `id`.
+    /// Returns a reference to the service named `id`.
     pub(crate) fn load(&self, id: &ServiceId) -> Option<Entry> {
         self.get_ref(&rcu::read_lock(), id)?.upgrade()
     }
 
-    /// A reference to the first service after `cursor`, which moves on.
+    /// Returns a reference to the first service after `cursor`, and moves `cursor` past it.
     pub(crate) fn load_next(&self, cursor: &mut HashCursor) -> Option<Entry> {
         let guard = rcu::read_lock();
         let (service, after) = self.hash.next(&guard, *cursor)?;

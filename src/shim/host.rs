@@ -1,7 +1,7 @@
 // SPDX-License-Identifier: GPL-2.0
 
-//! The primitives for the pure files by means of `std`, for the host tests. They are documented in
-//! `shim/module.rs`.
+//! The primitives for the pure files in the host tests, based on `std`. `shim/module.rs` documents
+//! them.
 
 use super::NoMemory;
 use core::{
@@ -35,7 +35,7 @@ pub(crate) trait Share: 'static {}
 
 pub(crate) const HZ: usize = 250;
 
-/// The clock of this thread, which only [`set_jiffies`] moves.
+/// The time of this thread, which [`set_jiffies`] sets.
 pub(crate) fn jiffies() -> usize {
     JIFFIES.get()
 }
@@ -44,7 +44,7 @@ pub(crate) fn set_jiffies(now: usize) {
     JIFFIES.set(now);
 }
 
-/// The setting of this thread.
+/// The sysctl of this thread, which [`set_setting`] sets.
 #[derive(Clone, Copy)]
 pub(crate) struct Jiffies;
 
@@ -62,7 +62,7 @@ pub(crate) trait Tick: Share {
     fn tick(&self, guard: &Guard);
 }
 
-/// Has no timer: a test calls [`Tick::tick`].
+/// A value without a timer: tests call [`Tick::tick`].
 pub(crate) struct Periodic<T>(T);
 
 impl<T: Share> Share for Periodic<T> {}
@@ -79,7 +79,7 @@ pub(crate) fn start<T: Tick>(value: T, _interval: usize) -> Result<Shared<Period
     share(Periodic(value))
 }
 
-/// Readers walk a copy of the list.
+/// A list whose readers walk a copy.
 pub(crate) struct List<T>(RwLock<Vec<Item<T>>>);
 
 impl<T: 'static> List<T> {
@@ -108,8 +108,8 @@ impl<T: 'static> List<T> {
     }
 }
 
-/// Fields are dropped in this order: what is removed goes when no lock is held, as after a grace
-/// period.
+/// A locked list. The fields are dropped in this order: removed elements are dropped without the
+/// lock, as after a grace period.
 pub(crate) struct Locked<'a, T> {
     elements: RwLockWriteGuard<'a, Vec<Item<T>>>,
     _held: Held,
@@ -135,7 +135,7 @@ impl<T: 'static> Locked<'_, T> {
     }
 }
 
-/// A list's lock, held by this thread: it neither allocates nor frees memory meanwhile.
+/// Marks that this thread holds the lock of a list and must neither allocate nor free memory.
 struct Held;
 
 impl Held {
@@ -151,11 +151,12 @@ impl Drop for Held {
     }
 }
 
+/// Panics if this thread holds the lock of a list.
 fn assert_no_lock() {
     assert_eq!(LOCKS.get(), 0, "memory is allocated or freed under a lock");
 }
 
-/// Neither made nor dropped under a lock.
+/// An element of a [`List`]. It must neither be created nor dropped under a lock.
 pub(crate) struct Item<T>(Shared<T>);
 
 impl<T> Item<T> {
@@ -174,7 +175,7 @@ impl<T> Drop for Item<T> {
     }
 }
 
-/// Sets whether the allocation of an [`Item`] fails from now on.
+/// Sets whether allocations of an [`Item`] on this thread fail.
 pub(crate) fn lack_memory(lacks: bool) {
     LACKS_MEMORY.set(lacks);
 }
@@ -183,7 +184,7 @@ pub(crate) fn share<T: Share>(value: T) -> Result<Shared<T>, NoMemory> {
     Ok(Shared::new(value))
 }
 
-/// Readers take a reference, where those in the kernel rely on the grace period.
+/// A cell whose readers take a reference; in the kernel they rely on the grace period.
 pub(crate) struct SharedCell<T>(RwLock<Option<Shared<T>>>);
 
 impl<T: Share> SharedCell<T> {
@@ -217,10 +218,10 @@ thread_local! {
     static LACKS_MEMORY: Cell<bool> = const { Cell::new(false) };
     /// The number of list locks that this thread holds.
     static LOCKS: Cell<u32> = const { Cell::new(0) };
-    /// The state of this thread's random numbers, which are the same in each test.
+    /// The state of this thread's random number generator, which has the same seed in each test.
     static RANDOM: Cell<u64> = const { Cell::new(1) };
-    /// The number of accesses until this thread yields, 0 for never, and the state of a random
-    /// number generator.
+    /// The number of accesses until this thread yields, 0 for never, and the state of the random
+    /// number generator for it.
     static HELD_UP: Cell<(u32, u32)> = const { Cell::new((0, 0)) };
 }
 
@@ -231,12 +232,13 @@ pub(crate) fn random_u64() -> u64 {
     seed
 }
 
-/// From now on this thread yields now and then before it accesses a [`Word`], so that other threads
-/// run between any two accesses.
+/// Makes this thread yield at random before accesses of a [`Word`], so that other threads run
+/// between any two accesses.
 pub(crate) fn hold_up(seed: u32) {
     HELD_UP.set((1, seed));
 }
 
+/// Yields if the next yield of [`hold_up`] is due.
 #[inline]
 fn perhaps_hold_up() {
     match HELD_UP.get() {

@@ -1,6 +1,7 @@
 // SPDX-License-Identifier: GPL-2.0
 
-//! The kernel's primitives for the pure files. [`host`](super::host) has the same on the host.
+//! The primitives for the pure files in the kernel. [`host`](super::host) has those of the host
+//! tests.
 
 use super::NoMemory;
 use crate::oot::sync::{
@@ -29,42 +30,51 @@ pub(crate) use kernel::sync::rcu::{
     Guard, //
 };
 
-/// The time in ticks, which wraps, and the number of ticks in a second.
+/// The time in jiffies, which wraps, and the number of jiffies per second.
 pub(crate) use crate::oot::time::{
     jiffies,
     HZ, //
 };
 
-/// A time that is set by a sysctl.
+/// A time that a sysctl sets, in jiffies.
 pub(crate) use crate::oot::fs::sysctl::Jiffies;
 
-/// A type that may be [`Shared`], a counted reference to such a value, which is freed a grace
-/// period after the last reference, and a cell for one that readers follow under RCU.
+/// A type that may be [`Shared`]; a counted reference to such a value, which is freed a grace
+/// period after the last reference is dropped; a cell with such a reference that readers follow
+/// under RCU.
 pub(crate) use crate::oot::sync::{
     Object as Share,
     RcuArc as Shared,
     RcuArcCell as SharedCell, //
 };
 
-/// Moves `value` to the heap, to be shared.
+/// Allocates a shared `value`.
+///
+/// # Errors
+///
+/// [`NoMemory`] if the allocation fails.
 pub(crate) fn share<T: Share>(value: T) -> Result<Shared<T>, NoMemory> {
     RcuArc::new(value, GFP_KERNEL).map_err(|_| NoMemory)
 }
 
-/// A type with periodic work, and a value of such a type with its timer.
+/// A value with a timer; the trait of values with periodic work.
 pub(crate) use crate::oot::sync::{
     Periodic,
     Tick, //
 };
 
-/// Shares `value` and calls its [`Tick::tick`] every `interval` jiffies for as long as it is
-/// shared.
+/// Shares `value` and calls its [`Tick::tick`] every `interval` jiffies until the last reference is
+/// dropped.
+///
+/// # Errors
+///
+/// [`NoMemory`] if the allocation fails.
 pub(crate) fn start<T: Tick>(value: T, interval: usize) -> Result<Shared<Periodic<T>>, NoMemory> {
     Periodic::start(value, interval, GFP_KERNEL).map_err(|_| NoMemory)
 }
 
-/// A list that readers walk under RCU while elements are added at its head and removed, and an
-/// allocated element for it. The allocation does not sleep.
+/// A list that readers walk under RCU while elements are added at its head and removed; an
+/// allocated element of such a list. The allocation does not sleep.
 pub(crate) use crate::oot::sync::{
     RcuList as List,
     RcuListItem as Item, //
@@ -76,19 +86,20 @@ pub(crate) fn fence() {
     smp_mb(Full);
 }
 
-/// Disables soft interrupts and preemption on this CPU until the result is dropped
+/// Disables softirqs and preemption on this CPU until the result is dropped
 /// (C: `local_bh_disable()`).
 #[inline(always)]
 pub(crate) fn bh_disable() -> crate::oot::sync::bh::Disabled {
     crate::oot::sync::bh::Disabled::new()
 }
 
-/// A random number of 64 bits.
+/// Returns a random 64-bit number.
 pub(crate) use crate::oot::hash::random_u64;
 
-/// A word that CPUs read and write at will.
+/// A 64-bit word that CPUs access concurrently.
 ///
-/// Words order accesses of other words, and of no other memory: on x86 the compiler may move those.
+/// Its accesses are ordered with accesses of other words only, not with accesses of other memory:
+/// on x86 the compiler may reorder those.
 pub(crate) struct Word(Atomic<u64>);
 
 impl Word {
@@ -99,7 +110,7 @@ impl Word {
     /// Reads the word, before all later accesses of words.
     #[inline(always)]
     pub(crate) fn get(&self) -> u64 {
-        // On x86 every load is one, and the compiler keeps the order of volatile accesses.
+        // On x86 every load is an acquire, and the compiler keeps the order of volatile accesses.
         #[cfg(CONFIG_X86)]
         return self.0.read_once();
         #[cfg(not(CONFIG_X86))]
@@ -109,14 +120,14 @@ impl Word {
     /// Writes the word, after all earlier accesses of words.
     #[inline(always)]
     pub(crate) fn set(&self, value: u64) {
-        // On x86 every store is one, as above.
+        // On x86 every store is a release, and the compiler keeps the order of volatile accesses.
         #[cfg(CONFIG_X86)]
         self.0.write_once(value);
         #[cfg(not(CONFIG_X86))]
         self.0.store(value, kernel::sync::atomic::Release);
     }
 
-    /// Writes `to` if the word is `from`, fully ordered; says whether it was.
+    /// Writes `to` if the word is `from`, fully ordered. Returns whether it was `from`.
     #[inline(always)]
     pub(crate) fn exchange(&self, from: u64, to: u64) -> bool {
         self.0.cmpxchg(from, to, Full).is_ok()
@@ -126,26 +137,26 @@ impl Word {
     ///
     /// # Errors
     ///
-    /// What the word is instead.
+    /// The current value, if it is not `from`.
     #[inline(always)]
     pub(crate) fn compare_exchange(&self, from: u64, to: u64) -> Result<(), u64> {
         self.0.cmpxchg(from, to, Full).map(|_| ())
     }
 
-    /// Writes `to` and says what the word was, fully ordered.
+    /// Writes `to` and returns the old value, fully ordered.
     #[inline]
     pub(crate) fn swap(&self, to: u64) -> u64 {
         self.0.xchg(to, Full)
     }
 
-    /// Adds to the word, around the end, fully ordered.
+    /// Adds `value` to the word, fully ordered. The sum wraps.
     #[inline]
     pub(crate) fn add(&self, value: u64) {
         self.0.fetch_add(value, Full);
     }
 }
 
-/// A word of 32 bits that CPUs read and write at will. Its accesses are relaxed.
+/// A 32-bit word that CPUs access concurrently. Its accesses are relaxed.
 pub(crate) struct Word32(Atomic<u32>);
 
 impl Word32 {
@@ -164,11 +175,11 @@ impl Word32 {
     }
 }
 
-/// An array of a fixed number of elements.
+/// An allocated array of fixed length.
 pub(crate) struct Table<T>(KVVec<T>);
 
 impl<T> Table<T> {
-    /// `len` elements, each made by `make` from its index.
+    /// Allocates an array of `len` elements; `make` returns the element for each index.
     ///
     /// # Errors
     ///

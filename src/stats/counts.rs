@@ -1,10 +1,10 @@
 // SPDX-License-Identifier: GPL-2.0
 
-//! Counters of packets, bytes and conns as plain values, and how rates are estimated from them.
+//! Counters of packets, bytes and conns as plain values, and the averages computed from them.
 //!
 //! C version: `struct ip_vs_kstats` [include/net/ip_vs.h], [net/netfilter/ipvs/ip_vs_est.c].
 
-/// A value of each counter: a reading, a difference of two, or a rate.
+/// A value per counter: a reading, a difference of two readings, or a rate.
 #[derive(Clone, Copy, Debug, Default, PartialEq, Eq)]
 pub(crate) struct Counts {
     pub(crate) conns: u64,
@@ -14,10 +14,10 @@ pub(crate) struct Counts {
     pub(crate) outbytes: u64,
 }
 
-/// The number of fractional bits of an average of bytes.
+/// The number of fractional bits of an average of bytes per second.
 const BYTES_SCALE: u32 = 5;
 
-/// The same for packets and conns, which are fewer.
+/// The number of fractional bits of an average of packets or conns per second.
 const SCALE: u32 = 10;
 
 impl Counts {
@@ -38,7 +38,7 @@ impl Counts {
         self.conns | self.inpkts | self.outpkts | self.inbytes | self.outbytes == 0
     }
 
-    /// The sum of both; it wraps.
+    /// The sum; it wraps.
     pub(crate) fn plus(self, other: Self) -> Self {
         self.each(other, u64::wrapping_add)
     }
@@ -48,7 +48,7 @@ impl Counts {
         self.each(start, u64::wrapping_sub)
     }
 
-    /// The scaled rate per second, if `self` was counted in two seconds.
+    /// The rate per second, scaled, if `self` was counted in two seconds.
     fn in_two_seconds(self) -> Self {
         Self {
             conns: self.conns << (SCALE - 1),
@@ -59,7 +59,7 @@ impl Counts {
         }
     }
 
-    /// The successor of the scaled average `self`, after `counted` in two more seconds: an
+    /// Returns the next value of the scaled average `self` after `counted` in two seconds: an
     /// exponentially weighted moving average with weight 1/4.
     pub(crate) fn averaged(self, counted: Self) -> Self {
         self.each(counted.in_two_seconds(), |average, rate| {
@@ -68,7 +68,7 @@ impl Counts {
         })
     }
 
-    /// The scaled average `self` as a rate a second, rounded (C: `ip_vs_read_estimator()`).
+    /// The scaled average `self` as a rate per second, rounded (C: `ip_vs_read_estimator()`).
     pub(crate) fn per_second(self) -> Self {
         let rounded =
             |average: u64, scale: u32| average.wrapping_add((1 << (scale - 1)) - 1) >> scale;

@@ -1,6 +1,6 @@
 // SPDX-License-Identifier: GPL-2.0
 
-//! Averages of counters, which the [`estimator`](crate::estimator) updates every two seconds.
+//! Averages of counters. The [`estimator`](crate::estimator) updates them every two seconds.
 //!
 //! C version: `struct ip_vs_estimator` [include/net/ip_vs.h].
 
@@ -19,7 +19,7 @@ use kernel::{
 #[derive(Clone, Copy, Default)]
 pub(crate) struct KStats {
     pub(crate) counts: Counts,
-    /// Of each counter, the increase per second.
+    /// The increase of each counter per second.
     pub(crate) rates: Counts,
 }
 
@@ -28,7 +28,7 @@ pub(crate) struct KStats {
 pub(crate) struct Rates {
     #[pin]
     averages: SpinLock<Averages>,
-    /// Their position in the estimator.
+    /// The position of the source in the estimator.
     pub(crate) est_slot: EstSlot,
 }
 
@@ -36,11 +36,12 @@ pub(crate) struct Rates {
 struct Averages {
     /// The counters at the last update.
     last: Counts,
-    /// The average, scaled as in [`Counts`].
+    /// The average rate per second, scaled as in [`Counts::averaged`].
     average: Counts,
 }
 
 impl Rates {
+    /// Rates of 0.
     pub(super) fn new() -> impl PinInit<Self> {
         pin_init::pin_init!(Self {
             averages <- new_spinlock!(Averages::default()),
@@ -48,14 +49,14 @@ impl Rates {
         })
     }
 
-    /// Updates the averages, as is done every two seconds. `now` reads the counters; returns their
-    /// increase since the last time.
+    /// Updates the averages, to be called every two seconds. `now` reads the counters. Returns
+    /// their increase since the last update.
     pub(super) fn estimate(&self, now: impl FnOnce() -> Counts) -> Counts {
         let mut averages = self.averages.lock();
-        // Read under the lock, so that no reading is older than the one before it.
+        // Read under the lock, so that readings do not go backwards.
         let now = now();
         let counted = now.since(averages.last);
-        // Most sources of a large configuration are idle: their averages stay 0.
+        // Most sources of a large configuration are idle. Skip them: their averages stay 0.
         if !(counted.is_zero() && averages.average.is_zero()) {
             averages.last = now;
             averages.average = averages.average.averaged(counted);
@@ -63,7 +64,7 @@ impl Rates {
         counted
     }
 
-    /// Returns the increase since the last update; it will not count for the averages.
+    /// Returns the increase since the last update, and excludes it from the averages.
     pub(super) fn pass_over(&self, now: impl FnOnce() -> Counts) -> Counts {
         let mut averages = self.averages.lock();
         let now = now();
@@ -72,7 +73,7 @@ impl Rates {
         counted
     }
 
-    /// Sets the rates to 0; they are made of what is counted from now on.
+    /// Sets the rates to 0. `now` reads the counters; only later increases affect the averages.
     pub(super) fn zero(&self, now: impl FnOnce() -> Counts) {
         let mut averages = self.averages.lock();
         *averages = Averages {
@@ -81,7 +82,7 @@ impl Rates {
         };
     }
 
-    /// The counters, read by `counts` under the lock, with the rates.
+    /// Returns the counters, which `counts` reads under the lock, and the rates.
     pub(super) fn read(&self, counts: impl FnOnce() -> Counts) -> KStats {
         let averages = self.averages.lock();
         KStats {
@@ -91,14 +92,14 @@ impl Rates {
     }
 }
 
-/// The position of a source in the estimator: its row, and its index there.
+/// The position of a source in the estimator: its row and its index in the row.
 #[derive(Default)]
 pub(crate) struct EstSlot {
     pub(crate) row: Number,
     pub(crate) index: Number,
 }
 
-/// A number that is changed under a lock, and read without it.
+/// A number that is changed under a lock and read without it.
 pub(crate) struct Number(Atomic<u32>);
 
 impl Default for Number {

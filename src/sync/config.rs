@@ -1,26 +1,26 @@
 // SPDX-License-Identifier: GPL-2.0
 
-//! The specification of a sync daemon, and its defaults.
+//! The specification of a sync daemon and its default values.
 //!
 //! C version: `struct ipvs_sync_daemon_cfg` [include/net/ip_vs.h], `start_sync_thread()`
 //! [net/netfilter/ipvs/ip_vs_sync.c].
 
 use crate::uapi::*;
 
-/// What a daemon does: at most one of each sort runs.
+/// The role of a daemon. In each network namespace at most one daemon runs per role.
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
 pub(crate) enum Role {
-    /// Sends the conns to other directors.
+    /// Sends conns to other directors.
     Master,
-    /// Receives other directors' conns.
+    /// Receives conns from other directors.
     Backup,
 }
 
 impl Role {
-    /// Both, in the order in which they are listed.
+    /// Both roles, in the order in which daemons are listed.
     pub(crate) const ALL: [Self; 2] = [Self::Master, Self::Backup];
 
-    /// The role of that number.
+    /// Returns the role for an `IP_VS_STATE_*` number, if it is one.
     pub(crate) const fn from_state(state: u32) -> Option<Self> {
         match state {
             IP_VS_STATE_MASTER => Some(Self::Master),
@@ -29,7 +29,7 @@ impl Role {
         }
     }
 
-    /// Its number.
+    /// The role's `IP_VS_STATE_*` number.
     pub(crate) const fn state(self) -> u32 {
         match self {
             Self::Master => IP_VS_STATE_MASTER,
@@ -38,12 +38,12 @@ impl Role {
     }
 }
 
-/// The name of a device, and zeros, of which there is at least one.
+/// The name of a device, padded with at least one NUL.
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
 pub(crate) struct IfName([u8; IP_VS_IFNAME_MAXLEN]);
 
 impl IfName {
-    /// The name of these bytes up to the first zero, if they are not too many.
+    /// Returns the name in `bytes`, up to the first NUL; `None` if it is longer than 15 bytes.
     pub(crate) fn new(bytes: &[u8]) -> Option<Self> {
         let len = bytes.iter().position(|byte| *byte == 0);
         let len = len.unwrap_or(bytes.len());
@@ -57,25 +57,25 @@ impl IfName {
         Some(Self(name))
     }
 
-    /// The name, without a zero.
+    /// The name, without a NUL.
     pub(crate) fn bytes(&self) -> &[u8] {
         let len = self.0.iter().position(|byte| *byte == 0);
         len.and_then(|len| self.0.get(..len)).unwrap_or(&self.0)
     }
 
-    /// The name and one zero.
+    /// The name and one NUL.
     pub(crate) fn with_nul(&self) -> &[u8] {
         let len = self.bytes().len().saturating_add(1);
         self.0.get(..len).unwrap_or(&self.0)
     }
 
-    /// The name and all zeros.
+    /// The name, padded with NULs.
     pub(crate) fn padded(&self) -> [u8; IP_VS_IFNAME_MAXLEN] {
         self.0
     }
 }
 
-/// Where messages go: a multicast group, in network byte order.
+/// The multicast group of sync messages, in network byte order.
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
 pub(crate) enum Group {
     V4([u8; 4]),
@@ -86,6 +86,7 @@ impl Group {
     /// The default group, 224.0.0.81.
     pub(crate) const DEFAULT: Self = Self::V4([224, 0, 0, 81]);
 
+    /// Whether the address is multicast.
     pub(crate) fn is_multicast(&self) -> bool {
         match self {
             Self::V4([first, ..]) => matches!(first, 224..=239),
@@ -93,7 +94,7 @@ impl Group {
         }
     }
 
-    /// The length of a message's IP and UDP headers.
+    /// The length of the IP and UDP headers of a message, in bytes.
     fn header_len(&self) -> u16 {
         match self {
             Self::V4(_) => 20 + 8,
@@ -102,22 +103,24 @@ impl Group {
     }
 }
 
-/// The specification of a daemon.
+/// The specification of a daemon, as requested.
 #[derive(Clone, Copy, Debug)]
 pub(crate) struct DaemonSpec {
     pub(crate) ifn: IfName,
     pub(crate) sync_id: u32,
-    /// The most bytes of a message, without its headers; 0 for what a packet holds.
+    /// The maximum length of a message in bytes, without its IP and UDP headers; 0 for the default,
+    /// which depends on the MTU.
     pub(crate) maxlen: u16,
+    /// `None` for the default.
     pub(crate) group: Option<Group>,
     /// In host byte order; 0 for the default.
     pub(crate) port: u16,
-    /// 0 for the default.
+    /// 0 for the default, 1.
     pub(crate) ttl: u8,
 }
 
 impl DaemonSpec {
-    /// A daemon with defaults for all else, as socket options start it.
+    /// A daemon with default values for all other settings, as socket options start it.
     pub(crate) fn new(ifn: IfName, sync_id: u32) -> Self {
         Self {
             ifn,
@@ -129,7 +132,8 @@ impl DaemonSpec {
         }
     }
 
-    /// All of it, for a daemon in `role` on a device with that MTU.
+    /// Returns the configuration of the daemon in `role` on a device with the MTU `mtu`: fills in
+    /// default values and limits `maxlen`.
     pub(crate) fn settle(&self, role: Role, mtu: u32) -> Config {
         let group = self.group.unwrap_or(Group::DEFAULT);
         Config {
@@ -158,12 +162,12 @@ impl DaemonSpec {
     }
 }
 
-/// The configuration of a daemon that runs.
+/// The configuration of a running daemon.
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
 pub(crate) struct Config {
     pub(crate) ifn: IfName,
     pub(crate) sync_id: u32,
-    /// The most bytes of a message, without its headers.
+    /// The maximum length of a message in bytes, without its IP and UDP headers.
     pub(crate) maxlen: u16,
     pub(crate) group: Group,
     /// In host byte order.

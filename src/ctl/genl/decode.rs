@@ -1,6 +1,6 @@
 // SPDX-License-Identifier: GPL-2.0
 
-//! From attributes to typed requests.
+//! Decodes netlink attributes.
 //!
 //! C version: `ip_vs_genl_parse_service()`, `ip_vs_genl_parse_dest()`
 //! [net/netfilter/ipvs/ip_vs_ctl.c].
@@ -42,6 +42,7 @@ use kernel::prelude::*;
 /// `sizeof(union nf_inet_addr)`
 const ADDR_LEN: u16 = 16;
 
+/// C: `ip_vs_cmd_policy`.
 pub(super) static CMD_POLICY: [AttrPolicy; 7] = [
     AttrPolicy::ANY,
     AttrPolicy::NESTED, // SERVICE
@@ -52,6 +53,7 @@ pub(super) static CMD_POLICY: [AttrPolicy; 7] = [
     AttrPolicy::U32,    // TIMEOUT_UDP
 ];
 
+/// C: `ip_vs_svc_policy`.
 static SVC_POLICY: [AttrPolicy; 13] = [
     AttrPolicy::ANY,
     AttrPolicy::U16,              // AF
@@ -68,6 +70,7 @@ static SVC_POLICY: [AttrPolicy; 13] = [
     AttrPolicy::ANY,              // STATS64
 ];
 
+/// C: `ip_vs_dest_policy`.
 static DEST_POLICY: [AttrPolicy; 16] = [
     AttrPolicy::ANY,
     AttrPolicy::binary(ADDR_LEN), // ADDR
@@ -87,6 +90,7 @@ static DEST_POLICY: [AttrPolicy; 16] = [
     AttrPolicy::U16,              // TUN_FLAGS
 ];
 
+/// C: `ip_vs_daemon_policy`.
 pub(super) static DAEMON_POLICY: [AttrPolicy; 9] = [
     AttrPolicy::ANY,
     AttrPolicy::U32,                // STATE
@@ -99,19 +103,19 @@ pub(super) static DAEMON_POLICY: [AttrPolicy; 9] = [
     AttrPolicy::U8,                 // MCAST_TTL
 ];
 
-/// A service's attributes.
+/// The attributes of a service, with its decoded name.
 pub(super) struct ServiceAttrs<'a> {
     pub(super) id: ServiceId,
     attrs: Attrs<'a, 13>,
 }
 
 impl<'a> ServiceAttrs<'a> {
-    /// Decodes the name of a service; the rest is checked against the policy alone.
+    /// Checks the attributes against the policy and decodes the name of the service.
     ///
     /// # Errors
     ///
-    /// `EINVAL` if the attribute is missing, does not follow the policy, or lacks a part of the name;
-    /// `EAFNOSUPPORT` for a family that is unknown or turned off.
+    /// `EINVAL` if `attr` is `None`, does not follow the policy, or lacks a part of the name;
+    /// `EAFNOSUPPORT` if the family is not IP, or is IPv6 and IPv6 is disabled.
     pub(super) fn parse(attr: Option<Attr<'a>>) -> Result<Self> {
         let attrs = attr
             .ok_or(EINVAL)?
@@ -143,7 +147,7 @@ impl<'a> ServiceAttrs<'a> {
         Ok(Self { id, attrs })
     }
 
-    /// Decodes the specification of a service.
+    /// Decodes the specification of the service.
     ///
     /// # Errors
     ///
@@ -168,21 +172,21 @@ impl<'a> ServiceAttrs<'a> {
     }
 }
 
-/// A dest's attributes.
+/// The attributes of a dest, with its decoded address and port.
 pub(super) struct DestAttrs<'a> {
     addr: Attr<'a>,
     port: Port,
-    /// 0 for the service's.
+    /// The address family; 0 for that of the service.
     af: u16,
     attrs: Attrs<'a, 16>,
 }
 
 impl<'a> DestAttrs<'a> {
-    /// Decodes address and port of a dest; the rest is checked against the policy alone.
+    /// Checks the attributes against the policy and decodes port and address family of the dest.
     ///
     /// # Errors
     ///
-    /// `EINVAL` if the attribute is missing, does not follow the policy, or lacks address or port.
+    /// `EINVAL` if `attr` is `None`, does not follow the policy, or lacks address or port.
     pub(super) fn parse(attr: Option<Attr<'a>>) -> Result<Self> {
         let attrs = attr
             .ok_or(EINVAL)?
@@ -200,11 +204,12 @@ impl<'a> DestAttrs<'a> {
         })
     }
 
-    /// The name of the dest, in a service of the family `of_service`.
+    /// Returns the name of the dest. `of_service` is the family of its service.
     ///
     /// # Errors
     ///
-    /// `EAFNOSUPPORT` for a family that is unknown or turned off, `EINVAL` for a short address.
+    /// `EAFNOSUPPORT` if the family is not IP, or is IPv6 and IPv6 is disabled; `EINVAL` if the
+    /// address is longer than 16 bytes, which the policy excludes.
     pub(super) fn id(&self, of_service: Family) -> Result<DestId> {
         let family = match self.af {
             0 => of_service,
@@ -217,7 +222,7 @@ impl<'a> DestAttrs<'a> {
         })
     }
 
-    /// Decodes the specification of a dest.
+    /// Decodes the specification of the dest.
     ///
     /// # Errors
     ///
@@ -247,7 +252,7 @@ impl<'a> DestAttrs<'a> {
 ///
 /// # Errors
 ///
-/// `EINVAL` if an attribute is missing, or the group is not multicast.
+/// `EINVAL` if an attribute is missing, the group is not multicast, or the device name is too long.
 pub(super) fn daemon(attrs: &Attrs<'_, 9>) -> Result<DaemonSpec> {
     let get = |attrtype| attrs.get(attrtype);
     let ifn = get(IPVS_DAEMON_ATTR_MCAST_IFN).ok_or(EINVAL)?;
@@ -268,7 +273,7 @@ pub(super) fn daemon(attrs: &Attrs<'_, 9>) -> Result<DaemonSpec> {
     })
 }
 
-/// The timeouts that `request` gives; the others are those of `now`.
+/// Decodes the timeouts, in seconds. A timeout that `request` does not contain is that of `now`.
 pub(super) fn timeouts(request: &Request<'_>, now: Timeouts) -> Timeouts {
     let get = |attrtype, now| request.attr(attrtype).map_or(now, |attr| attr.u32());
     Timeouts {
@@ -278,7 +283,11 @@ pub(super) fn timeouts(request: &Request<'_>, now: Timeouts) -> Timeouts {
     }
 }
 
-/// The family with the number `af`, if IPVS can use it (C: `ip_vs_is_af_valid()`).
+/// Decodes an address family (C: `ip_vs_is_af_valid()`).
+///
+/// # Errors
+///
+/// `EAFNOSUPPORT` if the family is not IP, or is IPv6 and IPv6 is disabled.
 fn family(af: u16) -> Result<Family> {
     match Family::from_af(af) {
         Some(Family::Inet6) if !addrconf::is_ipv6_enabled() => Err(EAFNOSUPPORT),
@@ -287,6 +296,11 @@ fn family(af: u16) -> Result<Family> {
     }
 }
 
+/// Decodes an address. Missing bytes are read as 0.
+///
+/// # Errors
+///
+/// `EINVAL` if the attribute is longer than 16 bytes, which the policies exclude.
 fn address(family: Family, attr: Attr<'_>) -> Result<Addr> {
     Addr::from_prefix(family, attr.bytes()).ok_or(EINVAL)
 }

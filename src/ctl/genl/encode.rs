@@ -1,6 +1,6 @@
 // SPDX-License-Identifier: GPL-2.0
 
-//! Encoding of services, dests, daemons and timeouts as attributes, in C's order.
+//! Encodes services, dests, daemons and timeouts as netlink attributes, in C's order.
 //!
 //! C version: `ip_vs_genl_fill_service()`, `ip_vs_genl_fill_dest()`
 //! [net/netfilter/ipvs/ip_vs_ctl.c].
@@ -32,7 +32,7 @@ use kernel::prelude::*;
 ///
 /// # Errors
 ///
-/// `EMSGSIZE` without room.
+/// `EMSGSIZE` if the attributes do not fit.
 pub(super) fn service(
     writer: &mut Writer,
     service: &Service,
@@ -59,17 +59,17 @@ pub(super) fn service(
     })
 }
 
-/// `struct ip_vs_flags` with all bits in the mask.
+/// A `struct ip_vs_flags` with all bits set in the mask.
 fn flags(flags: u32) -> [u8; 8] {
     let [a, b, c, d] = flags.to_ne_bytes();
     [a, b, c, d, 0xff, 0xff, 0xff, 0xff]
 }
 
-/// Writes a dest.
+/// Writes a dest (C: `ip_vs_genl_fill_dest()`).
 ///
 /// # Errors
 ///
-/// `EMSGSIZE` without room.
+/// `EMSGSIZE` if the attributes do not fit.
 pub(super) fn dest(writer: &mut Writer, dest: &Dest) -> Result {
     let tunnel = dest.tunnel();
     let fwd = forward::number(dest.conn_flags());
@@ -93,11 +93,11 @@ pub(super) fn dest(writer: &mut Writer, dest: &Dest) -> Result {
     })
 }
 
-/// Writes a daemon that runs (C: `ip_vs_genl_fill_daemon()`).
+/// Writes a running daemon (C: `ip_vs_genl_fill_daemon()`).
 ///
 /// # Errors
 ///
-/// `EMSGSIZE` without room.
+/// `EMSGSIZE` if the attributes do not fit.
 pub(super) fn daemon(writer: &mut Writer, role: Role, config: &Config) -> Result {
     writer.nest(IPVS_CMD_ATTR_DAEMON, |nest| {
         nest.put_u32(IPVS_DAEMON_ATTR_STATE, role.state())?;
@@ -117,15 +117,19 @@ pub(super) fn daemon(writer: &mut Writer, role: Role, config: &Config) -> Result
 ///
 /// # Errors
 ///
-/// `EMSGSIZE` without room.
+/// `EMSGSIZE` if the attributes do not fit.
 pub(super) fn timeouts(writer: &mut Writer, timeouts: Timeouts) -> Result {
     writer.put_u32(IPVS_CMD_ATTR_TIMEOUT_TCP, timeouts.tcp)?;
     writer.put_u32(IPVS_CMD_ATTR_TIMEOUT_TCP_FIN, timeouts.tcp_fin)?;
     writer.put_u32(IPVS_CMD_ATTR_TIMEOUT_UDP, timeouts.udp)
 }
 
-/// Writes statistics with rates and conn and packet counters of 32 bits
+/// Writes statistics; rates and the counters of conns and packets are truncated to 32 bits
 /// (C: `ip_vs_genl_fill_stats()`).
+///
+/// # Errors
+///
+/// `EMSGSIZE` if the attributes do not fit.
 fn stats32(writer: &mut Writer, attrtype: usize, stats: KStats) -> Result {
     let KStats { counts, rates } = stats;
     writer.nest(attrtype, |nest| {
@@ -146,7 +150,11 @@ fn stats32(writer: &mut Writer, attrtype: usize, stats: KStats) -> Result {
     })
 }
 
-/// Writes statistics of 64 bits (C: `ip_vs_genl_fill_stats64()`).
+/// Writes statistics in 64 bits (C: `ip_vs_genl_fill_stats64()`).
+///
+/// # Errors
+///
+/// `EMSGSIZE` if the attributes do not fit.
 fn stats64(writer: &mut Writer, attrtype: usize, stats: KStats) -> Result {
     let KStats { counts, rates } = stats;
     let figures = [

@@ -1,6 +1,6 @@
 // SPDX-License-Identifier: GPL-2.0
 
-//! Conns in /proc/net.
+//! The files of conns in /proc/net.
 //!
 //! C version: `ip_vs_conn_seq_show()`, `ip_vs_conn_sync_seq_show()`
 //! [net/netfilter/ipvs/ip_vs_conn.c].
@@ -85,7 +85,7 @@ impl Table for SyncConns {
 
     fn show(_netns: &PerNet<Netns>, guard: &rcu::Guard, conn: &Self::Record, seq: &SeqFile) {
         let mut line = Line::new();
-        // There is no sync: every conn was made here.
+        // Sync is not supported: every conn was created on this director.
         write_ends(&mut line, guard, conn)
             .text_padded("LOCAL", 6)
             .text(" ")
@@ -106,7 +106,7 @@ fn next<'g>(
     Some(conn.get())
 }
 
-/// The protocol, the addresses and ports of client, service and dest, and the state.
+/// Writes the protocol, the addresses and ports of client, service and dest, and the state.
 fn write_ends<'a>(line: &'a mut Line, guard: &rcu::Guard, conn: &Conn) -> &'a mut Line {
     let plain = ["", ""];
     line.text_padded(conn.proto_name(), 3)
@@ -124,7 +124,8 @@ fn write_ends<'a>(line: &'a mut Line, guard: &rcu::Guard, conn: &Conn) -> &'a mu
         .text(" ")
 }
 
-/// Seconds to expiry, computed as C does: `jiffies_to_msecs()`, truncated to 32 bits, over 1000.
+/// Returns the seconds to expiry, computed as C does: `jiffies_to_msecs()`, truncated to 32 bits,
+/// divided by 1000.
 fn seconds_left(conn: &Conn) -> u32 {
     let msecs = u64::from(conn.expires_in()).wrapping_mul(1000) / HZ as u64;
     msecs as u32 / 1000

@@ -1,20 +1,21 @@
 // SPDX-License-Identifier: GPL-2.0
 
-//! Lines of the files in /proc, of which there may be a million: formatted by hand, as the general
-//! way takes several times as long.
+//! Formats lines of the files in /proc. A file may have a million lines, and [`core::fmt`] takes
+//! several times as long.
 
 use crate::addr::{
     Addr,
     Family, //
 };
 
-/// A line under construction. What is too long is cut short: no line of these files is.
+/// A line under construction. Bytes beyond 192 are dropped; no line of these files is that long.
 pub(super) struct Line {
     bytes: [u8; 192],
     len: usize,
 }
 
 impl Line {
+    /// An empty line.
     pub(super) fn new() -> Self {
         Self {
             bytes: [0; 192],
@@ -22,12 +23,13 @@ impl Line {
         }
     }
 
-    /// Begins another line.
+    /// Empties the line.
     pub(super) fn clear(&mut self) -> &mut Self {
         self.len = 0;
         self
     }
 
+    /// The text of the line.
     pub(super) fn bytes(&self) -> &[u8] {
         self.bytes.get(..self.len).unwrap_or_default()
     }
@@ -40,13 +42,14 @@ impl Line {
         }
     }
 
+    /// Appends `text`.
     #[inline]
     pub(super) fn text(&mut self, text: &str) -> &mut Self {
         text.bytes().for_each(|byte| self.byte(byte));
         self
     }
 
-    /// Text, and spaces to make it at least `width` long.
+    /// Appends `text`, padded with spaces on the right to at least `width` bytes.
     #[inline]
     pub(super) fn text_padded(&mut self, text: &str, width: usize) -> &mut Self {
         self.text(text).spaces(width.saturating_sub(text.len()))
@@ -58,7 +61,7 @@ impl Line {
         self
     }
 
-    /// The last `digits` hexadecimal digits, A to F in capitals.
+    /// Appends the low `digits` hexadecimal digits of `value`, in upper case.
     #[inline]
     pub(super) fn hex(&mut self, value: u32, digits: u32) -> &mut Self {
         for place in (0..digits).rev() {
@@ -69,13 +72,14 @@ impl Line {
         self
     }
 
-    /// A port, after a colon or what else separates it.
+    /// Appends `separator` and a port, in host byte order, as four hexadecimal digits.
     #[inline]
     pub(super) fn port(&mut self, separator: &str, port: u16) -> &mut Self {
         self.text(separator).hex(port.into(), 4)
     }
 
-    /// An address as C writes it; in `brackets` if it is one of IPv6.
+    /// Appends an address as C writes it: IPv4 as eight hexadecimal digits, IPv6 within `brackets`
+    /// as eight groups without compression (C: `%08X`, `%pI6`).
     #[inline]
     pub(super) fn addr(&mut self, family: Family, addr: &Addr, brackets: [&str; 2]) -> &mut Self {
         if let Family::Inet = family {
@@ -95,7 +99,7 @@ impl Line {
         self.text(close)
     }
 
-    /// A number, and spaces to make it at least `width` long.
+    /// Appends a number, padded with spaces on the right to at least `width` bytes.
     #[inline]
     pub(super) fn decimal(&mut self, value: i64, width: usize) -> &mut Self {
         let mut digits = [0; 20];
@@ -108,7 +112,7 @@ impl Line {
         self.spaces(width.saturating_sub(len))
     }
 
-    /// A number, with spaces before it to make it at least `width` long.
+    /// Appends a number, padded with spaces on the left to at least `width` bytes.
     #[inline]
     pub(super) fn decimal_right(&mut self, value: u32, width: usize) -> &mut Self {
         let mut digits = [0; 20];
@@ -119,7 +123,7 @@ impl Line {
     }
 }
 
-/// The digits of a number, at the end of `digits`.
+/// Writes the digits of a number to the end of `digits` and returns them.
 #[inline]
 fn decimal(mut value: u64, digits: &mut [u8; 20]) -> &[u8] {
     let mut first = digits.len();

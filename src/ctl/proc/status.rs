@@ -1,13 +1,14 @@
 // SPDX-License-Identifier: GPL-2.0
 
-//! The tables' sizes in /proc/net, and how well their chains are filled.
+//! The sizes and chain lengths of the conn and service tables, in /proc/net.
 //!
 //! C version: `ip_vs_status_show()` [net/netfilter/ipvs/ip_vs_ctl.c].
 //!
 //! # Differences from C
 //!
-//! Templates, which have a table of their own, count as conns, but the buckets and chains are those
-//! of the others. C measures how long the chains of its estimators may be; ours have none.
+//! - Templates have a table of their own. They count as conns, but the buckets and chains shown are
+//!   those of the table of the other conns.
+//! - "Stats chain max len" and "Stats thread ests" are 0: the estimator here has no chains.
 
 use crate::{
     addr::Family,
@@ -53,7 +54,7 @@ impl Single for Status {
         if number != 0 {
             show_chains("Service", services.chain_lengths(), seq);
         }
-        // C reckons it when there is a service, or when CPUs are chosen.
+        // As in C, the maximum is 0 until a service is added or `est_cpulist` is set.
         let settings = &netns.estimator.settings;
         let is_known = netns.estimator.is_enabled() || settings.cpulist().is_some();
         let max = if is_known {
@@ -68,7 +69,7 @@ impl Single for Status {
     }
 }
 
-/// The size of a table and its load factor, both 0 until the table is used.
+/// The size of a table, its load factor, and whether it is used; all shown as 0 until it is.
 struct Buckets(usize, i32, bool);
 
 impl fmt::Display for Buckets {
@@ -81,10 +82,10 @@ impl fmt::Display for Buckets {
     }
 }
 
-/// Histogram of chain lengths: empty buckets as percentage of all, the rest as percentage of the
-/// non-empty ones; the last line is "this length or longer".
+/// Writes a histogram of chain lengths: empty buckets as percentage of all, the others as
+/// percentage of the non-empty ones. The last line counts chains of this length or longer.
 ///
-/// As in C, it is left out if the table was resized so often that the chains could not be counted.
+/// As in C, nothing is written if resizes of the table kept the chains from being counted.
 fn show_chains(table: &str, lengths: Option<ChainLengths>, seq: &SeqFile) {
     let Some(lengths) = lengths else { return };
     let all = lengths

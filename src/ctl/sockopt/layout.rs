@@ -1,9 +1,9 @@
 // SPDX-License-Identifier: GPL-2.0
 
-//! The values of socket options, byte by byte as C lays them out.
+//! The structures that are the values of socket options.
 //!
-//! Numbers are in host byte order, addresses and ports in that of the network. The gaps between
-//! fields, and after the last one, are fields here; they are 0 unless they came with a request.
+//! Numbers are in host byte order, addresses and ports in network byte order. Padding between
+//! fields and at the end is declared as fields. It is 0 unless it was copied from a request.
 //!
 //! C version: [include/uapi/linux/ip_vs.h].
 
@@ -21,7 +21,7 @@ use crate::sync::config::{Config, DaemonSpec, IfName, Role};
 use crate::uapi::*;
 use zerocopy_derive::{FromBytes, Immutable, IntoBytes, KnownLayout};
 
-/// The fields that begin `struct ip_vs_service_user`, `ip_vs_service_entry`, `ip_vs_get_dests`.
+/// The first fields of `struct ip_vs_service_user`, `ip_vs_service_entry` and `ip_vs_get_dests`.
 #[derive(Clone, Copy, Debug, Default, FromBytes, Immutable, IntoBytes, KnownLayout)]
 #[repr(C)]
 struct ServiceName {
@@ -34,7 +34,7 @@ struct ServiceName {
 }
 
 impl ServiceName {
-    /// A service by fwmark may have an address, which means nothing.
+    /// Returns the name. The address of a fwmark service is copied, but not significant.
     fn id(&self) -> ServiceId {
         ServiceId {
             family: Family::Inet,
@@ -65,12 +65,12 @@ pub(crate) struct ServiceUser {
 }
 
 impl ServiceUser {
-    /// What names the service.
+    /// Returns the name of the service.
     pub(crate) fn id(&self) -> ServiceId {
         self.name.id()
     }
 
-    /// How the service is to be; `None` if the name of the scheduler does not end.
+    /// Returns the specification of the service; `None` if the name of the scheduler lacks a NUL.
     pub(crate) fn spec(&self) -> Option<ServiceSpec<'_>> {
         let len = self.sched_name.iter().position(|byte| *byte == 0)?;
         Some(ServiceSpec {
@@ -100,7 +100,7 @@ pub(crate) struct DestUser {
 }
 
 impl DestUser {
-    /// What names the dest.
+    /// Returns the name of the dest.
     pub(crate) fn id(&self) -> DestId {
         DestId {
             family: Family::Inet,
@@ -109,7 +109,7 @@ impl DestUser {
         }
     }
 
-    /// How the dest is to be.
+    /// Returns the specification of the dest.
     pub(crate) fn spec(&self) -> DestSpec {
         DestSpec {
             conn_flags: self.conn_flags,
@@ -139,6 +139,7 @@ pub(crate) struct TimeoutUser {
 }
 
 impl TimeoutUser {
+    /// Returns the timeouts, in seconds.
     pub(crate) fn timeouts(&self) -> Timeouts {
         Timeouts {
             tcp: self.tcp,
@@ -147,6 +148,7 @@ impl TimeoutUser {
         }
     }
 
+    /// Encodes timeouts in seconds.
     pub(crate) fn of(timeouts: Timeouts) -> Self {
         Self {
             tcp: timeouts.tcp,
@@ -156,23 +158,24 @@ impl TimeoutUser {
     }
 }
 
-/// `struct ip_vs_daemon_user`; all 0 for a daemon that does not run.
+/// `struct ip_vs_daemon_user`; all fields are 0 for a daemon that does not run.
 #[derive(Clone, Copy, Debug, Default, FromBytes, Immutable, IntoBytes, KnownLayout)]
 #[repr(C)]
 pub(crate) struct DaemonUser {
-    /// The number of a role.
+    /// `IP_VS_STATE_MASTER` or `IP_VS_STATE_BACKUP`.
     pub(crate) state: u32,
     mcast_ifn: [u8; IP_VS_IFNAME_MAXLEN],
     sync_id: u32,
 }
 
 impl DaemonUser {
-    /// How the daemon is to be; `None` if the device's name is empty or does not end.
+    /// Returns the specification of the daemon; `None` if the device name is empty or lacks a NUL.
     pub(crate) fn spec(&self) -> Option<DaemonSpec> {
         let ifn = IfName::new(&self.mcast_ifn)?;
         (!ifn.bytes().is_empty()).then(|| DaemonSpec::new(ifn, self.sync_id))
     }
 
+    /// Encodes a running daemon.
     pub(crate) fn of(role: Role, config: &Config) -> Self {
         Self {
             state: role.state(),
@@ -186,7 +189,9 @@ impl DaemonUser {
 #[derive(Clone, Copy, Debug, Default, FromBytes, Immutable, IntoBytes, KnownLayout)]
 #[repr(C)]
 pub(crate) struct GetInfo {
+    /// `IP_VS_VERSION_CODE`.
     pub(crate) version: u32,
+    /// The number of buckets of the conn table.
     pub(crate) size: u32,
     pub(crate) num_services: u32,
 }
@@ -224,8 +229,8 @@ pub(crate) struct ServiceEntry {
 }
 
 impl ServiceEntry {
-    /// Makes it the entry of a service with that scheduler. What lies between the fields, and behind
-    /// the scheduler's name, stays what it was.
+    /// Sets the name of the service and the name of its scheduler, truncated if necessary. Padding
+    /// and the bytes after the scheduler's NUL are unchanged.
     pub(crate) fn set(&mut self, id: &ServiceId, sched_name: &str) {
         self.name.set(id);
         let room = self.sched_name.len().saturating_sub(1);
@@ -235,7 +240,7 @@ impl ServiceEntry {
         }
     }
 
-    /// What names the service.
+    /// Returns the name of the service.
     pub(crate) fn id(&self) -> ServiceId {
         self.name.id()
     }
@@ -260,7 +265,7 @@ pub(crate) struct DestEntry {
 }
 
 impl DestEntry {
-    /// The entry of a dest, with its name alone.
+    /// Returns an entry with the name of a dest; other fields are 0.
     pub(crate) fn new(id: &DestId) -> Self {
         Self {
             addr: id.addr.v4(),
@@ -270,7 +275,7 @@ impl DestEntry {
     }
 }
 
-/// `struct ip_vs_get_services` without its table, which follows.
+/// `struct ip_vs_get_services` without the entries that follow it.
 #[derive(Clone, Copy, Debug, Default, FromBytes, Immutable, IntoBytes, KnownLayout)]
 #[repr(C)]
 pub(crate) struct GetServices {
@@ -279,13 +284,13 @@ pub(crate) struct GetServices {
 }
 
 impl GetServices {
-    /// The length of all, with the table.
+    /// The size in bytes, including the entries.
     pub(crate) fn size(&self) -> usize {
         struct_size::<Self, ServiceEntry>(self.num_services)
     }
 }
 
-/// `struct ip_vs_get_dests` without its table, which follows.
+/// `struct ip_vs_get_dests` without the entries that follow it.
 #[derive(Clone, Copy, Debug, Default, FromBytes, Immutable, IntoBytes, KnownLayout)]
 #[repr(C)]
 pub(crate) struct GetDests {
@@ -295,18 +300,18 @@ pub(crate) struct GetDests {
 }
 
 impl GetDests {
-    /// What names the service.
+    /// Returns the name of the service.
     pub(crate) fn id(&self) -> ServiceId {
         self.name.id()
     }
 
-    /// The length of all, with the table.
+    /// The size in bytes, including the entries.
     pub(crate) fn size(&self) -> usize {
         struct_size::<Self, DestEntry>(self.num_dests)
     }
 }
 
-/// The length of a `Head` with `count` of `Entry` behind it, if that can be said.
+/// The size in bytes of a `Head` followed by `count` entries. Saturates.
 fn struct_size<Head, Entry>(count: u32) -> usize {
     size_of::<Entry>()
         .saturating_mul(count as usize)
