@@ -258,8 +258,8 @@ fn disruption(before: &Mh, dests: &mut Vec<Numbered>, gone: usize) -> f64 {
     moved.count() as f64 / before.owners.len() as f64
 }
 
-/// Section 5.3 of the Maglev paper: the larger the table, the fewer clients move. README.md lists
-/// the means.
+/// Section 5.3 of the Maglev paper: the larger the table, the fewer clients move. doc/benchmarks.md
+/// lists the means.
 #[test]
 fn few_clients_move_when_a_dest_goes() {
     // The mean and the most of all removals, or of some, in percent.
