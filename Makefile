@@ -63,10 +63,21 @@ check: guest-module ## host tests, rustfmt, clippy, rules on the sources and the
 shell: guest-module ## a prompt in the booted guest
 	@qemu-test/run
 
-install: can-build modprobe-conf ## install what `make` built, under updates/ [DESTDIR=]
+ifdef KO
+install: release := $(firstword $(shell modinfo -F vermagic $(KO) 2>/dev/null))
+install:
+	@[ -n "$(release)" ] || { echo "error: modinfo finds no kernel release in $(KO)" >&2; exit 1; }
+	@$(MAKE) -s modprobe-conf
+	install -D -m 644 $(KO) $(DESTDIR)/lib/modules/$(release)/updates/ip_vs.ko
+	$(depmod)
+else
+install: can-build
 	@[ -e $(built)/modules.order ] || { echo "error: nothing is built for $(KDIR); run: make" >&2; exit 1; }
+	@$(MAKE) -s modprobe-conf
 	$(kbuild) modules_install INSTALL_MOD_DIR=updates $(if $(DESTDIR),INSTALL_MOD_PATH=$(DESTDIR))
 	$(depmod)
+endif
+install: ## install what `make` built, or KO=file, under updates/ [DESTDIR=]
 
 # Scripts load C's scheduler modules by name; ours has them built in.
 modprobe-conf:
