@@ -56,7 +56,8 @@ tun() { topology tun; errors -i; }
 families nat
 families dr
 families tun
-# Only the server's errors arrive, which are forwarded untranslated: see drop_invalid.
+# Only the server's errors arrive: they are forwarded, and drop_invalid does not check
+# that hook for NAT.
 FAMILY=6 tracked nat
 
 # A real server answers for a closed port itself.

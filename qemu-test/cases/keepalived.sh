@@ -201,7 +201,7 @@ observe "all up again" listing
 observe "served" browse 6
 observe "quorum" cat /run/quorum.log
 
-# A changed configuration: a connection of an unchanged service keeps working.
+# A changed configuration: an open connection keeps working.
 kept=$(agent hold client kept tcp "$VIP" 8080)
 observe "kept" echo "$kept"
 sed -i -E -e "/virtual_server $VIP 53 /,/^}/d" \
