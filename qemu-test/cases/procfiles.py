@@ -3,7 +3,8 @@ offset of reads, also with more dests than fit in a page. While hundreds of serv
 and conns are added and removed and our tables are resized, a reader must see each permanent
 entry exactly once. (C continues after the number of lines already read, whatever was removed,
 and restarts the dests of a service if the current dest is removed and added again. Under C a
-concurrent reader only has to reach the end.)"""
+concurrent reader only has to reach the end; but changes between two reads must not affect a
+service that has been begun.)"""
 
 import collections
 import contextlib
