@@ -7,7 +7,7 @@
 PORT=80
 declare -A VIP=([4]=10.0.0.1 [6]=fd00::1)
 declare -A RS=([4]=10.2.0.1 [6]=fd02::1)     # the first real server
-declare -A CLIENT=([4]=10.3.0.1 [6]=fd03::1) # its network lies behind the dummy device too, for the replies
+declare -A CLIENT=([4]=10.3.0.1 [6]=fd03::1) # its network is also behind the dummy device, for replies
 declare -A HEADER=([4]=ip [6]=ip6) SIZE=([4]=60 [6]=78)
 SYN=0x5002 ACK=0x5010 # data offset and flags
 

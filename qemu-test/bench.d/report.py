@@ -243,7 +243,7 @@ def where(data):
 
 
 def targets(data):
-    """Yields (text, measured, met); measured is None where it was not."""
+    """Yields (text, measured, met); measured is None without a measurement."""
     for way in WAYS:
         c, rust = (data[m]["packets"][way] for m in MODULES)
         both = [n for n in rust if "-drop-" not in n and n.split("-")[1] not in ("floor", "limit", "forward")
@@ -258,7 +258,7 @@ def targets(data):
                f"{share:,.0f} of {theirs:,.0f}" if share and theirs else None, share and theirs and share <= theirs / 2)
     ours = data["rust"]["schedulers"]
     at_one = {s: counts[1] for s, counts in scheduled(ours).items() if counts.get(1)}
-    for found, what in ((scheduled(ours), ""), (with_gaps(ours), ", others having gone from between them,")):
+    for found, what in ((scheduled(ours), ""), (with_gaps(ours), " after the removal of every 40th")):
         for dests, allowed in FLAT.items():
             more = {s: counts[dests] - at_one[s] for s, counts in found.items() if counts.get(dests) and s in at_one}
             worst = max(more, key=more.get, default=None)

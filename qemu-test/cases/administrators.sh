@@ -5,8 +5,8 @@ seconds=15
 [ "$KERNEL" != debug ] || seconds=30
 [ -z "${LONG-}" ] || seconds=60
 
-# Whether only the modules themselves use each other. Each of C's schedulers holds two references on
-# ip_vs: it depends on it and is registered with it.
+# Whether only the modules themselves use each other. Each of C's schedulers holds two
+# references on ip_vs: it depends on it and is registered with it.
 unused() { awk '/^ip_vs/ { print; uses += $3 - 2 * gsub(",", "", $4) } END { exit uses != 0 }' /proc/modules; }
 
 FAMILY=4

@@ -118,7 +118,7 @@ edit +a=1 +b=2 +c=3
 shares() {
 	agent hold client shares tcp "$vips" $vport 96 | tr ' ' '\n' | sort | uniq -c | awk '
 		{ say = say " " $2 "=" $1; expected = 16 * index("abc", $2); wrong += $1 < expected / 2 || $1 > 1.5 * expected; n++ }
-		END { print n == 3 && !wrong ? "as weighed" : "of a, b and c, weighed 1, 2 and 3:" say }'
+		END { print n == 3 && !wrong ? "by weight" : "shares of a, b and c with weights 1, 2 and 3:" say }'
 }
-expect "as weighed" shares
+expect "by weight" shares
 served 400

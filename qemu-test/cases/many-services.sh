@@ -90,7 +90,7 @@ change 0 2 "-A -s lc"
 change 0 1 "-a -r $RIP2:80 -m -w 3"
 state "added again"
 expect "rs3 rs2 rs1" held
-say "all but the one removed"
+say "-D, by 1 from 0"
 lines 0 1 "-D " | director ipvsadm -R
 state "all deleted"
 expect "rs3 rs2 rs1" held

@@ -219,11 +219,11 @@ for number in (0, 14, 18, 19, 20, 99, 255):
     wrong("", number)
     wrong("as a dump", number, flags=NLM_F_DUMP)
 for name in COMMANDS[1:9] + COMMANDS[12:17]:
-    wrong("dumped, with nothing", name, flags=NLM_F_DUMP)
+    wrong("dumped, no attributes", name, flags=NLM_F_DUMP)
     if name not in ("FLUSH", "NEW_SERVICE"):
         wrong("dumped", name, service(**ident()), NLM_F_DUMP)
-wrong("asked with nothing", "GET_DEST")
-wrong("asked", "GET_DEST", service(**ident()))
+wrong("not dumped, no attributes", "GET_DEST")
+wrong("not dumped", "GET_DEST", service(**ident()))
 wrong("dumped with an empty service", "GET_SERVICE", attr(1, []), NLM_F_DUMP)
 wrong("dumped with another attribute", "GET_SERVICE", attr(2, []), NLM_F_DUMP)
 wrong("dumped, service broken", "GET_DEST", attr(1, [attr(1, b"x")]), NLM_F_DUMP)
@@ -265,7 +265,7 @@ if snapshot() != before:
     fail("another namespace changed something")
 
 observe("wrong requests", "\n".join(outcomes))
-observe("what is left", state())
+observe("final state", state())
 
 # --- dumps of several messages
 

@@ -165,7 +165,7 @@ twins() {
 			vs -a -f 1 $other -r "$GS" -i
 		done
 	done
-	state "twins, at last"
+	state "twins, at the end"
 
 	# Dests of another mark or protocol have other keys, in any order of removal.
 	for order in sort "sort -r"; do

@@ -83,7 +83,7 @@ tell("SCTP", "ADD", service(protocol=132))
 tell("port 0", "ADD", service(port=0, flags=1, timeout=0xFFFFFFFF))
 tell("all flags", "ADD", service(port=81, flags=-1))
 tell("odd netmask", "ADD", service(port=82, netmask="0.255.0.255"))
-tell("nothing at all", "ADD", service("0.0.0.0", 0))
+tell("address and port 0", "ADD", service("0.0.0.0", 0))
 for protocol in (0, 1, 2, 47, 255, 256 + 6, 65535):
     for option in ("ADD", "EDIT", "DEL", "ZERO"):
         tell(f"protocol {protocol}", option, service("192.168.1.111", 8080, protocol))
@@ -129,8 +129,8 @@ for what, more in {
     if what.startswith(("low", "high", "not", "weight -")):
         tell(what, "DELDEST", service() + dest(**more))
 tell("other method", "EDITDEST", service() + dest("10.1.1.12", 8080, flags=3, weight=7, upper=5))
-tell("gone", "DELDEST", service() + dest("10.1.1.13"))
-tell("gone before", "DELDEST", service() + dest("10.1.1.13"))
+tell("delete", "DELDEST", service() + dest("10.1.1.13"))
+tell("delete again", "DELDEST", service() + dest("10.1.1.13"))
 observe("dests", "\n".join(outcomes) + "\n" + options.state())
 observe("as netlink shows them", "\n".join(
     genl.text(e, indent=i > 0) for entry in sorted(genl.services(genl.Family())) for i, e in enumerate(entry)))
@@ -251,7 +251,7 @@ elsewhere = Options()
 observe("another namespace", f"{elsewhere.info()[2]} {elsewhere.set('DEL', service())} {elsewhere.set('FLUSH')} "
         f"{struct.unpack('=iii', elsewhere.ask('TIMEOUT', bytes(12))[2])}")
 enter("director")
-observe("what is left", options.state())
+observe("final state", options.state())
 
 # --- counters of real traffic
 

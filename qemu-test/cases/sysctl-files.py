@@ -193,7 +193,7 @@ class Unprivileged:
         self.child.stdin.write(" ".join(words) + "\n")
         answer = []
         while (line := self.child.stdout.readline()) != ".\n":
-            assert line, "the unprivileged process has died"
+            assert line, "the unprivileged process has ended"
             answer.append(line.rstrip("\n"))
         return "\n".join(answer)
 
