@@ -1,13 +1,15 @@
 #!/usr/bin/python3
-"""administrators.py SECONDS SEED: eight processes that configure the director at random,
-each with services of its own, whose state it knows and whose requests must come out as
-that says, and all with those that are shared, which they list, edit and zero. Meanwhile
-datagrams come for all of these and connections for a shared one, connections to services
-that nobody touches stay, and namespaces with services of theirs come and go.
+"""administrators.py SECONDS SEED: concurrent random configuration under traffic.
 
-At the end what there is must be what the eight know of, all that came must have been
-answered, and what is zeroed once the traffic is over must be zero, and nothing else.
-Then the shared services are left bare."""
+Eight processes configure the director at random. Each has services of its own and a model
+of their state, from which it predicts the result of each request. All of them list, edit
+and zero the shared services. Meanwhile UDP clients send to all these services, TCP
+clients connect to a shared one, long-lived connections to services that are not edited
+must stay up, and network namespaces with services are created and destroyed.
+
+At the end the director's services must match the eight models, and the clients must have
+been answered. After the traffic ends, zeroing must zero exactly the counters it names.
+Then the dests of the shared services are deleted."""
 
 import ast
 import collections
@@ -26,12 +28,12 @@ from case import SLOW, enter, fail, run, say, settled, wait_for
 from genl import *
 
 ADMINISTRATORS, NAMESPACES, FLOODS = 8, 2, 1
-# Of a namespace that comes and goes, and goes with them.
+# Services of a namespace that is created and destroyed, which still has them then.
 SERVICES = 20
 OURS = os.environ["MODULE"] == "rust"
 VIP, VIP6 = "192.168.1.110", "2001:db8:1::110"
 SHARED = [ident(VIP, 80, 6), ident(VIP, 80, 17), ident(VIP6, 80, 17)]
-# Of these the connections stay. They are zeroed with all others, but not edited.
+# Services of the long-lived connections: zeroed with all others, but never edited.
 KEPT = [ident(VIP, 8080, 6), ident(VIP6, 8080, 6)]
 SCHEDULERS = "rr rr wrr lc wlc wlc sed nq sh dh lblc lblcr fo ovf twos".split()
 SIOCSIFFLAGS, IFF_UP = 0x8914, 1
@@ -44,25 +46,25 @@ def rips(key):
 
 
 def name_of(key):
-    """Of a service, from what names it."""
+    """Returns a service's name, hashable, from its key attributes or its entry."""
     if "FWMARK" in key:
         return key["AF"], key["FWMARK"]
     return key["AF"], key["PROTOCOL"], key["ADDR"].ljust(16, b"\0"), key["PORT"]
 
 
 def key_of(entry):
-    """What names a service, from its entry."""
+    """Returns a service's key attributes from its entry."""
     return {field: entry[field] for field in ("AF", "FWMARK", "PROTOCOL", "ADDR", "PORT") if field in entry}
 
 
 def of_message(names, body):
-    """The attributes of an entry, by name."""
+    """Returns the attributes of an entry by name."""
     (_, nest), = attributes(body)
     return {names[kind & 0x3FFF]: value for kind, value in attributes(nest)}
 
 
 def shown_service(fields):
-    """How a service was asked for, or is dumped, in the same words."""
+    """Returns a service's settings in one form, from a request or from a dump."""
     flags, = struct.unpack("=I", fields["FLAGS"][:4])
     return fields["SCHED_NAME"], flags | 2, fields["TIMEOUT"], fields["NETMASK"]
 
@@ -73,14 +75,14 @@ def shown_dest(fields):
 
 
 def shown_stats(fields):
-    """Counters and rates."""
+    """Returns (counters, rates)."""
     stats = dict(attributes(fields["STATS64"]))
     return tuple(tuple(int.from_bytes(stats[STATS.index(name)], "little") for name in names.split())
                  for names in ("CONNS INPKTS OUTPKTS INBYTES OUTBYTES", "CPS INPPS OUTPPS INBPS OUTBPS"))
 
 
 class Director:
-    """What there is, as it is dumped."""
+    """The director as it appears in dumps."""
 
     def __init__(self):
         self.ipvs = Family()
@@ -93,7 +95,7 @@ class Director:
             return str(e)
 
     def add(self, key, scheduler="rr"):
-        """A service with all its dests."""
+        """Adds a service with all its dests."""
         self.ipvs.call(command("NEW_SERVICE"), service(**as_new(key, scheduler)))
         for rip, port in rips(key):
             self.ipvs.call(command("NEW_DEST"), service(**key) + real(**server(rip, port)))
@@ -108,7 +110,7 @@ class Director:
         return [shown_dest(entry) for entry in self.dest_entries(key)]
 
     def figures(self):
-        """Of each service, by its name, with those of its dests; of the namespace, by none."""
+        """Returns counters and rates: by service name those of the service and its dests, by None those of the netns."""
         figures = {name_of(entry): [shown_stats(entry)] + [shown_stats(dest) for dest in self.dest_entries(key_of(entry))]
                    for entry in self.services()}
         with open("/proc/thread-self/net/ip_vs_stats") as f:
@@ -124,7 +126,7 @@ class Administrator(Director):
         ports = range(1000 + 10 * number, 1004 + 10 * number)
         self.keys = ([ident(VIP, port, protocol) for port, protocol in zip(ports, (6, 17, 17, 17))] +
                      [ident(VIP6, port, 17) for port in ports[:2]] + [dict(AF=u16(V4), FWMARK=u32(1 + number))])
-        # The services that there are, by the index of the key: as shown, and the dests, newest first.
+        # The existing services by index of their key: settings as shown, and dests, newest first.
         self.model = {}
 
     def expect(self, wanted, *request):
@@ -132,7 +134,7 @@ class Administrator(Director):
         if got != wanted:
             raise AssertionError(f"{request[0]} {[r.hex() for r in request[1:]]}: {got}, not {wanted}")
 
-    # One of these at a time
+    # Actions; `act` runs one of them.
 
     def configure_service(self):
         r, index = self.random, self.random.randrange(len(self.keys))
@@ -185,7 +187,7 @@ class Administrator(Director):
         self.expect("ok" if index in self.model else "ESRCH", "ZERO", service(**self.keys[index]))
 
     def look(self):
-        """At all services, where its own must be as it knows them; C may overlook some when others change."""
+        """Dumps all services: its own must match the model. C may skip some when others change."""
         entries = self.services()
         mine = {name_of(key): index for index, key in enumerate(self.keys)}
         found = [(mine[name_of(e)], shown_service(e)) for e in entries if name_of(e) in mine]
@@ -205,7 +207,7 @@ class Administrator(Director):
                 raise AssertionError(f"{body.hex()}, not {self.model[index]}")
 
     def share(self):
-        """What several do at once, and so may come too late."""
+        """Acts on a shared service; another process may have done the same before."""
         r, key = self.random, self.random.choice(SHARED)
         addr, port = r.choice(rips(key))
         request = real(**server(addr, port, WEIGHT=u32(r.randint(0, 9))))
@@ -218,7 +220,7 @@ class Administrator(Director):
             return self.dests(key)
         got = self.ask(action, service(**key), request)
         if got not in ("ok", "EEXIST" if action == "NEW_DEST" else "ENOENT"):
-            raise AssertionError(f"{action} of what is shared: {got}")
+            raise AssertionError(f"{action} on a shared service: {got}")
 
     def read(self):
         for name in self.random.sample(("ip_vs", "ip_vs_conn", "ip_vs_stats", "ip_vs_stats_percpu", "ip_vs_status"), 2):
@@ -240,14 +242,14 @@ def as_new(key, scheduler="rr"):
 
 
 class Flood:
-    """A client of all services, by datagrams. It counts them, and the replies."""
+    """A UDP client of all services. Counts the datagrams and the replies."""
 
     def __init__(self):
         enter("client")
         self.ports = [80] + [1000 + 10 * n + i for n in range(ADMINISTRATORS) for i in range(4)]
         self.random = random.Random(1)
         self.asked = self.answered = 0
-        # Those whose replies are yet to be read.
+        # Sockets with replies still to be read.
         self.open = collections.deque()
 
     def act(self):
@@ -259,7 +261,7 @@ class Flood:
                     sock.sendto(b"name\n", (vip, port))
                     self.asked += 1
                 except OSError:
-                    pass  # nobody there
+                    pass  # the service does not exist
             self.open.append(sock)
         while len(self.open) > 8:
             self.close()
@@ -274,7 +276,7 @@ class Flood:
 
 
 def connection(addr, port, timeout):
-    """It ends at once when it is closed, and never says anything again."""
+    """Opens a TCP connection that is closed by RST, so nothing is sent later."""
     sock = socket.socket(V6 if ":" in addr else V4, socket.SOCK_STREAM)
     sock.setsockopt(socket.SOL_SOCKET, socket.SO_LINGER, struct.pack("ii", 1, 0))
     sock.settimeout(timeout)
@@ -287,7 +289,7 @@ def connection(addr, port, timeout):
 
 
 def name_from(sock):
-    """Who answers."""
+    """Returns the name that the real server sends."""
     sock.sendall(b"name\n")
     answer = b""
     while not answer.endswith(b"\n"):
@@ -299,7 +301,7 @@ def name_from(sock):
 
 
 class Visitor:
-    """Makes connections to the shared service, which not all come to something, as its dests come and go."""
+    """Makes connections to the shared TCP service. Some fail, as its dests are added and deleted."""
 
     def __init__(self):
         enter("client")
@@ -318,7 +320,7 @@ class Visitor:
 
 
 class Regular:
-    """Has connections that stay. Each request of theirs is answered, and by the server that answered the first."""
+    """Keeps connections open. The server that answered the first request must answer all the others."""
 
     def __init__(self):
         enter("client")
@@ -331,7 +333,7 @@ class Regular:
             since = time.monotonic()
             name = name_from(sock)
             if name != server:
-                raise AssertionError(f"{name} answers, where {server} did")
+                raise AssertionError(f"{name} answers, not {server} as before")
             self.answered += 1
             self.slowest = max(self.slowest, time.monotonic() - since)
         time.sleep(0.05)
@@ -341,7 +343,7 @@ class Regular:
 
 
 class Namespace:
-    """One that comes with services and goes while it has them, again and again."""
+    """Repeatedly creates a namespace with services and destroys it with them."""
 
     def __init__(self):
         self.key = ident(VIP, 80, 17)
@@ -357,27 +359,27 @@ class Namespace:
                     director.add(ident(VIP, port, 17), SCHEDULERS[port % len(SCHEDULERS)])
                 dests = [len(director.dests(key_of(entry))) for entry in director.services()]
                 if dests != [len(rips(self.key))] * SERVICES:
-                    raise AssertionError(f"services with so many dests: {dests}")
-                # The namespace goes with its last process.
+                    raise AssertionError(f"number of dests for each service: {dests}")
+                # The namespace is destroyed with its last process.
                 os._exit(0)
             except BaseException:
                 traceback.print_exc()
                 os._exit(1)
         if os.waitpid(pid, 0)[1]:
-            raise AssertionError("a namespace's services")
+            raise AssertionError("services in a new namespace")
 
     def report(self):
         return None
 
 
 def bring_up_lo():
-    """Before, a namespace has no addresses, and takes no dests."""
+    """Brings lo up. Without it a namespace has no addresses and refuses dests."""
     with socket.socket(V4, socket.SOCK_DGRAM) as sock:
         fcntl.ioctl(sock, SIOCSIFFLAGS, struct.pack("16sH14x", b"lo", IFF_UP))
 
 
 class Child:
-    """A process that acts until it is told to stop, and reports how often it did, and what it has come to."""
+    """A process that acts until `stop`, which returns the number of actions and the actor's report."""
 
     def __init__(self, make):
         self.answer, write = os.pipe()
@@ -400,24 +402,24 @@ class Child:
             os._exit(1)
 
     def stop(self):
-        # It gets a byte: later children hold the other end of the pipe as well.
+        # Writes a byte: closing has no effect, as later children hold the pipe open too.
         with contextlib.suppress(BrokenPipeError):
             os.write(self.stopper, b".")
         told = b""
         while True:
             if not select.select([self.answer], [], [], PATIENCE)[0]:
-                fail("somebody hangs")
+                fail("a child process hangs")
             piece = os.read(self.answer, 1 << 16)
             if not piece:
                 break
             told += piece
         if os.waitpid(self.pid, 0)[1]:
-            fail("somebody failed")
+            fail("a child process failed")
         return ast.literal_eval(told.decode())
 
 
 def estimated_namespaces():
-    """The numbers of those that have services, in the names of the threads that estimate their rates."""
+    """Returns the numbers of the namespaces with services, from the names of their estimator threads."""
     found = set()
     for pid in filter(str.isdigit, os.listdir("/proc")):
         with contextlib.suppress(FileNotFoundError, ProcessLookupError), open(f"/proc/{pid}/comm") as f:
@@ -428,44 +430,44 @@ def estimated_namespaces():
 
 
 def compare(director, model):
-    """What there is, and what the administrators know of, which have ended."""
+    """Compares the director's services with the models of the finished administrators."""
     known = set(model) | {name_of(key) for key in SHARED + KEPT}
     entries = {name_of(entry): entry for entry in director.services()}
     if set(entries) != known:
-        fail(f"services that there are, or are not: {set(entries) ^ known}")
+        fail(f"services only in the dump or only in the models: {set(entries) ^ known}")
     for name, (shown, dests) in model.items():
         found = director.dests(key_of(entries[name]))
         if shown_service(entries[name]) != shown or found != [tuple(dest) for dest in dests]:
             fail(f"{name}: {entries[name]}, {found}, not {shown}, {dests}")
-    say(f"{len(model)} services with {sum(len(dests) for _, dests in model.values())} dests are as they should be")
+    say(f"{len(model)} services with {sum(len(dests) for _, dests in model.values())} dests match the models")
 
 
 def settled_figures(director):
-    """Once the counters stay: C's are what its estimator copied, two seconds ago or more."""
+    """Returns the figures once the counters are stable. C shows what its estimator copied two seconds ago or more."""
     return settled(director.figures, 1 if OURS else 5, lambda figures: [[counters for counters, _ in f] for f in figures.values()])
 
 
 def was_counted(figures):
-    """Packets and bytes both ways. Connections may all be older than the last zeroing."""
+    """Whether packets and bytes in both directions are not 0. Conns may be 0, if all are older than the last zeroing."""
     return all(figures[0][0][1:])
 
 
 def zero(director):
-    """Zeroes, while nothing comes: one service, and all."""
+    """Zeroes one service, then all, without traffic, and checks the counters."""
     before = settled_figures(director)
     one, others = name_of(SHARED[1]), [name_of(key) for key in SHARED[:1] + SHARED[2:] + KEPT] + [None]
     nothing = (0,) * 5
     for name in [one] + others:
         if not was_counted(before[name]):
-            fail(f"nothing was counted of {name}: {before[name]}")
+            fail(f"no packets were counted for {name}: {before[name]}")
     director.ipvs.call(command("ZERO"), service(**SHARED[1]))
     after = director.figures()
     if set(after) != set(before):
-        fail(f"zeroing changed what there is: {set(after) ^ set(before)}")
+        fail(f"zeroing changed the services: {set(after) ^ set(before)}")
     if any(figures != (nothing, nothing) for figures in after[one]):
         fail(f"zeroed: {after[one]}")
     for name in set(before) - {one}:
-        # The rates go down meanwhile.
+        # Rates decay meanwhile, so only counters are compared.
         if [counters for counters, _ in after[name]] != [counters for counters, _ in before[name]]:
             fail(f"{name}, not zeroed: {after[name]}, not {before[name]}")
     director.ipvs.call(command("ZERO"))
@@ -491,13 +493,13 @@ def main(seconds, seed):
 
     told = [child.stop() for child in administrators]
     came = [child.stop()[0] for child in namespaces]
-    say(f"they did {[times for times, _ in told]} things, and {came} namespaces came and went with {SERVICES} services each")
+    say(f"actions: {[times for times, _ in told]}; namespaces created and destroyed, with {SERVICES} services each: {came}")
     if not all(times for times, _ in told) or not all(came):
-        fail("somebody did nothing")
+        fail("a child process did nothing")
     model = {name: entry for _, report in told for name, entry in report.items()}
     compare(director, model)
 
-    # All of the shared ones work at last, and are counted.
+    # All shared services are made to work, and must count packets.
     for key in SHARED:
         director.ask("SET_SERVICE", service(**as_new(key)))
         for rip, port in rips(key):
@@ -506,16 +508,16 @@ def main(seconds, seed):
     wait_for("counts", lambda: all(was_counted(director.figures()[name_of(key)]) for key in SHARED + KEPT), PATIENCE)
     sums = [child.stop()[1] for child in floods]
     (_, visits), (_, (served, slowest)) = visitor.stop(), regular.stop()
-    say(f"of the datagrams {' '.join(f'{asked} were sent, {answered} answered' for asked, answered in sums)}; "
-        f"connections {visits}; in those that stayed {served} answers, the slowest after {slowest} s")
+    say(f"datagrams: {' '.join(f'{asked} sent, {answered} answered' for asked, answered in sums)}; "
+        f"connections {visits}; on the long-lived ones {served} answers, the slowest after {slowest} s")
     if any(answered < seconds or answered < asked // 50 for asked, answered in sums):
         fail("the flood was not answered")
     if visits.get("answered", 0) < seconds or "wrong" in visits:
         fail("new connections were not answered")
     if served < seconds:
-        fail("those who stayed were not answered")
+        fail("the long-lived connections were not answered")
 
-    # The servers may not have heard that a client went: without a network they say nothing.
+    # The servers may still retransmit to a client that has ended; the network is cut to stop that.
     run("ip -n lan link set br0 down")
     zero(director)
     run("ip -n lan link set br0 up")

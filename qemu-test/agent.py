@@ -1,18 +1,18 @@
 #!/usr/bin/python3
-"""One process a boot that plays every machine around the director.
+"""One process that acts for every machine around the director.
 
-A thread can enter a network namespace and a socket stays in the one it was
-opened in, so one process holds the real servers' sockets, makes the clients'
-requests, sends crafted packets and captures what passes an interface. It
-saves the cases from starting an interpreter a request, which under emulation
-takes a second.
+A thread can enter a network namespace, and a socket stays in the namespace in
+which it was opened. So one process holds the real servers' sockets, makes the
+clients' requests, sends crafted packets and captures packets. The cases need not
+start an interpreter for each request, which takes a second under emulation.
 
-lib.sh's `agent` sends a function's name and arguments, each ended by a zero
-byte, after their number; the answer is a status line and text, ended by one.
+lib.sh's `agent` sends the number of words, then a function's name and its
+arguments, each ended by a NUL byte. The answer is a status line and text, ended
+by a NUL byte.
 
 A real server answers a line (or datagram) according to its first word:
   name        NAME and a newline
-  who         NAME, whom it sees as the client, and on which address
+  who         NAME, the client's address and port, and the server's address
   bytes N     N bytes, the same for every server
   hash        the SHA-1 of the N bytes that follow a line "hash N"
 """
@@ -38,9 +38,9 @@ import traceback
 import choices as chooser
 import genl
 import packet
-from packet import *  # the words of `send`
+from packet import *  # for the expressions of `send`
 
-SLOW = float(os.environ.get("SLOW", "1"))  # patience, on slower kernels
+SLOW = float(os.environ.get("SLOW", "1"))  # factor of timeouts, for slower kernels
 PATTERN = bytes(range(256)) * 256
 
 SO_ATTACH_FILTER, SO_RCVBUFFORCE = 26, 33
@@ -61,9 +61,9 @@ def family(addr):
 
 
 def settle():
-    """Brings every lo up, waits until each interface that is up also runs, and
-    takes the limits off the rate of ICMP errors, or their number is a matter of
-    time."""
+    """Brings every lo up, waits until each interface that is up is also running,
+    and removes the rate limits on ICMP errors, with which their number would
+    depend on timing."""
     for ns in os.listdir("/run/netns"):
         enter(ns)
         for name in ("ipv4/icmp_ratelimit", "ipv6/icmp/ratelimit"):
@@ -88,7 +88,7 @@ def settle():
 
 
 class Servers:
-    """All real servers' sockets, in one selector and one thread."""
+    """The sockets of all real servers, in one selector and one thread."""
 
     def __init__(self):
         self.selector = selectors.DefaultSelector()
@@ -119,7 +119,7 @@ class Servers:
                 keys = list(self.selector.get_map().values())
                 break
             except RuntimeError:
-                pass  # the loop drops one at this moment
+                pass  # the loop drops a socket concurrently
         for key in keys:
             self.drop(key.fileobj)
 
@@ -174,7 +174,7 @@ class Servers:
             for level, kind, value in control:
                 if level == socket.IPPROTO_IP and kind == IP_PKTINFO:
                     to = socket.inet_ntop(socket.AF_INET, value[8:12])
-                    # Answer from the address asked, not by the interface it came in on.
+                    # Answer from the destination address of the request, not by its interface.
                     control = [(level, kind, struct.pack("=I4s4x", 0, value[8:12]))]
                 elif level == socket.IPPROTO_IPV6 and kind == socket.IPV6_PKTINFO:
                     to = socket.inet_ntop(socket.AF_INET6, value[:16])
@@ -192,7 +192,7 @@ class Servers:
 
 
 def pattern(at, size):
-    """Some of the bytes that all transfers consist of, from `at` on."""
+    """Returns a part of the byte pattern of all transfers, from offset `at`."""
     return PATTERN[at % 256 : at % 256 + min(size - at, 1 << 15)]
 
 
@@ -205,7 +205,7 @@ def pour(sock, size):
             except BlockingIOError:
                 select.select([], [sock], [], 60 * SLOW)
     except (OSError, ValueError):
-        pass  # the client's part to notice
+        pass  # the client reports it
 
 
 def reply(name, word, client, mine, port):
@@ -247,14 +247,14 @@ sources = itertools.cycle([""])
 
 
 def source(*addrs):
-    """Where requests come from, henceforth: these addresses, one after the other."""
+    """Sets the source addresses of the following requests, used in turn."""
     global sources
     sources = itertools.cycle(addrs)
     return ""
 
 
 def client_socket(kind, addr, timeout=5.0, port=None):
-    """A socket with a source port of its own that is the same in every run."""
+    """Returns a socket with a source port that no other has and that is the same in every run."""
     global next_port
     sock = socket.socket(family(addr), kind)
     sock.setsockopt(socket.SOL_SOCKET, socket.SO_REUSEADDR, 1)
@@ -277,7 +277,7 @@ def line_from(sock):
 
 
 def ask(proto, addr, port, word="name", timeout=5.0, source=None):
-    """One request; what was answered, or the errno's name."""
+    """Makes one request; returns the answer or the errno's name."""
     try:
         if proto == "udp":
             with client_socket(socket.SOCK_DGRAM, addr, timeout, source) as sock:
@@ -295,8 +295,8 @@ def ask(proto, addr, port, word="name", timeout=5.0, source=None):
 
 
 def get(ns, proto, addr, port, count="1", word="name", timeout="5"):
-    """`count` requests one after the other: the answers, on one line. After two
-    that were not answered there are no more."""
+    """Makes `count` requests in sequence; returns the answers on one line. Stops
+    after two timeouts in a row."""
     enter(ns)
     lines = []
     while len(lines) < int(count) and lines[-2:] != ["timeout"] * 2:
@@ -308,8 +308,8 @@ held = {}
 
 
 def hold(ns, name, proto, addr, port, count="1"):
-    """Opens `count` connections, NAME1 and on, asks each once, and keeps them.
-    Of several addresses, "A,B", they go to one after the other."""
+    """Opens and keeps `count` connections, NAME1, NAME2 …, and makes one request on
+    each. `addr` may be several addresses, "A,B", which are used in turn."""
     enter(ns)
     answers = []
     for number, addr in zip(range(1, int(count) + 1), itertools.cycle(addr.split(","))):
@@ -326,7 +326,7 @@ def hold(ns, name, proto, addr, port, count="1"):
 
 
 def use(name, word="name"):
-    """One more request on a connection held."""
+    """Makes one more request on a held connection."""
     try:
         held[name].sendall(word.encode() + b"\n")
         return line_from(held[name])
@@ -337,14 +337,14 @@ def use(name, word="name"):
 
 
 def close(*patterns):
-    """Ends the connections held of these names."""
+    """Closes the held connections with names that match `patterns`."""
     for name in matching(patterns):
         held.pop(name).close()
     return ""
 
 
 def abort(*patterns):
-    """Ends them by RST."""
+    """Closes held connections by RST."""
     for name in matching(patterns):
         sock = held.pop(name)
         sock.setsockopt(socket.SOL_SOCKET, socket.SO_LINGER, struct.pack("ii", 1, 0))
@@ -357,7 +357,7 @@ def matching(patterns):
 
 
 def download(ns, addr, port, size):
-    """Fetches `size` bytes over TCP: whether all of them came as sent."""
+    """Fetches `size` bytes over TCP and returns whether they are as sent."""
     enter(ns)
     size, seen = int(size), hashlib.sha1()
     with client_socket(socket.SOCK_STREAM, addr, 60) as sock:
@@ -393,7 +393,7 @@ loads = {}
 
 
 def load(ns, name, proto, addr, port, sockets="4"):
-    """Requests without pause, by `sockets` clients, until `unload`; for `addr` see `hold`."""
+    """Starts `sockets` clients that make requests without pause until `unload`; for `addr` see `hold`."""
     state = {"stop": False, "answers": {}, "threads": []}
     first = 20000 + 5000 * len(loads)
 
@@ -405,7 +405,7 @@ def load(ns, name, proto, addr, port, sockets="4"):
             if answer != "EADDRINUSE":
                 state["answers"][answer] = state["answers"].get(answer, 0) + 1
             if answer.isupper():
-                time.sleep(0.01)  # refused at once
+                time.sleep(0.01)  # an errno, returned at once
             source = port_base + (source + 1 - port_base) % 1000
 
     for i in range(int(sockets)):
@@ -417,7 +417,7 @@ def load(ns, name, proto, addr, port, sockets="4"):
 
 
 def talk(ns, name, proto, addr, port, count="3"):
-    """Opens `count` connections, NAME1 and on, and asks on all of them again and again, until `unload`."""
+    """Opens `count` connections, NAME1, NAME2 …, and makes requests on them in turn until `unload`."""
     enter(ns)
     state = {"stop": False, "answers": {}, "threads": [], "rounds": 0}
     names = [f"{name}{number + 1}" for number in range(int(count))]
@@ -440,19 +440,19 @@ def talk(ns, name, proto, addr, port, count="3"):
 
 
 def talked(name):
-    """Who has answered on each connection of a `talk`, once all were asked again."""
+    """Returns the answers on each connection of a `talk`, after one more request on each."""
     state = loads[name]
     rounds = state["rounds"] + 2
     deadline = time.monotonic() + 60 * SLOW
     while state["rounds"] < rounds:
         if time.monotonic() > deadline:
-            raise RuntimeError(f"{name}: no answers any more:\n{tally(name)}")
+            raise RuntimeError(f"{name}: answers have stopped:\n{tally(name)}")
         time.sleep(0.01)
     return "\n".join(sorted(dict(state["answers"])))
 
 
 def tally(name):
-    """How often each answer came so far."""
+    """Returns the number of each answer so far."""
     return "\n".join(f"{k} {v}" for k, v in sorted(dict(loads[name]["answers"]).items()))
 
 
@@ -475,8 +475,8 @@ buffer = bytearray(1 << 17)
 
 
 def capture(ns, name, interface, addr=""):
-    """Begins to capture on an interface; only what is from or to `addr`, if
-    given: beside a load, to read all would take as long as the load lasts."""
+    """Starts to capture on an interface. `addr` limits it to packets from or to
+    that address: during a load, it would take too long to read all."""
     enter(ns)
     sock = socket.socket(socket.AF_PACKET, socket.SOCK_DGRAM, 0)
     sock.setsockopt(socket.SOL_SOCKET, SO_RCVBUFFORCE, 32 << 20)
@@ -490,7 +490,7 @@ def capture(ns, name, interface, addr=""):
 
 
 def attach(sock, addr):
-    """A filter (classic BPF) that lets through IP packets from or to `addr`."""
+    """Attaches a classic BPF filter that passes IP packets from or to `addr`."""
     words = struct.unpack("!%dI" % (4 if ":" in addr else 1), socket.inet_pton(family(addr), addr))
     code = []
     for field in (8, 24) if ":" in addr else (12, 16):
@@ -504,7 +504,7 @@ def attach(sock, addr):
 
 
 def interesting(line):
-    """Not neighbour discovery, router and group messages."""
+    """Whether it is none of neighbour discovery, router and group messages."""
     kind = line.split("icmp6 ")[-1].split("/")[0] if "icmp6" in line else ""
     return line.startswith("ip") and not (kind.isdigit() and 130 <= int(kind) <= 143) and \
         "ext=0" not in line and "protocol 2 " not in line
@@ -530,7 +530,7 @@ def drain(name):
 
 
 def captured(name, count="0", needle=""):
-    """The packets so far that contain `needle`, once there are `count`."""
+    """Waits for `count` packets with `needle` in their text; returns them."""
     deadline = time.monotonic() + 5 * SLOW
     while True:
         lines = [line for line in drain(name) if needle in line]
@@ -559,18 +559,18 @@ def mac(ns, interface):
 
 
 def largest(name):
-    """The size of the largest packet's payload so far."""
+    """Returns the largest payload size so far."""
     return str(max((int(n) for line in drain(name) for n in re.findall(r"data=(\d+)", line)), default=0))
 
 
 def checksums(name):
-    """Which kinds of checksums, each way."""
+    """Returns the kinds of checksums in each direction."""
     return " ".join(sorted({line[0] + kind for line in drain(name) for kind in re.findall(r"csum=(\w+)", line)}))
 
 
 def send(ns, interface, to_ns, to_interface, *expressions):
-    """Sends packets (Python, in the words of packet.py; a list counts as its
-    items) out of one interface to another's hardware address."""
+    """Sends packets from one interface to another's hardware address. Each
+    expression is Python that uses packet.py, for a packet or a list of them."""
     there = hardware(to_ns, to_interface)
     enter(ns)
     with socket.socket(socket.AF_PACKET, socket.SOCK_DGRAM) as sock:
@@ -583,8 +583,8 @@ def send(ns, interface, to_ns, to_interface, *expressions):
 
 
 def sequences(uplink, downlink, client, vip, server, length, client_flags, server_flags=""):
-    """For each sequence of up to `length` segments after a client's SYN a
-    connection of its own, from port 10000 on; says how many."""
+    """Plays each sequence of up to `length` segments after a client's SYN, on a
+    connection of its own, from port 10000 on. Returns the number of sequences."""
     kinds = [(True, flags) for flags in client_flags.split()] + [(False, flags) for flags in server_flags.split()]
     paths = [()]
     for n in range(int(length)):
@@ -597,7 +597,7 @@ def sequences(uplink, downlink, client, vip, server, length, client_flags, serve
         senders[from_client] = (socket.socket(socket.AF_PACKET, socket.SOCK_DGRAM),
                                 (interface, 0x86DD if ":" in vip else 0x0800, 0, 0, there))
     described.clear()
-    # On one CPU, or one that takes over may overtake what it has sent before.
+    # Stays on one CPU: after a migration, packets could be reordered.
     cpus = os.sched_getaffinity(0)
     os.sched_setaffinity(0, {min(cpus)})
     for port, path in enumerate(paths, 10000):
@@ -616,21 +616,20 @@ described = {}
 
 
 def choices(uplink, name, size, vip, seed, count):
-    """A random history of a service by the scheduler `name` of some `size`
-    dests, with that many connections; a line for each batch of them: the
+    """Runs a random history of a service with scheduler `name`, about `size` dests
+    and `count` connections. Returns a line for each batch of connections with the
     numbers of the dests chosen. See choices.py."""
     return chooser.history(enter, hardware, uplink, name, int(size), vip, seed, int(count))
 
 
 def mh_full(uplink, vip, module):
-    """A service by mh of more dests than it has buckets, step by step. See
-    choices.py."""
+    """Tests mh with more dests than its table has buckets. See choices.py."""
     return chooser.full(enter, hardware, uplink, vip, module == "rust")
 
 
 def persist(ns, addr, port, seconds):
-    """Sets how long a UDP service is persistent, by netlink: any number of 32 bits,
-    where ipvsadm takes 31 days at most."""
+    """Sets the persistence timeout of a UDP service in seconds by netlink, which
+    takes any 32-bit number; ipvsadm takes 31 days at most."""
     enter(ns)
     fields = genl.whole(addr, int(port), socket.IPPROTO_UDP, FLAGS=genl.flags(1), TIMEOUT=genl.u32(int(seconds)))
     genl.Family().call(genl.command("SET_SERVICE"), genl.service(**fields))
@@ -644,14 +643,14 @@ def connection_lines(ns):
 
 
 def states(ns):
-    """The state that each of the sequences has led to."""
+    """Returns the final state of each of the sequences."""
     seen = {int(fields[2], 16): fields[7] for fields in connection_lines(ns)}
     return "\n".join(f"{described[port]}: {seen.get(port, 'none')}" for port in described)
 
 
 def timeouts(ns, *known):
-    """Each state with what it has left, rounded up to one of `known` if that is no
-    more than it can take to look."""
+    """Returns each state with its remaining seconds, rounded up to one of `known` if
+    the difference is within measuring delay."""
     out = set()
     for fields in connection_lines(ns):
         left = int(fields[8])
@@ -661,7 +660,7 @@ def timeouts(ns, *known):
 
 
 def end():
-    """Ends loads, captures and connections."""
+    """Stops loads and captures and closes held connections."""
     for state in loads.values():
         state["stop"] = True
     for state in loads.values():
@@ -678,7 +677,7 @@ def end():
 
 
 def reset():
-    """Forgets everything of the case before."""
+    """Clears all state of the case before."""
     global next_port
     end()
     servers.reset()
@@ -694,7 +693,7 @@ COMMANDS = {f.__name__: f for f in (
 
 
 def main():
-    # With drop_invalid no TCP connection comes to its end.
+    # With drop_invalid TCP connections cannot be closed, so many stay open.
     most = resource.getrlimit(resource.RLIMIT_NOFILE)[1]
     resource.setrlimit(resource.RLIMIT_NOFILE, (most, most))
     home = os.open("/proc/self/ns/net", os.O_RDONLY)

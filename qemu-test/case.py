@@ -1,4 +1,4 @@
-"""What lib.sh is to the cases in bash, for those in Python."""
+"""Functions for the cases in Python, as lib.sh is for those in bash."""
 
 import os
 import subprocess
@@ -29,7 +29,7 @@ def expect(what, wanted, got):
 
 
 def wait_for(what, is_so, patience=30 * SLOW, instead=None):
-    """Until it is so; `instead` looks at what there is if it never comes."""
+    """Waits until `is_so` returns true. After `patience` seconds the case fails, with what `instead` returns."""
     deadline = time.monotonic() + patience
     while not is_so():
         if time.monotonic() > deadline:
@@ -38,7 +38,7 @@ def wait_for(what, is_so, patience=30 * SLOW, instead=None):
 
 
 def settled(look, seconds, by=lambda seen: seen):
-    """What there is to see, once nothing of it, or of what `by` makes of it, has changed for so long."""
+    """Returns the result of `look` once `by` of it has not changed for `seconds`."""
     seen, since = look(), time.monotonic()
     while time.monotonic() < since + seconds:
         time.sleep(0.1)
@@ -54,7 +54,7 @@ def run(command):
 
 
 def netns(*names):
-    """New network namespaces; those of before go."""
+    """Deletes all named network namespaces and creates new ones."""
     run("for ns in /run/netns/*; do [ ! -e $ns ] || ip netns del ${ns##*/}; done")
     for name in names:
         run(f"ip netns add {name} && ip -n {name} link set lo up")

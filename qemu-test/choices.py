@@ -1,11 +1,11 @@
-"""Random histories of one service, and who is chosen for each connection.
+"""Random histories of one service, and the dest chosen for each connection.
 
-The director's real servers lie behind a device that swallows everything, so
-their choice is seen in what passes it: by NAT the destination is the chosen
-dest. Each batch of packets ends with one that is merely forwarded; when it
-comes by, all before it have been dealt with.
+The director's real servers are behind a dummy device, which discards every
+packet. With NAT, the destination of a packet on that device is the chosen dest.
+Each batch of packets ends with one that is only forwarded; when it appears on
+the device, all packets before it have been processed.
 
-Everything follows from the seed: a history is the same under both modules.
+The seed determines everything: a history is the same under both modules.
 """
 
 import os
@@ -18,27 +18,27 @@ from genl import COMMANDS, Family, attr, be16, dest, string, svc, u16, u32
 from packet import address, ip, tcp, udp
 
 SO_RCVBUFFORCE, ETH_P_ALL = 33, 3
-BY_MARK = ("dh", "lblc", "lblcr")  # go by destination: one service for many addresses
+BY_MARK = ("dh", "lblc", "lblcr")  # hash the destination: one fwmark service for many addresses
 FLAGS = {"sh": (0, 8, 16, 24), "mh": (0, 8, 16, 24)}
 WEIGHTS = (0, 1, 1, 1, 2, 3, 3, 5, 10, 100)
 LARGE = (1000, 65535, 0x7FFFFFFF)
-# ovf passes over a dest that has more active conns than its weight says; C's wrr
-# makes a pass over all dests for each level from the highest weight down, if who has
-# that is full: of INT_MAX, in softirq, to no end.
+# ovf skips a dest with more active conns than its weight. C's wrr makes a pass over
+# all dests for each level below the highest weight if the dest with that weight is
+# overloaded: with INT_MAX that practically never ends, in softirq.
 OWN_WEIGHTS = {"ovf": (0, 1, 5, 10, 10, 20, 30, 50, 100, 100)}
 OWN_LARGE = {"wrr": (1000, 65535)}
 PORT = 80
 
-# Dests are numbered through all histories of a boot: none brings along the
-# connections that it had in another.
+# Dest numbers are not used again within a boot, so that no dest has conns of an
+# earlier history.
 next_dest = 1
 
-# Nor does any history meet the connections of another: these flows have been.
+# The flows of all histories so far; not used again either.
 used = set()
 
 
 class Wire:
-    """The way into the director, and the view of what leaves it."""
+    """Sends packets to the director and captures those it sends to real servers."""
 
     def __init__(self, enter, hardware, uplink, family):
         client, interface, director, to_interface = uplink.split()
@@ -67,7 +67,7 @@ class Wire:
         return bytearray(self.head + ip(src, dst, upper))
 
     def send(self, flags, src, sport, dst):
-        """The checksum of TCP is nobody's concern here; that of IPv4 is."""
+        """Sends a segment. The TCP checksum is not updated, as nothing here checks it; the IPv4 checksum is."""
         data = self.templates[flags]
         at = 14 + self.src
         data[at : at + self.size] = src
@@ -80,7 +80,7 @@ class Wire:
         self.sender.send(data)
 
     def seen(self):
-        """Sends the canary; returns {(source, port): destination}."""
+        """Sends the canary and waits for it; returns {(source, port): destination}."""
         self.sender.send(self.canary)
         seen = {}
         while True:
@@ -104,7 +104,7 @@ class History:
         self.ipvs = Family()
         self.af = u16(socket.AF_INET6 if wire.is_v6 else socket.AF_INET)
         self.dests, self.removed = [], []  # numbers
-        self.unfit = set()  # those of weight 0, or with an upper threshold
+        self.unfit = set()  # dests of weight 0 or with an upper threshold
         self.open, self.established, self.closed = [], [], []
         self.conns = self.asked = self.refused = 0
         self.latest = None
@@ -143,7 +143,7 @@ class History:
 
     def spec(self, number):
         pick = self.random
-        # Few of many dests, or the others' weights would not count any more.
+        # Only a few large weights, or the others would have no effect.
         large = pick.random() < min(0.05, 0.3 / self.size)
         weights = OWN_LARGE.get(self.name, LARGE) if large else OWN_WEIGHTS.get(self.name, WEIGHTS)
         weight = pick.choice(weights)
@@ -166,7 +166,7 @@ class History:
         self.dests.append(number)
 
     def some_dest(self):
-        """Often the one chosen last: of many, others may have no part in the choice."""
+        """Often returns the dest chosen last: with many dests, others may not affect the choice."""
         if self.latest in self.dests and self.random.random() < 0.5:
             return self.latest
         return self.random.choice(self.dests)
@@ -183,9 +183,8 @@ class History:
         self.dest_command("SET", number, **self.spec(number))
 
     def mend(self):
-        """Too many were refused, which tells nothing of who is chosen: some dests more take
-        conns, all if they are few. Those that have too many for ovf lose some, and one has
-        weight for more."""
+        """Makes some unfit dests usable after too many refusals, which test no choice; all of
+        them if there are few. For ovf, also raises one weight and closes conns."""
         unfit = sorted(self.unfit)
         self.random.shuffle(unfit)
         weights = [weight for weight in OWN_WEIGHTS.get(self.name, WEIGHTS) if weight]
@@ -194,17 +193,17 @@ class History:
         if self.name == "ovf":
             number = self.some_dest()
             self.dest_command("SET", number, **self.fields(number, 100))
-            # A SYN alone is not reset.
+            # An RST does not close a conn in SYN_RECV, so the conns are established first.
             self.move(self.open, "A", len(self.open), self.established)
             self.move(self.established, "R", len(self.established) * 3 // 4, self.closed)
 
     def swap(self):
-        """To another scheduler and back: its state begins anew."""
+        """Changes to another scheduler and back, which resets the scheduler's state."""
         self.service("SET", "wlc" if self.name == "rr" else "rr")
         self.service("SET", self.name)
 
     def shrink(self):
-        """From now on lblcr's sets lose a dest with each packet, or none: no clock is asked."""
+        """Makes lblcr's sets lose a dest with each packet, or never, so that time has no effect."""
         with open("/proc/sys/net/ipv4/vs/lblcr_expiration", "w", encoding="ascii") as file:
             file.write(self.random.choice(("-1", "86400")))
 
@@ -219,7 +218,7 @@ class History:
     def target(self):
         if self.name not in BY_MARK:
             return self.vip
-        # Mostly addresses that have been seen before.
+        # Mostly addresses used before.
         low = self.random.randrange(3 * self.size + 20 if self.random.random() < 0.8 else 60000)
         if self.wire.is_v6:
             return address("2001:db8:77::")[:12] + struct.pack("!I", low)
@@ -235,7 +234,7 @@ class History:
 
     def choose(self, count):
         flows = [self.new_flow() for _ in range(count)]
-        # A client takes a port again: its conn of before is still counted when the next is chosen.
+        # A client reuses a port: its old conn is still counted when the dest is chosen.
         again = bool(self.closed) and self.random.random() < 0.3
         if again:
             flows[-1] = self.closed.pop(self.random.randrange(len(self.closed)))
@@ -244,7 +243,7 @@ class History:
         seen = self.wire.seen()
         chosen = [seen.pop((src, struct.pack("!H", port)), None) for src, port, _ in flows]
         if seen:
-            raise AssertionError(f"packets of before came late: {seen}")
+            raise AssertionError(f"packets of an earlier batch came late: {seen}")
         self.open += [flow for flow, addr in zip(flows, chosen) if addr]
         if chosen[-1]:
             self.latest = self.number(chosen[-1])
@@ -252,7 +251,7 @@ class History:
         self.refused += chosen.count(None)
         self.lines.append(" ".join("-" if addr is None else str(self.number(addr) - self.first) for addr in chosen))
         if again:
-            # C ends that conn by a timer, at the next tick.
+            # C frees the old conn by a timer, at the next tick.
             time.sleep(0.03)
 
     def move(self, flows, flags, count, to=None):
@@ -297,8 +296,8 @@ class History:
 
 
 class Full(History):
-    """A service by mh with more dests than its table has buckets, each of which
-    belongs to a dest of its own as long as the table is made anew."""
+    """A service with mh and more dests than its table has buckets. When the table is
+    filled, each bucket goes to a different dest."""
 
     BUCKETS = 4093
     CLIENTS = 400
@@ -312,7 +311,7 @@ class Full(History):
         self.port = 1024
 
     def ask(self, count=CLIENTS):
-        """Whom each client gets, by a connection that ends at once."""
+        """Returns the dest chosen for each client, by a connection that is reset at once."""
         self.port += 1
         flows = [(client, self.port, self.vip) for client in self.clients[:count]]
         for flow in flows:
@@ -326,7 +325,7 @@ class Full(History):
         return [addr and self.number(addr) - self.first for addr in chosen]
 
     def turn_to(self, scheduler, flags=0):
-        """What that comes to, and by whom the service is then."""
+        """Sets the scheduler; notes the outcome and the service's line in /proc/net/ip_vs."""
         spec = dict(SCHED_NAME=string(scheduler), FLAGS=struct.pack("=II", flags, 0xFFFFFFFF), TIMEOUT=u32(0),
                     NETMASK=u32(0xFFFFFFFF))
         outcome = self.ipvs.outcome(COMMANDS.index("SET_SERVICE"), attr(1, svc(**self.ident(), **spec)))
@@ -348,13 +347,13 @@ class Full(History):
         self.dest_command("SET", self.first + number, **dict(self.WELL, WEIGHT=u32(weight)))
 
     def compare(self, what):
-        """Who has another dest than at first. Those of a dest that was removed are left out:
-        C goes on to choose it, ours gives them none."""
+        """Notes the clients whose dest has changed since `at_first`. Clients of a removed dest
+        are left out: C still chooses that dest, ours chooses none."""
         lines = []
         for client, (before, now) in enumerate(zip(self.at_first, self.ask())):
             if before in self.removed:
                 if now is not None and (self.tells_all or now != before):
-                    raise RuntimeError(f"{what}: client {client}, whose dest {before} was removed, got {now}")
+                    raise RuntimeError(f"{what}: client {client} of the removed dest {before} got {now}")
             elif before != now:
                 lines.append(f"{client}: {before}, now {now}")
         self.lines += [what, *(lines or ["as at first"])]
@@ -368,10 +367,10 @@ class Full(History):
         self.turn_to("mh")
         self.at_first = self.ask()
         self.lines.append(f"at first: {self.at_first}")
-        # None of these gets a bucket, and there are too many all the time.
+        # None of these gets a bucket: there are always more dests than buckets.
         self.new(*range(more, more + 6))
         self.compare("six more")
-        # The conns end: of the dests to go, only the table knows.
+        # Wait until all conns have ended, so that only the table refers to the dests.
         deadline = time.monotonic() + 60
         while self.conns_left():
             if time.monotonic() > deadline:
@@ -379,36 +378,36 @@ class Full(History):
             time.sleep(0.2)
         owners = list(dict.fromkeys(self.at_first))
         self.delete(*owners[:3])
-        self.compare("three that own buckets are removed, without conns")
+        self.compare("three with buckets removed, without conns")
         self.delete(owners[3])
-        self.compare("one more, with a conn")
+        self.compare("one more removed, with a conn")
         for number in owners[:4]:
             self.new(number)
-        self.compare("they are back")
+        self.compare("all four added again")
         self.weigh(owners[4], 0)
         self.weigh(owners[5], 100)
         self.weigh(more, 100)
-        self.compare("weights 0, 100, and 100 of one without a bucket")
+        self.compare("weights 0, 100, and 100 for one without a bucket")
         self.turn_to("mh", 8)
         self.compare("with mh-fallback")
         self.turn_to("mh", 0)
         self.delete(owners[4])
         self.new(owners[4])
         self.weigh(owners[5], 1)
-        self.compare("weight 0, removed, back with weight 1")
-        # Another scheduler, and there is no way back.
+        self.compare("weight 0, removed, added again with weight 1")
+        # After a change to rr, mh is refused: there are too many dests.
         self.turn_to("rr")
         self.turn_to("mh")
         self.lines.append(f"six choices: {self.ask(6)}")
-        # Until there is room again.
+        # mh is accepted again once there are no more dests than buckets.
         self.delete(*range(more, more + 6))
         self.turn_to("mh")
         self.compare("as many as buckets")
         self.new(more)
         self.delete(owners[0])
-        # The table is made anew: its clients get others.
+        # The table is filled again: the clients of the removed dest get others.
         self.removed.clear()
-        self.compare("one more, and one less")
+        self.compare("one added, one removed")
 
     def conns_left(self):
         with open("/proc/thread-self/net/ip_vs_conn", encoding="ascii") as file:
@@ -416,8 +415,8 @@ class Full(History):
 
 
 def played(enter, hardware, uplink, vip, make, count):
-    """Plays a history, which `make` makes of a wire; what it noted."""
-    # On one CPU, or one that takes over may overtake what it has sent before.
+    """Runs the history that `make` makes with a Wire; returns its lines."""
+    # Stays on one CPU: after a migration, packets could be reordered.
     cpus = os.sched_getaffinity(0)
     os.sched_setaffinity(0, {min(cpus)})
     wire = Wire(enter, hardware, uplink, 6 if ":" in vip else 4)

@@ -1,12 +1,12 @@
-"""Netlink requests of which one allocation within the module fails: the first,
-the second …, until there is none left to fail. Such a request must be refused
-with ENOMEM and have changed nothing, or do without the memory. Prints how
-often each was which.
+"""Makes one allocation of the module fail during a netlink request: the first,
+the second …, until the request makes no further allocation. The request must
+fail with ENOMEM and change nothing, or succeed without the memory. Prints the
+number of failures and successes.
 
     failing.py [loose]
 
-Refusals of C's module are not all clean; `loose` only tells of those. What
-counts as within the module is set in failslab's stack filter (failslab.sh)."""
+The C module may fail and still change state; `loose` reports this without
+failing. Failslab's stack filter (failslab.sh) selects the module's allocations."""
 
 import os
 import sys
@@ -19,7 +19,7 @@ ipvs = Family()
 
 
 def failing(n, call):
-    """What comes of `call` if the n-th allocation fails, and whether there was one."""
+    """Runs `call` with its n-th allocation failing; returns its result and whether there was an n-th."""
     fd = os.open("/proc/thread-self/fail-nth", os.O_RDWR)
     try:
         os.pwrite(fd, b"%d" % n, 0)
@@ -36,7 +36,7 @@ def request(name, body=b"", flags=NLM_F_ACK):
 
 
 def state():
-    """Services, the list of their dests and the timeouts, but for what counts."""
+    """Returns services, dests and timeouts as text, without counters."""
     listed = sorted("\n".join(map(without_counts, entries)) for entries in services(ipvs))
     (_, config), = ipvs.call(command("GET_CONFIG"))
     return "\n".join(listed + [text(config)])
@@ -50,9 +50,9 @@ def without_counts(entry):
 
 
 def walk(what, do, prepare=None, restore=None, must_fail=False):
-    """Makes the request `do` fail at each of its allocations. `prepare` comes
-    before each attempt, `restore` after it, whatever came of it; they and `do`
-    are told the attempt's number."""
+    """Makes the request `do` fail at each of its allocations. Runs `prepare` before
+    and `restore` after each attempt, whatever its result. All three get the number
+    of the attempt."""
     refused = spared = n = 0
     base = state()
     reached = True
@@ -71,24 +71,24 @@ def walk(what, do, prepare=None, restore=None, must_fail=False):
             fail(f"{what}, allocation {n}: {outcome}")
         if restore:
             restore(n)
-        changed(f"{what} and back, allocation {n}", base, state())
+        changed(f"{what}, restored, allocation {n}", base, state())
         base = state()
-    print(f"{what}: refused {refused} times, done without {spared} times", flush=True)
+    print(f"{what}: failed {refused} times, succeeded {spared} times", flush=True)
     if must_fail and not refused:
-        fail(f"{what}: never refused, so nothing was tested")
+        fail(f"{what}: never failed, so nothing was tested")
 
 
 def changed(what, before, after):
     if before == after:
         return
-    text = f"{what}: it was\n{before}\nand is\n{after}"
+    text = f"{what}: before\n{before}\nafter\n{after}"
     if STRICT:
         fail(text)
     say(f"C's module, {text}")
 
 
 def new_namespace(n):
-    """Of a child, which takes it along when it ends; it fails in our place."""
+    """Creates a namespace in a child process, where the allocation fails. It is destroyed with the child."""
     read_end, write_end = os.pipe()
     child = os.fork()
     if child == 0:
@@ -112,7 +112,7 @@ def unshare():
         return errno.errorcode[e.errno]
 
 
-# Services to try things with.
+# The services that requests refer to.
 SOME, SIX = ident(port=1002), ident("2001:db8:1::110", 1003, 17)
 
 
@@ -146,7 +146,7 @@ walk("SET_CONFIG", lambda _: request("SET_CONFIG", attr(4, u32(901))), restore=l
 
 walk("NEW_SERVICE", lambda n: request("NEW_SERVICE", service(**whole(port=2000 + n))),
      restore=lambda n: request("DEL_SERVICE", service(**ident(port=2000 + n))), must_fail=True)
-# Twice: defragmentation is switched on with the very first, and stays so.
+# Twice: only the very first enables defragmentation, which then stays enabled.
 for _ in range(2):
     walk("NEW_SERVICE, the first for IPv6",
          lambda _: request("NEW_SERVICE", service(**whole("2001:db8:1::110", 1003, 17, SCHED_NAME=string("wlc")))),
@@ -155,7 +155,7 @@ ipvs.call(command("NEW_SERVICE"), service(**whole("2001:db8:1::110", 1003, 17)))
 
 
 def service_with(dests):
-    """A new service with that many, made by attempt n; and what takes it away."""
+    """Returns a `prepare` that adds a service with `dests` dests for attempt n, and the `restore` that deletes it."""
     def prepare(n):
         request("NEW_SERVICE", service(**whole(port=3000 + n, SCHED_NAME=string("wrr"))))
         for i in range(dests):
@@ -164,7 +164,7 @@ def service_with(dests):
     return dict(prepare=prepare, restore=lambda n: request("DEL_SERVICE", service(**ident(port=3000 + n))))
 
 
-# Each in a service of its own: the list of dests keeps room it once had.
+# Each in a service of its own, as the list of dests does not shrink.
 walk("NEW_DEST, the first", lambda n: add(ident(port=3000 + n), "10.2.0.1"), **service_with(0), must_fail=True)
 walk("NEW_DEST, the fifth", lambda n: add(ident(port=3000 + n), "10.2.0.5", 8), **service_with(4), must_fail=True)
 walk("NEW_DEST, IPv6", lambda n: add(SIX, f"2001:db8:2::{n}"), restore=lambda n: delete(SIX, f"2001:db8:2::{n}"), must_fail=True)
@@ -175,7 +175,7 @@ def add_and_delete(n):
     delete(SOME, f"10.1.5.{n}")
 
 
-walk("NEW_DEST, one that was there", lambda n: add(SOME, f"10.1.5.{n}", 3), add_and_delete, lambda n: delete(SOME, f"10.1.5.{n}"))
+walk("NEW_DEST, a removed dest", lambda n: add(SOME, f"10.1.5.{n}", 3), add_and_delete, lambda n: delete(SOME, f"10.1.5.{n}"))
 walk("SET_DEST", lambda _: request("SET_DEST", service(**SOME) + real(**server(
         "10.1.2.3", WEIGHT=u32(9), FWD_METHOD=u32(3), U_THRESH=u32(7), L_THRESH=u32(5)))),
      restore=lambda _: request("SET_DEST", service(**SOME) + real(**server("10.1.2.3", WEIGHT=u32(3)))))
@@ -183,7 +183,7 @@ walk("DEL_DEST", lambda n: delete(SOME, f"10.1.6.{n}"), lambda n: add(SOME, f"10
 for name in "rr", "wlc":
     walk(f"SET_SERVICE, {name} for wrr", lambda _: scheduler(name), restore=lambda _: scheduler("wrr"))
 walk("DEL_SERVICE", lambda n: request("DEL_SERVICE", service(**ident(port=3000 + n))), **service_with(3))
-walk("a new namespace", new_namespace, must_fail=True)
+walk("new namespace", new_namespace, must_fail=True)
 
 for fields in (SOME, SIX):
     ipvs.call(command("DEL_SERVICE"), service(**fields))

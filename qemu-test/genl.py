@@ -1,5 +1,5 @@
-"""Generic netlink by hand: requests that may be wrong in every detail, and
-answers as text, attribute by attribute in the order they came."""
+"""Raw generic netlink: requests that may be wrong in every detail, and answers as
+text, with the attributes in the order received."""
 
 import errno
 import os
@@ -25,7 +25,7 @@ NESTS = {"SERVICE": SVC, "DEST": DEST, "DAEMON": DAEMON, "STATS": STATS, "STATS6
 
 
 def attr(kind, value, length=None):
-    """One attribute; `length` lies about its own."""
+    """Encodes one attribute; `length` replaces its length field."""
     data = b"".join(value) if isinstance(value, list) else value
     nested = NESTED if isinstance(value, list) else 0
     return struct.pack("=HH", 4 + len(data) if length is None else length, kind | nested) + data + b"\0" * (-len(data) % 4)
@@ -56,7 +56,7 @@ def flags(value=0, mask=0xFFFFFFFF):
 
 
 def ident(addr="192.168.1.110", port=80, protocol=6, **more):
-    """The attributes that name a service."""
+    """Returns the key attributes of a service."""
     fields = dict(AF=u16(V6 if ":" in addr else V4), PROTOCOL=u16(protocol), ADDR=pton(addr), PORT=be16(port))
     fields.update(more)
     return fields
@@ -88,7 +88,7 @@ def command(name):
 
 
 def services(ipvs):
-    """Dumps all services: for each its entry and those of its dests, in a list."""
+    """Dumps all services; yields for each a list of its entry and those of its dests."""
     for _, entry in ipvs.dump(command("GET_SERVICE")):
         (_, body), = attributes(entry)
         key = b"".join(attr(kind, value) for kind, value in attributes(body) if kind <= SVC.index("FWMARK"))
@@ -109,7 +109,7 @@ class Refused(Exception):
 
 
 class Family:
-    """A socket that speaks to a family, by name; to the controller itself without."""
+    """A socket for the family `name`, or for the nlctrl family without a name."""
 
     def __init__(self, name="IPVS"):
         self.sock = socket.socket(socket.AF_NETLINK, socket.SOCK_RAW, NETLINK_GENERIC)
@@ -130,7 +130,7 @@ class Family:
                                    self.id if kind is None else kind, NLM_F_REQUEST | flags, self.sequence, 0) + data)
 
     def call(self, command, body=b"", flags=NLM_F_ACK, **lies):
-        """Sends, and returns [(command, attributes)…]; raises Refused."""
+        """Sends a request and returns [(command, attributes)…]; raises Refused with the errno's name."""
         self.send(command, body, flags, **lies)
         answers = []
         while True:
@@ -160,7 +160,7 @@ class Family:
 
 
 def text(data, names=CMD, indent=0):
-    """Attributes as lines: name, length, and value in hexadecimal."""
+    """Returns attributes as lines: name, length, and value in hexadecimal."""
     lines = []
     for kind, value in attributes(data):
         number = kind & 0x3FFF
@@ -169,7 +169,7 @@ def text(data, names=CMD, indent=0):
         if name in NESTS:
             lines += [head, *text(value, NESTS[name], indent + 1).split("\n")]
         elif name in ("CPS", "INPPS", "OUTPPS", "INBPS", "OUTBPS"):
-            lines.append(f"{head} {len(value)}")  # a rate moves
+            lines.append(f"{head} {len(value)}")  # without the rate, which varies
         else:
             lines.append(f"{head} {len(value)} {value.hex()}")
     return "\n".join(lines)

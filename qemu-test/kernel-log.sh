@@ -1,15 +1,15 @@
-# For `suite`, and for cases: what the kernel has logged since a mark.
+# For `suite` and cases: prints the kernel log since a mark.
 # shellcheck shell=bash
 
-# A line of ours in the log is where to read from. Its lines cannot be counted:
-# a log that is full loses its oldest, and is no longer than before.
+# Writes a line to the kernel log as the mark. A line count would not do: a full
+# log drops its oldest lines.
 mark_log() { # WHAT
 	log_mark="suite: $1"
 	printf '<6>%s\n' "$log_mark" >>"${KMSG:-/dev/kmsg}"
 }
 
-# Prints what came since the mark. A mark that was lost is a complaint more: who
-# knows what else was.
+# Prints the log since the mark. A lost mark is reported as a complaint, as other
+# lines may be lost too.
 log_since_mark() {
 	dmesg | awk -v mark="$log_mark" '
 		found
@@ -17,8 +17,7 @@ log_since_mark() {
 		END { if (!found) print "WARNING: the log lost its line \"" mark "\"" }'
 }
 
-# Prints what the kernel has complained about since the mark; fails if that is
-# nothing.
+# Prints the kernel's complaints since the mark; fails if there are none.
 kernel_complaints() {
 	log_since_mark |
 		grep -E '\bBUG[: ]|WARNING:|unregister_netdevice: waiting|possible recursive locking|suspicious RCU|KASAN|UBSAN|Oops|general protection|blocked for more than|stall'

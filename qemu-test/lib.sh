@@ -1,19 +1,20 @@
-# What the cases are written with. A case is a bash file of cases/, run by
-# `suite` with this file loaded, under `set -eu`. It lays out machines with
-# `topology`, configures the director with `vs`, asks through it with `get`,
-# and says what must be with `expect`; with `observe` it notes what must be
-# the same under C's module. Everything it runs is printed, so that the log of
-# a failed case can be typed in again (`make shell`).
+# Functions for the cases in bash. A case is a bash file in cases/; `suite` runs
+# it under `set -eu` with this file loaded. A case creates machines (network
+# namespaces) with `topology`, configures the director with `vs`, sends requests
+# through it with `get` and checks results with `expect`. `observe` records
+# results that must be the same under the C module. Every command is printed,
+# so a failed case can be repeated by hand (`make shell`).
 # shellcheck shell=bash
 
 # --- running and printing
 
 say() { printf '%s\n' "$*" >&2; }
 fail() { say "FAILED: $*"; exit 1; }
-# Ends a case that cannot test anything here: it counts neither way.
+# Ends a case that has nothing to test here. It counts neither as passed nor as
+# failed.
 skip() { say "SKIPPED: $*"; echo "$*" >"$SKIPPED"; exit; }
 
-# Commands on a machine, a network namespace of that name.
+# n MACHINE COMMAND…: runs COMMAND in the network namespace MACHINE.
 n() {
 	local ns=$1
 	shift
@@ -24,13 +25,13 @@ client() { n client "$@"; }
 director() { n director "$@"; }
 vs() { n "${DIRECTOR:-director}" ipvsadm "$@"; }
 
-# rs1, rs2 and rs3 at that port, for a service.
+# Adds rs1, rs2 and rs3 at PORT as dests of SERVICE.
 dests() { # OPTION PORT SERVICE…
 	local rip
 	for rip in "$RIPB1" "$RIPB2" "$RIPB3"; do vs -a "${@:3}" -r "$rip:$2" "$1"; done
 }
 
-# agent FUNCTION ARGUMENTS…: see agent.py. One at a time.
+# agent FUNCTION ARGUMENTS…: calls a function of agent.py; one call at a time.
 agent() {
 	local answer
 	say "[agent] $*"
@@ -42,7 +43,7 @@ agent() {
 }
 get() { agent get client "$@"; }           # PROTO ADDRESS PORT [COUNT] [WORD]
 
-# expect WANTED COMMAND…: what it prints must be WANTED.
+# expect WANTED COMMAND…: COMMAND must print WANTED.
 expect() {
 	local wanted=$1 got
 	shift
@@ -51,12 +52,12 @@ expect() {
 	say "  = $got"
 }
 
-# refused COMMAND…: must fail.
+# refused COMMAND…: COMMAND must fail.
 refused() {
 	if "$@"; then fail "succeeded: $*"; fi
 }
 
-# Waits until COMMAND succeeds; how is its own affair, and is not printed.
+# Waits until COMMAND succeeds. Its output is not printed.
 wait_for() {
 	local deadline=$((SECONDS + ${DEADLINE:-20} * SLOW))
 	until "$@" >/dev/null 2>&1; do
@@ -65,20 +66,20 @@ wait_for() {
 	done
 }
 
-# The modules of IPVS that are loaded, and those without users first.
+# The loaded IPVS modules; schedulers come before ip_vs, which they use.
 modules() { awk '/^ip_vs/ { print $1 }' /proc/modules | sort -r; }
-# Unloads them, once; for wait_for.
+# Tries once to unload them; for wait_for.
 unload() {
 	# shellcheck disable=SC2046 # words
 	rmmod $(modules)
 	[ -z "$(modules)" ]
 }
 
-# How many connections the director has, and whether they are so many.
+# The director's number of conns, and whether it is the number given.
 count() { nsenter --net=/run/netns/director tail -n +2 /proc/net/ip_vs_conn | wc -l; }
 is_left() { [ "$(count)" = "$1" ]; }
 
-# --- observations: what C's module and ours must agree on
+# --- observations, which must be the same under both modules
 
 observe() { # LABEL COMMAND…
 	local label=$1 got
@@ -88,12 +89,13 @@ observe() { # LABEL COMMAND…
 		printf '## %s\n' "$label"
 		[ -z "$got" ] || printf '%s\n' "$got"
 	} >>"$OBSERVED"
-	# shellcheck disable=SC2001 # every line of it
+	# shellcheck disable=SC2001 # on every line
 	sed 's/^/  | /' <<<"$got" >&2
 }
 
-# C hashes services with a random key, so their order means nothing; that of
-# a service's dests does. Sorts the services of a listing, heading first.
+# Sorts the services of a listing; the heading stays first. C hashes services
+# with a random key, so their order has no meaning; the order of a service's
+# dests has.
 by_service() {
 	awk '
 		/^(TCP|UDP|SCTP|FWM|-A)/ { key = $0; n = 0 }
@@ -101,20 +103,20 @@ by_service() {
 		/^-a/ { key = "-A " $2 " " $3 }
 		{ printf "%s\t%04d\t%s\n", key, n++, $0 }' | sort_listing
 }
-sort_listing() { # keyed lines by key and number, the others stay on top
+sort_listing() { # sorts keyed lines by key and number; other lines stay first
 	awk -F '\t' 'NF == 3 { print | "LC_ALL=C sort -t \"\t\" -k 1,1 -k 2,2n | cut -f 3-"; next } { print }'
 }
 
-# The table's size is its maker's affair.
+# The size of the conn table may differ.
 listing() { vs -Ln "$@" | sed '1s/size=[0-9]*/size=N/' | by_service; }
 saved() { vs -Sn | LC_ALL=C sort -s -k 2,3; }
 proc_listing() { n "${DIRECTOR:-director}" cat /proc/net/ip_vs | sed '1s/size=[0-9]*/size=N/' | by_service; }
-# Connections without the time they have left, which moves.
+# Connections without their remaining time, which varies.
 connections() { vs -Lnc | sed -E 's/ [0-9]{2}:[0-9]{2} +/ /' | { read -r a; read -r b; printf '%s\n%s\n' "$a" "$b"; sort; }; }
 proc_connections() { n "${DIRECTOR:-director}" cat /proc/net/ip_vs_conn | sed -E 's/ +[0-9]+$//' | { read -r a; printf '%s\n' "$a"; sort; }; }
 
-# Sums of the services' and of the dests' counters, and of the CPUs'. C reads
-# the former from a copy that is two seconds old at worst.
+# The sums of the services' and of the dests' counters, and of the per-CPU
+# counters. C shows the former from a copy that is up to two seconds old.
 sums() {
 	nsenter --net=/run/netns/director ipvsadm -Ln --stats --exact | awk '
 		NR > 3 { for (i = 0; i < 5; i++) sum[$1 == "->", i] += $(3 + i) }
@@ -132,14 +134,14 @@ settled() {
 	[ "$(sums)" = "$all"$'\n'"$all" ]
 }
 
-# The counters, exact: for where the number of packets is. Nothing may have
-# been deleted or zeroed yet.
+# Exact counters, for cases with a fixed number of packets. Nothing may have been
+# deleted or zeroed before.
 counts() {
 	wait_for settled
 	vs -Ln --stats --exact "$@" | by_service
 }
 
-# The traffic that a case is about did go through the module.
+# The module must have counted at least MINIMUM conns in total.
 begun() {
 	local all
 	all=$(cpu_sums)
@@ -151,7 +153,7 @@ served() { # MINIMUM
 
 # --- machines
 
-# netns NAME…: new ones; those of before go.
+# netns NAME…: deletes all named network namespaces and creates new ones.
 netns() {
 	local ns commands=
 	agent reset
@@ -163,7 +165,7 @@ netns() {
 	ip -batch - <<<"$commands"
 }
 
-# Configures a machine: lines of `ip` on standard input.
+# configure MACHINE: runs the `ip` commands on standard input, one a line.
 configure() {
 	local line lines=
 	while read -r line; do
@@ -172,8 +174,8 @@ configure() {
 	done
 	ip -n "$1" -batch - <<<"$lines"
 }
-# Has the director take packets to any address of two networks, 10.77.0.0/16 and
-# 2001:db8:77::/64, and mark them 7.
+# Makes the director accept packets to all addresses of 10.77.0.0/16 and
+# 2001:db8:77::/64 and give them the mark 7.
 marked_networks() {
 	configure director <<-.
 		route add local 10.77.0.0/16 dev lo
@@ -193,13 +195,13 @@ setting() { # MACHINE NAME=VALUE…
 	n "$1" sysctl -qw "${@:2}"
 }
 
-# topology NAME: makes the machines and sets the variables that tell of them
-# for the address family $FAMILY (4, unless said; with CONNTRACK=yes, machines
-# that are there already go on with that, see drop_invalid):
+# topology NAME: creates the machines and sets variables with their addresses of
+# the family $FAMILY (default 4). With CONNTRACK=yes, existing machines of the
+# same topology are kept and drop_invalid is added.
 #   CIP client, VIP virtual service, DIP director, RIP1 RIP2 RIP3 real servers
-#   GC GS a client and a real server that hear and say nothing by themselves:
+#   GC GS addresses without a network stack, of a client and a real server;
 #   packets to them arrive at the machines client and silent
-# and VIPB, RIPB1, GSB…: the same as a user types them beside a port.
+# VIPB, RIPB1, GSB… are the same addresses as written before a port.
 # from_client and from_server send crafted packets to the director.
 topology() {
 	local i
@@ -221,7 +223,7 @@ topology() {
 	[ -z "${CONNTRACK-}" ] || drop_invalid
 }
 
-# The variables, for the machines that are there; by itself, after a change of
+# Sets the variables for the existing machines; to be called after a change of
 # FAMILY.
 addresses() {
 	local i v
@@ -233,14 +235,14 @@ addresses() {
 	done
 }
 
-# NAT as the LVS manuals draw it: the director is the real servers' gateway.
+# NAT as in the LVS documentation: the director is the real servers' gateway.
 #
 #   client                    director                     rs1 rs2 rs3
 #   192.168.1.254 ──── 192.168.1.1   10.1.1.1 ──┬── 10.1.1.11, .12, .13
 #                  VIP 192.168.1.110          bridge     gateway 10.1.1.1
 #
 # IPv6: 2001:db8:1::/64 and 2001:db8:2::/64, with the same last numbers. The
-# VIP is deprecated, as keepalived does it: never a source by itself.
+# VIP is deprecated, as keepalived does it, so it is never selected as a source.
 topology_nat() {
 	netns client director lan rs1 rs2 rs3 silent
 	UPLINK="client eth0 director eth0" DOWNLINK="silent eth0 director eth1"
@@ -279,8 +281,8 @@ topology_nat() {
 	done
 }
 
-# DR and TUN: director and real servers on one network behind a router, by
-# which the real servers' replies leave.
+# DR and TUN: director and real servers are on one network behind a router.
+# Replies go from the real servers directly to the router.
 #
 #   client               router                      director       192.168.1.1
 #   172.16.1.254 ─── 172.16.1.1  192.168.1.254 ──┬── VIP            192.168.1.110
@@ -333,7 +335,7 @@ topology_router() {
 	done
 }
 
-# DR's real servers: the VIP on lo, and silence about it.
+# The real servers for DR: the VIP is on lo and they send no ARP for it.
 topology_dr() {
 	topology_router
 	local i
@@ -346,7 +348,7 @@ topology_dr() {
 	done
 }
 
-# TUN's: the VIP on the tunnel's end.
+# The real servers for TUN: the VIP is on the tunnel device.
 topology_tun() {
 	topology_router
 	local i
@@ -382,12 +384,12 @@ from_client() { agent send $UPLINK "$@"; }
 # shellcheck disable=SC2086
 from_server() { agent send $DOWNLINK "$@"; }
 
-# cable NS INTERFACE NS INTERFACE. The ends' numbers must differ, or the kernel
-# takes a second to notice that they are up.
+# cable NS INTERFACE NS INTERFACE: a veth pair. Its ends need different ifindexes,
+# or the kernel takes a second to notice that they are up.
 cable() {
 	ip link add "$2" index $((++INDEX)) netns "$1" type veth peer name "$4" index $((++INDEX)) netns "$3"
 }
-# bridge NS INTERFACE…: a network of them, switched by machine `lan`.
+# bridge NS INTERFACE…: connects them by a bridge on machine `lan`.
 bridge() {
 	local links="link add br0 netns lan type bridge mcast_snooping 0" ports="link set br0 up" port
 	while [ $# -gt 0 ]; do
@@ -400,9 +402,9 @@ bridge() {
 	ip -n lan -batch - <<<"$ports"
 }
 
-# Connection tracking on the director, and no mercy for what it does not
-# know. IPVS takes its packets out of its sight, so it never learns of NAT's
-# connections, and their replies are unknown to it on all their way.
+# Adds connection tracking on the director and drops packets of state invalid.
+# Conntrack does not see the packets that IPVS handles, so for NAT it has no entry
+# for the connections, and replies are invalid at every hook.
 drop_invalid() { # [MACHINE]
 	local hook hooks="prerouting input output postrouting forward"
 	[ "$TOPOLOGY" != nat ] || hooks="input output"
@@ -415,9 +417,9 @@ drop_invalid() { # [MACHINE]
 	} | n "${1:-director}" nft -f -
 }
 
-# families COMMAND…: runs it for IPv4 and IPv6; variants: and for each without
-# and with drop_invalid. The debug kernel is slow, and looks for other errors
-# than these combinations could bring: half of them there, unless LONG.
+# families COMMAND…: runs it for IPv4 and IPv6. variants COMMAND…: also without
+# and with drop_invalid. The debug kernel is slow and looks for errors that do not
+# depend on these combinations: it runs half of them, unless LONG is set.
 families() {
 	for FAMILY in 4 6; do "$@"; done
 	FAMILY=4
@@ -431,7 +433,8 @@ variants() {
 	FAMILY=4 CONNTRACK=
 }
 
-# Where neither makes a difference to the other: IPv4 without drop_invalid, IPv6 with it.
+# in_turn COMMAND…: IPv4 without and IPv6 with drop_invalid, where family and
+# connection tracking do not affect each other.
 in_turn() {
 	FAMILY=4 CONNTRACK=
 	"$@"
@@ -440,28 +443,28 @@ in_turn() {
 	FAMILY=4 CONNTRACK=
 }
 
-# tracked COMMAND…: with drop_invalid, on machines that it begins anew. Of TCP
-# it lets through no more than a client's SYNs and ACKs, as they might begin a
-# connection, and of ICMP errors none about what IPVS took out of its sight.
+# tracked COMMAND…: runs it with drop_invalid, on new machines. Conntrack passes
+# only a client's TCP SYNs and ACKs, which may start a connection, and drops ICMP
+# errors about packets that IPVS handled.
 tracked() {
 	CONNTRACK=yes TOPOLOGY=
 	"$@"
 	CONNTRACK=
 }
 
-# What of a capture came in, or both ways, in an order of its own: two CPUs
-# may swap packets.
+# The incoming packets of a capture, or those of both directions, sorted, as two
+# CPUs may reorder packets.
 received() { agent captured "$1" "${2:-0}" "${3-}" | grep '^<' | LC_ALL=C sort; }
 packets() { agent captured "$1" "${2:-0}" "${3-}" | LC_ALL=C sort; }
 
-# The kinds of TCP packets in a capture: real stacks join and split theirs as
-# time goes, so their number and sizes mean nothing.
+# The kinds of TCP packets in a capture. Real stacks merge and split segments
+# depending on timing, so their number and sizes have no meaning.
 tcp_kinds() {
 	agent captured "$1" 0 " tcp " | sed -E 's/data=[1-9][0-9]*/data=some/' | LC_ALL=C sort -u
 }
-# What nat, dr and tun have in common once the director is configured: who
-# answers, whom the real servers see, the connections, the counts, and the
-# packets on the wire of the client and of rs2.
+# The common part of nat, dr and tun, after the director is configured. Checks
+# which real servers answer, the client address they see, conns, counters, and
+# the packets at the client and at rs2.
 requests() {
 	agent capture client client eth0
 	agent capture rs2 rs2 eth0
@@ -471,7 +474,7 @@ requests() {
 	observe "servers see" get udp "$VIP" 80 3 who
 	served 22
 	observe listing listing
-	# Dests that come back bring their counts along; the service does not.
+	# Dests that are added again keep their counters; the service does not.
 	[ -n "$CONNTRACK" ] || observe "UDP counts" counts -u "$VIPB:80"
 	observe connections connections
 	observe /proc/net/ip_vs_conn proc_connections

@@ -1,5 +1,5 @@
-"""Socket options IP_VS_SO_* by hand: values of any length, anywhere in memory,
-and answers as text. Sizes and offsets are those of x86-64."""
+"""Raw socket options IP_VS_SO_*: values of any length at any address, and
+results as text. Sizes and offsets are those of x86-64."""
 
 import ctypes
 import errno
@@ -26,19 +26,19 @@ def outcome(status):
 
 
 class Options:
-    """A socket, raw unless said, in the namespace that this thread is in."""
+    """A socket, raw by default, in the network namespace of this thread."""
 
     def __init__(self, family=socket.AF_INET, kind=socket.SOCK_RAW, protocol=socket.IPPROTO_RAW):
         self.sock = socket.socket(family, kind, protocol)
 
     def set(self, option, value=b"", length=None, address=None):
-        """The outcome; `length` and `address` lie about the value's."""
+        """Returns the outcome; `length` and `address` replace those of the value."""
         number = SET[option] if isinstance(option, str) else option
         where = ctypes.create_string_buffer(value, max(len(value), 1)) if address is None else ctypes.c_void_p(address)
         return outcome(libc.setsockopt(self.sock.fileno(), 0, number, where, len(value) if length is None else length))
 
     def ask(self, option, room=b"", length=None, address=None):
-        """(outcome, length, what is in the room after)"""
+        """Returns (outcome, length, contents of the buffer)."""
         number = GET[option] if isinstance(option, str) else option
         buffer = ctypes.create_string_buffer(room, max(len(room), 1))
         size = ctypes.c_int(len(room) if length is None else length)
@@ -50,14 +50,14 @@ class Options:
         return struct.unpack("=III", self.ask("INFO", bytes(12))[2])
 
     def services(self, count=None):
-        """Entries of services; as many as there are, unless said."""
+        """Returns `count` entries of services, by default all."""
         count = self.info()[2] if count is None else count
         said, _, room = self.ask("SERVICES", struct.pack("=I4x", count) + bytes(SERVICE_ENTRY * count))
         assert said == "ok", said
         return list(cut(room[8:], SERVICE_ENTRY))
 
     def dests(self, named, count=None):
-        """Entries of dests of the service that `named` begins with the name of; as many as there are, unless said."""
+        """Returns `count` entries of dests, by default all, of the service with the key at the start of `named`."""
         if count is None:
             count, = struct.unpack_from("=I", self.ask("SERVICE", named[:16] + bytes(SERVICE_ENTRY - 16))[2], 44)
         said, _, room = self.ask("DESTS", named[:16] + struct.pack("=I4x", count) + bytes(DEST_ENTRY * count))
@@ -65,7 +65,7 @@ class Options:
         return list(cut(room[24:], DEST_ENTRY))
 
     def state(self):
-        """All that they show, as text; the services sorted."""
+        """Returns all services, sorted, and dests as text."""
         lines = []
         for entry in sorted(e for e in self.services() if any(e)):
             lines.append(service_text(entry))
@@ -79,7 +79,7 @@ def cut(data, size):
 
 
 def name(addr="192.168.1.110", port=80, protocol=6, fwmark=0):
-    """What names a service."""
+    """Returns a service's key."""
     return struct.pack("=H2x4s", protocol, socket.inet_aton(addr)) + struct.pack("!H2x", port) + struct.pack("=I", fwmark)
 
 
@@ -102,7 +102,7 @@ def daemon(state=1, device=b"lo", syncid=0):
 
 
 def stats_text(data):
-    """Without rates, which move."""
+    """Without rates, which vary."""
     conns, inpkts, outpkts, gap, inbytes, outbytes = struct.unpack_from("=IIIIQQ", data)
     return f"{conns} {inpkts} {outpkts} {inbytes} {outbytes} gaps {gap} {data[52:].hex()}"
 
@@ -128,8 +128,8 @@ def daemons_text(data):
 
 
 def wait_for_daemons():
-    """C's are threads: one that is stopped before it has run at all is gone, but the request fails with EINTR, and over
-    netlink is never answered. Waits until those that came last have run."""
+    """Waits until C's newest daemon threads have run. A thread that is stopped before it has run ends, but the request
+    fails with EINTR, and over netlink gets no answer."""
     with open("/proc/loadavg") as f:
         newest = int(f.read().split()[-1])
     for pid in range(newest, max(newest - 20, 0), -1):
@@ -144,21 +144,21 @@ def wait_for_daemons():
 
 
 def mark(text):
-    """Leaves a line in the kernel's log, for `log_since`."""
+    """Writes a line to the kernel log, for `log_since`."""
     with open("/dev/kmsg", "w") as log:
         log.write(text)
     return text
 
 
 def log_since(line, word):
-    """What the kernel has logged since that has the word, from it on."""
+    """Returns the lines logged since `line` that contain `word`, each from `word` on."""
     log = subprocess.run(["dmesg"], check=True, capture_output=True, text=True).stdout
     return [text[text.index(word):] for text in log[log.rindex(line):].split("\n") if word in text]
 
 
 def module_uses():
-    """How many uses of the module there are, beside those of C's schedulers, which are modules that need it and
-    register with it, two uses each. 0 at rest, soon: a namespace or a socket that is closed may keep one for as long
-    as the machine is busy."""
+    """Returns the module's refcount without the references of C's schedulers: each is a module that depends on it and
+    registers with it, two references. At rest this soon becomes 0; on a busy machine a closed namespace or socket may
+    hold a reference for longer."""
     with open("/sys/module/ip_vs/refcnt") as f:
         return int(f.read()) - 2 * len(os.listdir("/sys/module/ip_vs/holders"))

@@ -1,10 +1,10 @@
-"""Packets: bytes from a description, and one line of text from bytes.
+"""Packets: builds bytes from a description, and one line of text from bytes.
 
     ip("192.168.1.254", "192.168.1.110", udp(40001, 80, b"name"), ttl=2)
 
-The family follows from the addresses. Every field can be made to lie. The
-text leaves out what differs from run to run (sequence numbers, identifiers,
-windows, options) and tells of each checksum whether it is right.
+The addresses determine the family. Every field can be set to a wrong value. The
+text omits what varies between runs (sequence numbers, identifiers, windows,
+options) and shows whether each checksum is correct.
 """
 
 import socket
@@ -15,7 +15,7 @@ PROTOCOLS = {1: "icmp", 6: "tcp", 17: "udp", 58: "icmp6"}
 
 
 def checksum(data):
-    # The ones' complement sum of 16-bit words is the number's rest by 65535.
+    # The ones' complement sum of the 16-bit words is the number modulo 65535.
     number = int.from_bytes(data + b"\0" * (len(data) % 2), "big")
     return (number % 0xFFFF or (0xFFFF if number else 0)) ^ 0xFFFF
 
@@ -34,8 +34,8 @@ def pseudo(src, dst, protocol, length):
 
 
 class Upper:
-    """What an IP header carries: the protocol's number for each family, and
-    its bytes once the addresses are known (`at` is where the checksum goes)."""
+    """An IP payload: the protocol number for each family, and its bytes for given
+    addresses (`at` is the offset of the checksum)."""
 
     def __init__(self, v4, v6, data, at=None, csum=None, covers=("v4", "v6")):
         self.v4, self.v6, self.data, self.at, self.csum = v4, v6, data, at, csum
@@ -68,7 +68,7 @@ def udp(sport, dport, data=b"", length=None, csum=None):
 
 
 def icmp(kind, code, data=b"", rest=0, csum=None):
-    """`kind` is the family's own; an ICMPv6 checksum covers the addresses."""
+    """`kind` is the type of the family; an ICMPv6 checksum covers the addresses."""
     return Upper(1, 58, struct.pack("!BBHI", kind, code, 0, rest) + data, 2, csum, covers=("v6",))
 
 
@@ -81,7 +81,7 @@ def raw(protocol, data):
 
 
 def inside(packet):
-    """`packet` as the payload of a tunnel."""
+    """Returns `packet` as the payload of a tunnel."""
     return Upper(4, 4, packet) if packet[0] >> 4 == 4 else Upper(41, 41, packet)
 
 
@@ -99,7 +99,7 @@ def ip(src, dst, upper, ttl=64, df=True, ident=1, tos=0, offset=0, more=False, o
                            ttl, upper.v4 if protocol is None else protocol, 0) + src + dst + options
         csum = checksum(head) if csum is None else csum
         return head[:10] + struct.pack("!H", csum) + head[12:] + data
-    # exthdr: extension headers, whose last names the upper protocol itself
+    # exthdr: extension headers; the last one contains the upper protocol
     length = len(exthdr) + len(data) if length is None else length
     nexthdr = (upper.v6 if protocol is None else protocol) if nexthdr is None else nexthdr
     return struct.pack("!IHBB", (6 if version is None else version) << 28 | tos << 20, length, nexthdr, ttl) + \
@@ -107,7 +107,7 @@ def ip(src, dst, upper, ttl=64, df=True, ident=1, tos=0, offset=0, more=False, o
 
 
 def fragments(packet, size, ident=77):
-    """`packet` cut after every `size` bytes (a multiple of 8) of its payload."""
+    """Returns the fragments of `packet` with `size` bytes of payload (a multiple of 8)."""
     if packet[0] >> 4 == 4:
         head, data, protocol = packet[:20], packet[20:], packet[9]
     else:
@@ -132,13 +132,13 @@ def fragments(packet, size, ident=77):
 def _sum(data, src, dst, protocol, length, stored, partial):
     if isinstance(partial, str):
         return partial
-    if partial:  # left to the device: the field holds the pseudo header's sum
+    if partial:  # offloaded to the device: the field has the pseudo header's sum
         return "partial" if stored == checksum(pseudo(src, dst, protocol, length)) ^ 0xFFFF else "BADPARTIAL"
     return "ok" if checksum(pseudo(src, dst, protocol, length) + data[:length]) in (0, 0xFFFF) else "BAD"
 
 
 def _upper(protocol, data, src, dst, partial):
-    """`partial`: True, False, or why there is nothing to check."""
+    """`partial`: True, False, or the reason why the checksum is not checked."""
     length = len(data)
     if protocol in (4, 41):
         return f"[{show(data, partial)}]"

@@ -1,11 +1,11 @@
-# For the cases of persistent services: those, and who asks.
+# For the cases of persistent services: creates services and sends requests.
 # shellcheck shell=bash
 
 show() { # LABEL
 	observe "$1: --persistent-conn" listing --persistent-conn
 	observe "$1: -Lnc" connections
 }
-# ask_from LAST… : a request from each of these client addresses
+# ask_from LAST…: one request from each client address with these last numbers
 ask_from() {
 	local last answers=
 	for last; do
@@ -15,7 +15,7 @@ ask_from() {
 	agent source ""
 	echo "${answers# }"
 }
-clients() { # more addresses of the client
+clients() { # adds addresses to the client
 	configure client <<-.
 		addr add ${CIP%254}253/$1 dev eth0
 		addr add ${CIP%254}201/$1 dev eth0
@@ -28,8 +28,8 @@ services() { # OPTIONS…
 		dests -m 80 -$p "$VIPB:80"
 	done
 }
-# What templates have left, rounded up to one of these numbers if that is no more
-# than it can take to look
+# left NUMBER…: the templates' remaining time in seconds, rounded up to a known
+# number if the difference is within measuring delay
 left() {
 	director awk 'NR > 1 && $3 == "0000" { print $7, $8, $9 }' /proc/net/ip_vs_conn | while read -r port state left; do
 		for known in 1 2 3 60 "$@"; do [ "$left" -gt "$known" ] || break; done

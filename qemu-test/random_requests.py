@@ -1,13 +1,12 @@
-"""Requests to IPVS at random, from a seed: some right, most of the others right
-but for one thing, the rest worse. Addresses and ports come from a handful, so
-that services and dests often exist and never grow many.
+"""Random requests to IPVS from a seed: some valid, most of the others with one
+fault, the rest with more. There are few addresses and ports, so that services
+and dests often exist and remain few.
 
-Two sources, each a stream of its own, so that what one of them asks does not
-depend on the other: Netlink and Sockopt. `next` makes a request, `ask` of it
-sends it and says what became of it: the errno, or `ok` with a digest of the
-answers, the services of these in an order of their own.
+There are two sources, Netlink and Sockopt, with independent streams. `next`
+makes a request. Its `ask` sends it and returns the result: the errno, or `ok`
+with a digest of the answers, in which services are sorted.
 
-    random_requests.py netlink|sockopt SEED NUMBER…      shows some of a stream
+    random_requests.py netlink|sockopt SEED NUMBER…   prints requests of a stream
 """
 
 import ctypes
@@ -25,11 +24,11 @@ RIPS = "10.1.1.11", "10.1.1.12", "10.1.1.13", "2001:db8:2::11", "2001:db8:2::12"
 STRANGE_ADDRESSES = "0.0.0.0", "127.0.0.1", "224.0.0.1", "255.255.255.255", "240.0.0.1", "::", "::1", "ff02::1", "fe80::1"
 PORTS = 80, 80, 80, 0
 PROTOCOLS = 6, 6, 17
-# mh takes its time.
+# mh is slow.
 SCHEDULERS = "rr wrr lc wlc sed nq dh sh lblc lblcr fo ovf twos none".split() * 2 + ["mh"]
 EXTREMES = (0, 1, 2, 3, 4, 5, 7, 8, 0xFF, 0x100, 0x7FFF, 0xFFFF, 0x10000, 0x7FFFFFFF, 0x80000000, 0xFFFFFFFF,
             0x7FFFFFFF // 250, 0x7FFFFFFF // 250 + 1)
-# Of these there is d0, and daemons start on it.
+# Daemons can start on d0.
 DEVICES = "d0", "d0", "d0", "nosuch", "lo", "", "x" * 15
 DAEMON = "- STATE MCAST_IFN SYNC_ID SYNC_MAXLEN MCAST_GROUP MCAST_GROUP6 MCAST_PORT MCAST_TTL".split()
 
@@ -39,10 +38,10 @@ def digest(data):
 
 
 class Values(random.Random):
-    """What services, dests and daemons are made of."""
+    """Random values for services, dests and daemons."""
 
     def often(self, usual, strange, part=0.02):
-        """One of `usual`, but for a part of the time one of `strange`."""
+        """Returns one of `usual`, or with probability `part` one of `strange`."""
         return self.choice(strange if self.random() < part else usual)
 
     def number(self, *usual):
@@ -76,7 +75,7 @@ class Values(random.Random):
 # --- generic netlink
 
 class Attr:
-    """An attribute that may lie about itself."""
+    """An attribute; its length and flag bits may be wrong."""
 
     def __init__(self, kind, value):
         self.kind, self.value, self.length = kind, value, None
@@ -96,7 +95,7 @@ def named(names, fields):
     return [Attr(names.index(name), value) for name, value in fields.items()]
 
 
-# How often each command comes among those that are meant well.
+# The relative frequency of each command before faults are added.
 WEIGHTS = dict(NEW_SERVICE=14, SET_SERVICE=8, DEL_SERVICE=3, GET_SERVICE=8, NEW_DEST=24, SET_DEST=14, DEL_DEST=8, GET_DEST=6,
                NEW_DAEMON=2, DEL_DAEMON=2, GET_DAEMON=2, SET_CONFIG=4, GET_CONFIG=2, SET_INFO=1, GET_INFO=1, ZERO=3, FLUSH=.1)
 
@@ -115,7 +114,7 @@ class Netlink:
             self.spoil(request)
         return request
 
-    # What is asked for, and right
+    # Valid requests
 
     def body(self, name):
         r = self.random
@@ -137,7 +136,7 @@ class Netlink:
         return []
 
     def service(self, af=None):
-        """What names a service, of that family if it matters."""
+        """Returns a service's key attributes, of family `af` if given."""
         r = self.random
         if r.random() < 0.12:
             return named(SVC, dict(AF=u16(af or r.choice((V4, V6))), FWMARK=u32(r.number(1, 2))))
@@ -148,7 +147,7 @@ class Netlink:
                                PORT=be16(r.choice(PORTS))))
 
     def address(self, addr):
-        """Four bytes or sixteen for IPv4, as clients send it."""
+        """4 or 16 bytes for IPv4; clients send both."""
         return pton(addr) + (bytes(12) if ":" not in addr and self.random.random() < 0.3 else b"")
 
     def service_spec(self):
@@ -184,7 +183,7 @@ class Netlink:
                 fields[name] = r.choice(values)
         return fields
 
-    # And what is wrong with it
+    # Faults
 
     def spoil(self, request):
         r = self.random
@@ -213,7 +212,7 @@ class Netlink:
         elif fault == "nest":
             attr.value, attr.bits = [Attr(r.randint(0, 16), r.randbytes(r.choice((0, 2, 4))))], NESTED
         elif fault == "command":
-            # All but FLUSH, or there would never be much.
+            # Any command but FLUSH, which would delete everything too often.
             request.command = r.choice((r.randint(0, 16), r.randint(1, 16), r.randint(18, 255)))
         elif fault == "dump":
             request.flags ^= NLM_F_DUMP
@@ -276,14 +275,15 @@ class NetlinkRequest:
         return f"{self} header {self.header} length {self.length}\n{text(self.body(), indent=1)}\n  {self.body().hex()}"
 
     def ask(self, ipvs):
-        """By the socket `ipvs`, a Family."""
+        """Sends the request on `ipvs`, a Family, and returns the result."""
         flags = self.flags | NLM_F_ACK
         if self.length is not None:
             flags &= ~NLM_F_DUMP
         ipvs.send(self.command, self.body(), flags, header=self.header, length=self.length)
         mine = last = ipvs.sequence
         if self.length is not None:
-            # It may be ignored, and what is beyond its end taken for another; this is neither.
+            # The request may be ignored, or the data beyond its end be parsed as another message. The
+            # answer to this second request marks the end.
             ipvs.send(command("GET_CONFIG"))
             last = ipvs.sequence
         errors, answers = [], []
@@ -303,7 +303,7 @@ class NetlinkRequest:
 
 
 def told(messages):
-    """Their number and digest; the size of the table is its maker's affair."""
+    """Returns the number and a digest of the messages, without the conn table's size, which may differ."""
     if not messages:
         return ""
     size = attr(INFO.index("CONN_TAB_SIZE"), b"....")[:4]
@@ -369,12 +369,12 @@ class Sockopt:
             "=III", r.flags(), r.number(0, 0, 300), r.number(0xFFFFFFFF, 0xFFFFFF))
 
     def name(self, fwmark):
-        """Protocol, address, port, and fwmark."""
+        """Returns protocol, address, port and fwmark."""
         r = self.random
         return u16(r.protocol()) + bytes(2) + self.ipv4(r.vip) + be16(r.choice(PORTS)) + bytes(2) + u32(fwmark)
 
     def room(self, name):
-        """What is passed for the answer to be put into; some of it is read."""
+        """Returns the buffer for the answer; the kernel reads a part of it."""
         r = self.random
         fwmark = r.number(1, 2) if r.random() < 0.12 else 0
         if name == "SERVICE":
@@ -410,9 +410,10 @@ class SockoptRequest:
     def __init__(self, way, command, data):
         self.way, self.command, self.data = way, command, data
         self.length = None
-        # The address passed is none.
+        # Whether NULL is passed as the buffer.
         self.is_nowhere = False
-        # How many more services to make room for than there are: which of them C shows is chance.
+        # GET_SERVICES: the number of entries in the buffer above the number of services. It is never
+        # below, as the services that C would return then vary.
         self.services = None
 
     def __str__(self):
@@ -442,7 +443,7 @@ class SockoptRequest:
         return "ok" if self.way == "set" else f"ok {size.value} {digest(self.plain(buffer.raw[:min(size.value, ROOM)]))}"
 
     def plain(self, answer):
-        """Without what is the module's own affair: table sizes, and the order of services."""
+        """Returns the answer without what may differ: table sizes, and the order of services."""
         if self.command == GET.index("VERSION"):
             return answer.split(b"size=")[0]
         if self.command == GET.index("INFO"):
@@ -451,15 +452,15 @@ class SockoptRequest:
             entries = [answer[at:at + SERVICE_ENTRY] for at in range(8, len(answer), SERVICE_ENTRY)]
             return answer[:8] + b"".join(sorted(entries))
         if self.command == GET.index("SERVICE") and os.environ.get("KERNEL") == "debug":
-            # Behind the scheduler's name C leaves what was there, but on a kernel without FORTIFY_SOURCE,
-            # where strscpy() writes whole words.
+            # C does not clear the bytes after the scheduler's name, except without FORTIFY_SOURCE, where
+            # strscpy() writes whole words.
             name = answer[16:32].split(b"\0")[0]
             return answer[:16] + name.ljust(16, b"\0") + answer[32:]
         return answer
 
 
 def how_many(sock):
-    """The number of IPv4 services; 0 if nobody says."""
+    """Returns the number of IPv4 services, 0 on error."""
     try:
         return struct.unpack("=III", sock.getsockopt(socket.SOL_IP, BASE + GET.index("INFO"), 12))[2]
     except OSError:

@@ -1,5 +1,5 @@
-# For the cases that look at who is chosen (choices.py): machines, with all real
-# servers behind a device that swallows everything.
+# For the cases that check which dests are chosen (choices.py): all real servers
+# are behind a dummy device, which discards every packet.
 # shellcheck shell=bash
 
 topology nat

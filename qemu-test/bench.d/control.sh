@@ -1,11 +1,11 @@
 #!/bin/bash
-# In the guest: what the administrator's commands cost with many services and
-# dests, ipvsadm's own work included and the kernel's share of it; what the
-# rates of many dests cost meanwhile; and what services and dests take of memory.
+# In the guest: the cost of ipvsadm commands with many services and dests, in total and
+# in the kernel; the cost of estimating the rates of many dests; and the memory of
+# services and dests.
 set -euo pipefail
 . "$(dirname "$0")/lab.sh"
 
-# configuration SERVICES DESTS, in ipvsadm's lines
+# configuration SERVICES DESTS: prints lines for ipvsadm.
 configuration() {
 	awk -v services="$1" -v dests="$2" 'BEGIN {
 		for (s = 0; s < services; s++) {
@@ -16,8 +16,8 @@ configuration() {
 	}'
 }
 
-# step NAME COMMAND…: rows for all its instructions, a nanosecond each, and for
-# those of the kernel, as far as the tick that samples them can tell.
+# step NAME COMMAND…: prints rows for all its instructions, one per nanosecond, and for
+# those in the kernel, as sampled by the tick.
 step() {
 	local TIMEFORMAT='%S' total kernel
 	{
@@ -33,12 +33,12 @@ step() {
 	row "control-$1-kernel" "$(awk -v s="$kernel" 'BEGIN { printf "%.0f", s * 1e9 }')"
 }
 
-lines() { # COUNT of what the step before said
+lines() { # COUNT: the last step must have printed COUNT lines
 	[ "$(wc -l </tmp/said)" = "$1" ] || { echo "control: $(wc -l </tmp/said) lines, not $1" >&2; return 1; }
 }
 
-# dump LABEL services|dests COUNT: the kernel's part alone, without what ipvsadm
-# adds to it: a socket and two requests for each service.
+# dump LABEL services|dests COUNT: measures only the kernel's part of a dump. ipvsadm
+# adds a socket and two requests for each service.
 dump() {
 	local entries instructions
 	read -r entries instructions < <(python3 bench.d/dump.py "$2")
@@ -50,7 +50,7 @@ dump() {
 commands() {
 	fresh
 	configuration "$2" "$3" >/tmp/configuration
-	# The programs themselves come from a compressed disk the first time.
+	# Read the programs from disk before the measurement.
 	ipvsadm -Sn >/tmp/said
 	cat /proc/net/ip_vs >/tmp/said
 	step "$1-restore" ipvsadm -R </tmp/configuration
@@ -66,11 +66,11 @@ commands() {
 	step "$1-flush" ipvsadm -C
 }
 
-# What the estimator's threads take of ten seconds, tenth by tenth: the mean of
-# a second, and the most of a tenth.
+# Measures the estimator threads over ten seconds in steps of 0.1 s: the mean per
+# second, and the maximum of a step.
 rates() { # LABEL
 	local i
-	sleep 8 # C measures at first what it can bear
+	sleep 8 # C first measures its limits
 	for ((i = 0; i <= 100; i++)); do
 		grep -l '^ipvs-e' /proc/[0-9]*/comm | sed 's/comm$/schedstat/' | xargs -r awk '{ ns += $1 } END { printf "%d\n", ns }'
 		sleep 0.1
@@ -86,7 +86,7 @@ free_bytes() {
 	awk '$1 == "MemFree:" { print $2 * 1024 }' /proc/meminfo
 }
 
-# Bytes of a service, and of a dest, for each of which there are 10,000.
+# Bytes per service and per dest, as the mean of 10,000 of each.
 memory() {
 	local before services dests
 	fresh
@@ -102,8 +102,8 @@ memory() {
 	ipvsadm -C
 }
 
-# What a new connection takes, and a packet of an established one, with so many
-# other services. Nothing else shall happen meanwhile.
+# Instructions of a new connection, and of a packet of an established one, with
+# SERVICES other services. Estimation is off, so that nothing else runs meanwhile.
 beside() { # SERVICES
 	fresh
 	sysctl -qw net.ipv4.vs.run_estimation=0

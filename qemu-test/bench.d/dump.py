@@ -1,5 +1,5 @@
-"""dump.py services|dests: instructions of the calls in which the kernel makes a netlink
-dump of all services, or of the dests of one: under -icount a nanosecond each."""
+"""dump.py services|dests: counts the instructions of the system calls for a netlink dump of
+all services, or of the dests of one. Under -icount an instruction takes a nanosecond."""
 
 import sys
 import time
@@ -9,7 +9,7 @@ from genl import NESTED, NLM_F_DUMP, NLMSG_DONE, Family, attr, command, ident, s
 
 ipvs = Family()
 sock, calls = ipvs.sock, 0
-# Without a timeout a call of Python's is one of the kernel's.
+# Without a timeout, a Python call makes a single system call.
 sock.settimeout(None)
 
 

@@ -1,13 +1,13 @@
-# The lab of the benchmark, in the guest: a client's namespace joined to the
-# director by a veth pair; behind the director a dummy device that swallows
-# what is sent to its (permanent) neighbours. On one CPU pktgen, the director
-# and the device's end are one chain of instructions.
+# The set-up of the benchmark in the guest: a client namespace is connected to the
+# director by a veth pair; behind the director, a dummy device with permanent
+# neighbours discards all packets. On one CPU, pktgen, the director and the dummy
+# device run as one sequence of instructions.
 # shellcheck shell=bash
 
 PORT=80
 declare -A VIP=([4]=10.0.0.1 [6]=fd00::1)
 declare -A RS=([4]=10.2.0.1 [6]=fd02::1)     # the first real server
-declare -A CLIENT=([4]=10.3.0.1 [6]=fd03::1) # its network lies behind the dummy device too, for the replies
+declare -A CLIENT=([4]=10.3.0.1 [6]=fd03::1) # its network is also behind the dummy device, for replies
 declare -A HEADER=([4]=ip [6]=ip6) SIZE=([4]=60 [6]=78)
 SYN=0x5002 ACK=0x5010 # data offset and flags
 
@@ -37,8 +37,8 @@ lab() {
 	modprobe pktgen
 }
 
-# A module that has seen nothing, ours with PARAMETERS. C's table gets the room
-# ours takes anyway.
+# Reloads the module, ours with PARAMETERS. C's conn table gets the size to which ours
+# can grow.
 fresh() {
 	ipvsadm -C 2>/dev/null || true
 	# shellcheck disable=SC2046 # words
@@ -73,11 +73,11 @@ server() { # FAMILY INDEX
 	fi
 }
 
-address() { # FAMILY ADDRESS: as before a port
+address() { # FAMILY ADDRESS: as written before a port
 	[ "$1" = 4 ] && echo "$2" || echo "[$2]"
 }
 
-# chain TABLE FAMILY HOOK PRIORITY RULE: one rule alone at a hook.
+# chain TABLE FAMILY HOOK PRIORITY RULE: installs a table with this one rule.
 chain() {
 	local device=''
 	[ "$2" != netdev ] || device='device "clients"'
@@ -93,7 +93,7 @@ chain() {
 	END
 }
 
-# What IPVS sends on comes by LOCAL_OUT: the chain there is before its hooks.
+# IPVS sends packets through LOCAL_OUT; the chain runs before the IPVS hooks there.
 drop_at() { # HOOK FAMILY
 	if [ "$1" = ingress ]; then
 		chain stop netdev ingress 0 drop
@@ -102,15 +102,15 @@ drop_at() { # HOOK FAMILY
 	fi
 }
 
-# pktgen makes UDP only; the director's ingress makes TCP of it, with the
-# flags given. It costs the floor and the cases the same.
+# pktgen generates only UDP; a rule at the director's ingress changes it to TCP with the
+# given flags. Its cost is the same in the floor and in the cases.
 as() { # PROTO FAMILY FLAGS
 	local field='ip protocol'
 	[ "$2" = 4 ] || field='ip6 nexthdr'
 	[ "$1" = udp ] || chain rewrite netdev ingress -10 "$field set 6 @th,96,16 set $3"
 }
 
-# Lines for pktgen. Ports count from the first to the one before the last.
+# Prints lines for pktgen. Ports count from FIRST-PORT to LAST-PORT - 1.
 request() { # FAMILY [FIRST-PORT LAST-PORT]
 	printf '%s\n' "pkt_size ${SIZE[$1]}" "udp_dst_min $PORT" "udp_dst_max $PORT" \
 		"udp_src_min ${2:-1024}" "udp_src_max ${3:-${2:-1024}}"
@@ -131,14 +131,13 @@ between() { # FAMILY SOURCE DESTINATION
 	fi
 }
 
-# pktgen keeps a reference on what it sends, so the IP stack clones each packet
-# and the first to write to it copies it. WAY=pktgen measures that, as the
-# first figures of C were; with WAY=nic the packet is the receiver's own, as one
-# from a network card is.
+# pktgen keeps a reference on the packets it sends, so the IP stack clones each packet
+# and the first writer copies it. WAY=pktgen measures that, like the first figures of
+# C. With WAY=nic the receiver owns the packet, as with a network card.
 #
-# send COUNT <LINES: sends and prints the instructions that a packet took.
-# As many have to come through to the dummy device, or EXPECT. With TRACE, what
-# happens meanwhile is marked for the plugin.
+# send COUNT <LINES: sends COUNT packets and prints the instructions per packet. COUNT
+# packets, or EXPECT, must reach the dummy device. With TRACE, a window for the plugin
+# is open meanwhile.
 send() {
 	local before after # packets
 	before=$(</sys/class/net/servers/statistics/tx_packets)
@@ -159,21 +158,21 @@ send() {
 			[ -z "${CHECKSUM-}" ] || echo "flag UDPCSUM"
 			cat)
 	after=$(</sys/class/net/servers/statistics/tx_packets)
-	# The director says a word of its own (MLD) now and then.
+	# The director itself sends a few packets (MLD).
 	if ((after - before < ${EXPECT:-$1} || after - before > ${EXPECT:-$1} + 5)); then
-		echo "send: of $1 packets, ${EXPECT:-$1} should have come through; $((after - before)) did" >&2
+		echo "send: of $1 packets, ${EXPECT:-$1} should have arrived; $((after - before)) did" >&2
 		return 1
 	fi
 }
 
 conns() { echo $(($(wc -l </proc/net/ip_vs_conn) - 1)); }
 
-# row CASE VALUE: to the host.
+# row CASE VALUE: sends a row to the host.
 row() { echo "row $*" | tee "$RESULTS"; }
 
-# The cases. Each starts anew and prints one figure.
+# The cases. Each reloads the module and prints one figure.
 
-N=5000 # packets a figure is the mean of
+N=5000 # packets; a figure is their mean
 
 floor() { # FAMILY PROTO
 	fresh
@@ -219,8 +218,8 @@ replied() { # METHOD FAMILY PROTO
 	send "$N" < <(reply "$2")
 }
 
-# filling METHOD FAMILY PROTO [SCHEDULER [DESTS]]: the first 20,000
-# connections, with the growth of the table.
+# filling METHOD FAMILY PROTO [SCHEDULER [DESTS]]: the first 20,000 connections,
+# including the growth of the table.
 filling() {
 	fresh
 	service "$@"
@@ -229,7 +228,7 @@ filling() {
 	[ "$(conns)" = 20000 ]
 }
 
-# The same, then 2,000 more in a table at rest.
+# The same, then 2,000 more without growth of the table.
 new() {
 	filling "$@" >/dev/null
 	settle
@@ -237,7 +236,7 @@ new() {
 	[ "$(conns)" = 22000 ]
 }
 
-# Tables grow in the background: a table at rest costs nothing.
+# Waits for a resize of the tables, which runs in a workqueue.
 settle() { sleep 1; }
 
 # With CHECKSUM, the UDP packets have one.

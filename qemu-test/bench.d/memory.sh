@@ -1,13 +1,13 @@
 #!/bin/bash
-# In the guest: bytes a connection at 1,000,000 of them, and what a packet
-# costs when they are 1,000 and 1,000,000. Needs slab_nomerge.
+# In the guest: bytes per connection with 1,000,000 connections, and the cost of a
+# packet with 1,000 and with 1,000,000. Needs slab_nomerge.
 set -euo pipefail
 . "$(dirname "$0")/lab.sh"
 
 N=20000
 
-# clients PORTS ADDRESSES: a connection for each pair. The numbers have no
-# common factor, so counting both up at once meets every pair.
+# clients PORTS ADDRESSES: one connection for each pair. The numbers are coprime, so
+# incrementing both together reaches every pair.
 clients() {
 	request 4 1024 $((1024 + $1))
 	printf '%s\n' "src_min 10.3.1.0" "src_max 10.3.1.$(($2 - 1))"
@@ -22,8 +22,8 @@ vmalloc() {
 	awk '/pages=/ { match($0, /pages=[0-9]+/); pages += substr($0, RSTART + 6, RLENGTH - 6) } END { print "vmalloc", pages * 4096 }' /proc/vmallocinfo
 }
 
-# Until nothing waits for a grace period and no table, which lies in vmalloc,
-# grows: two looks, two seconds apart, find the same.
+# Waits until no memory waits for a grace period and no table, which is in vmalloc, is
+# resized: until two readings two seconds apart are equal.
 at_rest() {
 	local before='' now i
 	for ((i = 0; i < 20; i++)); do
@@ -32,11 +32,11 @@ at_rest() {
 		before=$now
 		sleep 2
 	done
-	echo "memory: not at rest after $i looks" >&2
+	echo "memory: not at rest after $i readings" >&2
 	return 1
 }
 
-# Bytes in use: all, in slabs, in vmalloc; then each slab cache's objects.
+# Prints bytes in use: in total, in slabs, in vmalloc; and the objects of each slab cache.
 memory() {
 	at_rest
 	echo 3 >/proc/sys/vm/drop_caches
@@ -45,7 +45,7 @@ memory() {
 	vmalloc
 }
 
-# The growth of each between two readings, a connection.
+# Prints the growth of each between two readings, per connection.
 growth() { # BEFORE AFTER COUNT
 	awk -v count="$3" 'NR == FNR { before[$1] = $2; next }
 		{ grown = ($2 - before[$1]) / count; if ($1 !~ /^objects/ || grown > 0.5) printf "%s %.1f\n", $1, grown }' "$1" "$2"

@@ -1,5 +1,5 @@
 #!/bin/bash
-# In the guest: instructions per packet, one row a case.
+# In the guest: instructions per packet, one row for each case.
 set -euo pipefail
 . "$(dirname "$0")/lab.sh"
 

@@ -1,6 +1,6 @@
 # SPDX-License-Identifier: GPL-2.0
-"""report.py DIR: the benchmark's figures in DIR as a table (on stdout and
-table.txt), results.json, packets.svg and schedulers.svg; exits with 1 if a
+"""report.py DIR: writes the benchmark's figures in DIR as a table (stdout and
+table.txt), results.json, packets.svg and schedulers.svg. Exits with 1 if a
 target is missed."""
 
 import json
@@ -9,12 +9,13 @@ import pathlib
 import sys
 
 MODULES = ("c", "rust")
-# The figures that the targets were set by, of C, with pktgen's packets.
+# C's figures from which the targets were set, with WAY=pktgen.
 RECIPE_OWN = {"dr": 2849, "nat": 3131}
 BYTES = 256
-# What a new connection may cost more with so many dests than with one.
+# Instructions that a new connection may cost more with this many dests than with one.
 FLAT = {1000: 250, 10000: 400}
-# Where C begins from the start for each message or chunk; and what a size is compared with.
+# Steps in which C restarts from the beginning for each message or chunk; and the sizes with which a
+# size is compared.
 RESCANNED = ("list", "save", "dump_services", "dump_dests", "proc")
 SMALLER = {"1000x10": ["100x10"], "10000x10": ["1000x10"], "1x10000": ["1x1000"]}
 KINDS = {"udp4": "UDP without checksum", "udp4sum": "UDP", "tcp4": "TCP"}
@@ -25,7 +26,7 @@ WAYS = {
 
 
 def rows(path):
-    """The `row NAME VALUE` lines of a guest; failed ones as None."""
+    """Returns the `row NAME VALUE` lines of a guest; None for failed ones."""
     found = {}
     if path.exists():
         for line in path.read_text().splitlines():
@@ -59,7 +60,7 @@ def ratio(c, rust):
 
 
 def table(title, header, lines):
-    """Columns as wide as they need; the first to the left."""
+    """Formats a table with minimal column widths; the first column is left-aligned."""
     out = ["", title, ""]
     cells = [header, *lines]
     widths = [max(len(row[i]) for row in cells) for i in range(len(header))]
@@ -69,13 +70,13 @@ def table(title, header, lines):
 
 
 def over(figures, name):
-    """A case over the floor of its protocol and family."""
+    """Returns a case's figure above the floor of its protocol and family."""
     value, floor = figures.get(name), figures.get(name.split("-")[0] + "-floor")
     return None if value is None or floor is None else value - floor
 
 
 def own(figures, method, kind="udp4"):
-    """IPVS's own share: dropped at output less dropped at input."""
+    """Returns IPVS's own share: dropped at output minus dropped at input."""
     last, first = (figures.get(f"{kind}-{method}-drop-{hook}") for hook in ("output", "input"))
     return None if last is None or first is None else last - first
 
@@ -137,9 +138,9 @@ def schedulers(data):
         return []
     out = []
     for title, of in (("Instructions of a new connection, by scheduler and number of dests", scheduled),
-                      ("The same after the removal of one dest in 40 from between the others", with_gaps),
-                      ("Instructions of a connection that is refused, since no dest has a weight", refused),
-                      ("Instructions to add a dest, edit its weight, remove it, the mean of 4,000", changed)):
+                      ("The same after the removal of every 40th dest", with_gaps),
+                      ("Instructions of a connection that is refused, as all dests have weight 0", refused),
+                      ("Instructions to add a dest, edit its weight and remove it; mean of 4,000", changed)):
         c, rust = (of(data[m]["schedulers"]) for m in MODULES)
         if of is not changed:
             columns = sorted({dests for counts in (*c.values(), *rust.values()) for dests in counts})
@@ -158,7 +159,7 @@ def schedulers(data):
 
 
 def sized(name):
-    """The services and dests that a step of `control` was done with."""
+    """Returns the number of services and of dests in a step of `control`."""
     return tuple(map(int, name.split("-")[1].split("x")))
 
 
@@ -177,20 +178,20 @@ def control(data):
         return []
     millions = [[f"{value / 1e6:,.1f}" if value is not None else "-" for value in pair] + [ratio(*pair)]
                 for _, *pairs in control_steps(data) for pair in pairs]
-    out = table("Millions of instructions of a command, by number of services and their dests each; the kernel's part of them",
+    out = table("Millions of instructions of a command, by number of services and dests of each; and the part in the kernel",
                 ["", "C", "Rust", "ratio", "kernel: C", "Rust", "ratio"],
                 [["{} services x {} dests: ".format(*sized(name)) + name.split("-")[2], *whole, *kernel]
                  for (name, *_), whole, kernel in zip(control_steps(data), millions[::2], millions[1::2])])
-    return out + table("Others of it", ["", "C", "Rust", "ratio"], [
+    return out + table("Other control figures", ["", "C", "Rust", "ratio"], [
         [text, number(c.get(name)), number(rust.get(name)), ratio(c.get(name), rust.get(name))] for text, name in (
             ("bytes a service, for 16 CPUs", "control-memory-service"),
             ("bytes a dest, for 16 CPUs", "control-memory-dest"),
             ("rates of 100,000 dests, instructions a second", "control-10000x10-rates"),
             ("rates of 100,000 dests, most in a tenth of a second", "control-10000x10-rates-most"),
             ("a new connection, one service", "control-beside-0-new"),
-            ("a new connection, beside 10,000 services", "control-beside-10000-new"),
+            ("a new connection, with 10,000 other services", "control-beside-10000-new"),
             ("an established packet, one service", "control-beside-0-established"),
-            ("an established packet, beside 10,000 services", "control-beside-10000-established"))])
+            ("an established packet, with 10,000 other services", "control-beside-10000-established"))])
 
 
 def memory(data):
@@ -242,7 +243,7 @@ def where(data):
 
 
 def targets(data):
-    """Yields (text, measured, met); measured is None where it was not."""
+    """Yields (text, measured, met); measured is None without a measurement."""
     for way in WAYS:
         c, rust = (data[m]["packets"][way] for m in MODULES)
         both = [n for n in rust if "-drop-" not in n and n.split("-")[1] not in ("floor", "limit", "forward")
@@ -257,7 +258,7 @@ def targets(data):
                f"{share:,.0f} of {theirs:,.0f}" if share and theirs else None, share and theirs and share <= theirs / 2)
     ours = data["rust"]["schedulers"]
     at_one = {s: counts[1] for s, counts in scheduled(ours).items() if counts.get(1)}
-    for found, what in ((scheduled(ours), ""), (with_gaps(ours), ", others having gone from between them,")):
+    for found, what in ((scheduled(ours), ""), (with_gaps(ours), " after the removal of every 40th")):
         for dests, allowed in FLAT.items():
             more = {s: counts[dests] - at_one[s] for s, counts in found.items() if counts.get(dests) and s in at_one}
             worst = max(more, key=more.get, default=None)
@@ -320,21 +321,21 @@ def control_targets(data):
            f"{most:,.0f} of {mean / 10:,.0f}" if mean else None, mean and most <= mean / 5)
     for what in ("new", "established"):
         few, many = (rust.get(f"control-beside-{n}-{what}") for n in (0, 10000))
-        yield (f"a packet ({what}) beside 10,000 services costs what it costs without them, within 1 %",
+        yield (f"a packet ({what}) with 10,000 other services costs at most 1 % more than without",
                f"{many:,.0f}, {few:,.0f}" if few and many else None, few and many and many <= few * 1.01)
 
 
 def out_of_reach(data):
-    """What was asked for and cannot be, with the figures that say so."""
+    """Yields targets that cannot be reached, with the figures that show it."""
     for method, recipe in RECIPE_OWN.items():
         share, bare = (own(data["rust"]["packets"][way], method) for way in ("pktgen", "nic"))
         if share and bare:
             yield (f"own share of {method.upper()}, pktgen's packets: {share:,.0f}; half of C's {recipe:,} is {recipe / 2:,.0f}, and the copy "
-                   f"of a packet that pktgen keeps takes {share - bare:,.0f} alone, in either module")
+                   f"of a packet that pktgen holds costs {share - bare:,.0f} alone, in both modules")
     share, theirs = (own(data[m]["packets"]["nic"], "nat") for m in ("rust", "c"))
     if share and theirs:
         yield (f"own share of NAT, UDP without checksum: {share:,.0f}, C {theirs:,.0f} ({share / theirs:.2f}); "
-               "both add the checksum, over the whole packet")
+               "both compute the checksum over the whole packet")
 
 
 def aims(data):
@@ -346,7 +347,7 @@ def aims(data):
 
 
 def chart_of_schedulers(data, pyplot, path):
-    """A line for each scheduler, C's beside ours; where lines meet, the names stand one above the other."""
+    """Draws a line for each scheduler, C's and ours next to each other; names are spread to avoid overlaps."""
     sides = [(title, scheduled(data[m]["schedulers"])) for title, m in (("C IPVS", "c"), ("Rust IPVS", "rust"))]
     if not all(counts for _, counts in sides):
         return

@@ -1,13 +1,13 @@
 #!/bin/bash
-# In the guest: what a new connection costs by scheduler and number of dests,
-# and what the administrator's changes to many dests cost.
+# In the guest: the cost of a new connection by scheduler and number of dests, and the
+# cost of changes to many dests.
 set -euo pipefail
 . "$(dirname "$0")/lab.sh"
 
-MARK=7 ELSEWHERE=10.77.0.0 # a service of many addresses, for those who go by destination
-M=1400                     # connections a figure is the mean of
-# More than there are dests; the table does not grow by the connections that
-# the schedulers of a service open after them.
+MARK=7 ELSEWHERE=10.77.0.0 # a fwmark service of many addresses, for schedulers that hash the destination
+M=1400                     # connections; a figure is their mean
+# More connections than dests; the connections measured afterwards do not make the conn
+# table grow.
 FILL=16400
 CHANGED=4000 # dests
 
@@ -17,14 +17,14 @@ many_servers() {
 	ip route add local ${ELSEWHERE}/16 dev lo
 }
 
-# servers COUNT STATEMENT: in awk, for each of the servers i with address a, the
-# same as server gives. A fork for each would take minutes.
+# servers COUNT STATEMENT: runs an awk statement for each server i with address a, the
+# address that `server` prints. A fork for each would take minutes.
 servers() {
 	awk -v count="$1" "BEGIN { for (i = 0; i < count; i++) {
 		a = sprintf(\"10.2.%d.%d\", i / 250, i % 250 + 1); $2 } }"
 }
 
-# Prints how ipvsadm names the service of those schedulers.
+# Prints the ipvsadm option for the service of a scheduler.
 named() { # SCHEDULER
 	case $1 in
 	dh | lblc | lblcr) echo "-f $MARK" ;;
@@ -32,22 +32,22 @@ named() { # SCHEDULER
 	esac
 }
 
-# Lines for ipvsadm. The weights suffice as numbers of connections, which is
-# what ovf takes them for.
+# Prints lines for ipvsadm. The weights are above the numbers of connections, to which
+# ovf compares them.
 dest_lines() { # -a|-e NAME COUNT OFFSET
 	servers "$3" "printf \"$1 $2 -r %s:$PORT -g -w %d\n\", a, (i + $4) % 7 * 3000 + 40000"
 }
 
-# Each flow's two packets: the even source port's opens the connection, the odd
-# one's, which becomes the even one, establishes it.
+# Turns two packets into one flow: the one from an even source port is a SYN; the one
+# from the next odd port is sent from the even port as an ACK.
 as_pairs() {
 	chain rewrite netdev ingress -10 "ip protocol set 6
 		@th,15,1 1 @th,96,16 set $ACK @th,0,16 set @th,0,16 & 0xfffe accept
 		@th,96,16 set $SYN"
 }
 
-# A service with established connections, spread evenly over all dests by rr, so
-# that the weights make the loads differ.
+# Adds a service with established connections, spread evenly over all dests by rr, so
+# that the weights give different loads.
 prepare() { # NAME DESTS
 	local dst=${VIP[4]}
 	fresh
@@ -60,20 +60,20 @@ prepare() { # NAME DESTS
 		dest_lines -a "$1" "$2" 0
 	} | ipvsadm -R
 	as_pairs
-	# pktgen counts up before it sends.
+	# pktgen increments the port before it sends.
 	send $((2 * FILL)) < <(request 4 1023 $((1024 + 2 * FILL)); echo "dst $dst") >/dev/null
 	[ "$(conns)" = $FILL ]
 	as tcp 4 $SYN
 	settle
 }
 
-# Each from a client of its own, which no other round has.
+# Prints pktgen lines for client addresses that no other round uses.
 by_source() { # ROUND
 	printf '%s\n' "src_min 10.3.$(($1 * 8)).0" "src_max 10.3.$(($1 * 8 + 7)).0"
 }
 
-# What each of M connections costs, from a client of its own, or to an address
-# of its own.
+# Prints the mean cost of M connections, each from another client, or for schedulers
+# that hash the destination to another address.
 scheduled() { # SCHEDULER ROUND
 	local name conns
 	name=$(named "$1") conns=$(conns)
@@ -89,7 +89,7 @@ scheduled() { # SCHEDULER ROUND
 	[ "$(conns)" = $((conns + M)) ]
 }
 
-# The same once some of COUNT dests have gone from between the others.
+# The same after every 40th of COUNT dests was removed.
 with_gaps() { # SCHEDULER ROUND COUNT
 	local name
 	name=$(named "$1")
@@ -98,7 +98,7 @@ with_gaps() { # SCHEDULER ROUND COUNT
 	scheduled "$1" "$2"
 }
 
-# What each of M clients costs that COUNT dests without weight refuse.
+# Prints the mean cost of M connections that are refused, as COUNT dests have weight 0.
 refused() { # SCHEDULER ROUND COUNT
 	local name flags=
 	name=$(named "$1")
@@ -116,16 +116,16 @@ refused() { # SCHEDULER ROUND COUNT
 	)
 }
 
-# On one CPU that counts its instructions, a nanosecond is one.
-timed() { # COMMAND…: prints what a dest took of the time
+# Under -icount a nanosecond is one instruction.
+timed() { # COMMAND…: prints the time per dest
 	local start
 	start=$(date +%s%N)
 	"$@" >&2
 	echo $((($(date +%s%N) - start) / CHANGED))
 }
 
-# changed SCHEDULER [LABEL]: rows for adding so many dests one by one, for editing
-# the weight of each, for removing them.
+# changed SCHEDULER [LABEL]: prints rows for adding dests one by one, for editing the
+# weight of each, and for removing them.
 changed() {
 	local name what
 	name=$(named "$1")
@@ -143,7 +143,7 @@ many_servers
 # shellcheck disable=SC2053,SC2086 # CASES is a pattern; words
 for group in "rr wrr lc wlc sed nq sh mh fo ovf twos" "dh lblc lblcr"; do
 	for count in 1 10 100 1000 10000; do
-		# C's table of mh, and ours of its size, do not take so many.
+		# C's mh table, and ours of the default size, have fewer buckets.
 		[ $count != 10000 ] || [ "$MODULE" = c ] || PARAMETERS=mh_tab_size=65521
 		round=0
 		for scheduler in $group; do
@@ -187,6 +187,6 @@ done
 if [ "$MODULE" = rust ] && [[ changed-mh131071-add = ${CASES:-*} ]]; then
 	PARAMETERS=mh_tab_size=131071
 	fresh
-	# Each change makes the whole table anew, of which 12,000 would take an hour.
+	# Each change fills the whole table again; 12,000 changes would take an hour.
 	CHANGED=400 changed mh mh131071
 fi

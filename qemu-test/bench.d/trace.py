@@ -1,11 +1,11 @@
 # SPDX-License-Identifier: GPL-2.0
-"""trace.py DIR [MODULE.ko]: what trace.rs wrote down in DIR/trace, packet by packet
-and function by function, as DIR/trace.json; the calls below the hooks as DIR/*.calls.
-With a module that has debugging information, inlined functions are told apart.
+"""trace.py DIR [MODULE.ko]: analyses the trace that trace.rs wrote to DIR/trace, by
+packet and function. Writes DIR/trace.json, and the call trees of the hooks to
+DIR/*.calls. With debugging information in the module, inlined functions are shown too.
 
-IPVS's own share is what runs below a netfilter hook of the module, less what
-runs below it once the packet is handed back to the stack (LOCAL_OUT and
-further): the "input to output" that dropping packets at hooks measures too.
+IPVS's own share is the code that runs below a netfilter hook of the module,
+without the code after the packet is given back to the stack (LOCAL_OUT and
+later). Dropping packets at input and at output measures the same.
 """
 
 import bisect
@@ -22,11 +22,11 @@ LINE = 64
 PAGE = 4096
 
 PREFIXES = {0x26, 0x2E, 0x36, 0x3E, 0x64, 0x65, 0x66, 0x67, 0xF0, 0xF2, 0xF3}
-# Where the module gives the packet back.
+# Functions by which the module gives the packet back to the stack.
 HAND_BACK = {"nf_hook_slow", "ip_output", "ip6_output", "ip_local_out", "ip6_local_out", "dst_output"}
 LOCKS = ("_raw_spin_lock", "_raw_spin_trylock", "_raw_read_lock", "_raw_write_lock", "mutex_lock", "mutex_trylock")
-# What these write lies beside what is the packet's; what those write is private
-# to a CPU or a task.
+# Writes of PACKETS functions are to packet memory; writes of PRIVATE functions are
+# private to a CPU or a task.
 PACKETS = ("pskb_expand_head", "skb_", "__skb_")
 PRIVATE = ("__rcu_read", "kmem_cache_", "kmalloc_", "__kmalloc", "kfree")
 OUTSIDE, OWN, BACK = range(3)
@@ -47,7 +47,7 @@ class Symbols:
         self.readable = [short(name) for name in demangle(self.names)]
 
     def at(self, address):
-        """The function's index."""
+        """Returns the index of the function at `address`."""
         return bisect.bisect_right(self.starts, address) - 1
 
 
@@ -57,7 +57,7 @@ def demangle(names):
 
 
 def short(name):
-    """A Rust path without the crate's name, generic arguments and traits."""
+    """Returns a Rust path without crate name, generic arguments and traits."""
     name = name.split(".llvm.")[0].replace("ip_vs::", "")
     if name.startswith("<"):  # <Type as Trait>::function
         depth = 0
@@ -72,8 +72,8 @@ def short(name):
 
 
 class Inlined:
-    """Which functions of the checkout an instruction of the module stands for,
-    from the outermost to the innermost."""
+    """Sets the inline chain of the module's instructions: functions of the
+    checkout, from the outermost to the innermost."""
 
     def __init__(self, module):
         self.module = module
@@ -107,7 +107,7 @@ class Inlined:
 
 
 class Insn:
-    """What matters of an instruction's bytes."""
+    """The relevant properties of an instruction, decoded from its bytes."""
 
     def __init__(self, address, code, symbols):
         self.address = address
@@ -125,14 +125,14 @@ class Insn:
         self.call = opcode == 0xE8 or opcode == 0xFF and modrm >> 3 & 7 == 2
         self.ret = opcode in (0xC2, 0xC3)
         self.percpu = 0x65 in prefixes
-        # xchg with memory locks without being told to.
+        # xchg with memory is locked without a prefix.
         self.atomic = 0xF0 in prefixes or opcode in (0x86, 0x87) and modrm < 0xC0
         self.bit_lock = 0xF0 in prefixes and opcode == 0x0F and (
             modrm == 0xAB or modrm == 0xBA and code[i + 2] >> 3 & 7 == 5)
 
 
 def windows(path, symbol_paths, inlined):
-    """Yields, of every window, the list of (Insn, reads, writes)."""
+    """Yields a list of (Insn, reads, writes) for every window."""
 
     def ready():
         if inlined:
@@ -177,7 +177,7 @@ def windows(path, symbol_paths, inlined):
 
 def phases(steps):
     """Yields (phase, Insn, reads, writes, callers), following calls and returns."""
-    stack = [[0, None, OUTSIDE, None]]  # where the return address lies, function, phase, last instruction
+    stack = [[0, None, OUTSIDE, None]]  # address of the return address, function, phase, last instruction
     for insn, reads, writes in steps:
         top = stack[-1]
         if top[1] != insn.name:
@@ -198,7 +198,7 @@ def phases(steps):
 
 
 def packets_of(steps):
-    """The steps of each packet; from one entry of veth_xmit to the next."""
+    """Returns the steps of each packet: from one entry of veth_xmit to the next."""
     packets, current = [], None
     for phase, insn, reads, writes, stack in phases(steps):
         if insn.entry and insn.name == "veth_xmit":
@@ -207,14 +207,14 @@ def packets_of(steps):
         if current is not None:
             calls = tuple(name for f in stack if f[2] == OWN for name in f[3].chain) if phase == OWN else ()
             current.append((phase, insn, writes, calls))
-    # The first ones warm up, the last one runs into the generator's end, and
-    # those that an interrupt came into are not like the others.
+    # Without the first packets, which warm up, the last one, which includes the end
+    # of the generator, and those with an interrupt.
     return [p for p in packets[5:-1] if not any(s[1].name.startswith(("asm_sysvec", "asm_common_int")) for s in p)]
 
 
 def lines_written(packets, percpu_chunks):
-    """Of the lines that IPVS writes to, how many a packet are every packet's,
-    and how many the connection's own: not the stack, the packet or per-CPU."""
+    """Returns the number of cache lines that IPVS writes per packet, without stack,
+    packet and per-CPU memory: those shared by all packets, and those of the conn."""
     stack = {w // PAGE for p in packets for _, insn, writes, _ in p if insn.call for w in writes}
     static = {w // PAGE for p in packets for _, insn, writes, _ in p if insn.percpu for w in writes}
     static = [p for p in static if not any(first <= p * PAGE < last for first, last in percpu_chunks)]
@@ -245,7 +245,7 @@ def lines_written(packets, percpu_chunks):
 
 
 def analyse(packets, percpu_chunks):
-    """Means over the packets."""
+    """Returns means over the packets."""
     n = len(packets)
     own = [(insn, calls) for p in packets for phase, insn, _, calls in p if phase == OWN]
 
@@ -269,7 +269,7 @@ def analyse(packets, percpu_chunks):
 
 
 def draw(tree):
-    """The tree of calls, each with all below it and by itself."""
+    """Formats the call tree, with the instructions below and in each function."""
     below = collections.Counter()
     for path, count in tree.items():
         below[path[:-1]] += count

@@ -1,19 +1,19 @@
 // SPDX-License-Identifier: GPL-2.0
 
-//! A plugin for QEMU that writes down every instruction of one CPU, with the
-//! memory it touches, while a window is open.
+//! A QEMU plugin that records every kernel instruction of one CPU, with its memory
+//! accesses, while a window is open.
 //!
-//! The guest opens and closes windows by the instruction `xchg %ebx, %ebx`,
-//! executed in user space. Outside of windows nothing is instrumented, so the
-//! guest runs at its usual speed. The file (`out=FILE`) holds records of a
-//! letter and a little-endian u64:
+//! The guest opens and closes windows by the instruction `xchg %ebx, %ebx` in user
+//! space. Outside of windows nothing is instrumented, so the guest runs at its
+//! usual speed. The file (`out=FILE`) holds records of a letter and a little-endian
+//! u64:
 //!
 //! | letter | number | |
 //! |---|---|---|
 //! | `m` | 0 | a window opens |
-//! | `c` | address | an instruction met for the first time; its length (a byte) and its bytes follow |
-//! | `i` | address | an instruction starts |
-//! | `r`, `w` | address | it reads, writes memory; the size in bytes (a byte) follows |
+//! | `c` | address | the first execution of an instruction; its length (a byte) and its bytes follow |
+//! | `i` | address | an instruction is executed |
+//! | `r`, `w` | address | it reads or writes memory; the size in bytes (a byte) follows |
 
 use std::{
     collections::HashSet,
@@ -27,30 +27,30 @@ use std::{
     },
 };
 
-// What is used of qemu-plugin.h, which Debian does not package.
+// The used part of qemu-plugin.h, which Debian does not package.
 #[allow(non_camel_case_types)]
 type qemu_plugin_id_t = u64;
 
-/// A stretch of code that QEMU translates, `struct qemu_plugin_tb`.
+/// A translation block, `struct qemu_plugin_tb`.
 #[repr(C)]
 struct Tb {
     _opaque: [u8; 0],
 }
 
-/// An instruction of it, `struct qemu_plugin_insn`.
+/// An instruction of a translation block, `struct qemu_plugin_insn`.
 #[repr(C)]
 struct Insn {
     _opaque: [u8; 0],
 }
 
-/// What an instruction's callback is given.
+/// The argument of an instruction's callbacks.
 type Data = Option<&'static Site>;
 
 const CB_NO_REGS: c_int = 0;
 const MEM_RW: c_int = 3;
 
-// SAFETY: As in the header, of version 4. QEMU aborts if it does not know an id, gives no
-// instruction beyond a block's end, and hands `Data` to the callback it came with, unchanged.
+// SAFETY: As in the header, version 4. QEMU aborts on an unknown id, returns no instruction beyond
+// a block's end, and passes `Data` unchanged to the callback with which it was registered.
 unsafe extern "C" {
     safe fn qemu_plugin_reset(id: qemu_plugin_id_t, cb: extern "C" fn(qemu_plugin_id_t));
     safe fn qemu_plugin_register_vcpu_tb_trans_cb(
@@ -120,8 +120,8 @@ impl Code {
     }
 }
 
-/// An instruction where it lies; never freed, as translated code may refer to
-/// it until QEMU ends.
+/// An instruction with its address; never freed, as translated code may refer to it
+/// until QEMU ends.
 #[repr(C)]
 struct Site {
     address: u64,
@@ -145,7 +145,7 @@ extern "C" fn marked(_cpu: c_uint, _data: Data) {
     if !OPEN.fetch_xor(true, Relaxed) {
         with_trace(|t| t.record(b'm', 0));
     }
-    // Translates everything anew, with or without callbacks.
+    // Translates all code again, with or without callbacks.
     qemu_plugin_reset(ID.load(Relaxed), register);
 }
 
@@ -197,7 +197,7 @@ extern "C" fn register(id: qemu_plugin_id_t) {
     qemu_plugin_register_atexit_cb(id, ended, ptr::null_mut());
 }
 
-/// Called by QEMU once, with the plugin's options.
+/// The plugin's entry point, called once with its options.
 ///
 /// # Safety
 ///
@@ -210,9 +210,9 @@ pub unsafe extern "C" fn qemu_plugin_install(
     argv: *const *const c_char,
 ) -> c_int {
     let path = (0..argc as usize).find_map(|i| {
-        // SAFETY: By the safety requirement there is an `i`th.
+        // SAFETY: By the safety requirement, `argv` has at least `i + 1` elements.
         let option = unsafe { *argv.wrapping_add(i) };
-        // SAFETY: By the safety requirement it is a string.
+        // SAFETY: By the safety requirement, each element is a string.
         let option = unsafe { CStr::from_ptr(option) };
         option
             .to_string_lossy()

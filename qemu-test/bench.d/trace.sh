@@ -1,6 +1,6 @@
 #!/bin/bash
-# In the guest, under the plugin: windows of 100 packets, each of a connection
-# of its own, and the symbols to read them by.
+# In the guest, with the plugin: windows of 100 packets, each of another connection,
+# and the symbols for them.
 set -euo pipefail
 . "$(dirname "$0")/lab.sh"
 

@@ -1,24 +1,25 @@
-# Eight administrators at once, under traffic, while namespaces come and go:
-# each request of theirs comes out as it should, what is configured at the end
-# is what they know of, and nothing stays behind.
+# Eight processes configure the director concurrently, under traffic, while
+# network namespaces are created and destroyed. Each request must have the expected
+# result, the final configuration must match their models, and nothing may leak.
 seconds=15
 [ "$KERNEL" != debug ] || seconds=30
 [ -z "${LONG-}" ] || seconds=60
 
-# Nobody uses the modules but each other: C's schedulers need ip_vs, and are registered there.
+# Whether only the modules themselves use each other. Each of C's schedulers holds two
+# references on ip_vs: it depends on it and is registered with it.
 unused() { awk '/^ip_vs/ { print; uses += $3 - 2 * gsub(",", "", $4) } END { exit uses != 0 }' /proc/modules; }
 
 FAMILY=4
 topology nat
 wait_for unused
-# Connections by datagrams end soon, and their dests are gone for good.
+# UDP conns time out soon, so that removed dests are freed soon.
 vs --set 900 2 2
 for service in -t,192.168.1.110:80 -u,192.168.1.110:80 -u,[2001:db8:1::110]:80; do
 	vs -A ${service/,/ } -s rr
 done
 dests -m 80 -t 192.168.1.110:80
 n director ./administrators.py $seconds "${SEED:-1}"
-# The shared ones are left, bare.
+# Only the shared services remain, without dests.
 observe listing listing
 dests -m 80 -t 192.168.1.110:80
 expect "rs3 rs2 rs1" get tcp 192.168.1.110 80 3

@@ -1,8 +1,8 @@
-# Each of the fourteen schedulers under real connections: who is chosen while
-# these stay open and dests are added, edited and removed; then by clients at
-# the same time, that CPUs meet in its counts. They are of one fwmark service,
-# from and to several addresses, for those that go by these. Longer histories,
-# without servers, are in `choices`.
+# Each of the fourteen schedulers with real connections: the dests chosen while
+# connections stay open and dests are added, edited and removed. Then concurrent
+# clients, so that CPUs update the counts at the same time. There is one fwmark
+# service, with several client and virtual addresses, for the schedulers that hash
+# them. `choices` has longer histories, without real servers.
 topology nat
 for i in 1 2 3 4 5; do
 	echo "addr add ${CIP_4%254}20$i/24 dev eth0"
@@ -10,8 +10,9 @@ for i in 1 2 3 4 5; do
 done | configure client
 marked_networks
 
-# begin SCHEDULER NUMBER: its service, without dests. These, a to e, answer so;
-# each scheduler has others, for those that come back bring connections along.
+# begin SCHEDULER NUMBER: adds its service, without dests, and starts servers that
+# answer a to e. Ports differ for each scheduler, as a dest that is added again has
+# its old conns.
 begin() {
 	local name i=0 rip rs
 	scheduler=$1 vport=$((100 + $2)) service="-f 7"
@@ -33,7 +34,7 @@ begin() {
 }
 declare -A dest
 
-edit() { # +NAME=WEIGHT NAME=WEIGHT -NAME …: dests that come, change and go
+edit() { # +NAME=WEIGHT NAME=WEIGHT -NAME …: adds, edits and removes dests
 	local word name commands=
 	for word; do
 		name=${word#[+-]} name=${name%=*}
@@ -51,7 +52,7 @@ edit() { # +NAME=WEIGHT NAME=WEIGHT -NAME …: dests that come, change and go
 }
 declare -A weight
 
-# open COUNT EDIT…: that many connections, after the changes.
+# open COUNT EDIT…: opens COUNT connections after the edits.
 opened=0
 open() {
 	local choice=chosen
@@ -61,7 +62,7 @@ open() {
 	observe "$scheduler ${*:2}" $choice "$1"
 }
 chosen() { agent hold client "$opened-" tcp "$vips" $vport "$1"; }
-# Of choices by chance: that none is of weight 0, or removed.
+# For random choices: prints chosen dests of weight 0 and removed ones.
 drawn() { # COUNT
 	local answers name
 	answers=$(chosen "$1")
@@ -71,7 +72,7 @@ drawn() { # COUNT
 	done
 }
 
-# By several at the same time. None is removed meanwhile: its clients would wait.
+# Several clients at the same time. No dest is removed, as its clients would hang.
 concurrently() {
 	agent load client load tcp "$vips" $vport 2
 	edit a=3 c=1 b=0
@@ -80,14 +81,14 @@ concurrently() {
 	expect "" unanswered
 	wait_for counts_agree
 }
-# By sh, dh and mh who goes to a dest of weight 0 is refused, by ovf who comes
-# when all have as many as they weigh.
+# Prints unexpected answers. sh, dh and mh refuse clients whose dest has weight 0, ovf
+# those that come when each dest has as many conns as its weight.
 unanswered() {
 	agent unload load | awk -v by=$scheduler '{ print >"/dev/stderr" }
 		$1 !~ /^[a-e]$/ && !($1 == "ECONNREFUSED" && by ~ /^([sdm]h|ovf)$/) { print $1 }'
 }
 answered() { [ "$(agent answered load 2>/dev/null)" -ge "$1" ]; }
-# Whether the dests' counts are those of their connections.
+# Whether the dests' counts match their conns.
 counts_agree() {
 	nsenter --net=/run/netns/director sh -c 'ipvsadm -Lnc; ipvsadm -Ln' | awk '
 		$1 == "TCP" { all[$NF]++; active[$NF] += $3 == "ESTABLISHED" }
@@ -110,14 +111,14 @@ for one in rr wrr lc wlc sed nq dh sh mh lblc lblcr fo ovf twos; do
 	vs -C
 done
 
-# twos gives each its share by weight, here to within half of it: connections
-# that stay open draw the choice to the others.
+# twos shares by weight, here checked to within half: open connections move the
+# choice to other dests.
 begin twos 15
 edit +a=1 +b=2 +c=3
 shares() {
 	agent hold client shares tcp "$vips" $vport 96 | tr ' ' '\n' | sort | uniq -c | awk '
 		{ say = say " " $2 "=" $1; expected = 16 * index("abc", $2); wrong += $1 < expected / 2 || $1 > 1.5 * expected; n++ }
-		END { print n == 3 && !wrong ? "as weighed" : "of a, b and c, weighed 1, 2 and 3:" say }'
+		END { print n == 3 && !wrong ? "by weight" : "shares of a, b and c with weights 1, 2 and 3:" say }'
 }
-expect "as weighed" shares
+expect "by weight" shares
 served 400

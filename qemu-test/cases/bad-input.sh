@@ -1,5 +1,5 @@
-# Packets that are cut, lie about their lengths or come in pieces: what goes
-# on to the real server is what C sends on, and traffic beside is undisturbed.
+# Truncated packets, wrong lengths and fragments: the packets sent to the real
+# server must be C's, and other traffic must not be affected.
 bad() { # OPTION
 	local c=$GC v=$VIP label="IPv$FAMILY $1${CONNTRACK:+, tracked}"
 	for p in t u; do
@@ -15,12 +15,12 @@ bad() { # OPTION
 	local whole="udp(5000, 80, b'whole packet')" segment="tcp(5001, 80, 'S', b'whole packet')"
 	from_client "ip('$c', '$v', $whole)" "ip('$c', '$v', $segment)"
 
-	# Cut anywhere, with the IP header telling the truth about it or not
+	# Truncated anywhere, with a correct or a wrong length in the IP header
 	from_client "[ip('$c', '$v', raw(17, $whole.bytes(address('$c'), address('$v'))[:n])) for n in range(0, 20)]" \
 		"[ip('$c', '$v', raw(6, $segment.bytes(address('$c'), address('$v'))[:n])) for n in range(0, 32)]" \
 		"[ip('$c', '$v', $whole)[:n] for n in range(1, 60)]" \
 		"[ip('$c', '$v', $segment)[:n] for n in range(1, 60)]"
-	# Lengths that lie
+	# Wrong lengths
 	from_client "[ip('$c', '$v', udp(5002, 80, b'data', length=n)) for n in (0, 7, 8, 11, 13, 65535)]" \
 		"[ip('$c', '$v', tcp(5003, 80, 'S', b'data', doff=n)) for n in range(16)]" \
 		"[ip('$c', '$v', udp(5004, 80, b'data'), length=n) for n in (0, 8, 19, 20, 21, 27, 28, 30, 33, 65535)]" \
@@ -28,11 +28,11 @@ bad() { # OPTION
 	# Checksums
 	from_client "ip('$c', '$v', udp(5006, 80, b'data', csum=1))" "ip('$c', '$v', udp(5007, 80, b'data', csum=0))" \
 		"ip('$c', '$v', tcp(5008, 80, 'S', csum=1))"
-	# Other protocols; nobody there; no port; from nowhere
+	# Other protocols; no dest; no service; port 0; the VIP as the source
 	from_client "[ip('$c', '$v', raw(n, bytes(40))) for n in (0, 2, 47, 50, 51, 59, 103, 132, 136, 255)]" \
 		"ip('$c', '$v', udp(5009, 81))" "ip('$c', '$v', tcp(5009, 81, 'S'))" "ip('$c', '$v', udp(5009, 82))" \
 		"ip('$c', '$v', udp(0, 80))" "ip('$c', '$v', udp(5010, 0))" "ip('$c', '$v', tcp(0, 80, 'S'))" "ip('$v', '$v', udp(5011, 80))"
-	# ICMP, itself cut, and about what is cut or not ours
+	# Truncated ICMP; ICMP errors about truncated packets and about other traffic
 	from_client "[ip('$c', '$v', raw($ICMP, $ECHO.bytes(address('$c'), address('$v'))[:n])) for n in range(12)]" \
 		"[ip('$c', '$v', icmp($UNREACHABLE, ip('$v', '$c', udp(80, 5000, b'whole packet'))[:n])) for n in range(0, 60)]" \
 		"ip('$c', '$v', icmp($UNREACHABLE, ip('$v', '$c', icmp($UNREACHABLE, ip('$c', '$v', $whole)))))" \
@@ -40,12 +40,12 @@ bad() { # OPTION
 		"ip('$c', '$v', icmp($UNREACHABLE, ip('$v', '$c', udp(80, 5000), length=9)))" \
 		"ip('$c', '$v', icmp($UNREACHABLE, inside(ip('$v', '$c', udp(80, 5000))).data))"
 	"more_$FAMILY"
-	# The end; all before has been through
+	# When the last packet arrives, all before it have been processed
 	from_client "ip('$c', '$v', udp(5999, 80, b'last'))"
 	agent captured silent 1 "5999 > 80" >/dev/null
 	observe "$label: at the server" received silent
 	observe "$label: at the client" received client 0 "$GC "
-	# What the director's own stack got to see of it, and did not like
+	# Errors that the director's own stack counted
 	observe "$label: errors at the director" errors
 	now=$(agent answered beside)
 	enough() { [ "$(agent answered beside 2>/dev/null)" -ge $((now + 5)) ]; }
@@ -60,8 +60,8 @@ errors() {
 		/^(Udp|Tcp):/ { split(names[$1], name); for (i = 2; i <= NF; i++) if (name[i] ~ /^In(Err|Csum)/) print $1, name[i], $i }
 		/^Udp6In(Err|Csum)/ { print $1, $2 }'
 }
-# Two packets that two CPUs get at once, each make a conn in C; and its list may
-# leave some out while conns come and go, as those of the traffic beside did.
+# In C, two packets that two CPUs handle at the same time may each create a conn, and
+# a listing may omit conns while others are created and freed. Hence two listings.
 connections_of() { { connections; connections; } | grep -E ":$1 " | sort -u; }
 more_4() {
 	local c=$GC v=$VIP
@@ -92,5 +92,5 @@ families kinds nat -m
 families kinds dr -g
 FAMILY=4 CONNTRACK=
 kinds tun -i
-# What conntrack takes for whole goes on.
+# Packets that conntrack accepts are forwarded.
 FAMILY=6 tracked kinds nat -m

@@ -1,6 +1,6 @@
-# Who is chosen, in random histories of connections, their ends, changes of
-# weights and thresholds, additions and removals: the same as C's module
-# chooses, by every scheduler that leaves nothing to chance.
+# Random histories: connections open and close, dests are added, removed and change
+# weights and thresholds. Every deterministic scheduler must choose the same dests
+# as in C.
 SEED=${SEED:-1}
 sizes="1 2 7 50" count=200
 [ "$KERNEL" != debug ] || { sizes="2 7" count=60; }

@@ -1,5 +1,5 @@
-# ipvsadm against the director: what it says, with what status, and what is
-# listed, saved and shown in /proc after.
+# ipvsadm commands: output and exit status, and afterwards the listing, the saved
+# configuration and /proc/net/ip_vs.
 try() {
 	local said status=0
 	said=$(nsenter --net=/run/netns/director ipvsadm "$@" 2>&1) || status=$?
@@ -13,7 +13,7 @@ table() {
 }
 
 netns director
-# Without an address in it, a namespace has no unicast addresses at all.
+# Until lo is up, no address in the namespace is of type unicast.
 ip -n director link set lo up
 table
 
@@ -34,7 +34,7 @@ try -D -t 192.168.1.110:443
 try -D -t 192.168.1.110:443
 table
 
-# Dests: newest first, addresses and ports of every kind
+# Dests: newest first; all kinds of addresses and ports
 for rip in 10.1.1.11:80 10.1.1.12:8080 10.1.1.13; do
 	try -a -t 192.168.1.110:80 -r "$rip" -m
 	try -a -u 192.168.1.110:80 -r "${rip%:*}:80" -g -w 3
@@ -69,7 +69,7 @@ try -d -t 192.168.1.110:80 -r 10.1.1.11:80
 try -d -t 192.168.1.110:80 -r 10.1.1.11:80
 try -d -t 192.168.1.110:80 -r 10.1.1.12
 table
-# The scheduler changes and the dests stay.
+# A change of the scheduler keeps the dests.
 for scheduler in rr wrr wlc; do
 	try -E -t 192.168.1.110:80 -s $scheduler
 	table

@@ -1,5 +1,5 @@
-"""What a CPU has counted that came online after the module was loaded, while it is there and when it
-has gone."""
+"""Counters of a CPU that came online after the module was loaded, while it is online and after it has
+gone offline."""
 
 import os
 import socket
@@ -25,7 +25,7 @@ def send_on(cpu, packets):
 
 
 def figures(label):
-    # C's counters are two seconds old at worst.
+    # C's counters are up to two seconds old.
     time.sleep(0 if OURS else 2.5)
     with open("/proc/thread-self/net/ip_vs_stats") as file:
         lines = file.read().split("\n")
@@ -40,10 +40,10 @@ def lines_per_cpu():
 
 
 if not os.path.exists(CPU):
-    fail("this kernel has no CPU to switch on")
-# Services of the cases before go with their namespaces, in time.
+    fail("no second CPU that can be taken offline")
+# The namespaces of earlier cases are destroyed asynchronously, with their services.
 netns("director")
-wait_for("the module to go", lambda: subprocess.run(["bash", "-c", ". ./lib.sh; unload"], check=False).returncode == 0)
+wait_for("the module to be unloaded", lambda: subprocess.run(["bash", "-c", ". ./lib.sh; unload"], check=False).returncode == 0)
 online(False)
 run("modprobe ip_vs")
 enter("director")

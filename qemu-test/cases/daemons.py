@@ -1,7 +1,6 @@
-"""The daemons that tell other directors of the connections: started, listed and
-stopped over netlink and by socket options. What C does at the sight of a
-request, of a device and its state, and of what runs already. (Ours do no more
-than that yet.)"""
+"""Sync daemons: started, listed and stopped by netlink and by socket options. The
+results must be C's for every request, device state and set of running daemons.
+(Our daemons do not send or receive yet.)"""
 
 import fcntl
 import os
@@ -35,10 +34,10 @@ def used():
     return f"uses {options.module_uses():+}"
 
 
-# --- wrong requests, and an interface that is not there
+# --- wrong requests, and an interface that does not exist
 
 for name in ("NEW_DAEMON", "DEL_DAEMON"):
-    tell("without anything", name)
+    tell("no attributes", name)
     tell("empty", name, attr(3, []))
     tell("of a service", name, service(**ident()))
     for field, value in GOOD.items():
@@ -53,10 +52,10 @@ for name in ("NEW_DAEMON", "DEL_DAEMON"):
                          ("SYNC_MAXLEN", u16(0)), ("MCAST_IFN", string("x" * 16)), ("MCAST_IFN", string("")),
                          ("SYNC_ID", u32(256))):
         tell(f"{field} {value.hex()}", name, daemon(**{field: value}))
-observe("none runs", str(len(ipvs.dump(command("GET_DAEMON")))))
+observe("no daemon runs", str(len(ipvs.dump(command("GET_DAEMON")))))
 observe("GET_DAEMON, not dumped", ipvs.outcome(command("GET_DAEMON")))
 
-# --- what runs, and what is refused meanwhile
+# --- running daemons, and what is refused meanwhile
 
 NETS = {"director": """
 link add eth0 type veth peer name eth1
@@ -134,27 +133,27 @@ observe("a backup", f"{start(BACKUP, 'big', SYNC_ID=u32(255))}\n{running()}")
 observe("by socket option", " ".join(start_by_option(role, device) for role, device in (
     (MASTER, b"eth0"), (BACKUP, b"eth0"), (MASTER, b"nosuch"), (3, b"eth0"), (0, b"eth0"), (-1, b"eth0"))))
 if subprocess.run(["rmmod", "ip_vs"], capture_output=True).returncode == 0:
-    fail("the module went while daemons ran")
+    fail("the module was unloaded while daemons ran")
 tunnel = dict(FWD_METHOD=u32(2), ADDR_FAMILY=u16(V6))
 ipvs.call(command("NEW_SERVICE"), service(**whole()))
 mixed = service(**ident()) + real(**server("2001:db8:2::11", **tunnel))
-tell("of another family beside both", "NEW_DEST", mixed)
-tell("of the same family beside both", "NEW_DEST", service(**ident()) + real(**server()))
+tell("of another family, with both", "NEW_DEST", mixed)
+tell("of the same family, with both", "NEW_DEST", service(**ident()) + real(**server()))
 observe("stopped, the master", f"{stop(MASTER)} {stop(MASTER)}\n{running()}")
-tell("of another family beside a backup", "NEW_DEST", mixed)
+tell("of another family, with a backup", "NEW_DEST", mixed)
 observe("stopped, the backup", f"{stop(BACKUP)} {stop(BACKUP)}\n{running()}")
 tell("of another family", "NEW_DEST", mixed)
-observe("beside a dest of another family", f"{start(MASTER)} {start(BACKUP)} {start(MASTER, 'nosuch')}")
+observe("with a dest of another family", f"{start(MASTER)} {start(BACKUP)} {start(MASTER, 'nosuch')}")
 observe("by socket option", f"{start_by_option(MASTER, b'eth0', -1)}\n{running()}")
 tell("of another family, again", "SET_DEST", mixed)
-tell("of another family, gone", "DEL_DEST", mixed)
+tell("of another family, deleted", "DEL_DEST", mixed)
 observe("stopped by socket option", " ".join(sockopts.set("STOPDAEMON", options.daemon(role)) for role in (
     MASTER, MASTER, BACKUP, 3, 0)) + f"\n{running()}")
 observe("names by socket option", " ".join(start_by_option(MASTER, device) for device in (
     b"", b"x" * 15, b"x" * 16, b"\0eth0", b"eth0\0junk")) + " " + stop(MASTER))
 tell("", "FLUSH")
 
-# --- what is said of them, and what stands for what is not
+# --- the values shown, and the defaults of absent ones
 
 for role in (MASTER, BACKUP):
     for field, values in (("SYNC_MAXLEN", [u16(n) for n in (0, 1, 1023, 1024, 1473, 65507, 65508, 65535)]),
@@ -190,7 +189,7 @@ def set_sysctl(name, value):
 
 
 def may_bind(may):
-    """CAP_NET_BIND_SERVICE, in effect or not."""
+    """Sets or clears the effective CAP_NET_BIND_SERVICE."""
     header, sets = struct.pack("=Ii", 0x20080522, 0), options.ctypes.create_string_buffer(24)
     options.libc.capget(header, sets)
     effective, *others = struct.unpack("=6I", sets.raw)
@@ -213,7 +212,7 @@ for may in (True, False):
     for ports in (1, 2, 4):
         set_sysctl("vs/sync_ports", ports)
         observe(f"{ports} ports, {may}", "\n".join(on_ports(0, 1, 80, 1023, 1024, 65533, 65535)))
-    # How many there are stays while one runs.
+    # A running daemon keeps its number of ports.
     began = start(MASTER)
     set_sysctl("vs/sync_ports", 1)
     observe(f"fewer ports, {may}", f"{began} {start(BACKUP, MCAST_PORT=u16(65535))} {stop(MASTER)} {stop(BACKUP)}")
@@ -239,11 +238,11 @@ observe("a device with an MTU too small for IP", "\n".join(on_devices("lo")))
 enter("plain")
 ipvs, sockopts = Family(), options.Options()
 
-# --- a device goes, and a namespace
+# --- a device is deleted, and a namespace
 
 observe("before", f"{start(MASTER, 'bare')} {start(BACKUP, 'dark')} {used()}")
 run("ip -n plain link set dark up && ip -n plain link set dark name renamed && ip -n plain link del bare && ip -n plain link del renamed")
-observe("their devices are gone", f"{running()}\n{stop(MASTER)} {start(MASTER, 'bare')} {used()}")
+observe("their devices are deleted", f"{running()}\n{stop(MASTER)} {start(MASTER, 'bare')} {used()}")
 enter("unused")
 ipvs, sockopts = Family(), options.Options()
 table = lambda: "a table" if sockopts.info()[1] else "no table"
@@ -252,10 +251,10 @@ enter("director")
 ipvs, sockopts = None, None
 run("ip netns del plain")
 wait_for("no use", lambda: options.module_uses() == 0, instead=options.module_uses)
-observe("its namespace is gone", used())
+observe("its namespace is deleted", used())
 observe("logged", "\n".join(line for word in ("interface: ", "Error ", "You probably") for line in options.log_since(since, word)))
 if os.environ["MODULE"] == "rust":
-    # Once for all, which may have been before.
+    # The warning is logged once, possibly in an earlier case.
     warning = "do not send or receive yet"
     expect("warnings, at most one now", True, len(options.log_since(since, warning)) <= 1)
     expect("a warning", True, warning in subprocess.run("dmesg", capture_output=True, text=True, check=True).stdout)

@@ -1,5 +1,5 @@
-# The device by which the way to the real servers leaves is deleted while
-# nothing is sent: nobody holds on to it, and the services stay.
+# The output device of the routes to the real servers is deleted without traffic:
+# no reference to it may remain, and the services stay.
 deleted() { # TOPOLOGY OPTION
 	local device pid
 	topology "$1"
@@ -7,7 +7,7 @@ deleted() { # TOPOLOGY OPTION
 	for rip in "$RIPB1" "$RIPB2"; do vs -a -u "$VIPB:80" -r "$rip:80" "$2"; done
 	expect "rs2 rs1" get udp "$VIP" 80 2
 	device=${DOWNLINK##* }
-	# Closed first, or deleted as it is
+	# Set down first, or deleted while up
 	[ "$FAMILY" = 4 ] || n director ip link set "$device" down
 	say "[director] ip link del $device"
 	nsenter --net=/run/netns/director ip link del "$device" &

@@ -1,5 +1,5 @@
-# Direct routing: the real servers have the VIP on lo and answer by a router
-# of their own; the director sees requests alone.
+# Direct routing: the real servers have the VIP on lo and answer through a router.
+# The director receives only the requests.
 dr() {
 	topology dr
 	vs -A -t "$VIPB:80" -s rr

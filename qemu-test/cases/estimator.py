@@ -1,5 +1,5 @@
-"""What has rates estimated: a thread in each namespace with services, as run_estimation,
-est_nice and est_cpulist want it; and what becomes of rates without one."""
+"""Estimation of rates: a thread in each namespace with services, controlled by
+run_estimation, est_nice and est_cpulist; and rates without that thread."""
 
 import os
 import socket
@@ -12,7 +12,7 @@ VIP, RIP = "192.168.1.110", "10.1.1.11"
 
 
 def threads():
-    """Of each its number in its namespace, its nice value and its CPUs."""
+    """Returns a line for each estimator thread: number in its namespace, nice value and CPUs."""
     found = []
     for pid in filter(str.isdigit, os.listdir("/proc")):
         try:
@@ -27,7 +27,7 @@ def threads():
 
 
 def observe_threads(label):
-    """C starts and stops them in the background."""
+    """Waits until the threads are stable: C starts and stops them asynchronously."""
     observe(label, settled(threads, 0.8 * SLOW))
 
 
@@ -76,7 +76,7 @@ server.bind((RIP, 80))
 observe_threads("no service")
 service_there(True)
 observe_threads("a service")
-expect("rates come", True, rates_come())
+expect("rates appear", True, rates_come())
 for nice in (7, -20, 20):
     setting("est_nice", nice)
 for cpus in ("1", "9", "x"):
@@ -87,29 +87,29 @@ traffic()
 time.sleep(4)
 expect("rates without any CPU", 0, rate())
 setting("est_cpulist", "0-1")
-expect("rates come again", True, rates_come())
+expect("rates appear again", True, rates_come())
 setting("run_estimation", 0)
 run("ipvsadm -Z")
 traffic()
 time.sleep(4)
-expect("rates while nothing is estimated", 0, rate())
+expect("rates with run_estimation=0", 0, rate())
 setting("est_nice", 3)
 setting("est_cpulist", "1")
 setting("run_estimation", 1)
-expect("rates come again", True, rates_come())
+expect("rates appear again", True, rates_come())
 enter("other")
 observe_threads("another namespace")
 service_there(True)
-observe_threads("with a service as well")
+observe_threads("another namespace, with a service")
 setting("est_nice", 5)
 service_there(False)
-observe_threads("which is gone")
+observe_threads("its service is deleted")
 setting("run_estimation", 0)
 setting("run_estimation", 1)
 held = os.open("/proc/sys/net/ipv4/vs/run_estimation", os.O_RDWR)
 enter("director")
 run("ip netns del other")
-observe_threads("the namespace is gone")
+observe_threads("that namespace is deleted")
 for act in (lambda: os.pread(held, 10, 0), lambda: os.pwrite(held, b"0\n", 0)):
     try:
         observe("a file of it", str(act()))
@@ -117,4 +117,4 @@ for act in (lambda: os.pread(held, 10, 0), lambda: os.pwrite(held, b"0\n", 0)):
         observe("a file of it", e.strerror)
 os.close(held)
 service_there(False)
-observe_threads("no service any more")
+observe_threads("no service again")

@@ -1,5 +1,5 @@
-# Connections end when their time is over, and take their counts with them;
-# one in use stays.
+# Conns expire after their timeout and are subtracted from the counts; one in use
+# stays.
 expiry() {
 	topology nat
 	vs --set $((3 * SLOW)) $((2 * SLOW)) $((3 * SLOW))
@@ -15,7 +15,7 @@ expiry() {
 	expect "rs1 rs2 rs1 rs2" get udp "$VIP" 80 4
 	served 11
 	observe "IPv$FAMILY: all" counted
-	in_use() { # asks on until only those asked are left
+	in_use() { # uses three conns until only these remain
 		agent use used1 >/dev/null && agent use used2 >/dev/null && agent use asked1 >/dev/null &&
 			[ "$(count)" = 3 ]
 	}
@@ -25,14 +25,15 @@ expiry() {
 	gone() { [ "$(count)" = 0 ]; }
 	wait_for gone
 	observe "IPv$FAMILY: none" listing
-	observe "IPv$FAMILY: begun again" agent use asked1
-	observe "IPv$FAMILY: begun again" connections
+	observe "IPv$FAMILY: new" agent use asked1
+	observe "IPv$FAMILY: new" connections
 }
-# Which of those closed are how far is a matter of moments.
+# Active and inactive conns in one sum: how fast closed conns change state depends on
+# timing.
 counted() { nsenter --net=/run/netns/director ipvsadm -Ln | awk '$1 == "->" && $5 ~ /^[0-9]/ { print $2, $5 + $6 }'; }
 in_turn expiry
 
-# How long each state may take, by what is left of it.
+# The timeout of each state, from its remaining time.
 FAMILY=4
 topology nat
 vs --set 100 45 77
@@ -45,7 +46,7 @@ from_client "ip('$GC', '$VIP', udp(5001, 80))"
 served 100
 observe "timeouts" agent timeouts director 2 10 30 45 60 77 100 120
 
-# A shorter timeout counts at once, whatever the timer was started for.
+# A shorter timeout takes effect at once, even if the timer was set for a longer one.
 topology nat
 vs --set 100 1 100
 vs -A -t "$VIPB:80" -s rr

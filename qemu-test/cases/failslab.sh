@@ -1,13 +1,13 @@
-# Allocations within the module fail: the one request is refused or the one
-# packet lost, and nothing else changes, stays behind or takes notice.
+# Allocations of the module fail: only that request fails or that packet is lost,
+# nothing else changes, and nothing leaks.
 failslab=/sys/kernel/debug/failslab
 [ "$KERNEL" = debug ] || skip "the $KERNEL kernel has no fault injection"
 knob() { echo "$2" >"$failslab/$1" || fail "$failslab/$1: $2"; }
 disarm() { knob probability 0; knob times 0; }
 trap disarm EXIT
 
-# Of all allocations those that have the module's code among their callers,
-# whether they may wait or not, are counted, and fail in silence.
+# Selects all allocations with the module's code in the call stack, whether they may
+# sleep or not, to fail without a message.
 within_module() {
 	local text
 	text=$(awk '$NF == "[ip_vs]" && $2 ~ /^[tT]$/ { print $1 }' /proc/kallsyms | LC_ALL=C sort | sed -n '1p;$p')
@@ -20,14 +20,14 @@ within_module() {
 	knob interval 1
 	knob stacktrace-depth 32
 	knob require-start "0x${text%%$'\n'*}"
-	# The page that the last function begins in belongs to the module alone.
+	# The page in which the last function begins belongs only to the module.
 	knob require-end "0x$(printf %x $((0x${text##*$'\n'} | 4095)))"
-	# fail-nth would count pages, too, even where the slabs can do without.
+	# fail-nth would also count page allocations, even those that slab can do without.
 	echo 1 >/sys/kernel/debug/fail_page_alloc/require-end
 }
 hit() { [ "$(<$failslab/times)" = 0 ]; }
 
-# --- requests, by fail-nth, which is for one task
+# --- requests, by fail-nth, which affects one task
 
 within_module
 topology nat
@@ -43,11 +43,11 @@ agent unload beside >/tmp/beside
 expect rs1 awk '{ print $1 }' /tmp/beside
 observe "after the requests" saved
 
-# --- a connection's first packet, in soft interrupts: those have no task
+# --- a connection's first packet, in softirq, without a task
 
-# arm N: the N-th allocation from now on is to fail, and no other. The kernel
-# counts while it has a failure to deal out, and that is when the interval
-# divides the count.
+# arm N: makes the N-th allocation from now on fail, and no other. The kernel counts
+# allocations while a failure is pending; one fails when the interval divides the
+# count.
 counted=0
 [ ! -e /run/failslab.counted ] || counted=$(</run/failslab.counted)
 arm() {
@@ -75,7 +75,7 @@ walk() { # OPTION of the dest; p is that of the service
 	agent capture silent silent eth0
 	while :; do
 		n=$((n + 1)) port=$((port + 1)) times=1
-		# To be edited costs the dest its route, which is looked up anew.
+		# An edit drops the dest's cached route, so that it is looked up again.
 		vs -e -$p "$VIPB:80" -r "$GSB:80" "$1"
 		arm $n
 		first_packet $port
@@ -86,8 +86,8 @@ walk() { # OPTION of the dest; p is that of the service
 		wait_for arrived $port $times
 	done
 	say "IPv$FAMILY -$p $1: $lost of $((n - 1)) failures lost the packet"
-	[ "$lost" -gt 0 ] || fail "none was lost, so nothing was tested"
-	# What is still to fail does so now, so that the count is known.
+	[ "$lost" -gt 0 ] || fail "no packet was lost, so nothing was tested"
+	# Use up the pending failure, so that the count is known.
 	until hit; do
 		port=$((port + 1))
 		first_packet $port
@@ -95,23 +95,24 @@ walk() { # OPTION of the dest; p is that of the service
 	first_packet $port
 	wait_for arrived $port
 	disarm
-	# Who was lost may have left a connection; who came again left no second.
+	# A lost packet may have created a conn, but its repetition no second one.
 	expect "" repeated
 	expect yes counts_agree
 	vs -D -$p "$VIPB:80"
 	agent end
 }
-clients() { # those of the service under test
+clients() { # of the service under test
 	nsenter --net=/run/netns/director awk -v p="${p^^}" -v family="$FAMILY" '
 		$1 ~ "^" p && ($2 ~ /:/) == (family == 6) && $5 == "0050" { print $3 }' /proc/net/ip_vs_conn | LC_ALL=C sort
 }
 repeated() { clients | uniq -d; }
-counts_agree() { # of the dest with that of the connections
+counts_agree() { # whether the dest's count is the number of conns
 	local of_dest
 	of_dest=$(nsenter --net=/run/netns/director ipvsadm -Ln | awk '$1 == "->" && $5 ~ /^[0-9]/ { print $5 + $6 }')
 	[ "$of_dest" = "$(clients | wc -l)" ] && echo yes || echo "dest $of_dest, connections $(clients | wc -l)"
 }
-# On the same machines for both families: they take this kernel a minute.
+# Uses the same machines for both families, as creating them takes a minute on this
+# kernel.
 walks() { # OPTION
 	addresses
 	for p in u t; do walk "$1"; done
@@ -122,7 +123,7 @@ families walks -m
 topology dr
 families walks -g
 
-# --- no connection can be made; those there are go on
+# --- no conn can be allocated; existing ones work
 
 only_connections() {
 	echo 1 >/sys/kernel/slab/ip_vs_conn/failslab
@@ -148,12 +149,12 @@ full() {
 	for p in tcp udp; do
 		observe "IPv$FAMILY $p: no new connection" get $p "$VIP" 80 2 name 0.5
 		for i in 1 2; do
-			observe "IPv$FAMILY $p: one there is" agent use ${p:0:1}$i
+			observe "IPv$FAMILY $p: existing connection" agent use ${p:0:1}$i
 		done
 	done
 	observe "IPv$FAMILY: connections" connections_here
 	disarm
-	# A SYN that is lost is sent again.
+	# A lost SYN is retransmitted.
 	knob times 1
 	knob probability 100
 	expect yes one_of_both tcp 1
@@ -174,7 +175,7 @@ families full
 agent end
 vs -C
 
-# --- anything may fail at any time
+# --- any allocation may fail at any time
 
 within_module
 for family in 4 6; do
@@ -201,13 +202,13 @@ for p in tcp udp; do
 	for address in "$VIP_4" "$VIP_6"; do expect "rs1 rs1 rs1" get $p "$address" 80 3; done
 done
 
-# --- nothing is left
+# --- nothing leaks
 
 agent end
 vs -C
 wait_for unload
 ! grep ip_vs /proc/slabinfo || fail "a slab cache is left"
 if ! ./kmemleak >&2; then
-	[ "$MODULE" = c ] || fail "memory is lost"
+	[ "$MODULE" = c ] || fail "memory leak"
 fi
 modprobe ip_vs

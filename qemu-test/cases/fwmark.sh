@@ -1,7 +1,7 @@
-# Services by fwmark: several addresses, ports and protocols as one.
+# Fwmark services: several addresses, ports and protocols as one service.
 
-# mark BY MARK…: has packets to the VIP marked on the director, by iptables or
-# nft: 1 to ports 80 and 8080 of TCP and UDP, 2 to 81, 3 to 82.
+# by_iptables and by_nft mark packets to the VIP on the director, TCP and UDP: 1 for
+# ports 80 and 8080, 2 for port 81.
 by_iptables() {
 	local tables=iptables
 	[ "$FAMILY" = 4 ] || tables=ip6tables
@@ -43,7 +43,7 @@ marked() { # TOPOLOGY OPTION BY
 	{
 		vs -A -f 1 $six -s rr
 		dests "$2" 0 -f 1 $six
-		# Beside it, by address: what has a mark, but not of a service, is this one's.
+		# Also by address: a packet with a mark of no service is for this one.
 		vs -A -t "$VIPB:81" -s rr
 		vs -a -t "$VIPB:81" -r "$RIPB1:$([ "$2" = -m ] && echo 8080 || echo 81)" "$2"
 		vs -A -t "$VIPB:80" -s rr
@@ -62,8 +62,8 @@ marked() { # TOPOLOGY OPTION BY
 	observe "$label: the other family" other_family $six
 	# shellcheck disable=SC2086
 	vs -D -f 1 $six
-	observe "$label: none" get udp "$VIP" 80 1 name 0.3
-	# A service of that name has its servers and their templates back.
+	observe "$label: deleted" get udp "$VIP" 80 1 name 0.3
+	# A new service with the same mark gets the old dests and templates.
 	# shellcheck disable=SC2086
 	vs -A -f 1 $six -s rr -p 300
 	# shellcheck disable=SC2086

@@ -1,6 +1,6 @@
-"""An ICMP error in memory that its sender goes on to write: pages of a file, which a socket sends as they are, and
-a UDP tunnel brings to the director. While another CPU changes type and code to and fro, with the checksum that belongs
-to them, errors about a tunnel's packets are sent. What the client is told of is what was checked."""
+"""An ICMP error in memory that its sender modifies after sending: pages of a file, which a socket sends without a
+copy, and which a UDP tunnel delivers to the director. One CPU sends errors about a tunnel's packets while another
+alternates type and code, with the matching checksum. The type and code relayed to the client must be those checked."""
 
 import mmap
 import os
@@ -13,18 +13,18 @@ import packet
 from case import SLOW, enter, expect, fail, netns, observe, run, say, wait_for
 
 CLIENT, VIP, DIRECTOR, SERVER, ROUTER = "192.168.1.254", "192.168.1.110", "10.1.1.1", "10.1.1.99", "10.1.1.77"
-# Types and codes of errors, of which the first only is relayed.
+# (type, code) of errors; only the first is relayed.
 UNREACHABLE, PARAMETER_PROBLEM, UNKNOWN = (3, 1), (12, 2), (200, 9)
-RACED = 1000  # packets during whose way the type has changed, at least
-# So long that to sum it up takes longer than a change.
+RACED = 1000  # the least number of packets whose type changed while they were sent
+# So long that its checksum takes longer than a change.
 LENGTH, MTU = 60000, 65000
-TUNNEL = 5555  # a port of the director's
+TUNNEL = 5555  # a UDP port of the director
 SO_NO_CHECK = 11
-ICMP = 20  # where its header is in the file, behind that of IP
+ICMP = 20  # offset of the ICMP header in the file
 
 
 def interface(ns, name, peer, address):
-    """A cable to the director."""
+    """Adds a veth pair to the director."""
     run(f"ip link add {name} netns {ns} mtu {MTU} type veth peer name {peer} netns director mtu {MTU} && ip -n {ns} link "
         f"set {name} up && ip -n {ns} addr add {address} dev {name} && ip -n director link set {peer} up")
 
@@ -35,7 +35,7 @@ def error(kind):
 
 
 def flipping(other):
-    """A process on the other CPU that writes type, code and checksum by turns, and counts the turns."""
+    """Starts a process on the other CPU that alternates type, code and checksum, and counts the changes."""
     one, two = (struct.unpack_from("=I", error(kind), ICMP)[0] for kind in (UNREACHABLE, other))
     child = os.fork()
     if child == 0:
@@ -50,14 +50,14 @@ def flipping(other):
 
 
 def kinds_relayed(other):
-    """The types and codes of the errors that reach the client."""
+    """Returns the (type, code) of the errors that reach the client."""
     seen, raced, sent = {}, 0, 0
     child = flipping(other)
     try:
         deadline = time.monotonic() + 100 * SLOW
         while raced < RACED or UNREACHABLE not in seen:
             if time.monotonic() > deadline:
-                fail(f"of {sent} packets {raced} raced, relayed were {seen}")
+                fail(f"{raced} of {sent} packets raced, relayed: {seen}")
             for _ in range(50):
                 turn = words[-1]
                 os.sendfile(sender.fileno(), file, 0, len(whole))
@@ -74,7 +74,7 @@ def kinds_relayed(other):
     finally:
         os.kill(child, signal.SIGKILL)
         os.waitpid(child, 0)
-    say(f"of {sent} packets {raced} raced, relayed were {seen}")
+    say(f"{raced} of {sent} packets raced, relayed: {seen}")
     return sorted(seen)
 
 
@@ -87,7 +87,7 @@ enter("director")
 run(f"ip addr add {VIP}/24 dev eth0 && ip addr add {DIRECTOR}/24 dev eth1 "
     f"&& ip neigh add {SERVER} lladdr 02:00:00:00:00:99 dev eth1")
 run(f"ip link set tunl0 up && modprobe fou && ip fou add port {TUNNEL} ipproto 4")
-run("sysctl -qw net.ipv4.ip_forward=1 net.ipv4.icmp_ratemask=0")  # no limit to the rate of errors
+run("sysctl -qw net.ipv4.ip_forward=1 net.ipv4.icmp_ratemask=0")  # no rate limit of errors
 run(f"ipvsadm -A -u {VIP}:80 -s rr && ipvsadm -a -u {VIP}:80 -r {SERVER} -i")
 
 enter("client")
@@ -109,7 +109,7 @@ wait_for("the connection", lambda: connections() == 1)
 
 enter("router")
 sender = socket.socket(socket.AF_INET, socket.SOCK_DGRAM)
-# Without a checksum of the tunnel's, from which the one inside would be known.
+# Without the outer UDP checksum, from which the kernel would derive the inner one.
 sender.setsockopt(socket.SOL_SOCKET, SO_NO_CHECK, 1)
 sender.connect((DIRECTOR, TUNNEL))
 whole = error(UNREACHABLE)

@@ -1,5 +1,5 @@
-# ICMP errors find their connection and are translated: a real server's and
-# a router's about requests, a client's and a router's about replies.
+# ICMP errors are matched to their connection and translated: from a real server
+# and a router about requests, from a client and a router about replies.
 errors() { # OPTION
 	local four=$((FAMILY == 4)) port=80 rs_port=80 rip_seen=$VIP way code rest request reply
 	[ "$1" != -m ] || { rs_port=8080 rip_seen=$GS; }
@@ -17,7 +17,7 @@ errors() { # OPTION
 	done
 	agent capture client client eth0
 	agent capture silent silent eth0
-	# A connection of each protocol; its packets as each side knows them
+	# A connection of each protocol; its packets as seen on each side
 	from_client "ip('$GC', '$VIP', udp(5000, 80, b'question'))" "ip('$GC', '$VIP', tcp(5001, 80, 'S'))"
 	agent captured silent 2 "$rip_seen" >/dev/null
 
@@ -27,16 +27,16 @@ errors() { # OPTION
 			rest=1400
 			request="ip('$GC', '$rip_seen', $to_server, ttl=60)"
 			reply="ip('$VIP', '$GC', ${upper/500?, 80/80, ${upper:4:4}}, ttl=60)"
-			# About the request: from the real server, and from a router before it
+			# About the request: from the real server, and from a router in front of it
 			from_server "ip('$GS', '$GC', icmp($code, $request, $rest))" "ip('$inner', '$GC', icmp($code, $request, $rest))"
-			# About the reply: from the client, and from a router before it
+			# About the reply: from the client, and from a router in front of it
 			from_client "ip('$GC', '$VIP', icmp($code, $reply, $rest))" "ip('$router', '$VIP', icmp($code, $reply, $rest))"
 		done
-		# Cut to the least that a router must quote, and less
+		# Truncated to the minimum that a router must quote, and below
 		from_client "ip('$GC', '$VIP', icmp(${codes[0]}, $reply[:28]))" "ip('$GC', '$VIP', icmp(${codes[0]}, $reply[:27]))" \
 			"ip('$GC', '$VIP', icmp(${codes[0]}, $reply[:48]))" "ip('$GC', '$VIP', icmp(${codes[0]}, $reply[:20]))" \
 			"ip('$GC', '$VIP', icmp(${codes[0]}, b''))"
-		# About a connection that there is not, and one more inside
+		# About a connection that does not exist, and about an ICMP error
 		from_client "ip('$GC', '$VIP', icmp(${codes[0]}, ${reply/500/700}))"
 		from_client "ip('$GC', '$VIP', icmp(${codes[0]}, ip('$VIP', '$GC', icmp(${codes[0]}, $request))))"
 		# With a wrong checksum
@@ -56,10 +56,11 @@ tun() { topology tun; errors -i; }
 families nat
 families dr
 families tun
-# The server's alone arrive, forwarded as they are by now: see drop_invalid.
+# Only the server's errors arrive: they are forwarded, and drop_invalid does not check
+# that hook for NAT.
 FAMILY=6 tracked nat
 
-# A real server that has no such port says so by itself.
+# A real server answers for a closed port itself.
 closed_port() {
 	topology nat
 	for p in t u; do

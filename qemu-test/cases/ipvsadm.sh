@@ -1,6 +1,6 @@
-# How ipvsadm lists: --sort and --nosort, and the flags of schedulers as they
-# are typed and shown. (What else it says is in `control`.)
-raw() { # OPTION…: without what is by the module's making or the clock's
+# ipvsadm's listings: --sort and --nosort, and how scheduler flags are entered and
+# shown. (`control` has its other output.)
+raw() { # OPTION…: without the size of the conn table and the remaining time
 	nsenter --net=/run/netns/director ipvsadm "$@" 2>&1 | sed -E 's/size=[0-9]+/size=N/; s/ [0-9]{2}:[0-9]{2} / /'
 }
 show() { observe "ipvsadm $*" raw "$@"; }
@@ -17,7 +17,7 @@ for order in --sort --nosort; do
 	done
 	show -Sn $order
 done
-# Of several services the order is not C's, but sorted it is.
+# The order of several services is not C's, but the sorted order is.
 vs -R <<-.
 	-A -t $VIPB:443 -s rr
 	-A -u $VIPB:80 -s rr
@@ -34,7 +34,7 @@ vs -R <<-.
 show -Ln --sort
 show -Ln --sort --thresholds
 vs -C
-# Control alone of SCTP: new, edited, zeroed, removed
+# Only configuration of SCTP: add, edit, zero, delete
 try() {
 	local status=0
 	nsenter --net=/run/netns/director ipvsadm "$@" 2>&1 || status=$?

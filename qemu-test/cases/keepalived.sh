@@ -1,7 +1,7 @@
-# keepalived at work: it finds out that a real server is gone or back, has a
-# sorry server stand in where too few are left, is told of another
-# configuration, and takes its services along when it ends. The services are by
-# NAT, direct routing and tunnels, by address and mark, of both families.
+# keepalived: it detects that a real server fails or recovers, uses a sorry server
+# below the quorum, reloads a changed configuration, and deletes its services when
+# it ends. The services use NAT, DR and tunnels, addresses and fwmarks, and both
+# families.
 CONFIG=/run/keepalived.conf LOG=/run/keepalived.log
 finish() {
 	local pid
@@ -13,7 +13,7 @@ trap finish EXIT
 FAMILY=4
 topology nat
 
-# Web servers, that die and live: what they serve tells which it is.
+# Web servers that are stopped and started; each serves its name.
 declare -A web
 start_web() { # MACHINE PORT WORD
 	mkdir -p "/run/www/$3"
@@ -23,11 +23,11 @@ start_web() { # MACHINE PORT WORD
 	web[$3]=$!
 }
 stop_web() { # WORD
-	say "$1 dies"
+	say "stops web server $1"
 	kill "${web[$1]}"
 	wait "${web[$1]}" || true
 }
-browse() { # COUNT: who serves the next pages
+browse() { # COUNT: prints the servers of the next pages
 	for ((i = 0; i < $1; i++)); do client curl -sS --max-time 10 "http://$VIP/"; done | xargs
 }
 for i in 1 2 3; do start_web rs$i 8000 rs$i; done
@@ -157,7 +157,7 @@ virtual_server $VIP_6 80 {
 	}
 }
 .
-# What others have configured is none of keepalived's business.
+# keepalived does not touch services that others have configured.
 vs -A -t "$VIP:9999" -s rr
 
 say "[director] keepalived --check"
@@ -166,7 +166,7 @@ nsenter --net=/run/netns/director keepalived --check --dont-fork --log-console -
 	--use-file=$CONFIG --pid=/run/keepalived.pid --checkers_pid=/run/keepalived-check.pid >>$LOG 2>&1 &
 keepalived=$!
 
-# Whether so many dests are listed, and so many of them with weight 0.
+# Whether NUMBER dests are listed, WEIGHTLESS of them with weight 0.
 dests_are() { # NUMBER [WEIGHTLESS]
 	nsenter --net=/run/netns/director ipvsadm -Sn | awk -v n="$1" -v m="${2-0}" '
 		/^-a/ { dests++; for (i = 1; i < NF; i++) if ($i == "-w" && $(i + 1) == 0) weightless++ }
@@ -175,7 +175,7 @@ dests_are() { # NUMBER [WEIGHTLESS]
 quorum_is() { [ "$(tail -n 1 /run/quorum.log)" = "$1" ]; }
 
 wait_for dests_are 13
-observe "all are up" listing
+observe "all up" listing
 observe "thresholds" listing --thresholds
 observe "tunnels" listing --tun-info
 observe "served" browse 6
@@ -183,10 +183,10 @@ observe "served, persistently" get tcp "$VIP" 8080 2
 
 stop_web rs2
 wait_for dests_are 9 1
-observe "rs2 is down" listing
+observe "rs2 down" listing
 observe "served" browse 3
 
-# Of the weight of 3 that the quorum takes, 1 is left.
+# The quorum is a total weight of 3; 1 is left.
 stop_web rs1
 wait_for quorum_is down
 wait_for dests_are 8 1
@@ -197,11 +197,11 @@ start_web rs1 8000 rs1
 start_web rs2 8000 rs2
 wait_for quorum_is up
 wait_for dests_are 13
-observe "all are up again" listing
+observe "all up again" listing
 observe "served" browse 6
 observe "quorum" cat /run/quorum.log
 
-# Another configuration: a connection beside the changes goes on.
+# A changed configuration: an open connection keeps working.
 kept=$(agent hold client kept tcp "$VIP" 8080)
 observe "kept" echo "$kept"
 sed -i -E -e "/virtual_server $VIP 53 /,/^}/d" \
@@ -224,7 +224,7 @@ wait_for reloaded
 observe "another configuration" listing
 expect "$kept" agent use kept1
 expect "$kept" agent use kept1
-# The browsers' ports are any.
+# curl's ports vary, so its connections are left out.
 observe "connections" eval 'connections | grep ":8080 "'
 expect "rs3" get tcp "$VIP" 8443
 observe "served" browse 4
@@ -233,6 +233,6 @@ say "keepalived: SIGTERM"
 kill "$keepalived"
 wait "$keepalived" || fail "keepalived ended with $?"
 expect "-A -t $VIP:9999 -s rr" vs -Sn
-# What it had to say of IPVS
+# Its messages about IPVS
 complaints() { sed -E 's/^[A-Z][a-z]{2} [A-Z][a-z]{2} .* [0-9]{4}: //' $LOG | grep -iE 'ipvs|netlink|permission' | sort -u; }
 observe "complaints" complaints

@@ -1,5 +1,6 @@
-"""The ends of what services and dests may be given over netlink, where
-ipvsadm has no say: C's answer, acceptance included, and how it reads then."""
+"""Limits of the values of services and dests over netlink, without the checks of
+ipvsadm: the result must be C's, also where C accepts a value, and so must the
+value shown afterwards."""
 
 import struct
 
@@ -32,7 +33,7 @@ def server(**more):
 
 
 def shown():
-    """What is listed in /proc, and the attributes that were set."""
+    """Returns the listing in /proc and the attributes that were set."""
     with open("/proc/thread-self/net/ip_vs") as f:
         lines = [line.rstrip("\n") for line in f][3:]
     for _, entry in ipvs.dump(command("GET_SERVICE")):
@@ -53,7 +54,7 @@ ipvs = Family()
 
 for ident, name in ((VIP, "IPv4"), (VIP6, "IPv6"), (FWM, "fwmark")):
     observe(f"{name}: new", ipvs.outcome(command("NEW_SERVICE"), service(ident)))
-    # 31 days; what INT_MAX and 32 bits of ticks hold, at 250, 300 and 1000 a second
+    # 31 days; INT_MAX and 32 bits of ticks, at HZ of 250, 300 and 1000
     for timeout in (0, 1, 2678400, 2678401, 2147483, 2147484, 4294967, 4294968, 7158278, 7158279, 8589934, 8589935,
                     14316557, 14316558, 17179869, 17179870, 1 << 31, (1 << 32) - 1):
         observe(f"{name}: timeout {timeout}", ipvs.outcome(command("SET_SERVICE"), service(ident, TIMEOUT=u32(timeout))) +
@@ -64,7 +65,7 @@ for ident, name in ((VIP, "IPv4"), (VIP6, "IPv6"), (FWM, "fwmark")):
     for flags, mask in ((ONEPACKET, ONEPACKET), (0, PERSISTENT), (0xFFFFFFFF, 0xFFFFFFFF), (0, 0xFFFFFFFF)):
         observe(f"{name}: flags {flags:x} {mask:x}",
                 ipvs.outcome(command("SET_SERVICE"), service(ident, FLAGS=struct.pack("=II", flags, mask))) + "\n" + shown())
-    observe(f"{name}: gone", ipvs.outcome(command("DEL_SERVICE"), attr(1, svc(**ident))))
+    observe(f"{name}: deleted", ipvs.outcome(command("DEL_SERVICE"), attr(1, svc(**ident))))
 
 ipvs.call(command("NEW_SERVICE"), service(VIP))
 ipvs.call(command("NEW_DEST"), attr(1, svc(**VIP)) + server())

@@ -1,4 +1,4 @@
-# Real servers on the director itself, and clients on it (LOCAL_OUT).
+# Real servers and clients on the director itself (LOCAL_OUT).
 local_server() {
 	topology nat
 	agent serve director local 80 8080
@@ -41,10 +41,10 @@ direct_client() { # OPTION
 		vs -a -t "$VIPB:80" -r "$rip:80" "$1"
 		vs -a -u "$VIPB:80" -r "$rip:80" "$1"
 	done
-	# The VIP is not an address of its own here: it would take the real
-	# servers' replies for its own packets.
+	# The director does not have the VIP here: it would drop the real servers'
+	# replies, which come from the VIP, as packets from its own address.
 	if [ -n "$CONNTRACK" ]; then
-		: # gone already
+		: # deleted before
 	elif [ "$FAMILY" = 4 ]; then
 		n director ip addr del "$VIP/32" dev eth0
 	else
@@ -59,8 +59,8 @@ direct_client() { # OPTION
 	observe connections connections
 }
 by_dr() { topology dr; direct_client -g; }
-# What is over still answers, by a socket that is only the beginning of one
-# (TIME_WAIT): KASAN sees who looks behind its end.
+# TIME_WAIT sockets on the director still answer. They are smaller than full sockets:
+# KASAN reports an access beyond their end.
 answers_late() {
 	agent capture rs1 late eth0
 	agent capture rs2 later eth0

@@ -1,8 +1,8 @@
-# net.ipv4.vs.lblc_expiration and lblcr_expiration: what they take and show, in
-# namespaces of one's own and of an unprivileged user, and what they do. That a set
-# of lblcr loses a dest is seen at once, here and in `choices`; that an address is
-# forgotten only after half an hour, by `make test-long` (and by host tests of
-# sched/tests/c_lblc.rs, which have a clock of their own).
+# net.ipv4.vs.lblc_expiration and lblcr_expiration: the values they accept and show,
+# in namespaces of root and of an unprivileged user, and their effect. A set of lblcr
+# loses a dest at once, tested here and in `choices`. An address expires only after
+# half an hour, tested by `make test-long` (and by the host tests of
+# sched/tests/c_lblc.rs, which set the time).
 netns director other
 DIRECTOR=director
 vs -A -f 7 -s lblc
@@ -10,7 +10,7 @@ vs -A -f 8 -s lblcr
 observe "both" listing
 
 file() { echo "/proc/sys/net/ipv4/vs/$1_expiration"; }
-try() { # NAMESPACE SCHEDULER VALUE: as echo, and what there is after it
+try() { # NAMESPACE SCHEDULER VALUE: writes VALUE and prints the new value
 	n "$1" sh -c 'echo "$1" >"$2" || echo refused; cat "$2"' sh "$3" "$(file "$2")" 2>/dev/null
 }
 for scheduler in lblc lblcr; do
@@ -24,11 +24,11 @@ for scheduler in lblc lblcr; do
 	observe "$scheduler, other, as before" n other cat "$(file $scheduler)"
 done
 
-# The files are those of the administrator.
+# The files exist only in namespaces of the initial user namespace.
 seen() { unshare --user --map-root-user --net ls /proc/sys/net/ipv4/vs | grep -c expiration || true; }
 observe "in a user's namespace" seen
 
-# What a service remembers goes with its scheduler, and with it.
+# The scheduler's state is freed with a change of the scheduler and with the service.
 vs -E -f 7 -s lblcr
 vs -E -f 8 -s lblc
 observe "the other way" listing
@@ -36,8 +36,8 @@ vs -C
 
 FAMILY=4
 . ./swallow.sh
-# to ADDRESS FIRST COUNT: whom so many new flows to it get, one after the other, from
-# ports of that number on.
+# to ADDRESS FIRST COUNT: prints the dests of COUNT new flows to ADDRESS, sent in
+# sequence from the ports FIRST and up.
 to() {
 	local port
 	for ((port = $2; port < $2 + $3; port++)); do from_client "ip('$GC', '$1', tcp($port, 80))"; done
@@ -51,21 +51,21 @@ flows() {
 		$4 == addr { port = strtonum("0x" $3); if (port >= first && port < first + count) print port, $6 }' \
 		/proc/net/ip_vs_conn | sort -n | cut -d ' ' -f 2
 }
-# Two dests of weight 1, both soon busy, so that an address has a set of both: its
-# flows go to either, until one has been left out.
+# Two dests of weight 1, both soon overloaded, so that an address has a set of both.
+# Its flows go to both until one is removed from the set.
 vs -A -f 7 -s lblcr
 vs -a -f 7 -r 10.128.0.1 -m
 vs -a -f 7 -r 10.128.0.2 -m
 observe "lblcr: a set of two" to 10.77.0.1 10000 8
 sleep 1.5
-observe "lblcr: after a second of a day" to 10.77.0.1 10100 4
+observe "lblcr: after 1.5 s, expiration a day" to 10.77.0.1 10100 4
 setting director net.ipv4.vs.lblcr_expiration=1
 sleep 1.5
-observe "lblcr: after a second of one" to 10.77.0.1 10200 7
+observe "lblcr: after 1.5 s, expiration 1 s" to 10.77.0.1 10200 7
 [ -n "${LONG-}" ] || exit 0
 
-# C looks every half hour for addresses that nobody asked for so long. Of two dests
-# the busier one has them all; a new address would go to the other.
+# Every half hour C removes addresses that were not used for the expiration time. All
+# addresses belong to the busier of two dests; a new address would go to the other.
 vs -C
 vs --set 7200 0 0
 setting director net.ipv4.vs.lblc_expiration=60 net.ipv4.vs.lblcr_expiration=60
@@ -94,7 +94,7 @@ until_second() {
 }
 until_second $((28 * 60))
 for mark in 7 8; do observe "mark $mark: address 2 after 28 minutes" to 10.77.$mark.2 20010 1; done
-# This one is in use.
+# Address 3 is in use.
 for ((i = 1; i <= 14; i++)); do
 	until_second $((28 * 60 + 15 * i))
 	for mark in 7 8; do to 10.77.$mark.3 $((30010 + i)) 1 >/dev/null; done

@@ -1,7 +1,7 @@
-"""Requests at random, right and wrong (random_requests.py): by netlink, by socket
-options, and by both in turn. Whatever they ask, the errno, the answer and what is
-configured then are C's. Observed are digests of a hundred requests each; this log
-has a line for each request, and `random_requests.py SOURCE SEED NUMBER` shows it."""
+"""Random valid and invalid requests (random_requests.py): by netlink, by socket
+options, and by both in turn. The errno, the answer and the resulting configuration
+must be C's. The observations are digests of a hundred requests each. The case's log
+has a line for each request; `random_requests.py SOURCE SEED NUMBER` prints it."""
 
 import collections
 import os
@@ -18,7 +18,7 @@ STEP = 100
 
 
 def state(ipvs):
-    """What is configured: services with their dests, daemons, timeouts."""
+    """Returns the service and dest entries, and a digest of these, daemons and timeouts."""
     entries = sorted(b"".join(entry) for entry in services(ipvs))
     rest = ipvs.dump(command("GET_DAEMON")) + ipvs.call(command("GET_CONFIG"))
     return entries, digest(b"".join(entries) + b"".join(body for _, body in rest))
@@ -30,7 +30,7 @@ def listing(option):
 
 
 def play(name, number, **sources):
-    """So many requests of sources that take turns at random, in a namespace of their own."""
+    """Makes `number` requests, each from a random one of `sources`, in the namespace `name`."""
     enter(name)
     run("ip link add d0 type dummy && ip addr add 192.168.9.1/24 dev d0 && ip link set d0 up")
     ipvs = Family()
@@ -59,7 +59,7 @@ def play(name, number, **sources):
     observe(f"{name}: -Ln", listing("-Ln"))
     observe(f"{name}: -Sn", listing("-Sn"))
     if not any(what.endswith(": ok") for what in tally):
-        fail("nothing was done")
+        fail("no request succeeded")
     observe(f"{name}: flush", ipvs.outcome(command("FLUSH")))
 
 

@@ -1,12 +1,12 @@
-# Thousands of services come, are edited in place and go, while connections old
-# and new go to one that is left alone: none fails, no packet is lost, and who is
-# connected is served by the dest that it began with.
+# Thousands of services are added, edited and deleted, while old and new connections
+# use a service that is not changed: none may fail, no packet may be lost, and each
+# connection must stay with its dest.
 count=400
 [ -z "${LONG-}" ] || count=10000
 [ "$KERNEL" != debug ] || count=200
 
-# lines FIRST STEP TEXT: a line for ipvsadm of each service from FIRST on, with
-# TEXT after its name; -a has a dest.
+# lines FIRST STEP "COMMAND REST": prints a line for ipvsadm for every STEP-th service
+# from FIRST on, with REST after the service.
 lines() {
 	awk -v first="$1" -v step="$2" -v count="$count" -v command="${3%% *}" -v rest="${3#* }" 'BEGIN {
 		for (i = first; i < count; i += step)
@@ -17,8 +17,8 @@ change() { # as lines
 	say "$3, by $2 from $1"
 	lines "$@" | director ipvsadm -R
 }
-# What all that has come to: the numbers of services and of dests, and a digest of
-# how they are configured; and those connected stay where they are.
+# state LABEL: observes the number of services and of dests and a digest of their
+# configuration; the open connections must not have moved.
 state() { # LABEL
 	observe "$1" configured
 	expect "$servers" talking
@@ -29,7 +29,7 @@ configured() {
 	awk '{ n[$1]++ } END { print n["-A"] + 0, n["-a"] + 0 }' /run/saved
 	sha256sum </run/saved
 }
-# Which dests have answered each of them, and have its conn.
+# The dests that answered each open connection, and those of the conns.
 talking() { for p in tcp udp; do agent talked $p; done; }
 staying() { connections | awk '$3 ~ /:400[0-9][0-9]$/'; }
 
@@ -42,11 +42,11 @@ director ip route add local 10.64.0.0/10 dev lo
 expect "rs3 rs2 rs1" agent hold client held tcp "$VIP" 80 3
 for p in tcp udp; do agent talk client $p $p "$VIP" 80 6; done
 servers=$(talking)
-observe "who serves whom" echo "$servers"
+observe "servers of the open connections" echo "$servers"
 conns=$(staying)
 observe "their connections" echo "$conns"
 agent load client beside tcp "$VIP" 80 2
-# Datagrams of one connection, of which nobody repeats any.
+# Datagrams of one connection, without retransmission.
 vs -A -u "$VIP:7777" -s rr
 vs -a -u "$VIP:7777" -r "$RIP1:7777" -m
 rm -f /run/enough
@@ -90,16 +90,16 @@ change 0 2 "-A -s lc"
 change 0 1 "-a -r $RIP2:80 -m -w 3"
 state "added again"
 expect "rs3 rs2 rs1" held
-say "all but the one removed"
+say "-D, by 1 from 0"
 lines 0 1 "-D " | director ipvsadm -R
-state "gone"
+state "all deleted"
 expect "rs3 rs2 rs1" held
 
 touch /run/enough
 wait $sent $heard
 say "$(</run/sent) datagrams"
 expect "$(</run/sent)" cat /run/heard
-[ "$(</run/sent)" -gt 100 ] || fail "hardly anything was sent"
+[ "$(</run/sent)" -gt 100 ] || fail "too few datagrams were sent"
 for p in tcp udp; do agent unload $p >&2; done
 agent unload beside >/tmp/beside
 cat /tmp/beside >&2

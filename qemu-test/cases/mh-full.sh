@@ -1,6 +1,6 @@
-# mh with more dests than its table has buckets (4,093): the service cannot take
-# it up, or goes on with the table that it has, and all clients that can stay
-# with their dests. One that is removed and comes back has its clients again.
+# mh with more dests than its table has buckets (4,093): a change to mh is refused,
+# and a service that has mh keeps its table. Clients stay with their dests where
+# possible. A dest that is removed and added again gets its clients back.
 FAMILY=4
 . ./swallow.sh
 observe "more dests than buckets" agent mh_full "$UPLINK" "$VIP" "$MODULE"

@@ -1,5 +1,5 @@
-# Tunnels between the families: IPv4 in IPv6 and IPv6 in IPv4. Fields of the
-# outer header, the MTU, fragments and errors.
+# Tunnels across families: IPv4 in IPv6 and IPv6 in IPv4. Fields of the outer header,
+# MTU, fragments and ICMP errors.
 mixed() {
 	local other size p
 	topology tun
@@ -10,7 +10,7 @@ mixed() {
 	done
 	agent capture client client eth0
 	agent capture silent silent eth0
-	# About the largest that fit, of IPv4 and of IPv6
+	# Sizes around the largest that fit, for IPv4 and IPv6
 	for size in 10 1411 1412 1413 1431 1432 1433; do
 		from_client "ip('$GC', '$VIP', udp(5000, 80, bytes($size)), tos=3)" \
 			"ip('$GC', '$VIP', udp(5001, 80, bytes($size)), df=False, ttl=7)"

@@ -1,6 +1,6 @@
-"""What docker, kube-proxy and kube-router ask by way of moby/ipvs: nests that
-are not marked as such, IPv4 addresses of 4 bytes, dests without a family, a
-service's nest that is empty in dumps, which ask for an acknowledgement too."""
+"""Requests as docker, kube-proxy and kube-router make them with moby/ipvs: nested
+attributes without the flag, IPv4 addresses of 4 bytes, dests without a family, and
+dumps with an empty service attribute that also request an acknowledgement."""
 
 import struct
 
@@ -13,7 +13,7 @@ ipvs = Family()
 
 
 def nest(kind, fields):
-    """An attribute of attributes, without the flag that says so."""
+    """A nested attribute without NLA_F_NESTED."""
     return attr(kind, b"".join(fields))
 
 
@@ -37,7 +37,7 @@ def told(name, *args):
 
 
 def listing():
-    """Services, and of each the dests, asked for by what the service said of itself."""
+    """Returns the services and their dests as text; the dests are requested with the key from the service's entry."""
     lines = []
     for _, entry in sorted(ask("GET_SERVICE", dump=True)):
         lines.append(text(entry))
@@ -85,7 +85,7 @@ told("DEL_SERVICE", mark)
 observe("edited", listing())
 run("ip netns exec director ipvsadm -Ln | grep -q '10.244.1.2:6443 *Masq *0'")
 
-# Timeouts, all three at once, and what the module says of itself
+# All three timeouts at once, and the module's version
 observe("SET_CONFIG", ipvs.outcome(command("SET_CONFIG"), attr(4, u32(900)) + attr(5, u32(120)) + attr(6, u32(300))))
 (_, config), = ipvs.call(command("GET_CONFIG"))
 observe("config", text(config))

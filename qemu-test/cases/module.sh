@@ -1,5 +1,5 @@
-# What scripts do: load the module and C's schedulers by name. Ours is found
-# first and holds them all. It cannot be removed while a service exists.
+# Loads the module and C's schedulers by name, as scripts do. modprobe finds our
+# module first, which has all schedulers. It cannot be unloaded while a service exists.
 loaded() { modules | sort | paste -sd ' '; }
 
 netns director
@@ -17,7 +17,7 @@ c)
 	;;
 esac
 
-# Asking for the netlink family loads it.
+# A request for the netlink family loads the module.
 wait_for unload
 vs -A -t 192.168.1.110:80 -s rr
 vs -A -u 192.168.1.110:53 -s wrr
@@ -30,7 +30,7 @@ vs -D -u 192.168.1.110:53
 unload
 refused test -e /proc/net/ip_vs
 
-# A namespace's services go with it, and with them the last use.
+# A namespace's services are destroyed with it, and with them the last reference.
 vs -A -t 192.168.1.110:80 -s rr
 expect "ip_vs is in use" in_use
 ip netns del director

@@ -1,5 +1,5 @@
-# A real server behind a smaller MTU: packets that may not be cut are
-# answered with the MTU that fits, others are cut; TCP finds its way.
+# A real server behind a smaller MTU: packets with DF are answered with an ICMP error
+# that has the MTU, others are fragmented; TCP transfers succeed.
 small() { # OPTION
 	local size
 	n director ip route add "$GS" dev "${DOWNLINK##* }" mtu 1400
@@ -29,7 +29,7 @@ in_turn nat
 in_turn dr
 in_turn tun
 
-# By sysctl tunnels let routers cut what they carry.
+# With pmtu_disc=0 tunnel packets may be fragmented by routers.
 uncut() {
 	local size
 	topology tun

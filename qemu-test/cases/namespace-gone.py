@@ -1,9 +1,9 @@
-"""What clients see of a director that goes away under their traffic: its namespace is deleted, its
-last service is, the module is.
+"""What clients see when the director goes away under their traffic: its namespace is deleted, its last
+service is deleted, or the module is unloaded.
 
-A director in a deleted namespace must leave its clients in silence, for another to take their
-connections over. Where services are deleted the VIP is an address like any other, and the local stack
-answers, under C's module and ours alike."""
+When the namespace is deleted, clients must not receive any answer, so that another director can take
+their connections over. When services are deleted, the VIP is an ordinary local address and the local
+stack answers, with C's module and with ours."""
 
 import contextlib
 import os
@@ -36,7 +36,7 @@ def ip(name, commands):
 
 
 def networks():
-    """client - switch - director - server; the client's own link stays when the director goes."""
+    """Creates client - switch - director - server; the client's link stays when the director is deleted."""
     netns("client", "switch", "server", "director")
     run("ip link add eth0 netns client type veth peer name client netns switch")
     ip("switch", "link add br0 type bridge\nlink set br0 up\nlink set client master br0 up\n")
@@ -46,7 +46,7 @@ def networks():
 
 
 def director():
-    """A new one, in its place."""
+    """Creates a new director in place of the old one."""
     run("ip link add eth0 address 02:00:00:00:00:01 netns director type veth peer name director netns switch")
     run("ip link add eth1 netns director type veth peer name eth0 netns server")
     ip("switch", "link set director master br0 up\n")
@@ -55,14 +55,14 @@ def director():
     ip("director", "link set eth0 up\nlink set eth1 up\naddr add 10.9.0.1/32 dev lo\naddr add fd09::1/128 dev lo\n"
        "addr add 10.0.0.1/24 dev eth0\naddr add 10.1.0.1/24 dev eth1\n"
        "addr add fd01::1/64 dev eth0 nodad\naddr add fd02::1/64 dev eth1 nodad\n")
-    # The client's packets come as long as there is something that they can come to.
+    # Permanent neighbours: the client sends packets as long as the link exists.
     ip("client", "neigh replace 10.0.0.1 lladdr 02:00:00:00:00:01 dev eth0\n"
        "neigh replace fd01::1 lladdr 02:00:00:00:00:01 dev eth0\n")
     run("ip netns exec director sysctl -qw net.ipv4.ip_forward=1 net.ipv6.conf.all.forwarding=1")
 
 
 def serve():
-    """Echoes on port 80 of the server, whatever its addresses are."""
+    """Starts TCP and UDP echo servers on port 80 of the server, on any address."""
     ready = selectors.DefaultSelector()
 
     def echo(sock):
@@ -115,7 +115,7 @@ def services(more):
 
 
 def talk():
-    """A connection for each protocol and family, with an answer on each."""
+    """Opens a connection for each protocol and family, and checks for an answer on each."""
     socks = {}
     for family, vip in VIPS.items():
         for letter, kind in KINDS.items():
@@ -131,7 +131,7 @@ def talk():
 
 
 def seen(socks, is_over):
-    """What becomes of the connections while packets are sent on each, until it is over."""
+    """Sends packets on each connection until `is_over`; returns the errors received."""
     found = {}
     while not is_over():
         for name, sock in socks.items():
@@ -164,13 +164,13 @@ def deleted_namespace(more):
             answers.setdefault(name, []).append(answer)
         run("ip netns add director && ip -n director link set lo up")
         director()
-    say(f"namespace deleted {ROUNDS} times, {more} more services of each family: {answers or 'silence'}")
+    say(f"namespace deleted {ROUNDS} times, {more} more services of each family: {answers or 'no answers'}")
     if OURS:
-        expect("what clients get from a director whose namespace goes", {}, answers)
+        expect("errors from a director whose namespace is deleted", {}, answers)
 
 
 def deleted_services(label, delete):
-    """What the client sees of its TCP connections after the last service is gone."""
+    """Observes errors on the client's TCP connections after the last service was deleted."""
     services(0)
     socks = {name: sock for name, sock in talk().items() if name.startswith("t ")}
     delete()
@@ -196,7 +196,7 @@ deleted_services("all services deleted at once", lambda: vs("-C"))
 
 def remove_module():
     vs("-C")
-    wait_for("the module to go", lambda: subprocess.run(["bash", "-c", ". ./lib.sh; unload"], check=False).returncode == 0)
+    wait_for("the module to be unloaded", lambda: subprocess.run(["bash", "-c", ". ./lib.sh; unload"], check=False).returncode == 0)
 
 
 deleted_services("module removed", remove_module)

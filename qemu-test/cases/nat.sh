@@ -1,5 +1,4 @@
-# Masquerading, with ports mapped, by a director that is the real servers'
-# gateway.
+# NAT with mapped ports; the director is the real servers' gateway.
 nat() {
 	topology nat
 	vs -A -t "$VIPB:80" -s rr
@@ -13,8 +12,8 @@ nat() {
 }
 variants nat
 
-# A UDP checksum that comes out as 0 is sent as 65535: 0 says that there is none.
-# Two bytes of data make it so, for they equal the checksum without them.
+# A UDP checksum of 0 is sent as 65535, as 0 means no checksum. Two bytes of data,
+# equal to the checksum without them, make it 0.
 zero() {
 	topology nat
 	vs -A -u "$VIPB:80" -s rr

@@ -1,6 +1,6 @@
-"""The netlink family byte by byte: what the controller says of it, dumps and
-replies, and a table of wrong requests. Each must be refused with C's errno,
-and what was refused must have changed nothing."""
+"""The netlink family in every byte: its description by nlctrl, dumps and replies,
+and a table of wrong requests. Each must fail with C's errno, and a failed
+request must change nothing."""
 
 import os
 import struct
@@ -14,7 +14,7 @@ ctrl, ipvs = Family(None), Family()
 
 
 def snapshot():
-    """All services with their dests, the former sorted; no traffic, so no count moves."""
+    """Returns all services with their dests, sorted by service. Counters are constant without traffic."""
     return sorted(services(ipvs))
 
 
@@ -22,7 +22,7 @@ def state():
     return "\n".join(text(e, indent=i > 0) for entry in snapshot() for i, e in enumerate(entry))
 
 
-# --- what the controller tells of the family
+# --- the family's description by nlctrl
 
 (_, told), = ctrl.call(3, attr(2, string("IPVS")))
 told = dict(attributes(told))
@@ -36,7 +36,7 @@ try:
 except Refused as e:
     observe("policy", str(e))
 
-# --- a few entries, and how they read
+# --- some entries, and how they are shown
 
 for fields in (whole(), whole(protocol=17, SCHED_NAME=string("wrr")), whole("2001:db8:1::110", SCHED_NAME=string("wlc")),
                whole(port=81, SCHED_NAME=string("wlc"), FLAGS=flags(0x38, 0x38))):
@@ -65,13 +65,13 @@ before = snapshot()
 
 
 def wrong(what, name, body=b"", flags=NLM_F_ACK, **lies):
-    """One request; what it adds is deleted again."""
+    """Makes one request; deletes again what it adds."""
     global before
     number = COMMANDS.index(name) if isinstance(name, str) else name
     outcome = ipvs.outcome(number, body, flags, **lies)
     after = snapshot()
     if after != before:
-        outcome += ", changes it"
+        outcome += ", changed"
         if name in ("NEW_SERVICE", "NEW_DEST"):
             outcome += ", deleted " + ipvs.outcome(number + 2, body)
             after = snapshot()
@@ -79,8 +79,8 @@ def wrong(what, name, body=b"", flags=NLM_F_ACK, **lies):
     outcomes.append(f"{name}, {what}: {outcome}")
 
 
-# Which part is missing, too short, too long or of a strange value, in each
-# request that carries it.
+# For each request, each attribute is missing, too short, too long or has an unusual
+# value.
 requests = {
     "NEW_SERVICE": (whole(port=99), None), "SET_SERVICE": (whole(), None), "DEL_SERVICE": (ident(port=98), None),
     "GET_SERVICE": (ident(), None), "ZERO": (ident(), None), "GET_DEST": (ident(), None),
@@ -97,7 +97,7 @@ def dump_flag(name):
 
 
 for name, (s, d) in requests.items():
-    wrong("without anything", name, flags=dump_flag(name))
+    wrong("no attributes", name, flags=dump_flag(name))
     wrong("empty service", name, attr(1, []), dump_flag(name))
     for which, fields in (("service", s), ("dest", d)):
         if fields is None:
@@ -125,7 +125,7 @@ for what, fields in {
     "scheduler of 15": whole(port=99, SCHED_NAME=string("a" * 15)),
     "scheduler of 16": whole(port=99, SCHED_NAME=string("a" * 16)),
     "scheduler of 17": whole(port=99, SCHED_NAME=string("a" * 17)),
-    "scheduler unended": whole(port=99, SCHED_NAME=b"rr"),
+    "scheduler unterminated": whole(port=99, SCHED_NAME=b"rr"),
     "scheduler with a path": whole(port=99, SCHED_NAME=string("../rr")),
     "protocol 0": whole(port=99, protocol=0), "protocol 47": whole(port=99, protocol=47),
     "protocol 262": whole(port=99, protocol=262),
@@ -161,10 +161,10 @@ for what, fields in {
     "low too high": server("10.1.1.99", L_THRESH=u32(0x80000000)),
     "method 1": server("10.1.1.99", FWD_METHOD=u32(1)), "method 4": server("10.1.1.99", FWD_METHOD=u32(4)),
     "method 8": server("10.1.1.99", FWD_METHOD=u32(8)), "method all": server("10.1.1.99", FWD_METHOD=u32(0xFFFFFFF8)),
-    "family of the other kind": server("10.1.1.99", ADDR_FAMILY=u16(V6)), "family 99": server("10.1.1.99", ADDR_FAMILY=u16(99)),
+    "the other family": server("10.1.1.99", ADDR_FAMILY=u16(V6)), "family 99": server("10.1.1.99", ADDR_FAMILY=u16(99)),
     "v6 by tunnel": server("2001:db8:2::99", ADDR_FAMILY=u16(V6), FWD_METHOD=u32(2)),
     "v6 by routing": server("2001:db8:2::99", ADDR_FAMILY=u16(V6), FWD_METHOD=u32(3)),
-    "v6 unsaid": server("2001:db8:2::99"), "4-byte v6": server("10.1.1.99", ADDR_FAMILY=u16(V6), FWD_METHOD=u32(2)),
+    "v6 without family": server("2001:db8:2::99"), "4-byte v6": server("10.1.1.99", ADDR_FAMILY=u16(V6), FWD_METHOD=u32(2)),
     "17-byte address": server("10.1.1.99", ADDR=b"\1" * 17),
     "address 0": server("0.0.0.0"), "multicast": server("224.0.0.1"), "broadcast": server("255.255.255.255"),
     "loopback": server("127.0.0.1"), "its network's broadcast": server("127.255.255.255"), "port 0": server("10.1.1.99", 0),
@@ -198,7 +198,7 @@ for what, body in {
     (_, answer), = ipvs.call(command("GET_CONFIG"))
     outcomes.append(text(answer, indent=1))
 
-# Messages that are not right as such
+# Malformed messages
 wrong("unknown attribute", "NEW_SERVICE", service(**whole()) + attr(7, u32(1)))
 wrong("attribute 100", "GET_INFO", attr(100, u32(1)))
 wrong("attribute 0", "GET_INFO", attr(0, u32(1)))
@@ -219,17 +219,17 @@ for number in (0, 14, 18, 19, 20, 99, 255):
     wrong("", number)
     wrong("as a dump", number, flags=NLM_F_DUMP)
 for name in COMMANDS[1:9] + COMMANDS[12:17]:
-    wrong("dumped, with nothing", name, flags=NLM_F_DUMP)
+    wrong("dumped, no attributes", name, flags=NLM_F_DUMP)
     if name not in ("FLUSH", "NEW_SERVICE"):
         wrong("dumped", name, service(**ident()), NLM_F_DUMP)
-wrong("asked with nothing", "GET_DEST")
-wrong("asked", "GET_DEST", service(**ident()))
+wrong("not dumped, no attributes", "GET_DEST")
+wrong("not dumped", "GET_DEST", service(**ident()))
 wrong("dumped with an empty service", "GET_SERVICE", attr(1, []), NLM_F_DUMP)
 wrong("dumped with another attribute", "GET_SERVICE", attr(2, []), NLM_F_DUMP)
 wrong("dumped, service broken", "GET_DEST", attr(1, [attr(1, b"x")]), NLM_F_DUMP)
 wrong("dumped, message broken", "GET_DEST", b"\x03\0\1\0", NLM_F_DUMP)
 
-# --- those who may not
+# --- without privileges
 
 enter("director")
 read_end, write_end = os.pipe()
@@ -245,7 +245,7 @@ if os.fork() == 0:
 os.wait()
 told = os.read(read_end, 65536).decode()
 if os.fork() == 0:
-    # Root of a namespace of its own, over a network of its own.
+    # Root of a new user namespace with its own network namespace.
     os.unshare(os.CLONE_NEWUSER | os.CLONE_NEWNET)
     owner = Family()
     for name in COMMANDS[1:]:
@@ -255,7 +255,7 @@ os.wait()
 observe("an unprivileged user", told)
 observe("root of a user namespace", os.read(read_end, 65536).decode())
 if snapshot() != before:
-    fail("those who may not changed something")
+    fail("a request without privileges changed something")
 enter("other")
 elsewhere = Family()
 observe("another namespace", "\n".join([
@@ -265,9 +265,9 @@ if snapshot() != before:
     fail("another namespace changed something")
 
 observe("wrong requests", "\n".join(outcomes))
-observe("what is left", state())
+observe("final state", state())
 
-# --- more than one message holds
+# --- dumps of several messages
 
 enter("director")
 ipvs.call(command("FLUSH"))

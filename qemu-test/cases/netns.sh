@@ -1,5 +1,5 @@
-# Two directors with the same VIP in two namespaces. One, which tracks
-# connections, is deleted under traffic; the other does not notice.
+# Two directors with the same VIP in two namespaces. One, with connection tracking,
+# is deleted under traffic; the other must not be affected.
 two() {
 	netns client1 director1 rs1 client2 director2 rs2
 	for i in 1 2; do
@@ -45,7 +45,7 @@ for i in 1 2; do
 	expect "rs$i rs$i" agent get client$i tcp 192.168.1.110 80 2
 	expect "rs$i rs$i" agent get client$i udp 2001:db8:1::110 80 2
 done
-# What one does, the other does not see.
+# Changes in one are not visible in the other.
 DIRECTOR=director2
 vs --set 50 40 30
 vs -A -t 192.168.1.110:81 -s wrr
@@ -77,7 +77,7 @@ expect rs1 only tcp1
 expect rs1 only udp1
 listed() { nsenter --net=/run/netns/director1 ipvsadm -Ln | awk '$2 ~ /^[0-9[]/ && $1 == "->" { printf "%s%s", sep, $2; sep = " " }'; }
 expect "10.1.1.11:80 [2001:db8:2::11]:80" listed
-# A namespace of that name starts from nothing.
+# A new namespace with the same name starts empty.
 netns director2
 DIRECTOR=director2
 observe "a new director2" listing

@@ -1,8 +1,8 @@
-# Large transfers, which must come through whole: as super-packets with
-# checksums left to the devices, and in single packets with checksums made.
+# Large transfers must be intact: as GSO packets with checksum offload, and as single
+# packets with complete checksums.
 SIZE=1000000
 [ "$KERNEL" != debug ] || SIZE=200000
-each_link() { # COMMAND…, with the machine and the interface after it
+each_link() { # COMMAND…: runs it with each machine and interface
 	local ns interface
 	for ns in client rs1; do "$@" $ns eth0; done
 	for interface in eth0 eth1; do
@@ -29,8 +29,8 @@ transfer() { # OPTION
 	served 4
 }
 super_packets() { for host in client rs1; do [ "$(agent largest $host)" -gt 1500 ] && echo "$host yes" || echo "$host no"; done; }
-# Beside packets with partial checksums there may be some with whole ones: TCP
-# sends small ones, and some anew.
+# Besides packets with partial checksums some may have complete ones: small packets
+# and retransmissions.
 checksums() {
 	for host in client rs1; do
 		echo "$host $(agent checksums $host)"

@@ -1,12 +1,12 @@
-# One-packet scheduling: each datagram goes where the scheduler says, and no
-# connection is kept. TCP is as ever.
+# One-packet scheduling: each datagram is scheduled, and no conn is kept. TCP is not
+# affected.
 
 show() { # LABEL
 	observe "$1: --persistent-conn" listing --persistent-conn
 	observe "$1: -Lnc" connections
 }
-# Datagrams from one port
-same() { # NAME COUNT
+# same NAME COUNT: sends datagrams from one port
+same() {
 	local i answers=
 	for ((i = 0; i < $2; i++)); do answers+=" $(agent use "$1")"; done
 	echo "${answers# }"
@@ -20,20 +20,20 @@ direct() {
 	observe "IPv$FAMILY: the first" agent hold client ops udp "$VIP" 80 1
 	observe "IPv$FAMILY: from its port" same ops1 7
 	observe "IPv$FAMILY: from others" get udp "$VIP" 80 4
-	observe "IPv$FAMILY: not so" agent hold client beside udp "$VIP" 8080 1
-	observe "IPv$FAMILY: not so" same beside1 3
+	observe "IPv$FAMILY: without -o" agent hold client beside udp "$VIP" 8080 1
+	observe "IPv$FAMILY: without -o" same beside1 3
 	served 13
 	show "IPv$FAMILY"
 	observe "IPv$FAMILY: saved" saved
 	observe "IPv$FAMILY: /proc/net/ip_vs" proc_listing
 	observe "IPv$FAMILY: counts" counts -u "$VIPB:80"
-	# On and off again
+	# Switched off and on
 	vs -E -u "$VIPB:80" -s rr
 	observe "IPv$FAMILY: off" same ops1 4
 	vs -E -u "$VIPB:80" -s rr -o
 	observe "IPv$FAMILY: its connection stays" same ops1 4
 	observe "IPv$FAMILY: on" get udp "$VIP" 80 2
-	# With persistence there is a template, for no connection.
+	# With persistence there is a template but no conn.
 	vs -E -u "$VIPB:80" -s rr -o -p 300
 	agent hold client two udp "$VIP" 80 1
 	observe "IPv$FAMILY: persistent" same two1 4
@@ -44,7 +44,7 @@ FAMILY=4
 direct
 FAMILY=6 tracked direct
 
-# The template of none does not wait for it.
+# A template without conns expires after its own timeout.
 topology dr
 vs -A -u "$VIPB:80" -s rr -o -p 1
 dests -g 80 -u "$VIPB:80"
@@ -70,8 +70,8 @@ observe "fwmark: tcp" same tcp1 3
 served 10
 show "fwmark"
 
-# Thresholds: a datagram counts while it passes, and then a server may be found to
-# be full of the connections it has.
+# Thresholds: a datagram counts as a conn while it is processed, and then a dest may be
+# found to be overloaded by its other conns.
 topology dr
 vs -A -u "$VIPB:80" -s rr
 dests -g 80 -u "$VIPB:80"
@@ -81,8 +81,8 @@ vs -e -u "$VIPB:80" -r "$RIPB1:80" -g -x 1
 vs -e -u "$VIPB:80" -r "$RIPB2:80" -g -x 2 -y 1
 vs -e -u "$VIPB:80" -r "$RIPB3:80" -g -x 2 -y 2
 observe "thresholds: -x 1, -x 2 -y 1, -x 2 -y 2" get udp "$VIP" 80 9
-observe "thresholds: full of one" listing --thresholds
-# All are full: whose connection goes is free, and a datagram alone fills none.
+observe "thresholds: overloaded" listing --thresholds
+# All dests are overloaded until their conns end; a datagram alone overloads none.
 vs -e -u "$VIPB:80" -r "$RIPB3:80" -g -x 1
 observe "thresholds: -x 1" get udp "$VIP" 80 3 name 0.3
 vs --set 0 0 1
@@ -92,7 +92,7 @@ observe "thresholds: free" get udp "$VIP" 80 6
 observe "thresholds: free" listing --thresholds
 vs --set 0 0 300
 
-# Under NAT the server's answer is not translated: nobody knows of it.
+# With NAT the server's answer is not translated, as there is no conn.
 topology nat
 vs -A -u "$VIPB:80" -s rr -o
 vs -a -u "$VIPB:80" -r "$GSB:8080" -m
@@ -102,7 +102,7 @@ from_client "ip('$GC', '$VIP', udp(5000, 80, b'data'))" "ip('$GC', '$VIP', udp(5
 agent captured silent 2 "5000 > 8080" >/dev/null
 from_server "ip('$GS', '$GC', udp(8080, 5000, b'answer'))"
 agent captured client 1 "8080 > 5000" >/dev/null
-# An error about what is sent belongs to nothing.
+# An ICMP error about a datagram matches no conn.
 from_server "ip('$GS', '$GC', icmp(3, 3, ip('$GC', '$GS', udp(5000, 8080, b'data'))))"
 from_client "ip('$GC', '$VIP', udp(5999, 80, b'last'))"
 agent captured silent 3 " > 8080" >/dev/null

@@ -1,10 +1,11 @@
-# ipvsadm 1.31 with every option of its manual page: tables of command lines,
-# one row each, with what it says, its exit status, and what is saved after.
-# That no option is forgotten is checked against --help at the end.
+# ipvsadm 1.31 with every option of its manual page: tables of command lines, with
+# the output and exit status of each, and the saved configuration afterwards. The end
+# checks against --help that no option is missing.
 typed=$(mktemp)
 
-# rows [COMMAND…]: runs ipvsadm, by way of COMMAND, with each line of standard
-# input; what follows ` < ` is its standard input, \n for a new line.
+# rows [COMMAND…]: runs ipvsadm with the arguments of each line of standard input,
+# started by COMMAND. Text after ` < ` is ipvsadm's standard input, with \n for a
+# newline.
 rows() {
 	tee -a "$typed" | nsenter --net=/run/netns/director bash -fuc '
 		while IFS= read -r row; do
@@ -18,7 +19,7 @@ rows() {
 			"IP Virtual Server version"*) said="${said%%size=*}size=N)${said#*size=*)}" ;;
 			esac
 			case " $row " in
-			# Connections come in no order, and time passes.
+			# The order and the remaining time of connections vary.
 			*" -c "* | *" -Lnc "* | *" --connection "*)
 				said=$(sed -E "s/ [0-9]{2}:[0-9]{2} +/ /" <<<"$said" | { sed -u 2q; sort; }) ;;
 			esac
@@ -51,7 +52,7 @@ table services <<-.
 	-A -f 3 -s rr
 	-A -f 4294967295 -s rr
 .
-# All of one process: of each what the kernel says
+# Several rows in one process: the errors of the kernel for each
 observe "schedulers" rows <<-.
 	-R < -A -t 192.168.1.111:1 -s rr\n-A -t 192.168.1.111:2 -s wrr\n-A -t 192.168.1.111:3 -s lc\n-A -t 192.168.1.111:4 -s wlc
 	-R < -A -t 192.168.1.111:5 -s lblc\n-A -t 192.168.1.111:6 -s lblcr\n-A -t 192.168.1.111:7 -s dh\n-A -t 192.168.1.111:8 -s sh
@@ -112,7 +113,7 @@ table deleted <<-.
 	-D -t 192.168.1.113:80
 .
 
-# The engine for SIP is C's alone as yet.
+# Only C has the persistence engine for SIP yet.
 engine() { nsenter --net=/run/netns/director ipvsadm -A -t 192.168.1.116:80 -s rr -p 50 --pe sip; }
 echo "-A --pe sip" >>"$typed"
 if [ "$MODULE" = c ]; then
@@ -238,7 +239,7 @@ table "restored" <<-.
 	-R < -R
 .
 
-# Counters, and connections: three of a client to a persistent service
+# Counters and connections: three from a client to a persistent service
 vs -C
 vs -A -u "$VIP:80" -s rr -p 50
 vs -a -u "$VIP:80" -r "$RIP1:80" -m
@@ -261,17 +262,17 @@ table "after traffic" <<-.
 	-Ln --stats --exact
 .
 vs -A -t "$VIP:80" -s rr
-observe "all are zero" rows <<-.
+observe "all zeroed" rows <<-.
 	--zero
 	-Ln --stats --exact
 .
-observe "all are zero: files" n director sh -c "sed -n 3p /proc/net/ip_vs_stats; grep '~' /proc/net/ip_vs_stats_percpu"
+observe "all zeroed: files" n director sh -c "sed -n 3p /proc/net/ip_vs_stats; grep '~' /proc/net/ip_vs_stats_percpu"
 observe "cleared" rows <<-.
 	-C
 	--clear
 .
 
-# Daemons: nobody listens, and how they do their work is not said here.
+# Daemons; only their configuration is tested.
 table daemons <<-.
 	--start-daemon master --mcast-interface nosuch
 	--start-daemon master --mcast-interface eth0 --syncid 7 --sync-maxlen 1400 --mcast-group 224.0.0.99 --mcast-port 9000 --mcast-ttl 3
@@ -304,8 +305,8 @@ table daemons <<-.
 	-a -t 192.168.1.110:80 -r [2001:db8:2::11]:80 -i
 .
 
-# Who may: nobody; one with the capability; root without; root of a user
-# namespace over a network of its own, and over this one.
+# Privileges: the user nobody, without and with CAP_NET_ADMIN; root without it; root of
+# a user namespace, in this network namespace and in its own.
 nobody=(setpriv --reuid 65534 --regid 65534 --clear-groups)
 allowed() {
 	cat <<-.
@@ -327,7 +328,7 @@ may "root without CAP_NET_ADMIN" setpriv --bounding-set -net_admin --inh-caps -n
 may "root of a user namespace" unshare --user --map-root-user
 may "root of a user namespace and its network" unshare --user --map-root-user --net
 
-# Every option was typed; -h and -v besides.
+# -h and -v; and every option must have been used.
 observe "help" rows <<-.
 	-h
 	--help

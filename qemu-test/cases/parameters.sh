@@ -1,9 +1,9 @@
-# The module's parameters for mh, which C has not: the table's size, and weights
-# that lose nothing.
+# The module's parameters for mh, which C does not have: the table size, and exact
+# weights.
 [ "$MODULE" = rust ] || skip "C's module has no parameters of mh"
 FAMILY=4
 topology nat
-again() { # PARAMETER…: the module anew, with these
+again() { # PARAMETER…: reloads the module with these
 	vs -C
 	wait_for unload
 	modprobe ip_vs "$@"
@@ -15,8 +15,8 @@ for i in 1 2 3; do vs -a -t "$VIPB:80" -r "10.1.1.1$i:80" -m -w $((i * 1000)); d
 shares() { get tcp "$VIP" 80 30 | tr ' ' '\n' | sort | uniq -c | awk '{ n += $1; all = all " " $2 } END { print n all }'; }
 expect "30 rs1 rs2 rs3" shares
 
-# Of weights 1000 and 1, 62 and 1 are left as in C, or all of it: of 4,000 clients
-# 63 or 4, more or less, go to the light one.
+# As in C, the weights 1000 and 1 are scaled to 62 and 1; mh_exact keeps them. Of
+# 4,000 clients about 63 or 4 go to the light dest.
 light() { # LEAST MOST PARAMETER…
 	local on
 	again "${@:3}"
@@ -33,7 +33,7 @@ light 40 110
 light 1 20 mh_exact=1
 light 40 110 mh_exact=0
 
-# A table takes as many dests as it has buckets.
+# A service with mh may have as many dests as the table has buckets.
 again mh_tab_size=251
 vs -A -t "$VIPB:80" -s rr
 for i in {1..252}; do echo "-a -t $VIPB:80 -r 10.1.2.$i:80 -m"; done | vs -R
@@ -44,6 +44,6 @@ scheduler() { proc_listing | awk '$1 == "TCP" { print $3 }'; }
 expect mh scheduler
 
 again
-# C's, which distributions' files set: the kernel says that it ignores it.
+# C's parameter, which files of distributions set: the kernel logs that it is ignored.
 again conn_tab_bits=20
-dmesg | grep "ip_vs: unknown parameter 'conn_tab_bits' ignored" >&2 || fail "nobody said that conn_tab_bits is ignored"
+dmesg | grep "ip_vs: unknown parameter 'conn_tab_bits' ignored" >&2 || fail "the kernel did not log that conn_tab_bits is ignored"

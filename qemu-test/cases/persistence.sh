@@ -1,10 +1,10 @@
-# Persistent services: a client, or a network of them, stays with one real
-# server as long as its template lives.
+# Persistent services: a client, or a network of clients, stays with one real server
+# as long as its template exists.
 
 . ./persistent.sh
 FAMILY=4
 
-# Each client for itself, and clients by the network
+# One template for each client, and one for each network
 each() {
 	topology nat
 	case $FAMILY in
@@ -23,7 +23,7 @@ each() {
 	observe "IPv$FAMILY: /proc/net/ip_vs" proc_listing
 	observe "IPv$FAMILY: saved" saved
 
-	# Other networks from now on
+	# Other netmasks
 	for p in t u; do vs -E -$p "$VIPB:80" -s rr -p 200 -M "$mask"; done
 	for PROTO in tcp udp; do
 		observe "IPv$FAMILY $PROTO: pairs" ask_from 254 200 253 201 253 254 200
@@ -34,13 +34,13 @@ each() {
 	observe "IPv$FAMILY $PROTO: holes" ask_from 254 253 201 200
 	observe "IPv$FAMILY: holes" connections
 
-	# No longer persistent: what is there stays, new ones are spread.
+	# No longer persistent: existing templates stay, new connections are scheduled.
 	vs -E -u "$VIPB:80" -s rr
 	observe "IPv$FAMILY $PROTO: not persistent" ask_from 254 254 254
 }
 families each
 
-# A template is assured by a reply, or TCP's handshake.
+# A template is assured (IP_VS_CTPL_S_ASSURED) by a reply or by the TCP handshake.
 topology nat
 for p in t u; do
 	vs -A -$p "$VIPB:80" -s rr -p 300
@@ -57,12 +57,12 @@ from_client "ip('$GC', '$VIP', tcp(5000, 80, 'A'))" "ip('$GC', '$VIP', udp(5000,
 in_packets() { cpu_sums | awk -v n="$1" '{ exit $2 < n }'; }
 wait_for in_packets 5
 show "confirmed"
-# A client's SYN on a connection that is over does not make a new one.
+# A client's SYN on a closed connection does not create a new conn.
 from_client "ip('$GC', '$VIP', tcp(5000, 80, 'R'))" "ip('$GC', '$VIP', tcp(5000, 80, 'S'))"
 wait_for in_packets 7
 observe "again" connections
 
-# Every port of an address; FTP, whose data connections come to any port
+# All ports of an address; and FTP, with data connections to any port
 ports() { # TOPOLOGY OPTION
 	topology "$1"
 	for i in 1 2 3; do agent serve rs$i rs$i 21; done

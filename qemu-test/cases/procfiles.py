@@ -1,10 +1,10 @@
-"""The files in /proc/net: what they say, in C's words; the same however it is read,
-in pieces of any size and from any place, a service with more dests than a page holds
-included; and while services, dests and conns come and go by the hundred and our tables
-are resized, each that stays is read exactly once. (In C a reader goes on after the number
-of lines that it had, whatever became of them, and starts a service's dests over if the
-one at hand leaves and comes back: there it must come to an end, and no more. What
-changes between two reads, though, is no matter to a service that has been begun.)"""
+"""The files in /proc/net. Their text must be C's. It must not depend on the size and
+offset of reads, also with more dests than fit in a page. While hundreds of services, dests
+and conns are added and removed and our tables are resized, a reader must see each permanent
+entry exactly once. (C continues after the number of lines already read, whatever was removed,
+and restarts the dests of a service if the current dest is removed and added again. Under C a
+concurrent reader only has to reach the end; but changes between two reads must not affect a
+service that has been begun.)"""
 
 import collections
 import contextlib
@@ -25,16 +25,16 @@ from genl import *
 SECONDS = 60 if os.environ.get("LONG") else 8 * SLOW
 OURS = os.environ["MODULE"] == "rust"
 FILES = "ip_vs ip_vs_app ip_vs_conn ip_vs_conn_sync ip_vs_stats ip_vs_stats_percpu ip_vs_status".split()
-# Those that stay, and those that come and go: enough for a table to grow, and to shrink.
+# The number of permanent and of temporary entries: enough for a table to grow and to shrink.
 STAYING, PASSING = 100, 1500
-# The services of many dests, by port; how many each has, of which one in so many comes
-# and goes.
+# The ports of the services with many dests; the number of dests of each; every EACH-th dest
+# is temporary.
 LARGE, DESTS, EACH = (501, 502), 500, 5
 TEMPLATES = 1
 SERVICE = re.compile(rb"^UDP +(\S+) ", re.M)
 DEST = re.compile(rb"^  -> 0A01010B:(\S+) +(\S+) +(\d+) +(\d+) +(\d+) *$", re.M)
 CONN = re.compile(rb"^UDP (C0A801FE \S+) ", re.M)
-# Which of them stay, by name.
+# The names of the permanent entries.
 staying_services = {b"C0A8016E:%04X" % port for port in (*range(1, 1 + STAYING), *LARGE)}
 staying_conns = {b"C0A801FE %04X" % port for port in range(10000, 10000 + STAYING)}
 staying_dests = {b"%04X" % dest for dest in range(1, 1 + DESTS) if dest % EACH}
@@ -45,7 +45,7 @@ def path(name):
 
 
 def read(name, size=1 << 20, file=None):
-    """The rest of a file, in pieces of `size`."""
+    """Returns the rest of a file, read in pieces of `size` bytes."""
     fd = os.open(path(name), os.O_RDONLY) if file is None else file
     pieces = list(iter(lambda: os.read(fd, size), b""))
     if file is None:
@@ -58,7 +58,7 @@ def ipvsadm(commands):
 
 
 def datagrams(address, port, sources):
-    """One from each source port, by a client: a conn each."""
+    """Sends one datagram from each source port, which creates a conn each."""
     for source in sources:
         with socket.socket(V6 if ":" in address else V4, socket.SOCK_DGRAM) as sock:
             sock.setsockopt(socket.SOL_SOCKET, socket.SO_REUSEADDR, 1)
@@ -76,16 +76,16 @@ def conns():
     return read("ip_vs_conn").count(b"\n") - 1
 
 
-# --- what the files say
+# --- the text of the files
 
 def blocks(text):
-    """The services, each with its dests; the order of the former is chance."""
+    """Returns a listing with its services sorted, as their order is random."""
     head, *rest = re.split(r"(?m)^(?=TCP|UDP|SCTP|FWM)", text)
     return head + "".join(sorted(rest))
 
 
 def plain(name):
-    """A file without its module's own affair and the clock's."""
+    """Returns a file without what depends on the module or on time."""
     text = read(name).decode()
     if name == "ip_vs":
         return blocks(re.sub(r"size=\d+", "size=N", text))
@@ -93,7 +93,7 @@ def plain(name):
         head, *lines = text.splitlines()
         return "\n".join([head] + sorted(line[:-7] for line in lines))
     if name == "ip_vs_status":
-        # How many estimators there may be is measured; how long chains are is chance.
+        # The maximum number of estimators is measured; the length of chains is random.
         text = "".join(line for line in text.splitlines(True) if not re.match("Stats chain|Stats thread ests|.* len-", line))
         return re.sub(r"(buckets.*:\t).*", lambda found: found[1] + re.sub("[-0-9]+", "N", found[0][len(found[1]):]), text)
     if name == "ip_vs_stats_percpu":
@@ -107,7 +107,7 @@ def say_all(label, names=FILES):
 
 
 def check_status():
-    """The chains told of are all that there are, and hold each entry, once or, if it can be found by two names, twice."""
+    """Whether the chains shown add up to the table and to its entries, which are in one chain or, with two keys, in two."""
     text = read("ip_vs_status").decode()
     for what, table in (("Conns", "Conn"), ("Services", "Service")):
         number = int(re.search(rf"{what}:\t(\d+)", text)[1])
@@ -116,7 +116,7 @@ def check_status():
                    re.findall(rf"{table} buckets len-(\d):\t(\d+) \((\d+)%\)", text)}
         empty, part = map(int, re.search(rf"{table} buckets empty:\t(\d+) \((\d+)%\)", text).groups())
         filled = sum(count for count, _ in lengths.values())
-        # C makes a table anew when its size does not fit, and tells of both until then.
+        # While C resizes a table, it shows the old and the new one.
         if size != 1 << bits or filled + empty != size:
             return False
         if part != empty * 100 // size or any(p != c * 100 // filled for c, p in lengths.values()):
@@ -127,10 +127,10 @@ def check_status():
     return True
 
 
-# --- pieces
+# --- partial reads
 
 def check_pieces(name):
-    """Any way to read a file gives the same, but for the time that conns have left."""
+    """Checks that all ways to read a file return the same, except the remaining time of conns."""
     whole = read(name)
     moving = set()
     if name.startswith("ip_vs_conn"):
@@ -152,7 +152,7 @@ def check_pieces(name):
             compare(f"by {size} from {offset}", read(name, size, file), offset)
     for offset in (len(whole) // 2, 0, len(whole) - 10, 5, len(whole) // 4, len(whole) + 5):
         compare(f"100 at {offset}", os.pread(file, 100, offset), offset, 100)
-    # In the middle of all this a reader's own place stays.
+    # pread() does not change the file offset.
     os.lseek(file, 0, os.SEEK_SET)
     begun = os.read(file, 50)
     os.pread(file, 100, len(whole) // 2)
@@ -168,17 +168,17 @@ def check_pieces(name):
     return " ".join(errors)
 
 
-# --- services with more dests than a page holds
+# --- services with more dests than fit in a page
 
 def add_large_services():
-    """The dests that stay amid those that come and go."""
+    """Adds the services with many dests."""
     for port in LARGE:
         ipvsadm(f"-A -u 192.168.1.110:{port} -s rr\n" + "".join(
             f"-a -u 192.168.1.110:{port} -r 10.1.1.11:{dest} -m -w {dest}\n" for dest in range(1, 1 + DESTS)))
 
 
 def dests_of(text):
-    """The dests of each large service in a file, in order: port, method, weight and conns."""
+    """Returns the dests of each large service in a file, in order: port, method, weight and conns."""
     found = {port: [] for port in LARGE}
     for block in re.split(rb"(?m)^(?=UDP)", text):
         if (port := SERVICE.match(block)) and (port := int(port[1][-4:], 16)) in LARGE:
@@ -187,7 +187,7 @@ def dests_of(text):
 
 
 def listed_dests():
-    """The same, as ipvsadm lists them."""
+    """Returns the same from ipvsadm's listing."""
     def lines(port):
         text = subprocess.run(["ipvsadm", "-Ln", "--nosort", "-u", f"192.168.1.110:{port}"],
                               stdout=subprocess.PIPE, check=True).stdout
@@ -197,12 +197,12 @@ def listed_dests():
 
 
 def staying(dests):
-    """The names of those that stay."""
+    """Returns the names of the permanent dests."""
     return [name for name, *_ in dests if int(name, 16) % EACH]
 
 
 class PassingDests:
-    """Some of the dests of large services, removed and added again little by little."""
+    """Removes the temporary dests of the large services and adds them again, step by step."""
 
     def __init__(self):
         self.ipvs, self.steps = Family(), 0
@@ -225,7 +225,7 @@ def passing_dests():
 
 
 def read_amid(name, size, between):
-    """A file in pieces of `size`, with something done after each of them, or every few lines."""
+    """Reads a file in pieces of `size` bytes and calls `between` at most every 3,000 bytes."""
     file = os.open(path(name), os.O_RDONLY)
     pieces, since = [], 0
     while piece := os.read(file, size):
@@ -239,14 +239,14 @@ def read_amid(name, size, between):
 
 
 def same(what, wanted, got):
-    """Compares lists that are too long to be shown."""
+    """Compares lists that are too long to print."""
     if got != wanted:
         amiss = [(i, *pair) for i, pair in enumerate(itertools.zip_longest(wanted, got)) if pair[0] != pair[1]]
-        fail(f"{what}: {len(wanted)} were expected and {len(got)} came, {len(amiss)} amiss, the first of them {amiss[:3]}")
+        fail(f"{what}: {len(wanted)} expected, {len(got)} found, {len(amiss)} differ, the first: {amiss[:3]}")
 
 
 def check_large_services():
-    """Each dest is there once and in its place, by pieces of any size, also while others come and go."""
+    """Checks that reads of any size show each dest once and in order, also while others are added and removed."""
     services = sorted(SERVICE.findall(read("ip_vs")))
     passing = PassingDests()
     for size in (1, 100, 4096, 1 << 20):
@@ -254,7 +254,7 @@ def check_large_services():
         before = passing.steps
         text = read_amid("ip_vs", size, passing.change)
         if passing.steps - before < 2 * 40:
-            fail("hardly anything changed")
+            fail("too few dests changed")
         same(f"services by {size} while dests change", services, sorted(SERVICE.findall(text)))
         amid = dests_of(text)
         for port in LARGE:
@@ -262,17 +262,17 @@ def check_large_services():
             same(f"dests of {port} by {size}", listed[port], found[port])
             same(f"dests of {port} by {size} while others change", staying(listed[port]), staying(amid[port]))
             names = [name for name, *_ in amid[port]]
-            expect(f"how many dests of {port} by {size} there are at all", len(set(names)), len(names))
-        # Those that were removed are back, at the head of the list.
+            expect(f"number of dests of {port} by {size}, without duplicates", len(set(names)), len(names))
+        # The removed dests are added again, at the head of the list.
         passing.restore()
 
 
 def once(name, found, wanted):
-    """What was found by a reader: each that stayed, once."""
+    """Checks that a reader found each permanent entry exactly once."""
     times = collections.Counter(found)
     wrong = {entry: times[entry] for entry in wanted if times[entry] != 1}
     if wrong and OURS:
-        fail(f"{name}: how often of {len(found)} were there {wrong}")
+        fail(f"{name}: number of times among {len(found)}: {wrong}")
 
 
 # --- the tables resized while they are read
@@ -288,17 +288,17 @@ def remove_services(ports):
 
 
 def change_dest(ipvs, what, port):
-    """That of the service with that port; with it go the conns."""
+    """Adds or deletes the dest of the service `port`. Its conns end when it is deleted."""
     ipvs.call(command(what), service(**ident(port=port, protocol=17)) + real(**server(port=port, FWD_METHOD=u32(3))))
 
 
 def sizes():
-    """Of the conns' table, and of the services'."""
+    """Returns the number of buckets of the conn table and of the service table."""
     return tuple(map(int, re.findall(rb"buckets:\t(\d+)", read("ip_vs_status"))))
 
 
 def numbers():
-    """Of conns, and of services."""
+    """Returns the number of conns and of services."""
     return tuple(map(int, re.findall(rb"(?m)^(?:Conns|Services):\t(\d+)", read("ip_vs_status"))))
 
 
@@ -307,7 +307,7 @@ def shown_size(text):
 
 
 class Reader:
-    """A file that is read part by part."""
+    """Reads a file in several steps."""
 
     def __init__(self, name, size):
         self.name, self.size, self.text = name, size, b""
@@ -316,7 +316,7 @@ class Reader:
         self.file = os.open(path(name), os.O_RDONLY)
 
     def read_until(self, part):
-        """Until that part of those that stay was read."""
+        """Reads until this part (0 to 1) of the permanent entries was read."""
         while self.text.count(self.mark) < part * len(self.wanted):
             piece = os.read(self.file, self.size)
             if not piece:
@@ -332,7 +332,7 @@ class Reader:
 
 
 def settle(services, conns, is_so):
-    """Waits until there are so many, and our tables have such sizes."""
+    """Waits for the number of temporary entries and, for our tables, for sizes that satisfy `is_so`; returns the sizes."""
     wanted = STAYING + conns, len(staying_services) + services
     wait_for(f"{wanted} conns and services", lambda: numbers() == wanted, instead=numbers)
     if OURS:
@@ -341,7 +341,7 @@ def settle(services, conns, is_so):
 
 
 def resize_amid(size):
-    """The files are read while both tables grow, lose half of what came, and shrink."""
+    """Reads the files while both tables grow, lose half of the temporary entries, and shrink."""
     half = PASSING // 2
     first, second = range(1000, 1000 + half), range(1000 + half, 1000 + PASSING)
     for port in (2, 3):
@@ -358,7 +358,7 @@ def resize_amid(size):
         reader.read_until(1 / 2)
     shown = shown_size(readers[0].text), shown_size(read("ip_vs", 100))
     if OURS:
-        expect("the conn table's size, as read before and now", (begun[0], grown[0]), shown)
+        expect("the conn table's size, read before and now", (begun[0], grown[0]), shown)
     remove_services(second)
     change_dest(ipvs, "DEL_DEST", 3)
     settle(half, half, lambda now: now == grown)
@@ -377,7 +377,7 @@ def resize_amid(size):
 # --- changes
 
 class Child:
-    """A process that does something again and again in a namespace until `stop`, which says how often."""
+    """A process that repeats `again` in a namespace until `stop`, which returns the number of repetitions."""
 
     def __init__(self, ns, again):
         self.output, write = os.pipe()
@@ -430,7 +430,7 @@ def passing_conns():
 
 
 def reader():
-    """All files with tables, in pieces of every size; and the dump of services."""
+    """Reads all files of tables in pieces of several sizes, and dumps the services."""
     ipvs = Family()
     for size in (1 << 16, 4096, 1000, 100):
         text = read("ip_vs", size)
@@ -465,14 +465,14 @@ for name in FILES:
 
 
 def slots():
-    """The line of it, with CPUs of any number chosen, and all in the end."""
+    """Yields the slots line for several values of est_cpulist, 'all' as the last."""
     for cpus in ("none", "", "0", "0-1", "all"):
         with contextlib.suppress(OSError), open("/proc/sys/net/ipv4/vs/est_cpulist", "w") as file:
             file.write(cpus + "\n")
         yield f"{cpus}: " + re.search("Stats thread slots.*", read("ip_vs_status").decode())[0]
 
 
-# Before there was a service.
+# Before the first service.
 observe("est_cpulist", "\n".join(slots()))
 
 ipvsadm("".join(f"-A -t 192.168.1.110:{port} -s {scheduler}\n-a -t 192.168.1.110:{port} -r 10.1.1.11:{port} -g -w {port}\n"
@@ -491,13 +491,13 @@ as_client(datagrams, "192.168.1.110", 1, range(5000, 5040))
 as_client(datagrams, "2001:db8:1::110", 1, range(5000, 5010))
 wait_for("conns", lambda: conns() == 51)
 say_all("conns", ("ip_vs", "ip_vs_app", "ip_vs_conn", "ip_vs_conn_sync", "ip_vs_status"))
-# C copies its counters from time to time.
+# C's estimator copies the counters every two seconds.
 wait_for("counters", lambda: read("ip_vs_stats").split(b"\n")[2].split()[:2] == [b"32", b"32"])
 observe("ip_vs_stats", read("ip_vs_stats").decode().split("\n\n")[0])
 wait_for("chains to be counted", check_status)
 observe("lseek", "\n".join(f"{name} {check_pieces(name)}" for name in FILES if not name.startswith("ip_vs_stat")))
 
-# The conns go with their dests, here and below.
+# From here on conns end when their dest is deleted.
 run("sysctl -qw net.ipv4.vs.expire_nodest_conn=1")
 run("ipvsadm -C")
 wait_for("no conns", lambda: conns() == 0)
@@ -516,7 +516,7 @@ wait_for("conns that stay", lambda: read("ip_vs_conn").count(b"C0A801FE 27") >= 
 for size in (100, 1000, 4096):
     resize_amid(size)
 change_dest(ipvs, "NEW_DEST", 2)
-# Some conns end by themselves, if there is time.
+# With this timeout some conns expire, if there is time.
 run("ipvsadm --set 0 0 10")
 seen_sizes = []
 children = dict(services=Child("director", passing_services), edits=Child("director", edited_services),
@@ -525,11 +525,11 @@ children = dict(services=Child("director", passing_services), edits=Child("direc
 
 
 def resized():
-    """The sizes that there have been of the conns' table, and of the services'."""
+    """Returns the successive sizes of the conn table and of the service table."""
     return [[size for size, _ in itertools.groupby(column)] for column in zip(*seen_sizes)]
 
 
-# On the debug kernel conns come too slowly for that; what was half read above has seen it.
+# The debug kernel creates conns too slowly for a resize here; resize_amid() has tested it.
 must_resize = OURS and os.environ["KERNEL"] != "debug"
 begun = time.monotonic()
 while (passed := time.monotonic() - begun) < SECONDS or must_resize and passed < 10 * SECONDS and min(map(len, resized())) < 2:
@@ -541,6 +541,6 @@ say(f"{counts}\nbuckets of conns {seen[0]}, of services {seen[1]}")
 if must_resize and min(len(column) for column in seen) < 2:
     fail("a table was not resized")
 if not all(counts.values()):
-    fail("somebody did nothing")
+    fail("a child process did nothing")
 run("ipvsadm -C")
 observe("the end", plain("ip_vs"))

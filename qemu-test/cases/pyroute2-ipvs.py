@@ -1,5 +1,5 @@
-"""pyroute2: services and dests are added, listed, edited and deleted by its own
-IPVS classes, as their documentation does it."""
+"""pyroute2's IPVS classes: services and dests are added, listed, edited and deleted
+as in their documentation."""
 
 import socket
 
@@ -12,12 +12,12 @@ ipvs = IPVS()
 
 
 def words(record):
-    """Of its own object; statistics are other cases' affair."""
+    """Returns an object's fields without statistics, which other cases test."""
     return {key: value for key, value in record.items() if "STATS" not in key}
 
 
 def listing():
-    """All services and their dests, in the words of its classes."""
+    """Returns all services and their dests as text, with the classes' field names."""
     services = []
     for s in ipvs.service("dump"):
         service = IPVSService.from_message(s)
@@ -26,7 +26,7 @@ def listing():
             dest = IPVSDest.from_message(d)
             lines.append(f"  Real server: {words(dest)}")
         services.append("\n".join(lines))
-    # C's order is by a random key.
+    # C's order depends on a random key.
     return "\n".join(sorted(services))
 
 
@@ -42,7 +42,7 @@ def refused(what, function, *args, **kwargs):
 web = IPVSService(addr="192.168.122.1", port=80, protocol=socket.IPPROTO_TCP)
 dns = IPVSService(addr="192.168.122.1", port=53, protocol=socket.IPPROTO_UDP, sched_name="rr", timeout=300,
                   flags={"flags": 1, "mask": 0xFFFF}, netmask="255.255.255.0")
-# The classes write any netmask as an IPv4 address; of IPv6 it is a length.
+# The classes encode any netmask as an IPv4 address; for IPv6 it is a prefix length.
 web6 = IPVSService(addr="2001:db8::1", port=80, protocol=socket.IPPROTO_TCP, netmask="128.0.0.0")
 mark = IPVSService(af=socket.AF_INET, fwmark=7, sched_name="wrr", netmask="255.255.255.255")
 for service in web, dns, web6, mark:
@@ -54,7 +54,7 @@ ipvs.dest("add", service=web6, dest=IPVSDest(addr="2001:db8:2::20", port=80))
 ipvs.dest("add", service=mark, dest=IPVSDest(addr="10.0.2.23", port=0))
 observe("added", listing())
 run("ip netns exec director ipvsadm -Ln | grep -q 'TCP  192.168.122.1:80 wlc'")
-# How its own test finds a service.
+# As pyroute2's own test finds a service.
 expect("services found", 1, sum(s.get(("service", "addr")) == "192.168.122.1" and s.get(("service", "port")) == 80 and
                                 s.get(("service", "protocol")) == socket.IPPROTO_TCP for s in ipvs.service("dump")))
 expect("dests", 2, len(ipvs.dest("dump", service=web)))

@@ -1,5 +1,5 @@
-"""Rates: after so many packets within one period of the estimator, requests and then
-replies, the same figures follow each other, for the dest, the service and the namespace."""
+"""Rates: after a burst of packets within one period of the estimator, first requests and
+then replies, the sequence of rates must be C's, for the dest, the service and the netns."""
 
 import os
 import socket
@@ -13,7 +13,7 @@ from case import enter, expect, fail, netns, observe, run, say
 from genl import *
 
 VIP, RIP, CLIENTS = "192.168.1.110", "10.1.1.11", 100
-# So many as fit between two estimates.
+# The number of packets; they fit between two estimations.
 BURST = 200 if os.environ["KERNEL"] == "debug" else 1000
 RATES = ("CPS", "INPPS", "OUTPPS", "INBPS", "OUTBPS")
 NAMES = ("dest", "service", "namespace")
@@ -42,7 +42,7 @@ def namespace():
 
 
 def rates():
-    """Of the dest, the service and the namespace, each a tuple."""
+    """Returns the rates of the dest, the service and the namespace, each as a tuple."""
     (entry, server), = services(ipvs)
     shown = []
     for data, names in ((server, DEST), (entry, SVC)):
@@ -58,7 +58,7 @@ clients = []
 
 
 def requests():
-    """Seconds that they took, each client being a new one."""
+    """Sends requests from new clients; returns the seconds it took."""
     clients[:] = [socket.socket(socket.AF_INET, socket.SOCK_DGRAM) for _ in range(CLIENTS)]
     start = time.monotonic()
     for i in range(BURST):
@@ -67,7 +67,7 @@ def requests():
 
 
 def replies():
-    """As many, to the clients that there are."""
+    """Sends as many replies to the existing clients; returns the seconds it took."""
     start = time.monotonic()
     for i in range(BURST):
         server.sendto(b"y" * 64, asked[i % CLIENTS])
@@ -75,7 +75,7 @@ def replies():
 
 
 def watch(periods):
-    """What the rates become: for each of the three, when and what."""
+    """Returns the changes of rates for each of the three, as (time, rates)."""
     seen = [[], [], []]
     end = time.monotonic() + 2 * periods + 6
     while time.monotonic() < end and any(len(s) < periods for s in seen):
@@ -88,18 +88,18 @@ def watch(periods):
 
 
 def wait_for_gap(times, length):
-    """Until no estimate is due for `length` seconds; they come every two."""
+    """Waits until no estimation is due for `length` seconds; one runs every two seconds."""
     for _ in range(400):
         phases = [(when - time.monotonic()) % 2 for when in times]
         if min(phases) > length and max(phases) < 1.9:
             return
         time.sleep(0.01)
-    fail(f"no gap of {length} s between the estimates")
+    fail(f"no gap of {length} s between the estimations")
 
 
 def play(burst, times, took, packets):
-    """The rates after a burst that fell between two estimates; `packets` is the rate of its
-    packets. Returns when the estimates were."""
+    """Observes the rates after a burst between two estimations; `packets` is the rate that
+    counts its packets. Returns the times of the last estimations."""
     for attempt in range(4):
         run("ipvsadm -Z")
         expect("rates are zeroed", [(0,) * 5] * 3, rates())
@@ -110,7 +110,7 @@ def play(burst, times, took, packets):
         times = [series[-1][0] for series in seen if series]
         if first == [BURST // 8] * 3:
             break
-        say(f"the burst was cut in two: {first}")
+        say(f"an estimation ran during the burst: {first}")
     for name, series in zip(NAMES, seen):
         expect(f"changes of the rates of the {name}", True, len(series) >= 4)
         observe(f"{burst.__name__}, rates of the {name}: {' '.join(RATES)}", "\n".join(str(rate) for _, rate in series[:4]))
@@ -120,9 +120,9 @@ def play(burst, times, took, packets):
 took = requests()
 say(f"a burst takes {took:.2f} s")
 times = [series[-1][0] for series in watch(1) if series]
-expect("rates came", 3, len(times))
+expect("series of rates", 3, len(times))
 times = play(requests, times, took, "INPPS")
-# Room for what is asked now.
+# Empty the receive buffer for the next requests.
 server.setblocking(False)
 try:
     while server.recv(64):
@@ -132,13 +132,13 @@ except BlockingIOError:
 for client in clients:
     client.sendto(b"ask", (VIP, 80))
 asked = [server.recvfrom(64)[1] for _ in clients]
-# C zeroes what its estimator has seen: first that shall be all.
+# C's -Z only zeroes what its estimator has copied, so the estimator must be up to date.
 times = [series[-1][0] for series in watch(3)]
 play(replies, times, 1.5 * took, "OUTPPS")
 
 
 def shown(option):
-    """What ipvsadm says of the service."""
+    """Returns the service's figures in ipvsadm's listing."""
     text = subprocess.run(["ipvsadm", "-Ln", option, "--exact"], capture_output=True, text=True, check=True).stdout
     return [int(word) for word in text.split("UDP", 1)[1].split()[1:6]]
 
@@ -150,7 +150,7 @@ for _ in range(100):
     if before == rates():
         break
 else:
-    fail("the rates never stood still")
+    fail("the rates kept changing")
 expect("ipvsadm --rate", list(before[1]), by_netlink)
 expect("the socket option's rates", before[1], by_option)
 with open("/proc/thread-self/net/ip_vs_stats_percpu") as percpu, open("/proc/thread-self/net/ip_vs_stats") as stats:

@@ -1,13 +1,13 @@
-# Dests that are removed and come back: within two minutes they are the ones
-# they were, with their connections and counters; and thresholds.
+# Dests that are removed and added again: within two minutes the same dest returns
+# from the trash, with its conns and counters. Also thresholds.
 
-# UDP, of which each request is one packet in and one out.
+# With UDP each request is one packet in and one packet out.
 state() { # LABEL
 	observe "$1: -Ln" listing
 	observe "$1: --thresholds" listing --thresholds
-	[ -z "$CONNTRACK" ] || return 0 # it is not for the counters
-	# C's counters are two seconds old at worst. Where some were zeroed or
-	# went away there is no telling when they are not.
+	[ -z "$CONNTRACK" ] || return 0 # counters are tested without it
+	# C's counters are up to two seconds old. After some were zeroed or removed,
+	# they cannot be checked for being current.
 	[ "$MODULE" = rust ] || sleep 2.5
 	observe "$1: --stats" listing --stats --exact
 	observe "$1: of all services" n director awk 'NR == 3' /proc/net/ip_vs_stats
@@ -23,40 +23,40 @@ is_back() {
 	expect "rs2 rs1 rs2" get udp "$VIP" 80 3
 	state "before"
 
-	# Its connections wait for it.
+	# Its conns remain.
 	vs -d -u "$VIPB:80" -r "$RIPB1:80"
 	expect "rs2 rs2" get udp "$VIP" 80 2
 	state "removed"
 	vs -a -u "$VIPB:80" -r "$RIPB1:80" -m -w 3
-	state "back"
+	state "added again"
 	expect "rs1" agent use held2
 	expect "rs2" agent use held1
 	state "used"
-	# Figures survive edits.
+	# Edits keep the counters.
 	vs -E -u "$VIPB:80" -s wlc -p 60
 	vs -E -u "$VIPB:80" -s rr
 	vs -e -u "$VIPB:80" -r "$RIPB2:80" -m -w 5 -x 9
 	state "edited"
-	# Who is no dest counts nothing.
+	# A removed dest counts nothing.
 	vs -d -u "$VIPB:80" -r "$RIPB2:80"
 	expect "timeout" agent use held1
-	state "removed, spoken to"
+	state "removed, with a packet"
 	vs -a -u "$VIPB:80" -r "$RIPB2:80" -m
 	expect "rs2" agent use held1
-	state "back, spoken to"
+	state "added again, with a packet"
 }
 is_back
 
-# Zero points stay with it too.
+# A removed dest keeps its zero points.
 vs -Z -u "$VIPB:80"
 state "zeroed"
 expect "rs1" agent use held2
 vs -d -u "$VIPB:80" -r "$RIPB1:80"
 vs -a -u "$VIPB:80" -r "$RIPB1:80" -m
-state "back after zero"
+state "added again after zero"
 
-# A new service of the same name starts from nothing, and so does its dest,
-# which has its connections still.
+# A new service with the same key starts with zero counters, and so does its dest, which
+# still has its conns.
 vs -D -u "$VIPB:80"
 vs -A -u "$VIPB:80" -s wlc
 vs -a -u "$VIPB:80" -r "$RIPB1:80" -m
@@ -64,7 +64,7 @@ state "new service"
 expect "rs1" agent use held2
 state "new service, used"
 
-# What another service has removed is not found.
+# A removed dest of another service is not used.
 vs -A -u "$VIPB:8080" -s rr
 vs -a -u "$VIPB:8080" -r "$RIPB2:80" -m
 state "other service"
@@ -73,7 +73,7 @@ expect "rs2" agent use held1
 state "both services"
 vs -C
 
-# One without connections comes back with its counters, too.
+# A removed dest without conns returns with its counters, too.
 vs --set 0 0 1
 vs -A -u "$VIPB:80" -s rr
 vs -a -u "$VIPB:80" -r "$RIPB3:80" -m
@@ -83,11 +83,11 @@ wait_for idle
 state "idle"
 vs -d -u "$VIPB:80" -r "$RIPB3:80"
 vs -a -u "$VIPB:80" -r "$RIPB3:80" -m
-state "idle, back"
+state "idle, added again"
 vs -C
 
-# A dest is left out from its upper threshold to below its lower one.
-# full LABEL ACTIVE: what is listed once ACTIVE connections are open.
+# A dest is overloaded from its upper threshold until it is below its lower one.
+# full LABEL ACTIVE: observes the listing once ACTIVE connections are open.
 full() {
 	wait_for active "$2"
 	observe "$1: -Ln" listing
@@ -115,10 +115,10 @@ thresholds() {
 }
 thresholds
 
-# Two of one name may be there at once: a fwmark's service of IPv4 and the one of
-# IPv6, to which a dest comes back alike, have the same server by tunnel. The one that
-# was removed last comes back first, whichever of the services asks, and whether it was
-# removed by itself or with its service. How many conns it has tells which one it is.
+# The trash may have two dests with the same key: an IPv4 and an IPv6 fwmark service,
+# which the key does not distinguish, have the same real server by tunnel. The dest
+# removed last is used first, whichever service it is added to, and whether it was
+# removed alone or with its service. The number of conns identifies the dest.
 twins() {
 	local first last asks="" other how label wanted service order
 	topology tun
@@ -165,9 +165,9 @@ twins() {
 			vs -a -f 1 $other -r "$GS" -i
 		done
 	done
-	state "twins, at last"
+	state "twins, at the end"
 
-	# Those of another mark, or protocol, are others, whenever they were removed.
+	# Dests of another mark or protocol have other keys, in any order of removal.
 	for order in sort "sort -r"; do
 		printf '%s\n' "-f 1" "-f 1 -6" "-f 2" "-t $VIP:80" "-u $VIP:80" | $order >/run/services
 		sed "s/.*/-d & -r $GS/" /run/services | director ipvsadm -R
@@ -175,7 +175,7 @@ twins() {
 		state "all, by $order"
 	done
 }
-remove() { # -d|-D SERVICE: a line for ipvsadm, and one that makes the service anew
+remove() { # -d|-D SERVICE: prints lines for ipvsadm; -D also adds the service again
 	if [ "$1" = -d ]; then
 		echo "-d $2 -r $GS"
 	else

@@ -1,10 +1,10 @@
-# Configurations saved and restored: one of 500 lines that uses everything, by
-# ipvsadm's own scripts, by Debian's service and by RHEL's, across the unloading
-# of the module, which is what a boot is to it; and one with errors.
+# Save and restore: a configuration of 500 lines that uses all features; a smaller one
+# by ipvsadm's own scripts, Debian's service and RHEL's service, with the module
+# unloaded in between as at a boot; and configurations with errors.
 
-# The lines, from a fixed seed, as `ipvsadm -S -n` prints them, in a random
-# order but for services coming before their dests. Some dests have thresholds,
-# which it does not print.
+# Prints lines from a fixed seed in the format of `ipvsadm -S -n`, in random order, but
+# with services before their dests. Some dests have thresholds, which it does not
+# print.
 generate() { # LINES
 	awk -v seed=20240229 -v most="$1" '
 		function pick(list, sep,   n, all) { n = split(list, all, sep ? sep : " "); return all[int(rand() * n) + 1] }
@@ -53,22 +53,22 @@ generate() { # LINES
 }
 
 sorted() { LC_ALL=C sort "$@"; }
-# begin LINES: a table of so many
+# begin LINES: restores a configuration of LINES lines
 begin() {
 	generate "$1" >/tmp/lines
 	[ "$(wc -l </tmp/lines)" -ge "$1" ] || fail "too few lines"
 	director ipvsadm-restore </tmp/lines
 	director ipvsadm-save -n >/tmp/before
 	sed -E 's/ -x .*//' /tmp/lines | sorted >/tmp/wanted
-	sorted /tmp/before | diff /tmp/wanted - >&2 || fail "what is saved is not what was restored"
+	sorted /tmp/before | diff /tmp/wanted - >&2 || fail "the saved configuration differs from the restored one"
 }
-# It must be the same table as in the beginning.
+# The table must be the same as at the beginning.
 same() { # LABEL
 	director ipvsadm-save -n >/tmp/now
-	cmp /tmp/before /tmp/now || fail "$1: what is saved is something else"
+	cmp /tmp/before /tmp/now || fail "$1: the saved configuration differs"
 	say "$1: the same table"
 }
-# A boot, for what is in the kernel
+# Unloads the module, as a boot would
 boot() {
 	expect "" vs -Sn
 	wait_for unload
@@ -81,9 +81,9 @@ observe "saved" cat /tmp/before
 observe "thresholds" listing --thresholds
 observe "/proc/net/ip_vs" proc_listing
 director ipvsadm-restore </tmp/before
-same "restored over what was there"
+same "restored over the same table"
 
-# A smaller one from boot to boot, by ipvsadm's own scripts
+# A smaller configuration across a boot, by ipvsadm's own scripts
 begin 60
 director ipvsadm-save -n >/tmp/file
 vs --clear
@@ -91,7 +91,7 @@ boot
 director ipvsadm-restore </tmp/file
 same "ipvsadm-restore"
 
-# Debian's, in its two forms: the script of init.d, and what its unit runs
+# Debian's service in both forms: the init.d script and the commands of the unit
 was=$(</etc/default/ipvsadm)
 sed -i 's/^AUTO=.*/AUTO="true"/' /etc/default/ipvsadm
 grep -qx 'AUTO="true"' /etc/default/ipvsadm
@@ -102,7 +102,7 @@ director /etc/init.d/ipvsadm start
 same "init.d/ipvsadm"
 director /etc/init.d/ipvsadm reload
 same "init.d/ipvsadm reload"
-unit() { # KEY…: what the unit has to run at that time
+unit() { # KEY…: runs the unit's commands for these keys
 	local key command
 	for key; do
 		command=$(sed -n "s/^$key=//p" /usr/lib/systemd/system/ipvsadm.service)
@@ -118,15 +118,15 @@ unit ExecStartPre ExecStart
 same "ipvsadm.service"
 printf '%s\n' "$was" >/etc/default/ipvsadm
 
-# RHEL's saves when it stops.
+# RHEL's service saves on stop.
 director /bin/bash -c "exec /sbin/ipvsadm-save -n > /tmp/file"
 director /sbin/ipvsadm -C
 boot
 director /bin/bash -c "exec /sbin/ipvsadm-restore < /tmp/file"
 same "RHEL's service"
 
-# Errors: the kernel's are told and the next line follows; with one of its own
-# ipvsadm ends.
+# Errors: ipvsadm reports those of the kernel and continues with the next line; after
+# one of its own it exits.
 try() {
 	local status=0 said
 	vs -C
@@ -134,7 +134,7 @@ try() {
 	printf '%s\n' "status $status" "$said"
 	vs -Sn
 }
-observe "errors of the kernel's" try <<-.
+observe "errors of the kernel" try <<-.
 	-A -t 192.168.1.110:80 -s rr
 	-A -t 192.168.1.110:80 -s wrr
 	-A -t 192.168.1.110:81 -s nosuch
@@ -150,7 +150,7 @@ observe "the last one is an error" try <<-.
 	-A -t 192.168.1.110:80 -s rr
 .
 for line in "-A -t 192.168.1.110:81 -s rr -b nosuch" "nonsense"; do
-	observe "error of ipvsadm's: $line" try <<-.
+	observe "error of ipvsadm: $line" try <<-.
 		-A -t 192.168.1.110:80 -s rr
 		$line
 		-A -t 192.168.1.110:82 -s rr

@@ -1,5 +1,5 @@
-# Who is chosen: rr, wrr and wlc, with weights, changes of them, connections
-# that stay open, and nobody left.
+# The dests chosen by rr, wrr and wlc, with weights, changes of weights, open
+# connections, and no usable dest.
 FAMILY=4 CONNTRACK=
 topology nat
 PORT=8080
@@ -23,8 +23,8 @@ turns() { # SCHEDULER COUNT WEIGHTS…
 turns rr 7 "1 1 1" "5 1 0" "0 0 7"
 served 7
 
-# The turn goes on where it was when the next is removed, one added, the last
-# one removed.
+# rr continues at the same position when the next dest is removed, one is added, and
+# the last one is removed.
 service rr 1 1 1
 observe "rr, begun" get tcp "$VIP" 80 1
 vs -d -t "$VIPB:80" -r "$RIPB2:$PORT"
@@ -46,14 +46,14 @@ observe "wrr, with rs3" get tcp "$VIP" 80 9
 vs -E -t "$VIPB:80" -s rr
 observe "now rr" get tcp "$VIP" 80 6
 
-# Without a scheduler nobody is chosen.
+# Without a scheduler no dest is chosen.
 vs -E -t "$VIPB:80" -s none
 observe "now none" get tcp "$VIP" 80 1
 observe "now none" listing
 vs -E -t "$VIPB:80" -s wrr
 observe "wrr again" get tcp "$VIP" 80 6
 
-# Other ports: dests that come back would bring their connections along.
+# Other ports, as dests that are added again would have their old conns.
 least() { # WEIGHTS…
 	local weights
 	for i in 1 2 3; do agent serve rs$i rs$i 81 82 83 84; done
@@ -78,13 +78,13 @@ observe "wlc, in the end" listing
 
 PORT=84
 service rr 0 0 0
-observe "nobody, tcp" get tcp "$VIP" 80 1
+observe "no usable dest, tcp" get tcp "$VIP" 80 1
 vs -A -u "$VIPB:80" -s wlc
-observe "nobody, udp" get udp "$VIP" 80 1
+observe "no dest, udp" get udp "$VIP" 80 1
 vs -a -u "$VIPB:80" -r "$RIPB1:80" -m
-observe "somebody, udp" get udp "$VIP" 80 1
+observe "one dest, udp" get udp "$VIP" 80 1
 
-# Weights larger than ipvsadm takes: the turn goes on.
+# Weights larger than ipvsadm accepts: scheduling works.
 heavy() { # SCHEDULER WEIGHT…
 	vs -C
 	vs -A -u "$VIPB:80" -s "$1"

@@ -1,6 +1,6 @@
-"""The socket options IP_VS_SO_*: what each says to values right and wrong, of
-every length, in bad memory, and to whom; what they show, and hide; and stock
-ipvsadm when it has nothing but them."""
+"""The socket options IP_VS_SO_*: results for valid and invalid values, all lengths,
+bad addresses and different privileges; what they show and hide; and ipvsadm with
+socket options only."""
 
 import ctypes
 import errno
@@ -29,11 +29,11 @@ since = mark("sockopt: begins")
 
 
 def size_hidden(data):
-    """A version's text; the size of the table is its maker's affair."""
+    """Returns a version's text without the size of the conn table, which may differ."""
     return re.sub(rb"size=[1-9][0-9]*", b"size=N", data.split(b"\0")[0]).decode()
 
 
-# --- of every length
+# --- all lengths
 
 SETTERS = {n: name for name, n in SET.items()} | {BASE - 1: "below", BASE + 16: "above"}
 GETTERS = {n: name for name, n in GET.items()} | {BASE - 1: "below", BASE + 8: "above"}
@@ -52,13 +52,13 @@ observe("version before any service", options.ask("VERSION", bytes(64))[2].split
 observe("info before any service", str(options.info()))
 observe("timeouts before any service", options.ask("TIMEOUT", bytes(12))[2].hex())
 
-# --- in bad memory
+# --- bad addresses
 
 memory = mmap.mmap(-1, 8192, mmap.MAP_PRIVATE | mmap.MAP_ANONYMOUS)
 start = ctypes.addressof(ctypes.c_char.from_buffer(memory))
 libc.mprotect.argtypes = ctypes.c_void_p, ctypes.c_size_t, ctypes.c_int
 expect("mprotect", 0, libc.mprotect(start + 4096, 4096, 0))
-end = start + 4096  # nobody may read or write there
+end = start + 4096  # not accessible from here on
 for where, address in (("null", 0), ("at the end", end), ("one short", None), ("beyond all", 1 << 63)):
     observe(f"set, {where}", "\n".join(
         f"{n}: {options.set(n, length=length, address=end - length + 1 if address is None else address)}"
@@ -67,7 +67,7 @@ for where, address in (("null", 0), ("at the end", end), ("one short", None), ("
         f"{n}: {options.ask(n, length=length, address=end - length + 1 if address is None else address)[:2]}"
         for n, length in GET_LENGTH.items()))
 
-# --- services and dests, right and wrong
+# --- valid and invalid services and dests
 
 outcomes = []
 
@@ -83,7 +83,7 @@ tell("SCTP", "ADD", service(protocol=132))
 tell("port 0", "ADD", service(port=0, flags=1, timeout=0xFFFFFFFF))
 tell("all flags", "ADD", service(port=81, flags=-1))
 tell("odd netmask", "ADD", service(port=82, netmask="0.255.0.255"))
-tell("nothing at all", "ADD", service("0.0.0.0", 0))
+tell("address and port 0", "ADD", service("0.0.0.0", 0))
 for protocol in (0, 1, 2, 47, 255, 256 + 6, 65535):
     for option in ("ADD", "EDIT", "DEL", "ZERO"):
         tell(f"protocol {protocol}", option, service("192.168.1.111", 8080, protocol))
@@ -129,8 +129,8 @@ for what, more in {
     if what.startswith(("low", "high", "not", "weight -")):
         tell(what, "DELDEST", service() + dest(**more))
 tell("other method", "EDITDEST", service() + dest("10.1.1.12", 8080, flags=3, weight=7, upper=5))
-tell("gone", "DELDEST", service() + dest("10.1.1.13"))
-tell("gone before", "DELDEST", service() + dest("10.1.1.13"))
+tell("delete", "DELDEST", service() + dest("10.1.1.13"))
+tell("delete again", "DELDEST", service() + dest("10.1.1.13"))
 observe("dests", "\n".join(outcomes) + "\n" + options.state())
 observe("as netlink shows them", "\n".join(
     genl.text(e, indent=i > 0) for entry in sorted(genl.services(genl.Family())) for i, e in enumerate(entry)))
@@ -139,7 +139,7 @@ said, length, room = options.ask("VERSION", b"x" * 100)
 expect("the length of the version", len(room.split(b"\0")[0]) + 1, length)
 expect("what follows the version", b"x" * (100 - length), room[length:])
 
-# --- one service, and tables with too little room, and too much
+# --- one service, and tables with buffers too small and too large
 
 for what, asked in {"by address": name(), "of UDP": name(protocol=17), "not there": name(port=97), "protocol 0": name(protocol=0),
                     "by fwmark": name("9.9.9.9", 9, 9, 7), "fwmark not there": name(fwmark=77)}.items():
@@ -159,7 +159,7 @@ observe("lengths that do not fit", "\n".join(
     f"{option} of {count}, {more:+}: {options.ask(option, head + struct.pack('=I4x', count) + bytes(max(count * each + more, 0)))[:2]}"
     for option, head, each in (("SERVICES", b"", SERVICE_ENTRY), ("DESTS", name(), DEST_ENTRY), ("DESTS", name(port=97), DEST_ENTRY))
     for count in (0, 1, 3) for more in (-1, 0, 1)))
-observe("numbers that cannot be", "\n".join(
+observe("impossible numbers of entries", "\n".join(
     f"{option} {count}: {options.ask(option, head + struct.pack('=I4x', count) + bytes(200))[:2]}"
     for option, head in (("SERVICES", b""), ("DESTS", name())) for count in (0xFFFFFFFF, 0x80000000, 41297763)))
 for option, head, each in (("SERVICES", b"", SERVICE_ENTRY), ("DESTS", name(), DEST_ENTRY)):
@@ -168,7 +168,7 @@ for option, head, each in (("SERVICES", b"", SERVICE_ENTRY), ("DESTS", name(), D
     observe(f"{option}, the second beyond the end", str(options.ask(
         option, length=len(head) + 2 * each, address=end - len(head) - each)[:2]))
 
-# --- what they hide
+# --- entries that they hide
 
 ipvs = genl.Family()
 for fields in (genl.whole("2001:db8:1::110"), genl.whole(port=84)):
@@ -183,7 +183,7 @@ observe("other families are hidden", f"{options.info()[2]}\n" + "\n".join(
     [dest_text(e) for e in options.dests(service(port=84), 5) if any(e)]))
 said = options.set("STARTDAEMON", daemon(1, b"eth0"))
 wait_for_daemons()
-observe("a daemon beside them", said + " " + options.set("STOPDAEMON", daemon(1)))
+observe("a daemon with these", said + " " + options.set("STOPDAEMON", daemon(1)))
 observe("flush", f"{options.set('FLUSH')} {options.info()[2]} {options.set('FLUSH')} {len(list(genl.services(ipvs)))}")
 observe("version after all services", size_hidden(options.ask("VERSION", bytes(64))[2]))
 observe("logged", "\n".join(log_since(since, "set_ctl: ") + log_since(since, "length: ")))
@@ -195,7 +195,7 @@ for values in ((0, 0, 0), (60, 30, 20), (0, 31, 0), (-1, 1, 1), (1, -1, 1), (1, 
     observe(f"timeouts {values}", options.set("TIMEOUT", timeouts(*values)) + " " +
             str(struct.unpack("=iii", options.ask("TIMEOUT", bytes(12))[2])))
 
-# --- who may
+# --- privileges
 
 def all_options(who):
     return "\n".join([f"set {n}: {who.set(n, bytes(SET_LENGTH.get(n, 0)))}" for n in SET if n != "ZERO"] +
@@ -204,7 +204,7 @@ def all_options(who):
 
 
 def in_child(what):
-    """What a child process says, which may leave its user or its namespaces."""
+    """Returns the result of `what` from a child process, which may change its user or namespaces."""
     read_end, write_end = os.pipe()
     if os.fork() == 0:
         try:
@@ -223,15 +223,15 @@ def unprivileged():
     os.setgroups([])
     os.setgid(65534)
     os.setuid(65534)
-    return "\n".join(["a socket of its own", all_options(Options(kind=socket.SOCK_DGRAM, protocol=0)),
-                      "root's", all_options(options)])
+    return "\n".join(["its own socket", all_options(Options(kind=socket.SOCK_DGRAM, protocol=0)),
+                      "root's socket", all_options(options)])
 
 
 def owner():
-    """Root of a user namespace with a network of its own."""
+    """Root of a new user namespace with its own network namespace."""
     os.unshare(os.CLONE_NEWUSER | os.CLONE_NEWNET)
     own = Options(kind=socket.SOCK_DGRAM, protocol=0)
-    told = ["root's", all_options(options), "its own", all_options(own)]
+    told = ["root's socket", all_options(options), "its own socket", all_options(own)]
     told += [own.set("ADD", service()), own.set("ADDDEST", service() + dest(flags=3)), own.state()]
     told += [own.set("TIMEOUT", timeouts(5, 5, 5)), own.set("FLUSH"), str(own.info()[2])]
     return "\n".join(told)
@@ -251,9 +251,9 @@ elsewhere = Options()
 observe("another namespace", f"{elsewhere.info()[2]} {elsewhere.set('DEL', service())} {elsewhere.set('FLUSH')} "
         f"{struct.unpack('=iii', elsewhere.ask('TIMEOUT', bytes(12))[2])}")
 enter("director")
-observe("what is left", options.state())
+observe("final state", options.state())
 
-# --- counts of real traffic
+# --- counters of real traffic
 
 options.set("ADD", service(protocol=17))
 options.set("ADDDEST", service(protocol=17) + dest())
@@ -279,7 +279,7 @@ def counts(entry):
 deadline = time.monotonic() + 20
 while counts(options.services()[-1][48:])[1] + counts(options.services()[0][48:])[1] < 3 and time.monotonic() < deadline:
     time.sleep(0.1)
-# C shows a copy of up to two seconds ago.
+# C shows a copy that is up to two seconds old.
 while counts(options.dests(service(protocol=17))[0][40:])[2] < 3 and time.monotonic() < deadline:
     time.sleep(0.1)
 observe("after three requests", options.state())
@@ -291,7 +291,7 @@ client.close()
 server.close()
 options.set("FLUSH")
 
-# --- a long table, in one piece
+# --- a long table in one call
 
 for port in range(1, 501):
     options.set("ADD", service(port=port))
@@ -303,13 +303,13 @@ addresses = [socket.inet_ntoa(e[:4]) for e in options.dests(next(e for e in opti
 observe("300 dests, newest first", f"{len(addresses)} {addresses == [f'10.2.{n >> 8}.{n & 255}' for n in range(299, -1, -1)]}")
 options.set("FLUSH")
 
-# --- the module stays while somebody is in it: here, waiting for memory
+# --- the module cannot be unloaded while a thread is in it, here in a page fault
 
 PAGE = 4096
 
 
 def somebody_in_it(faults):
-    """Has a thread wait in a call, for a page that `faults` is asked for."""
+    """Blocks a thread in a call by a page fault that the userfaultfd `faults` handles."""
     def ioctl(number, *words):
         data = ctypes.create_string_buffer(struct.pack(f"={len(words)}Q", *words))
         expect("ioctl", 0, libc.ioctl(faults, ctypes.c_ulong(number), data))
@@ -322,14 +322,14 @@ def somebody_in_it(faults):
     waiter = threading.Thread(target=lambda: answers.append(options.ask("INFO", length=12, address=where)[:2]), daemon=True)
     waiter.start()
     ready, _, _ = select.select([faults], [], [], 20)
-    expect("it waits", [faults], ready)
-    wait_for("one use, by who is in it", lambda: module_uses() == 1, instead=module_uses)
+    expect("the thread waits", [faults], ready)
+    wait_for("one reference, of the waiting thread", lambda: module_uses() == 1, instead=module_uses)
     if subprocess.run(["rmmod", "ip_vs"], capture_output=True).returncode == 0:
-        fail("the module went while it was in use")
+        fail("the module was unloaded while in use")
     ioctl(0xC020AA04, where, PAGE, 0, 0)  # UFFDIO_ZEROPAGE
     waiter.join(20)
-    wait_for("no use after", lambda: module_uses() == 0, instead=module_uses)
-    observe("after one was in it", str(answers))
+    wait_for("no reference after the call", lambda: module_uses() == 0, instead=module_uses)
+    observe("the blocked call", str(answers))
 
 
 userfaultfd = libc.syscall(323, os.O_CLOEXEC)
@@ -344,7 +344,7 @@ else:
 
 
 def forbid_netlink():
-    """socket(AF_NETLINK, …, NETLINK_GENERIC) is refused from now on."""
+    """Makes socket(AF_NETLINK, …, NETLINK_GENERIC) fail from now on, by seccomp."""
     load, equal, answer = 0x20, 0x15, 0x06
     program = [(load, 0, 0, 0), (equal, 0, 5, 41),  # socket()
                (load, 0, 0, 16), (equal, 0, 3, socket.AF_NETLINK),
@@ -369,7 +369,7 @@ def show(line, said=None):
 
 if in_child(lambda: (forbid_netlink(), genl.Family())[0] or "a family").find("EPROTONOSUPPORT") < 0 and not in_child(
         lambda: (forbid_netlink(), str(socket.socket(socket.AF_NETLINK, socket.SOCK_RAW, 16)))[1]).startswith("raised"):
-    fail("netlink is still there")
+    fail("netlink is still usable")
 
 for line in """
 -Ln
@@ -432,6 +432,6 @@ saved = ipvsadm("-Sn").split("\n", 1)[1]
 show("-C")
 show("-Ln")
 show("-R", saved)
-expect("what was restored", saved, ipvsadm("-Sn").split("\n", 1)[1])
+expect("restored", saved, ipvsadm("-Sn").split("\n", 1)[1])
 observe("/proc/net/ip_vs_stats", str(len(open("/proc/net/ip_vs_stats").readlines())))
 say(ipvsadm("-C"))

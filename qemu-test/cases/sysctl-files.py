@@ -1,6 +1,6 @@
-"""The files of net.ipv4.vs: which there are, their modes and what they are at
-first, and what comes of writes and reads of any kind; in the initial namespace,
-in another, and in one of an unprivileged user. (For what they do see `sysctls`.)"""
+"""The files of net.ipv4.vs: their names, modes and initial values, and the results of
+writes and reads of all kinds, in the initial network namespace, in another, and in
+one of an unprivileged user. (`sysctls` tests their effect.)"""
 
 import errno
 import os
@@ -30,7 +30,7 @@ SORTS = {"sync_threshold": PAIRS, "est_cpulist": LISTS}
 
 
 def tried(act, *args):
-    """What it returns, or how it fails."""
+    """Returns the result of `act`, or the errno's name."""
     try:
         return act(*args)
     except OSError as e:
@@ -38,7 +38,7 @@ def tried(act, *args):
 
 
 class File:
-    """One of the files, open for the namespace that it was opened in."""
+    """An open file; it belongs to the namespace in which it was opened."""
 
     def __init__(self, name, flags=os.O_RDWR):
         self.fd = os.open(f"{DIRECTORY}/{name}", flags)
@@ -57,7 +57,7 @@ class File:
 
 
 def shown(value):
-    """What was read; of the writes and their errors, what came of them."""
+    """Returns data read, the length written or an errno's name as text."""
     return value.decode().rstrip("\n") if isinstance(value, bytes) else str(value)
 
 
@@ -70,8 +70,8 @@ def names():
 
 
 def expected_qlen_max():
-    """What C makes of memory for sync_qlen_max: a 32nd of what is beyond the high
-    watermarks of the zones, in pages."""
+    """Returns C's default of sync_qlen_max: 1/32 of the pages above the high
+    watermarks of the zones."""
     pages = 0
     with open("/proc/zoneinfo") as zones:
         for zone in re.findall(r"zone +(?:DMA|DMA32|Normal)\n.*?\n +high +(\d+).*?\n +managed +(\d+)", zones.read(), re.S):
@@ -81,20 +81,20 @@ def expected_qlen_max():
 
 
 def at_first():
-    """Each file with its mode, owner, and what it holds. Memory is not the same in
-    all guests."""
+    """Yields the mode, owner, name and value of each file. sync_qlen_max depends on the
+    guest's memory, so it is compared with its formula."""
     expected = expected_qlen_max()
     for name in names():
         info = os.stat(f"{DIRECTORY}/{name}")
         value = shown(File(name, os.O_RDONLY).read())
         if name == "sync_qlen_max":
-            value = "as memory has it" if int(value) == expected else f"{value}, not {expected}"
+            value = "by memory" if int(value) == expected else f"{value}, not {expected}"
         yield f"{stat.filemode(info.st_mode)} {info.st_uid} {info.st_gid} {name}: {value}"
 
 
 def openings():
-    """Which files may be opened for writing, and what comes of writing to them what
-    they hold."""
+    """Yields for each file whether it may be opened for writing and the result of
+    writing its own value."""
     for name in names():
         value = File(name, os.O_RDONLY).read()
         file = tried(File, name, os.O_WRONLY)
@@ -103,8 +103,8 @@ def openings():
 
 
 def writes(name):
-    """What comes of each text. One write tells nothing of the others, as the file is
-    set back to what it was; if it can be."""
+    """Yields the result of writing each text. After each write the old value is
+    restored if possible, so that writes are independent."""
     with File(name) as file:
         first = file.read()
         for text in SORTS.get(name, INTS):
@@ -115,7 +115,7 @@ def writes(name):
 
 
 def reads(name):
-    """Reads of fewer bytes than there are, and of those behind."""
+    """Yields the results of short reads, at the start and after it."""
     with File(name) as file:
         first = file.read()
         file.write({"sync_threshold": b"1234 56789", "est_cpulist": b"0-1"}.get(name, b"1"))
@@ -138,7 +138,7 @@ def parent():
         observe(f"writes: {name}", lines(writes(name)))
     for name in ("conn_max", "sync_threshold", "sync_qlen_max", "est_cpulist", "est_nice", "lblc_expiration"):
         observe(f"reads: {name}", lines(reads(name)))
-    # Which of a writer's CPUs
+    # With a restricted CPU affinity of the writer
     cpus = os.sched_getaffinity(0)
     with File("est_cpulist") as file:
         os.sched_setaffinity(0, {0})
@@ -154,7 +154,7 @@ def parent():
     for name in names():
         if name in ("conn_lfactor", "svc_lfactor", "conn_max", "drop_entry", "sync_threshold", "est_cpulist"):
             observe(f"another namespace: writes: {name}", lines(writes(name)))
-    # What is set here is not set there.
+    # A value set here is not set in the initial namespace.
     with File("conn_max") as file:
         file.write(b"77")
     os.setns(here)
@@ -164,7 +164,7 @@ def parent():
 
 
 def memory():
-    """The modes of defence that depend on memory, whose other half sets in."""
+    """The defence modes that depend on memory: 1 and 2 switch to each other by amemthresh."""
     from case import observe
 
     with File("amemthresh") as threshold:
@@ -180,8 +180,8 @@ def memory():
 
 
 class Unprivileged:
-    """A user's own namespace, of another user namespace, in which this file's `child`
-    does what it is told to."""
+    """An unprivileged user's network namespace, in a user namespace of its own, in which
+    `child` of this file executes commands."""
 
     def __init__(self):
         self.child = subprocess.Popen(
@@ -193,7 +193,7 @@ class Unprivileged:
         self.child.stdin.write(" ".join(words) + "\n")
         answer = []
         while (line := self.child.stdout.readline()) != ".\n":
-            assert line, "the unprivileged process has died"
+            assert line, "the unprivileged process has ended"
             answer.append(line.rstrip("\n"))
         return "\n".join(answer)
 
@@ -203,7 +203,7 @@ class Unprivileged:
 
 
 def child():
-    """In the unprivileged namespace: words from the standard input."""
+    """Executes commands from standard input in the unprivileged namespace."""
     print(os.getpid(), flush=True)
     for line in sys.stdin:
         word, *args = line.split()
@@ -216,8 +216,8 @@ def child():
 
 
 def limits():
-    """A user's namespace, and what `conn_max` may be there: as much as the initial
-    namespace's was, unless someone with privilege comes and sets it."""
+    """The limit of `conn_max` in an unprivileged namespace: the value in the initial
+    namespace when it was created, unless a privileged process writes another."""
     from case import observe
 
     with File("conn_max") as file:
@@ -231,16 +231,16 @@ def limits():
     here = os.open("/proc/thread-self/ns/net", os.O_RDONLY)
     os.setns(os.open(f"/proc/{user.pid}/ns/net", os.O_RDONLY))
     with File("conn_max") as file:
-        observe("unprivileged, visited", lines(at_first()))
-        observe("unprivileged, visited: opened", lines(openings()))
-        observe("unprivileged, visited: its value", f"{file.write(b'99')} {shown(file.read())}")
+        observe("unprivileged, as root", lines(at_first()))
+        observe("unprivileged, as root: opened", lines(openings()))
+        observe("unprivileged, as root: conn_max 99", f"{file.write(b'99')} {shown(file.read())}")
         observe("unprivileged: conn_max 100", user.tell("set", "conn_max", "100"))
-        observe("unprivileged, visited: a higher one", f"{file.write(b'300')} {shown(file.read())}")
+        observe("unprivileged, as root: conn_max 300", f"{file.write(b'300')} {shown(file.read())}")
         user.tell("set", "conn_max", "10")
-        # No number: both limits stay.
+        # Not a number: value and limit stay.
         for text in (b"", b"x"):
-            observe(f"unprivileged, visited: {short(text)}", f"{file.write(text)} {shown(file.read())}")
-        observe("unprivileged, visited: behind", f"{file.write(b'1', 1)} {shown(file.read())}")
+            observe(f"unprivileged, as root: {short(text)}", f"{file.write(text)} {shown(file.read())}")
+        observe("unprivileged, as root: at offset 1", f"{file.write(b'1', 1)} {shown(file.read())}")
     os.setns(here)
     for value in ("300", "301"):
         observe(f"unprivileged: conn_max {value}", user.tell("set", "conn_max", value))

@@ -1,10 +1,10 @@
-# What net.ipv4.vs.conn_reuse_mode, sloppy_tcp and snat_reroute do. (For
-# pmtu_disc see `mtu`; for those about removed dests `removed`, `templates`; for
-# the tables' `tables`; for the files `sysctl-files`.)
+# The effect of net.ipv4.vs.conn_reuse_mode, sloppy_tcp and snat_reroute. (For
+# pmtu_disc see `mtu`; for removed dests `removed` and `templates`; for the tables
+# `tables`; for the files themselves `sysctl-files`.)
 
-# conn_reuse_mode: a client takes a port again, after the flags of its packets
-# and the server's (<FLAGS). If its SYN begins a new connection, this goes to
-# the other dest, which is alone by then.
+# conn_reuse_mode: a client reuses a port, after segments with these flags from it and
+# from the server (<FLAGS). If its SYN creates a new conn, that goes to the second dest,
+# the only one with a weight by then.
 port=5000
 again() { # FLAGS…
 	local flags
@@ -22,7 +22,7 @@ again() { # FLAGS…
 	agent captured silent 1 udp >/dev/null
 	observe "$label, S $*" received silent 0 tcp
 }
-only() { # DEST: all to this one
+only() { # DEST: sets the weight of the other dest to 0
 	local rip lines=
 	for rip in "$first" "$second"; do
 		lines+="-e -t $VIPB:80 -r $rip $option -w $([ "$rip" = "$1" ] && echo 1 || echo 0)"$'\n'
@@ -60,7 +60,7 @@ FAMILY=4
 reuse nat -m
 FAMILY=6 reuse dr -g
 
-# sloppy_tcp: a connection begins with any segment but RST.
+# sloppy_tcp: any segment except RST creates a conn.
 FAMILY=4
 topology nat
 setting director net.ipv4.vs.sloppy_tcp=1
@@ -76,8 +76,8 @@ agent captured silent 1 "5099 > 80" >/dev/null
 observe "sloppy_tcp: at the server" received silent
 observe "sloppy_tcp" connections
 
-# snat_reroute: a reply is routed as from the VIP, here to nowhere, or as the
-# server's it was.
+# snat_reroute: a reply is routed with the VIP as its source, here into a blackhole, or
+# with the real server's address.
 replies() {
 	local to six=
 	[ "$FAMILY" = 4 ] || six=-6

@@ -1,16 +1,16 @@
-# What net.ipv4.vs.conn_max, conn_lfactor and svc_lfactor do.
+# The effect of net.ipv4.vs.conn_max, conn_lfactor and svc_lfactor.
 
-# conn_max: how many connections there may be, templates among them. The last
-# client comes when there is room again.
+# conn_max: the maximum number of conns, including templates. The last client comes
+# after the limit was raised.
 port=5000
-# Behind them, to know when all are through, a packet to the server itself.
+# A last packet goes to the server directly: when it arrives, all have been processed.
 clients() { # NUMBER
 	local i packets=()
 	for ((i = 0; i < $1; i++)); do packets+=("ip('$GC', '$VIP', udp($((++port)), 80, b'data'))"); done
 	from_client "${packets[@]}" "ip('$GC', '$GS', udp($port, 9))"
 	agent captured silent 1 "$port > 9" >/dev/null
 }
-room() { # LABEL CONN_MAX NUMBER: of so many clients
+room() { # LABEL CONN_MAX NUMBER: with NUMBER clients
 	setting director net.ipv4.vs.conn_max="$2"
 	agent forget silent
 	clients "$3"
@@ -38,7 +38,7 @@ topology nat
 agent capture silent silent eth0
 crowd persistent -p 300
 
-# conn_lfactor, svc_lfactor: the tables change, what is in them does not.
+# conn_lfactor, svc_lfactor: the tables are resized and keep their entries.
 factors() { nsenter --net=/run/netns/director sed -n 's/.* lfactor \(.*\))/\1/p' /proc/net/ip_vs_status | xargs; }
 are() { [ "$(factors)" = "$1" ]; }
 vs -C

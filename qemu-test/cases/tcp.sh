@@ -1,6 +1,6 @@
-# The state of a connection after every sequence of packets up to some length:
-# each kind of segment, from both sides under NAT, from the client alone under
-# DR. The states of all are read at once, from -Lnc and the dests' counts.
+# The state of a connection after every sequence of segments up to some length, from
+# both sides for NAT, from the client alone for DR. All states are read together, from
+# /proc/net/ip_vs_conn, with the dests' counts.
 states() { # TOPOLOGY OPTION LENGTH CLIENT'S SERVER'S
 	local many all attempt
 	for attempt in 1 2 3; do
@@ -24,7 +24,7 @@ counted() {
 	ip netns exec director ipvsadm -Ln | awk '$1 == "->" && $5 ~ /^[0-9]+$/ { print $5 + $6 }'
 }
 
-# All have to be read before the first of them, closed, is gone: 10 s.
+# All states have to be read before the first closed conn expires, in 10 s.
 longest=4
 [ "$KERNEL" != debug ] || longest=3
 nat() { states nat -m $((longest - 1)) "S A FA R" "SA A FA R"; }
@@ -32,12 +32,12 @@ dr() { states dr -g "$longest" "S A FA R SA"; }
 families nat
 FAMILY=4 CONNTRACK=
 dr
-# Segments that conntrack calls invalid are as if they had not been sent.
+# Segments in conntrack's state invalid have no effect.
 longest=3
 tracked nat
 FAMILY=6 tracked dr
 
-# What cannot begin a connection, begins none.
+# Segments that cannot begin a connection create no conn.
 topology nat
 vs -A -t "$VIPB:80" -s rr
 vs -a -t "$VIPB:80" -r "$GSB:80" -m

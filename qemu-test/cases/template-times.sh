@@ -1,15 +1,15 @@
-# The time of templates at the ends of what a service's timeout can be: C keeps it
-# as ticks in 32 bits, and shows what is left of it as milliseconds in 32 bits,
-# over 1,000. Either may wrap.
+# Times of templates at the limits of a service's timeout. C stores the timeout as
+# jiffies in 32 bits, and shows the remaining time as milliseconds in 32 bits, divided
+# by 1,000. Both may wrap.
 FAMILY=4
-# Ticks a second of the guest's kernels.
+# HZ of the guest's kernels.
 hz=250
 [ "$KERNEL" != debug ] || hz=100
 topology nat
 
-# What the template of a service has left, by its port.
+# Prints the remaining seconds of the template of the service on this port.
 left_of() { nsenter --net=/run/netns/director awk -v p="$(printf %04X "$1")" '$3 == "0000" && $5 == p { print $9 }' /proc/net/ip_vs_conn; }
-# How many milliseconds what is left is below those of the timeout.
+# Prints the difference of timeout and remaining time in milliseconds.
 below() { # PORT TICKS
 	local left
 	left=$(left_of "$1")
@@ -17,8 +17,7 @@ below() { # PORT TICKS
 	say "  $left s left"
 	echo $((($2 * 1000 / hz - left * 1000) & 0xFFFFFFFF))
 }
-# The template of a time that is over lives on with its connection, for a minute
-# at a time.
+# An expired template that still controls a conn is prolonged by a minute at a time.
 prolonged() { # PORT
 	local left
 	left=$(left_of "$1")

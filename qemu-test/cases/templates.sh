@@ -1,10 +1,10 @@
-# The life of templates: servers that are quiesced, removed and come back, and
-# the templates' own time.
+# Templates with dests that are quiesced, removed and added again, and the templates'
+# timeout.
 
 . ./persistent.sh
 FAMILY=4
 
-# Servers that are quiesced, removed and come back
+# Dests that are quiesced, removed and added again
 topology nat
 clients 24
 PROTO=tcp
@@ -16,15 +16,15 @@ vs -d -t "$VIPB:80" -r "$RIPB2:80"
 observe "removed" ask_from 254 253 201 200
 show "removed"
 vs -a -t "$VIPB:80" -r "$RIPB2:80" -m
-observe "back" ask_from 254 253 201 200
-show "back"
+observe "added again" ask_from 254 253 201 200
+show "added again"
 vs -C
 show "flushed"
 services -p 300
-observe "all back" ask_from 254 253 201 200
-show "all back"
-# By sysctl templates do not lead to servers of weight 0, and all that is left
-# of a removed server goes with it.
+observe "all added again" ask_from 254 253 201 200
+show "all added again"
+# With expire_quiescent_template, templates are not used for dests of weight 0. With
+# expire_nodest_conn, conns and templates of a removed dest end.
 none_to() { ! nsenter --net=/run/netns/director grep -qi " $1 " /proc/net/ip_vs_conn; }
 setting director net.ipv4.vs.expire_quiescent_template=1
 vs -e -t "$VIPB:80" -r "$RIPB3:80" -m -w 0
@@ -38,8 +38,8 @@ vs -C
 wait_for is_left 0
 show "none of all"
 
-# Templates outlive their connections by their own timeout, and last as long
-# as these do. With connection tracking, see drop_invalid.
+# A template exists for its own timeout, and at least as long as its conns. With
+# connection tracking, see drop_invalid.
 CONNTRACK=yes TOPOLOGY=
 topology nat
 vs --set 0 0 1
@@ -62,7 +62,7 @@ observe "long" get udp "$VIP" 81
 observe "prolonged again" left 300
 show "prolonged"
 
-# Namespace and module go with their templates.
+# Namespace and module are removed while templates exist.
 ip netns del director
 wait_for unload
 modprobe ip_vs

@@ -1,13 +1,13 @@
-# Upper and lower thresholds: a server at the upper one gets no connection
-# until it has fallen below the lower one. UDP connections are counted alike
-# and end by themselves.
+# Upper and lower thresholds: a dest at the upper one gets no connection until it is
+# below the lower one. Tested with UDP conns, which are counted in the same way and
+# expire.
 
 FAMILY=4
 show() { observe "$1: --thresholds" listing --thresholds; } # LABEL
-total() { # ADDRESS COUNT: it has that many connections
+total() { # ADDRESS COUNT: whether this dest has COUNT conns
 	[ "$(nsenter --net=/run/netns/director ipvsadm -Ln | awk -v d="$1" '$2 == d { print $5 + $6 }')" = "$2" ]
 }
-# ended LEFT NAME…: these connections end, so that LEFT remain
+# ended LEFT NAME…: lets these conns expire, so that LEFT remain
 ended() {
 	local left=$1 name
 	shift
@@ -18,8 +18,8 @@ ended() {
 }
 one() { get udp "$VIP" 80; }
 
-# One server: what it does not take is refused.
-alone() { # UPPER LOWER SCHEDULER NAME…: full again without these but the last
+# One dest: connections above the threshold are refused.
+alone() { # UPPER LOWER SCHEDULER NAME…: lets conns NAME… expire, the first one last
 	topology nat
 	vs --set 0 0 300
 	vs -A -u "$VIPB:80" -s "$3"
@@ -39,7 +39,7 @@ FAMILY=6
 tracked alone 4 0 wlc up2 up4
 FAMILY=4
 
-# Several: the others take more. Edits count at once.
+# Several dests: the others get more. Edits take effect at once.
 for scheduler in rr wlc; do
 	topology nat
 	vs -A -u "$VIPB:80" -s $scheduler
@@ -57,7 +57,7 @@ for scheduler in rr wlc; do
 	show "$scheduler: all quiesced"
 done
 
-# A template leads to its server, full or not.
+# A template is used even if its dest is overloaded.
 topology nat
 vs -A -u "$VIPB:80" -s rr -p 300
 vs -a -u "$VIPB:80" -r "$RIPB1:80" -m
@@ -71,7 +71,7 @@ observe "another" get udp "$VIP" 80 2
 show "persistent"
 agent source ""
 
-# What is refused, and what is accepted
+# Values refused and accepted
 try() {
 	local said status=0
 	said=$(nsenter --net=/run/netns/director ipvsadm "$@" 2>&1) || status=$?

@@ -1,4 +1,4 @@
-# A packet whose time is up at the director is answered, not forwarded.
+# A packet with an expired TTL is answered with an ICMP error, not forwarded.
 hops() { # OPTION
 	local ttl
 	vs -A -u "$VIPB:80" -s rr
@@ -8,7 +8,7 @@ hops() { # OPTION
 	for ttl in 64 3 2 1; do
 		from_client "ip('$CIP', '$VIP', udp(500$ttl, 80, b'hops'), ttl=$ttl)"
 	done
-	# Replies too.
+	# Also replies
 	[ "$1" != -m ] || for ttl in 64 3 2 1; do
 		from_server "ip('$GS', '$CIP', udp(80, 5002, b'back'), ttl=$ttl)"
 	done

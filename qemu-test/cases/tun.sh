@@ -1,5 +1,5 @@
-# Tunnelling, IPIP and 6-in-6: the real servers have the VIP on the tunnel's
-# end and answer by a router of their own.
+# Tunnels, IPIP and 6-in-6: the real servers have the VIP on the tunnel device and
+# answer through a router.
 tun() {
 	topology tun
 	vs -A -t "$VIPB:80" -s rr

@@ -1,12 +1,12 @@
-# ICMP errors about the packets of a tunnel itself, from a router before the
-# real server: the client is told, as if they were about its own.
+# ICMP errors about tunnel packets, from a router between director and real server:
+# they are relayed to the client as errors about its own packets.
 FAMILY=4
 topology tun
 for p in t u; do
 	vs -A -$p "$VIPB:80" -s rr
 	vs -a -$p "$VIPB:80" -r "$GSB:80" -i
 done
-# A dest for each header of a tunnel that is too short: see below.
+# A dest for each tunnel header that is too short: see overlaid.
 short=("$GS" "192.17.1.2" "192.168.64.0" "69.4.0.28")
 for i in 0 1 2 3; do
 	vs -A -u "$VIPB:$((81 + i))" -s rr
@@ -18,40 +18,39 @@ agent capture client client eth0
 agent capture silent silent eth0
 from_client "ip('$GC', '$VIP', udp(5000, 80, b'question'))" "ip('$GC', '$VIP', tcp(5001, 80, 'S'))"
 agent captured silent 2 >/dev/null
-# The first of the dests is the client too.
+# The address of the first dest is also a client's.
 from_client "ip('$GS', '$VIP', udp(5000, 81, b'question'))" \
 	"[ip('$GC', '$VIP', udp(5000, port, b'question')) for port in (82, 83, 84)]"
 wait_for is_left 6
 
-about() { # CODE PACKET [MORE]: an error about that packet in a tunnel
+about() { # CODE PACKET [MORE]: sends an error about PACKET in a tunnel
 	from_server "ip('$router', '$DIP', icmp($1, ip('$DIP', '$GS', inside($2)), 1300${3-}))"
 }
 for upper in "udp(5000, 80, b'question')" "tcp(5001, 80, 'A', b'some data')"; do
 	packet="ip('$GC', '$VIP', $upper, ttl=63)"
 	for code in "3, 0" "3, 1" "3, 3" "11, 0" "12, 0" "5, 1" "4, 0"; do about "$code" "$packet"; done
-	# Who does not look for the path MTU is not told of it.
+	# Without DF on the client's packet, "fragmentation needed" is not relayed.
 	about "3, 4" "$packet"
 	about "3, 4" "ip('$GC', '$VIP', $upper, df=False)"
-	# Cut to what a router must quote, with a wrong checksum
+	# Truncated to what a router must quote, and below; a wrong checksum; IP options
 	about "3, 1" "$packet[:28]"
 	about "3, 1" "$packet[:24]"
 	about "3, 1" "$packet[:20]"
 	about "3, 1" "$packet" ", csum=1"
 	about "3, 1" "ip('$GC', '$VIP', $upper, options=bytes([1, 1, 1, 0]))"
-	# No connection. (About one that is not forwarded by tunnel, which nobody can
-	# have sent, C tells the client if the tunnel's end is some dest; ours does not.)
+	# No connection. (For a connection that does not use a tunnel, C relays the error
+	# if the tunnel's end is any dest; ours does not. Such an error must be forged.)
 	about "3, 1" "${packet/500/700}"
 done
 packet="ip('$GC', '$VIP', udp(5000, 80, b'question'))"
-# Another server's tunnel, a later fragment of one, and another protocol
+# A tunnel to another address, a later fragment of a tunnel packet, another protocol
 from_server "ip('$router', '$DIP', icmp(3, 1, ip('$DIP', '$router', inside($packet))))" \
 	"ip('$router', '$DIP', icmp(3, 1, ip('$DIP', '$GS', inside($packet), offset=64)))" \
 	"ip('$router', '$DIP', icmp(3, 1, ip('$DIP', '$GS', raw(47, bytes(8)))))"
-# The tunnel's header is malformed: its version, and its length, which is too short
-# or ends behind what there is; or not all of it is there. With a length that is
-# right it may have options.
+# Malformed tunnel headers: a wrong version, a length that is too short or beyond the
+# end, or a truncated header. With a correct length there may be options.
 tunnel="ip('$DIP', '$GS', inside($packet))"
-malformed() { # QUOTED: errors about what is quoted
+malformed() { # QUOTED: sends errors that quote these
 	local code
 	for code in "3, 1" "3, 4"; do
 		from_server "[ip('$router', '$DIP', icmp($code, quoted, 1300)) for quoted in $1]"
@@ -63,11 +62,11 @@ malformed "[$tunnel[:size] for size in (0, 1, 8, 19, 20, 28, 39, 40, 43)]"
 malformed "[ip('$DIP', '$GS', inside($packet), ihl=words) for words in (6, 8, 15)]"
 malformed "[ip('$DIP', '$GS', inside($packet), options=bytes([1]) * size) for size in (4, 12, 40)]"
 malformed "[ip('$DIP', '$GS', inside($packet), options=bytes([1]) * 12)[:size] for size in (20, 31, 32, 51, 52, 56)]"
-# So is the header inside.
+# Malformed inner headers
 malformed "[ip('$DIP', '$GS', raw(4, bytes([first]) + $packet[1:])) for first in (0x05, 0x15, 0x55, 0x65, 0xf5)]"
 malformed "[ip('$DIP', '$GS', raw(4, bytes([0x40 + words]) + $packet[1:])) for words in (0, 1, 2, 3, 4, 6, 7, 8, 15)]"
-# A header of N words, fewer than 5, has the packet inside begin in it: the first
-# bytes of that are the rest of the tunnel's own, up to its protocol and its end.
+# With a header length of fewer than 5 words, the inner packet would begin within the
+# tunnel header: its first bytes are also the rest of that header.
 overlaid() { # WORDS HEADER CLIENT: the header inside, in hexadecimal, up to its addresses
 	malformed "[bytes([0x40 + $1, 0, 0, 100, 0, 1, 0, 0, 0, 4, 0, 0, 0, 0, 0, 0][:4 * $1]) + bytes.fromhex('$2') + \
 		address('$3') + address('$VIP') + struct.pack('!HHHH', 5000, $((80 + $1)), 16, 0) + b'question']"
@@ -79,7 +78,7 @@ overlaid 2 4504002400014000c0110102 "$GC"
 overlaid 3 45000024c0a8400040110000 "$GC"
 overlaid 4 4504001c0001000040110000 "$GC"
 overlaid 4 4504001c0001400040110000 "$GC"
-# The path's MTU is known now.
+# The path MTU is known now.
 for size in 1252 1253 1300; do
 	from_client "ip('$GC', '$VIP', udp(5000, 80, bytes($size)))" "ip('$GC', '$VIP', udp(5000, 80, bytes($size)), df=False)"
 done

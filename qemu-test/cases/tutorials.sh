@@ -1,6 +1,6 @@
-# What tutorials of LVS print, as it stands there: shell scripts that make a
-# director and real servers for direct routing, and keepalived's configurations
-# with their mail that nobody takes and the keywords of its former versions.
+# Scripts and configurations as printed in LVS tutorials: shell scripts that set up
+# director and real servers for direct routing, and keepalived configurations, with
+# mail that cannot be delivered and keywords of old versions.
 FAMILY=4
 LOG=/run/keepalived.log
 finish() {
@@ -10,7 +10,7 @@ finish() {
 }
 trap finish EXIT
 
-# --- the scripts of an LVS-DR how-to; busybox has the net-tools they are for.
+# --- the scripts of an LVS-DR how-to; busybox provides the net-tools
 [ -x /sbin/ifconfig ] || ln -s "$(command -v busybox)" /sbin/ifconfig
 [ -x /sbin/route ] || ln -s "$(command -v busybox)" /sbin/route
 cat >/run/lvs_dr.sh <<'.'
@@ -89,7 +89,7 @@ stop)
 esac
 exit 0
 .
-# The same of more recent ones
+# The same from a more recent tutorial
 cat >/run/realserver-ip.sh <<'.'
 #!/bin/sh
 sysctl -w net.ipv4.conf.lo.arp_ignore=1
@@ -100,7 +100,7 @@ ip addr add 192.168.1.110/32 dev lo label lo:0
 ip route add 192.168.1.110/32 dev lo
 .
 topology router
-agent reset # Its servers make way for real ones.
+agent reset # stops the agent's servers
 director ip addr del "$VIP/32" dev eth0
 for i in 1 2; do
 	mkdir -p /run/www/$i
@@ -116,7 +116,7 @@ browse() { for i in 1 2 3 4; do client curl -sS --max-time 10 http://192.168.1.1
 observe "served" browse
 browse >/tmp/served
 expect "2 rs1 2 rs2" eval "grep -o 'rs.' /tmp/served | sort | uniq -c | xargs"
-# None was answered by the director, nor without it.
+# All requests went through the director's IPVS.
 connected() { vs -Lnc | awk '/ESTABLISHED|FIN_WAIT/ { n++ } END { exit n < 8 }'; }
 wait_for connected
 observe "lvs_dr.sh stop" n director bash /run/lvs_dr.sh stop
@@ -128,7 +128,8 @@ n rs1 bash /run/realserver.sh stop
 topology dr
 director ip addr del "$VIP/32" dev eth0
 
-# load FILE DESTS: until so many are listed, of which some go soon after
+# load FILE DESTS: starts keepalived and waits until DESTS dests are listed; checks may
+# remove some soon after
 load() {
 	say "[director] keepalived -f $1"
 	: >$LOG
@@ -138,11 +139,11 @@ load() {
 	wait_for dests_are "$2"
 	observe "$1" sed '1s/size=[0-9]*/size=N/' /run/listed
 }
-dests_are() { # NUMBER: what is listed then is in /run/listed
+dests_are() { # NUMBER: whether this many are listed; the listing is in /run/listed
 	nsenter --net=/run/netns/director ipvsadm -Ln >/run/listed
 	[ "$(grep -c '^  -> [0-9[]' /run/listed)" = "$1" ]
 }
-# Its complaints are about the file, not about IPVS.
+# keepalived's complaints must be about the file, not about IPVS.
 unload_config() {
 	kill "$keepalived"
 	wait "$keepalived" || fail "keepalived ended with $?"
@@ -154,11 +155,11 @@ complaints() {
 		grep -iE 'line [0-9]+\)|unknown|deprecat|obsolete|warning|ipvs|not supported' | sort -u
 }
 
-# As keepalived comes with it: nobody is there to check.
+# keepalived's own sample; its servers do not exist.
 load /etc/keepalived/keepalived.conf.sample 5
 unload_config
 
-# The pair of directors that every tutorial of LVS and keepalived builds
+# The master of the pair of directors in most tutorials of LVS and keepalived
 cat >/run/dr.conf <<'.'
 ! Configuration File for keepalived
 
@@ -229,7 +230,7 @@ virtual_server 192.168.1.110 80 {
 load /run/dr.conf 3
 is_master() { ip -n director addr show dev eth0 | grep -q 'inet 192.168.1.110/'; }
 wait_for is_master
-# Nobody listens at 8081. The mail that tells of it goes nowhere, and stops nothing.
+# No server listens on 8081. The mail about it cannot be delivered, without effect.
 wait_for dests_are 2
 observe "without the third" listing
 observe "served" get tcp "$VIP" 80 4
@@ -237,8 +238,8 @@ wait_for grep -iq 'smtp' $LOG
 unload_config
 refused is_master
 
-# A service group by mark and range, health checks of every kind, words that
-# keepalived had in its first versions, and its synchronisation
+# A service group with a fwmark and a range, all kinds of health checks, keywords of
+# keepalived's first versions, and sync daemons
 cat >/run/old.conf <<'.'
 global_defs {
    lvs_id LVS_MAIN
@@ -345,7 +346,7 @@ virtual_server 192.168.1.110 53 {
 .
 load /run/old.conf 12
 wait_for is_master
-# The second group's state is the daemon's: backup until it is master.
+# The sync daemon follows the state of RH_INT: backup until that is master.
 tells() { vs -L --daemon | grep -q '^master'; }
 wait_for tells
 observe "synchronisation" vs -L --daemon

@@ -1,6 +1,6 @@
-"""A service whose dests two administrators, each on a CPU of its own, remove and add by turns: what a
-change replaces is freed on the CPU that made it, so that it ends sooner or later than what another CPU
-replaced before or after it. No dest may be lost by that, or end while it is in use."""
+"""Dests of one service are removed and added from random CPUs. What a change replaces is freed on
+the CPU that made the change, so the order of freeing differs from the order of changes. No dest may be
+lost or freed while in use."""
 
 import os
 import random
@@ -18,7 +18,7 @@ def rip(number):
 
 
 def listed(ipvs):
-    """The last bytes of the addresses, newest first."""
+    """Returns the numbers of the listed dests, newest first."""
     entries = ipvs.dump(command("GET_DEST"), service(**KEY))
     bodies = [dict(attributes(body))[2] for _, body in entries]
     return [dict(attributes(body))[DEST.index("ADDR")][3] - 1 for body in bodies]

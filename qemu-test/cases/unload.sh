@@ -1,5 +1,5 @@
-# Cycles of the module's life: services, traffic, flush, removal with
-# connections alive and packets arriving. Nothing stays behind.
+# Cycles of load, services, traffic, flush, and unload with open connections and
+# arriving packets. Nothing may leak.
 cycles=20
 [ "$KERNEL" != debug ] || cycles=8
 [ -z "${LONG-}" ] || cycles=200
@@ -27,7 +27,7 @@ done
 agent unload tcp
 agent unload udp
 modprobe ip_vs
-# So can a namespace go, with services, connections and traffic.
+# A namespace is deleted with services, connections and traffic.
 vs -A -t 192.168.1.110:80 -s rr
 vs -a -t 192.168.1.110:80 -r 10.1.1.11:8080 -m
 agent load client tcp tcp 192.168.1.110 80 2

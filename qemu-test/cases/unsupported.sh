@@ -1,6 +1,6 @@
-# What is configured and cannot be done yet: packets to it go nowhere, are
-# counted, and are complained of once each time the module is loaded. (C does
-# it: nothing of that is to be seen there.)
+# Features that can be configured but are not implemented yet: their packets are
+# dropped and counted, with one warning for each load of the module. (C implements
+# them.)
 [ "$MODULE" = rust ] || skip "C has GUE, GRE and SCTP"
 . ./kernel-log.sh
 TUNNELS="GUE and GRE tunnels are not supported yet"
@@ -8,7 +8,7 @@ SCTP="SCTP is not supported yet"
 DAEMONS="sync daemons do not send or receive yet"
 
 counted() { echo $((16#$(director awk 'NR == 3 { print $2 }' /proc/net/ip_vs_stats))); }
-# Every such line since the module was loaded.
+# Prints all such warnings since the module was loaded.
 warnings() { log_since_mark | sed -n '/ yet$/s/.*ip_vs: //p; /WARNING/p'; }
 load() {
 	netns director
@@ -23,8 +23,9 @@ gue() { from_client "ip('$CIP', '$VIP', udp($((5000 + $1)), 80, b'gue'))"; }
 gre() { from_client "ip('$CIP', '$VIP', udp($((5000 + $1)), 81, b'gre'))"; }
 sctp() { from_client "ip('$CIP', '$VIP', raw(132, bytes((0x13, $1, 0, 80)) + bytes(28)))"; }
 
-# In the order given, each with what the log has said by then.
-unsupported() { # FEATURE WARNINGS…
+# unsupported FEATURE WARNINGS…: uses the features in this order; WARNINGS are those
+# logged so far.
+unsupported() {
 	local before round=0 i
 	topology nat
 	vs -A -u "$VIPB:99" -s rr
@@ -42,7 +43,7 @@ unsupported() { # FEATURE WARNINGS…
 		round=$((round + 1))
 		# New connections, and one more packet of a connection.
 		for i in 1 2 3 3; do "$1" $i; done
-		# A service that works says when the others are through.
+		# When a packet of a working service arrives, the others have been processed.
 		from_client "ip('$CIP', '$VIP', udp(599$round, 99, b'last'))"
 		agent captured server $round "> 99 " >/dev/null
 		expect $((before + 5 * round)) counted
@@ -52,7 +53,7 @@ unsupported() { # FEATURE WARNINGS…
 	expect $round eval 'received server | grep -c .'
 	expect $round eval 'received server | grep -c "599[0-9] > 99"'
 	expect "" eval 'received client | grep -v "599[0-9]" || true'
-	# To no service of ours: no business of ours either.
+	# Packets to no service are not counted.
 	from_client "ip('$CIP', '$VIP', raw(132, bytes((0x13, 9, 0, 81)) + bytes(28)))"
 	agent captured client 1 icmp >/dev/null
 	expect $((before + 5 * round)) counted
@@ -74,7 +75,7 @@ unsupported gue "$TUNNELS" gre "$TUNNELS" sctp "$(lines "$TUNNELS" "$SCTP")"
 daemons
 all=$(lines "$TUNNELS" "$SCTP" "$DAEMONS")
 expect "$all" warnings
-# In other namespaces, of the other family and with the daemons again: no more.
+# No further warnings in other namespaces, with the other family and more daemons.
 FAMILY=6
 unsupported sctp "$all" gre "$all" gue "$all"
 daemons

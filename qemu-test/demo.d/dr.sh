@@ -1,7 +1,7 @@
 # shellcheck shell=bash
-# LVS by direct routing, with the addresses of linuxvirtualserver.org. The
-# director passes frames on; the real servers have the VIP on lo, are silent
-# about it on the wire, and answer the client themselves.
+# LVS by direct routing, with the addresses of linuxvirtualserver.org. The director
+# forwards packets unchanged; the real servers have the VIP on lo, do not answer ARP
+# requests for it, and answer the client directly.
 
 dr_lab() {
 	boot director real1 real2 real3

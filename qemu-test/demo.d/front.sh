@@ -1,7 +1,7 @@
 # shellcheck shell=bash
-# How the client reaches the director: it stands on the director's network
-# itself, or behind a gateway firewall that translates (LAB=gateway), or
-# behind a router which is not the real servers' (LAB=router).
+# The client's path to the director: on the director's network (LAB=base), behind a
+# gateway firewall with NAT (LAB=gateway), or behind a router that is not the real
+# servers' (LAB=router).
 
 front_lab() { # SWITCH of the director
 	case $LAB in
@@ -22,9 +22,9 @@ front_lab() { # SWITCH of the director
 	esac
 }
 
-# front ADDRESS/PREFIX [ROUTE]: who stands there on the director's network.
-# Sets $target, what the client asks for, and $source, as what the director
-# sees the client.
+# front ADDRESS/PREFIX [ROUTE]: sets up the client or gateway with this address on the
+# director's network. Sets $target, the address that the client requests, and $source,
+# the client's address as the director sees it.
 front() {
 	source=${1%/*}: target=$vip
 	[ "$family" = IPv4 ] || source=[${1%/*}]: target=[$vip]

@@ -1,14 +1,14 @@
 #!/bin/bash
-# A host's shell: takes commands from standard input, each ended by a zero
-# byte, and tells on descriptor 3 how each ended.
+# A host's shell: reads commands from standard input, each ended by a NUL byte, and
+# writes the exit status of each to descriptor 3.
 cd "$run/$1" || exit
 echo "$1" >/proc/sys/kernel/hostname
-# Addresses are ours alone here: no waiting for duplicates.
+# No duplicate address detection, which takes time.
 echo 0 >/proc/sys/net/ipv6/conf/default/accept_dad
 ip link set lo up
 
-# tcp: segments received and connections accepted here. Without a process of
-# its own, for it is asked often.
+# tcp: prints segments received and connections accepted on this host. Starts no
+# process, as it is called often.
 tcp() {
 	local names values i
 	while read -r -a names && read -r -a values; do

@@ -1,12 +1,12 @@
 # shellcheck shell=bash
-# Hosts and wires. A host is a shell in network and host-name namespaces of
-# its own, that runs the lines it is given; switches are bridges outside.
+# Hosts and switches. A host is a shell in its own network, UTS and PID namespaces that
+# runs the commands sent to it; switches are bridges in the guest's namespace.
 
 export run
 run=$(mktemp -d)
 declare -A to from pid
 
-# boot HOST…
+# boot HOST…: starts the hosts.
 boot() {
 	local h
 	for h; do
@@ -23,10 +23,10 @@ boot() {
 	for h; do read -r _ <&"${from[$h]}"; done
 }
 
-# Takes cables and switches away and ends all hosts and what runs there.
+# Deletes veth pairs and switches and kills all hosts with their processes.
 power_off() {
 	local h fd
-	# Unplugged first: with a host's namespace they would go only some time later.
+	# Deleted first: a host's namespace would delete them asynchronously.
 	for h in /sys/class/net/*/brif/* /sys/class/net/*/bridge; do
 		h=${h%/bridge}
 		echo "link del ${h##*/}"
@@ -43,7 +43,7 @@ power_off() {
 	pid=() to=() from=()
 }
 
-# wire SWITCH HOST:IFACE…: cables, plugged in and up.
+# wire SWITCH HOST:IFACE…: connects interfaces of hosts to a switch, all up.
 wire() {
 	local switch=$1 end
 	shift
@@ -56,7 +56,7 @@ wire() {
 	for end; do on "${end%:*}" "ip link set ${end#*:} up"; done
 }
 
-# on HOST COMMAND: runs it there, without a word.
+# on HOST COMMAND: runs it there without showing it.
 on() {
 	local status
 	printf '%s\0' "$2" >&"${to[$1]}"
@@ -64,7 +64,7 @@ on() {
 	return "$status"
 }
 
-# ask HOST COMMAND: its output, into $answer.
+# ask HOST COMMAND: runs it there and stores its output in $answer.
 ask() {
 	local status=0
 	on "$1" "{ $2"$'\n'"} >$run/answer" || status=$?
@@ -73,8 +73,8 @@ ask() {
 	return "$status"
 }
 
-# at HOST COMMAND: runs it there and shows it as typed, and what it printed,
-# which is in $answer too. It must succeed.
+# at HOST COMMAND: runs it there and shows the command and its output, which is also in
+# $answer. It must succeed.
 at() {
 	local status=0
 	printf '%s# %s\n' "$1" "$2"
@@ -84,8 +84,8 @@ at() {
 	return "$status"
 }
 
-# at_reals COMMAND: the same on real1, real2 and real3, side by side; silent
-# commands. In them RIP stands for the address of each.
+# at_reals COMMAND: the same on real1, real2 and real3 in parallel, without output. RIP
+# in COMMAND is replaced by the address of each.
 at_reals() {
 	local n status
 	for n in 1 2 3; do
@@ -98,7 +98,7 @@ at_reals() {
 	done
 }
 
-# web_servers: real1 to real3 each answer with their name.
+# web_servers: starts web servers on real1 to real3 that answer with their name.
 web_servers() {
 	local n
 	for n in 1 2 3; do
@@ -113,7 +113,7 @@ web_servers() {
 			\$SERVER["socket"] == "0.0.0.0:80" { }
 		CONF
 	done
-	# Returns when it listens.
+	# lighttpd forks when it listens.
 	for n in 1 2 3; do
 		on "real$n" "lighttpd -f $run/real$n/lighttpd.conf" || wrong "real$n: no web server"
 	done

@@ -1,5 +1,5 @@
 #!/bin/bash
-# The guest's side of the demo: which module runs, then each line of it.
+# The demo in the guest: loads the module, then runs each method and family.
 cd "$(dirname "$0")" || exit
 . ./hosts.sh
 . ./show.sh
@@ -8,7 +8,7 @@ cd "$(dirname "$0")" || exit
 . ./dr.sh
 . ./tun.sh
 
-# Only ours is an out-of-tree module.
+# Our module is out-of-tree, which sets the taint flag O; the kernel's is not.
 load_module() {
 	local taint module
 	modprobe ip_vs || {

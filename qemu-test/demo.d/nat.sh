@@ -1,6 +1,6 @@
 # shellcheck shell=bash
-# LVS by NAT: EXAMPLE 1 and section IPv6 of ipvsadm(8). The real servers'
-# gateway is the director, which translates requests and replies.
+# LVS by NAT: EXAMPLE 1 and section IPv6 of ipvsadm(8). The director is the real
+# servers' gateway and translates requests and replies.
 
 nat_lab() {
 	boot director real1 real2 real3

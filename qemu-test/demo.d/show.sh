@@ -1,5 +1,5 @@
 # shellcheck shell=bash
-# What is shown for each method and family, and what must be so.
+# The demo for each method and family, with its checks.
 
 declare -A forward=([nat]=Masq [dr]=Route [tun]=Tunnel) option=([nat]=-m [dr]=-g [tun]=-i)
 failed=
@@ -8,7 +8,7 @@ tell() { echo "$*" >"$RESULTS"; }
 title() { printf '\n━━━━ %s ━━━━\n\n' "$1"; }
 note() { printf '\n# %s\n' "$*"; }
 
-# wrong WHAT: this line of the summary fails, and so does the demo.
+# wrong WHAT: makes this line of the summary fail, and the demo.
 wrong() {
 	faults+=("$1")
 	failed=1
@@ -16,19 +16,19 @@ wrong() {
 	tell "wrong|${method:+${method^^} ${family:+$family: }}$1"
 }
 
-verdict() { # last word; its absence is a failure too
+verdict() { # the last line; without it the demo has failed
 	[ -n "$failed" ] || tell 'verdict|OK'
 	[ -z "$failed" ]
 }
 
-# must WHAT TEST…: one thing that has to be so.
+# must WHAT TEST…: TEST must be true.
 must() {
 	local what=$1
 	shift
 	test "$@" || wrong "$what: not $*"
 }
 
-# wait_until WHAT COMMAND…: there are no pauses but this.
+# wait_until WHAT COMMAND…: waits until COMMAND succeeds. There are no other pauses.
 wait_until() {
 	local what=$1 deadline=$((SECONDS + 30))
 	shift
@@ -41,7 +41,7 @@ wait_until() {
 	done
 }
 
-# The path of a request and of its reply.
+# Prints the path of a request and its reply.
 path() {
 	local front=client back=client
 	[ "$LAB" != gateway ] || front='client → gateway' back='gateway → client'
@@ -59,7 +59,7 @@ show_line() {
 	title "${method^^} $family: $(path)"
 	"${method}_$family"
 	configure
-	# Without answers nothing that follows would say more.
+	# Without answers the following steps are useless.
 	if show_curl; then
 		show_wrk
 		show_quiesce
@@ -91,17 +91,17 @@ configure() {
 	[ "$LAB" != router ] || start_forwarded=("$(forwarded router1)" "$(forwarded router2)")
 }
 
-# Twelve requests, each on a connection of its own: four for each, in turn.
+# Twelve requests, each on its own connection: four for each real server, in turn.
 show_curl() {
 	local name n turn=()
-	note 'Who answers?'
+	note 'Which real server answers?'
 	at client "curl -sS -m 10 --fail-early -H 'Connection: close' 'http://$target/?[1-12]' > answers"
 	at client 'sort answers | uniq -c'
 	while read -r name; do
 		turn+=("$name")
 		case $name in
 		real[123]) answered[${name#real}]=$((answered[${name#real}] + 1)) ;;
-		*) wrong "an answer by nobody: $name" ;;
+		*) wrong "an answer by no real server: $name" ;;
 		esac
 	done <"$run/client/answers"
 	requests=${#turn[@]}
@@ -115,7 +115,7 @@ show_curl() {
 
 show_wrk() {
 	local n before
-	note 'Load on connections that last, and what the director says of them'
+	note 'Load on long-lived connections, and the counters of the director'
 	read_tcp
 	before=("${opened[@]}")
 	at client "wrk -t 1 -c 6 -d 60 --timeout 10 http://$target/ > load &"
@@ -127,21 +127,21 @@ show_wrk() {
 	must 'requests failed under load' "$wrk_failed" = 0
 	must 'requests served under load' "$wrk_served" -ge 50
 	per_second=$wrk_rate
-	# C's module renews its figures every two seconds.
+	# C's module updates its figures every two seconds.
 	wait_until 'packets counted' stats_match || wrong "$unmatched"
-	# 12 by curl, 6 by wrk and one by which it tries whether there is a server.
+	# 12 by curl, 6 by wrk, and one by which wrk checks for the server.
 	must 'connections counted' "${conns[0]}" = 19
 	for n in 1 2 3; do must "connections counted for real$n" "${conns[n]}" -ge 6; done
 	at director 'ipvsadm -Ln --stats'
 }
 
-# wrk ends early and says what it saw.
+# Stops wrk and shows its report.
 stop_wrk() {
 	# shellcheck disable=SC2016 # $! is the client's.
 	at client 'kill -INT $!; wait $!; cat load'
 }
 
-# read_wrk FILE: requests served, failed, a second.
+# read_wrk FILE: reads requests served, failed and per second.
 read_wrk() {
 	read -r wrk_served wrk_failed wrk_rate < <(awk '
 		/ requests in / { served = $1 }
@@ -163,7 +163,7 @@ show_tables() {
 	done
 }
 
-# listed N WEIGHT [ACTIVE]: real N in $answer of ipvsadm -Ln.
+# listed N WEIGHT [ACTIVE]: whether $answer of ipvsadm -Ln has real N so.
 listed() {
 	local address method_shown weight active
 	while read -r _ address method_shown weight active _; do
@@ -172,7 +172,7 @@ listed() {
 	return 1
 }
 
-# connected N: a connection to real N in $answer of ipvsadm -Lnc.
+# connected N: whether $answer of ipvsadm -Lnc has a connection to real N.
 connected() {
 	local state from to address
 	while read -r _ _ state from to address; do
@@ -183,11 +183,11 @@ connected() {
 	return 1
 }
 
-# A new connection for each request; real2 must get none while it is out,
-# and no request may fail.
+# A new connection for each request. real2 must get none while its weight is 0, and no
+# request may fail.
 show_quiesce() {
 	local before
-	note 'real2 out by weight 0 and back, under load of new connections'
+	note 'real2 quiesced by weight 0 and restored, under load of new connections'
 	at client "wrk -t 1 -c 4 -d 60 --timeout 10 -H 'Connection: close' http://$target/ > load &"
 	read_tcp
 	before=("${opened[@]}")
@@ -195,32 +195,32 @@ show_quiesce() {
 	at director "ipvsadm -e -t $service -r ${real[2]} ${option[$method]} -w 0"
 	ports 40000 65000
 	wait_until 'real2 is idle, weight 0' idle
-	# What was chosen before the edit has arrived by then, however slow the guest.
+	# Connections scheduled before the edit have arrived by then, on a slow guest too.
 	read_tcp
 	before=("${opened[@]}")
 	wait_until 'real1 and real3 serve without real2' more_opened 5 1 3
 	before=("${opened[@]}")
 	wait_until 'real1 and real3 serve without real2' more_opened 20 1 3
 	at director 'ipvsadm -Ln'
-	must 'new connections at real2 while it is out' "$((opened[2] - before[2]))" = 0
+	must 'new connections at real2 with weight 0' "$((opened[2] - before[2]))" = 0
 	at director "ipvsadm -e -t $service -r ${real[2]} ${option[$method]} -w 1"
 	wait_until 'real2 serves again' more_opened 5 2
 	stop_wrk
 	read_wrk load
 	served=$wrk_served lost=$wrk_failed
-	must 'requests failed while real2 went and came' "$lost" = 0
-	must 'requests served while real2 went and came' "$served" -ge 30
+	must 'requests failed while real2 was quiesced and restored' "$lost" = 0
+	must 'requests served while real2 was quiesced and restored' "$served" -ge 30
 }
 
-# ports FROM TO: those the client connects from. A port used again within two
-# minutes goes where its last connection went, weight 0 or not: by DR and TUN
-# the director does not see that one end (see conn_reuse_mode in the kernel's
-# ipvs-sysctl.rst).
+# ports FROM TO: sets the client's range of source ports. A port that is reused within
+# two minutes goes to the same dest again, even with weight 0: with DR and TUN the
+# director does not see the end of the old connection (see conn_reuse_mode in the
+# kernel's ipvs-sysctl.rst).
 ports() {
 	on client "echo $1 $2 > /proc/sys/net/ipv4/ip_local_port_range"
 }
 
-# more_opened COUNT N…: real N… got that many connections more than $before.
+# more_opened COUNT N…: whether real N… each got COUNT connections more than $before.
 more_opened() {
 	local n count=$1
 	shift
@@ -228,7 +228,7 @@ more_opened() {
 	for n; do [ "$((opened[n] - before[n]))" -ge "$count" ] || return; done
 }
 
-# more_received COUNT: real1 received that many packets more.
+# more_received COUNT: whether real1 received COUNT more packets.
 more_received() {
 	read_tcp
 	[ "$((segments[1] - start_segments[1]))" -ge "$1" ]
@@ -238,8 +238,8 @@ idle() {
 	ask director 'ipvsadm -Ln' && listed 2 0 0
 }
 
-# What the real servers' own TCP received and accepted, and at 0 what the
-# client's received.
+# Reads segments received and connections accepted by the TCP of the real servers, and
+# at index 0 by that of the client.
 read_tcp() {
 	local n host
 	for n in 0 1 2 3; do
@@ -250,7 +250,7 @@ read_tcp() {
 	done
 }
 
-# What the director counted, 0 for the service and 1 to 3 for the real servers.
+# Reads the director's counters, index 0 for the service and 1 to 3 for the dests.
 read_stats() {
 	local n what packets_in packets_out opens
 	ask director 'ipvsadm -Ln --stats --exact'
@@ -263,8 +263,8 @@ read_stats() {
 	done <<<"$answer"
 }
 
-# stats_match: the director counted what the real servers received, and by
-# NAT the replies too.
+# stats_match: whether the director counted the packets that the real servers received,
+# and for NAT also the replies.
 stats_match() {
 	local n received=() replies=0
 	read_tcp
@@ -291,11 +291,11 @@ check_counters() {
 	replies=$(($(forwarded router2) - start_forwarded[1]))
 	note "router1 forwarded $requests packets to the director, router2 $replies from the real servers"
 	tell "note|$family: router1 forwarded $requests packets to the director, router2 $replies from the real servers"
-	must 'packets forwarded by router1 are those counted' "$requests" = "$counted"
+	must 'packets forwarded by router1' "$requests" = "$counted"
 	must 'packets forwarded by router2' "$replies" -ge 50
 }
 
-# What HOST forwarded in $family.
+# forwarded HOST: prints the packets of $family that HOST forwarded.
 forwarded() {
 	case $family in
 	IPv4) ask "$1" 'grep ^Ip: /proc/net/snmp' && awk '

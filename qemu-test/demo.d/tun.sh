@@ -1,7 +1,7 @@
 # shellcheck shell=bash
-# LVS by tunnelling, with the addresses of linuxvirtualserver.org. The
-# director wraps requests in IP for a real server, which unwraps them by
-# tunl0 or ip6tnl0, where it has the VIP, and answers the client itself.
+# LVS by tunnels, with the addresses of linuxvirtualserver.org. The director
+# encapsulates requests in IP. A real server decapsulates them by tunl0 or ip6tnl0,
+# where it has the VIP, and answers the client directly.
 
 tun_lab() {
 	boot director real1 real2 real3
@@ -30,8 +30,8 @@ tun_IPv6() {
 	at_reals 'modprobe ip6_tunnel'
 	at_reals 'ip link set ip6tnl0 up'
 	at_reals "ip addr add $vip/128 dev ip6tnl0 preferred_lft 0"
-	# The VIP is preferred_lft 0: never chosen as the source of a tunnel, which
-	# would reach a real server as from itself.
+	# preferred_lft 0: the VIP is never selected as the source of a tunnel; a real
+	# server would drop packets from its own address.
 	at director 'ip addr add 2001:db8::111/64 dev eth0'
 	at director "ip addr add $vip/128 dev eth0 preferred_lft 0"
 	front 2001:db8::9/64

@@ -1,5 +1,5 @@
-# Shared by the set-up steps: where the cache lies, how a step's directory is
-# keyed and made, which mirror to use, and how failures are said.
+# Shared by the set-up steps: the cache, the keys and creation of a step's directory,
+# the mirror, and error messages.
 # shellcheck shell=bash
 
 here=$(cd "$(dirname "${BASH_SOURCE[0]}")" && pwd)
@@ -22,7 +22,7 @@ say() {
 	printf 'setup: %s\n' "$*" >&2
 }
 
-# Runs a command as root of its own user namespace where we are not root.
+# Runs a command as root, in a new user namespace if necessary.
 as_root() {
 	if [ "$(id -u)" = 0 ]; then
 		"$@"
@@ -45,13 +45,13 @@ need_disk() { # GiB
 		die "only $((free / 1048576)) GiB free in $cache, this step needs $1; free some, or set XDG_CACHE_HOME to a larger disk"
 }
 
-# A command of the machine's own, which root has installed if it is missing.
+# Checks for a command of the host; root installs a missing one.
 need_command() { # COMMAND PACKAGE
 	local lock
 	command -v "$1" >/dev/null && return
 	[ "$(id -u)" = 0 ] || die "$1 is missing; run once as root: apt-get install $2"
 	mkdir -p "$cache"
-	# apt-get does not wait for another one; nor need it run twice.
+	# apt-get does not wait for another apt-get, and need not run twice.
 	exec {lock}>"$cache/apt-get.lock"
 	flock "$lock"
 	if ! command -v "$1" >/dev/null; then
@@ -64,7 +64,7 @@ need_command() { # COMMAND PACKAGE
 need_mmdebstrap() { need_command mmdebstrap mmdebstrap; }
 need_pip() { need_command pip python3-pip; }
 
-# Prints a short key of the files (comments left out) and words given.
+# Prints a short hash of the files, without comment lines, and of the words.
 key() {
 	local f
 	{
@@ -79,10 +79,10 @@ packages() { # list file -> a,b,c
 	sed '/^#/d;/^$/d' "$1" | paste -sd ,
 }
 
-# step NAME KEY GIB WHAT FUNCTION: makes $cache/NAME-KEY by calling
-# FUNCTION on a temporary directory beside it, once, and prints its path.
-# Output goes to NAME.log; a run that was interrupted leaves only *.tmp.
-# With ONLY_CHECK=1 a step ends where it would begin to make anything.
+# step NAME KEY GIB WHAT FUNCTION: makes $cache/NAME-KEY once, by calling FUNCTION with
+# a temporary directory next to it, and prints its path. Output goes to NAME.log. An
+# interrupted run only creates *.tmp. With ONLY_CHECK=1 a step returns before it makes
+# anything.
 step() {
 	local name=$1 dir=$cache/$1-$2 gib=$3 what=$4 make=$5 start=$SECONDS lock
 	if [ ! -e "$dir" ]; then
@@ -97,8 +97,8 @@ step() {
 			say "$name: $what"
 			as_root rm -rf "$cache/$name-"*.tmp
 			mkdir "$dir.tmp"
-			# A child shell, so that `set -e` holds within FUNCTION. It holds the
-			# lock, too: should we be killed, the next run waits for its end.
+			# A subshell, so that `set -e` applies within FUNCTION. It also holds the
+			# lock: if this shell is killed, the next run waits for the subshell.
 			(set -e; "$make" "$dir.tmp") >"$cache/$name.log" 2>&1 &
 			wait $! || failed "$name"
 			mv "$dir.tmp" "$dir"
@@ -109,15 +109,15 @@ step() {
 	echo "$dir"
 }
 
-# The most likely reasons in a failed step's log, in one line.
+# Fails with the most likely reason from a failed step's log, in one line.
 failed() {
 	local log=$cache/$1.log
 	if grep -qE 'Unable to locate package|was not found|no installation candidate' "$log"; then
 		die "$1: the mirror lacks a package (kernel package $KERNEL_PACKAGE, or another one: see $log)"
 	elif grep -q 'DO NOT MATCH THE HASHES' "$log"; then
-		die "$1: a wheel is another one than qemu-test/setup/wheels.guest says; see $log"
+		die "$1: a wheel does not match its hash in qemu-test/setup/wheels.guest; see $log"
 	elif grep -q 'No matching distribution found' "$log"; then
-		die "$1: pip's index does not answer, or lacks what qemu-test/setup/wheels.guest names; check the network and pip's configuration, see $log"
+		die "$1: pip's index does not answer, or lacks a version in qemu-test/setup/wheels.guest; check the network and pip's configuration, see $log"
 	elif grep -qE 'Failed to fetch|Could not resolve|Temporary failure|Could not connect' "$log"; then
 		die "$1: the mirror does not answer; check the network and apt's sources, see $log"
 	elif grep -q 'No space left' "$log"; then
@@ -126,9 +126,9 @@ failed() {
 	die "$1: failed: $(grep -iE '(^E:|error)' "$log" | tail -n 1 | cut -c 1-200) (see $log)"
 }
 
-# Prints the machine's own Debian mirror as "[options] URI": the first entry
-# of apt's sources that serves a Debian release's main component and is not
-# a security archive. Both apt formats; other vendors' suites do not match.
+# Prints the host's Debian mirror as "[options] URI": the first entry of apt's sources,
+# in either format, with a Debian release's main component that is not a security
+# archive. Suites of other distributions do not match.
 mirror() {
 	local dir=/etc/apt found
 	found=$(cat /dev/null "$dir"/sources.list.d/*.sources 2>/dev/null | awk -v RS= '
@@ -206,7 +206,7 @@ make_root() {
 	if [ "$(id -u)" = 0 ]; then
 		mmdebstrap --mode=root "$@" "$dir" "${sources[@]}"
 	else
-		# A tar on the way, so that the files end up owned by our ids.
+		# Through tar, so that the files are owned by our mapped ids.
 		mmdebstrap --mode=unshare "$@" - "${sources[@]}" |
 			as_root tar -x -C "$dir" --exclude='./dev/*'
 	fi
