@@ -1,6 +1,9 @@
 # Eight processes configure the director concurrently, under traffic, while
 # network namespaces are created and destroyed. Each request must have the expected
 # result, the final configuration must match their models, and nothing may leak.
+#
+# Covers: src/ctl src/service src/sched rust-out-of-tree/sync
+# Needs: two CPUs
 seconds=15
 [ "$KERNEL" != debug ] || seconds=30
 [ -z "${LONG-}" ] || seconds=60

@@ -3,6 +3,9 @@
 # clients, so that CPUs update the counts at the same time. There is one fwmark
 # service, with several client and virtual addresses, for the schedulers that hash
 # them. `choices` has longer histories, without real servers.
+#
+# Covers: src/sched
+# Needs: two CPUs
 topology nat
 for i in 1 2 3 4 5; do
 	echo "addr add ${CIP_4%254}20$i/24 dev eth0"

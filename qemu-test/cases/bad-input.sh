@@ -1,5 +1,7 @@
 # Truncated packets, wrong lengths and fragments: the packets sent to the real
 # server must be C's, and other traffic must not be affected.
+#
+# Covers: src/hook src/packet
 bad() { # OPTION
 	local c=$GC v=$VIP label="IPv$FAMILY $1${CONNTRACK:+, tracked}"
 	for p in t u; do

@@ -1,6 +1,9 @@
 # Random histories: connections open and close, dests are added, removed and change
 # weights and thresholds. Every deterministic scheduler must choose the same dests
 # as in C.
+#
+# Covers: src/sched
+# Needs: a fast kernel
 SEED=${SEED:-1}
 sizes="1 2 7 50" count=200
 [ "$KERNEL" != debug ] || { sizes="2 7" count=60; }

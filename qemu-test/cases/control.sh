@@ -1,5 +1,7 @@
 # ipvsadm commands: output and exit status, and afterwards the listing, the saved
 # configuration and /proc/net/ip_vs.
+#
+# Covers: src/ctl src/spec
 try() {
 	local said status=0
 	said=$(nsenter --net=/run/netns/director ipvsadm "$@" 2>&1) || status=$?

@@ -1,5 +1,7 @@
 """Counters of a CPU that came online after the module was loaded, while it is online and after it has
 gone offline."""
+# Covers: src/stats rust-out-of-tree/sync/percpu
+# Needs: two CPUs
 
 import os
 import socket

@@ -1,6 +1,7 @@
 """Sync daemons: started, listed and stopped by netlink and by socket options. The
 results must be C's for every request, device state and set of running daemons.
 (Our daemons do not send or receive yet.)"""
+# Covers: src/sync src/ctl/daemon
 
 import fcntl
 import os

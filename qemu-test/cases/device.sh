@@ -1,5 +1,7 @@
 # The output device of the routes to the real servers is deleted without traffic:
 # no reference to it may remain, and the services stay.
+#
+# Covers: src/dest src/xmit/route rust-out-of-tree/net/notifier
 deleted() { # TOPOLOGY OPTION
 	local device pid
 	topology "$1"

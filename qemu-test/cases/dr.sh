@@ -1,5 +1,7 @@
 # Direct routing: the real servers have the VIP on lo and answer through a router.
 # The director receives only the requests.
+#
+# Covers: src/xmit src/hook.rs src/conn
 dr() {
 	topology dr
 	vs -A -t "$VIPB:80" -s rr

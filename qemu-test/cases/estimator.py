@@ -1,5 +1,7 @@
 """Estimation of rates: a thread in each namespace with services, controlled by
 run_estimation, est_nice and est_cpulist; and rates without that thread."""
+# Covers: src/estimator src/stats
+# Needs: two CPUs
 
 import os
 import socket

@@ -1,5 +1,8 @@
 # Conns expire after their timeout and are subtracted from the counts; one in use
 # stays.
+#
+# Covers: src/conn
+# Needs: two CPUs
 expiry() {
 	topology nat
 	vs --set $((3 * SLOW)) $((2 * SLOW)) $((3 * SLOW))

@@ -1,5 +1,7 @@
 # Allocations of the module fail: only that request fails or that packet is lost,
 # nothing else changes, and nothing leaks.
+#
+# Covers: rust-out-of-tree src/ctl
 failslab=/sys/kernel/debug/failslab
 [ "$KERNEL" = debug ] || skip "the $KERNEL kernel has no fault injection"
 knob() { echo "$2" >"$failslab/$1" || fail "$failslab/$1: $2"; }

@@ -1,4 +1,6 @@
 # Fragments in any order, missing, duplicate or overlapping.
+#
+# Covers: src/packet src/hook.rs
 pieces() { # TOPOLOGY OPTION
 	local c v cuts order
 	topology "$1"

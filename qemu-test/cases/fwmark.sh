@@ -1,4 +1,6 @@
 # Fwmark services: several addresses, ports and protocols as one service.
+#
+# Covers: src/service src/spec
 
 # by_iptables and by_nft mark packets to the VIP on the director, TCP and UDP: 1 for
 # ports 80 and 8080, 2 for port 81.

@@ -1,6 +1,8 @@
 """An ICMP error in memory that its sender modifies after sending: pages of a file, which a socket sends without a
 copy, and which a UDP tunnel delivers to the director. One CPU sends errors about a tunnel's packets while another
 alternates type and code, with the matching checksum. The type and code relayed to the client must be those checked."""
+# Covers: src/hook/icmp
+# Needs: two CPUs
 
 import mmap
 import os

@@ -1,5 +1,7 @@
 # ICMP errors are matched to their connection and translated: from a real server
 # and a router about requests, from a client and a router about replies.
+#
+# Covers: src/hook/icmp src/xmit/icmp src/wire
 errors() { # OPTION
 	local four=$((FAMILY == 4)) port=80 rs_port=80 rip_seen=$VIP way code rest request reply
 	[ "$1" != -m ] || { rs_port=8080 rip_seen=$GS; }

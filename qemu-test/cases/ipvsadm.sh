@@ -1,5 +1,7 @@
 # ipvsadm's listings: --sort and --nosort, and how scheduler flags are entered and
 # shown. (`control` has its other output.)
+#
+# Covers: src/ctl
 raw() { # OPTION…: without the size of the conn table and the remaining time
 	nsenter --net=/run/netns/director ipvsadm "$@" 2>&1 | sed -E 's/size=[0-9]+/size=N/; s/ [0-9]{2}:[0-9]{2} / /'
 }

@@ -2,6 +2,8 @@
 # below the quorum, reloads a changed configuration, and deletes its services when
 # it ends. The services use NAT, DR and tunnels, addresses and fwmarks, and both
 # families.
+#
+# Covers: src/ctl
 CONFIG=/run/keepalived.conf LOG=/run/keepalived.log
 finish() {
 	local pid

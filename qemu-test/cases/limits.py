@@ -1,6 +1,7 @@
 """Limits of the values of services and dests over netlink, without the checks of
 ipvsadm: the result must be C's, also where C accepts a value, and so must the
 value shown afterwards."""
+# Covers: src/conn/table src/ctl
 
 import struct
 

@@ -1,4 +1,7 @@
 # Real servers and clients on the director itself (LOCAL_OUT).
+#
+# Covers: src/xmit src/forward
+# Needs: two CPUs
 local_server() {
 	topology nat
 	agent serve director local 80 8080

@@ -3,6 +3,8 @@
 # loses a dest at once, tested here and in `choices`. An address expires only after
 # half an hour, tested by `make test-long` (and by the host tests of
 # sched/tests/c_lblc.rs, which set the time).
+#
+# Covers: src/sched/locality src/sched/lblc
 netns director other
 DIRECTOR=director
 vs -A -f 7 -s lblc

@@ -2,6 +2,7 @@
 options, and by both in turn. The errno, the answer and the resulting configuration
 must be C's. The observations are digests of a hundred requests each. The case's log
 has a line for each request; `random_requests.py SOURCE SEED NUMBER` prints it."""
+# Covers: src/ctl
 
 import collections
 import os

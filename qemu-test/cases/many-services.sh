@@ -1,6 +1,8 @@
 # Thousands of services are added, edited and deleted, while old and new connections
 # use a service that is not changed: none may fail, no packet may be lost, and each
 # connection must stay with its dest.
+#
+# Covers: src/service src/ctl rust-out-of-tree/net/genetlink
 count=400
 [ -z "${LONG-}" ] || count=10000
 [ "$KERNEL" != debug ] || count=200

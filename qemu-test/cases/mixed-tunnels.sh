@@ -1,5 +1,7 @@
 # Tunnels across families: IPv4 in IPv6 and IPv6 in IPv4. Fields of the outer header,
 # MTU, fragments and ICMP errors.
+#
+# Covers: src/xmit/tun
 mixed() {
 	local other size p
 	topology tun

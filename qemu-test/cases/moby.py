@@ -1,6 +1,7 @@
 """Requests as docker, kube-proxy and kube-router make them with moby/ipvs: nested
 attributes without the flag, IPv4 addresses of 4 bytes, dests without a family, and
 dumps with an empty service attribute that also request an acknowledgement."""
+# Covers: src/ctl/genl
 
 import struct
 

@@ -1,5 +1,7 @@
 # Loads the module and C's schedulers by name, as scripts do. modprobe finds our
 # module first, which has all schedulers. It cannot be unloaded while a service exists.
+#
+# Covers: src/ip_vs.rs rust-out-of-tree/module Makefile Kbuild
 loaded() { modules | sort | paste -sd ' '; }
 
 netns director

@@ -1,5 +1,7 @@
 # A real server behind a smaller MTU: packets with DF are answered with an ICMP error
 # that has the MTU, others are fragmented; TCP transfers succeed.
+#
+# Covers: src/xmit/route
 small() { # OPTION
 	local size
 	n director ip route add "$GS" dev "${DOWNLINK##* }" mtu 1400

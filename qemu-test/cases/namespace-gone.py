@@ -4,6 +4,8 @@ service is deleted, or the module is unloaded.
 When the namespace is deleted, clients must not receive any answer, so that another director can take
 their connections over. When services are deleted, the VIP is an ordinary local address and the local
 stack answers, with C's module and with ours."""
+# Covers: src/pernet src/netns rust-out-of-tree/net/pernet
+# Needs: two CPUs
 
 import contextlib
 import os

@@ -1,4 +1,6 @@
 # NAT with mapped ports; the director is the real servers' gateway.
+#
+# Covers: src/xmit src/hook.rs src/conn
 nat() {
 	topology nat
 	vs -A -t "$VIPB:80" -s rr

@@ -1,6 +1,7 @@
 """The netlink family in every byte: its description by nlctrl, dumps and replies,
 and a table of wrong requests. Each must fail with C's errno, and a failed
 request must change nothing."""
+# Covers: src/ctl/genl rust-out-of-tree/net/netlink rust-out-of-tree/net/genetlink
 
 import os
 import struct

@@ -1,5 +1,8 @@
 # Two directors with the same VIP in two namespaces. One, with connection tracking,
 # is deleted under traffic; the other must not be affected.
+#
+# Covers: src/netns src/pernet rust-out-of-tree/net
+# Needs: two CPUs
 two() {
 	netns client1 director1 rs1 client2 director2 rs2
 	for i in 1 2; do

@@ -1,5 +1,7 @@
 # Large transfers must be intact: as GSO packets with checksum offload, and as single
 # packets with complete checksums.
+#
+# Covers: src/xmit/edit src/wire/csum
 SIZE=1000000
 [ "$KERNEL" != debug ] || SIZE=200000
 each_link() { # COMMAND…: runs it with each machine and interface

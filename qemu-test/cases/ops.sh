@@ -1,5 +1,7 @@
 # One-packet scheduling: each datagram is scheduled, and no conn is kept. TCP is not
 # affected.
+#
+# Covers: src/hook/schedule src/conn
 
 show() { # LABEL
 	observe "$1: --persistent-conn" listing --persistent-conn

@@ -1,6 +1,8 @@
 # ipvsadm 1.31 with every option of its manual page: tables of command lines, with
 # the output and exit status of each, and the saved configuration afterwards. The end
 # checks against --help that no option is missing.
+#
+# Covers: src/ctl
 typed=$(mktemp)
 
 # rows [COMMAND…]: runs ipvsadm with the arguments of each line of standard input,

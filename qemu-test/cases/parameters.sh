@@ -1,5 +1,7 @@
 # The module's parameters for mh, which C does not have: the table size, and exact
 # weights.
+#
+# Covers: src/ip_vs.rs src/sched/mh
 [ "$MODULE" = rust ] || skip "C's module has no parameters of mh"
 FAMILY=4
 topology nat

@@ -1,5 +1,8 @@
 # Persistent services: a client, or a network of clients, stays with one real server
 # as long as its template exists.
+#
+# Covers: src/hook/persist src/conn/template
+# Needs: a fast kernel
 
 . ./persistent.sh
 FAMILY=4

@@ -5,6 +5,7 @@ entry exactly once. (C continues after the number of lines already read, whateve
 and restarts the dests of a service if the current dest is removed and added again. Under C a
 concurrent reader only has to reach the end; but changes between two reads must not affect a
 service that has been begun.)"""
+# Covers: src/ctl/proc rust-out-of-tree/fs
 
 import collections
 import contextlib

@@ -1,5 +1,6 @@
 """pyroute2's IPVS classes: services and dests are added, listed, edited and deleted
 as in their documentation."""
+# Covers: src/ctl/genl
 
 import socket
 

@@ -1,6 +1,9 @@
 # A real server is quiesced by weight 0 and restored, and the scheduler is changed,
 # under continuous requests: none may fail. (In C a service has no scheduler for a
 # moment while it is changed.)
+#
+# Covers: src/dest src/service
+# Needs: two CPUs
 quiesce() { # TOPOLOGY OPTION
 	topology "$1"
 	vs -A -t "$VIPB:80" -s wrr

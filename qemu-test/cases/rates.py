@@ -1,5 +1,7 @@
 """Rates: after a burst of packets within one period of the estimator, first requests and
 then replies, the sequence of rates must be C's, for the dest, the service and the netns."""
+# Covers: src/estimator src/stats
+# Needs: a fast kernel
 
 import os
 import socket

@@ -1,5 +1,8 @@
 # Dests that are removed and added again: within two minutes the same dest returns
 # from the trash, with its conns and counters. Also thresholds.
+#
+# Covers: src/dest/trash src/ctl/dests
+# Needs: two CPUs
 
 # With UDP each request is one packet in and one packet out.
 state() { # LABEL

@@ -1,6 +1,8 @@
 # Save and restore: a configuration of 500 lines that uses all features; a smaller one
 # by ipvsadm's own scripts, Debian's service and RHEL's service, with the module
 # unloaded in between as at a boot; and configurations with errors.
+#
+# Covers: src/ctl/sockopt src/spec
 
 # Prints lines from a fixed seed in the format of `ipvsadm -S -n`, in random order, but
 # with services before their dests. Some dests have thresholds, which it does not

@@ -1,5 +1,7 @@
 # The dests chosen by rr, wrr and wlc, with weights, changes of weights, open
 # connections, and no usable dest.
+#
+# Covers: src/sched
 FAMILY=4 CONNTRACK=
 topology nat
 PORT=8080

@@ -1,6 +1,7 @@
 """The files of net.ipv4.vs: their names, modes and initial values, and the results of
 writes and reads of all kinds, in the initial network namespace, in another, and in
 one of an unprivileged user. (`sysctls` tests their effect.)"""
+# Covers: src/ctl/sysctl rust-out-of-tree/fs/sysctl src/sysctl
 
 import errno
 import os

@@ -1,6 +1,8 @@
 # The effect of net.ipv4.vs.conn_reuse_mode, sloppy_tcp and snat_reroute. (For
 # pmtu_disc see `mtu`; for removed dests `removed` and `templates`; for the tables
 # `tables`; for the files themselves `sysctl-files`.)
+#
+# Covers: src/sysctl src/hook
 
 # conn_reuse_mode: a client reuses a port, after segments with these flags from it and
 # from the server (<FLAGS). If its SYN creates a new conn, that goes to the second dest,

@@ -1,4 +1,6 @@
 # The effect of net.ipv4.vs.conn_max, conn_lfactor and svc_lfactor.
+#
+# Covers: rust-out-of-tree/sync/rcu_hash src/conn/table
 
 # conn_max: the maximum number of conns, including templates. The last client comes
 # after the limit was raised.

@@ -1,6 +1,8 @@
 # The state of a connection after every sequence of segments up to some length, from
 # both sides for NAT, from the client alone for DR. All states are read together, from
 # /proc/net/ip_vs_conn, with the dests' counts.
+#
+# Covers: src/proto/tcp src/wire/tcp
 states() { # TOPOLOGY OPTION LENGTH CLIENT'S SERVER'S
 	local many all attempt
 	for attempt in 1 2 3; do

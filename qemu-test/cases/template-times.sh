@@ -1,6 +1,8 @@
 # Times of templates at the limits of a service's timeout. C stores the timeout as
 # jiffies in 32 bits, and shows the remaining time as milliseconds in 32 bits, divided
 # by 1,000. Both may wrap.
+#
+# Covers: src/conn
 FAMILY=4
 # HZ of the guest's kernels.
 hz=250

@@ -1,5 +1,8 @@
 # Templates with dests that are quiesced, removed and added again, and the templates'
 # timeout.
+#
+# Covers: src/conn/template src/hook/persist
+# Needs: a fast kernel
 
 . ./persistent.sh
 FAMILY=4

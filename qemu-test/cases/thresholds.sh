@@ -1,6 +1,9 @@
 # Upper and lower thresholds: a dest at the upper one gets no connection until it is
 # below the lower one. Tested with UDP conns, which are counted in the same way and
 # expire.
+#
+# Covers: src/dest src/service
+# Needs: a fast kernel
 
 FAMILY=4
 show() { observe "$1: --thresholds" listing --thresholds; } # LABEL

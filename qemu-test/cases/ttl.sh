@@ -1,4 +1,6 @@
 # A packet with an expired TTL is answered with an ICMP error, not forwarded.
+#
+# Covers: src/xmit/route
 hops() { # OPTION
 	local ttl
 	vs -A -u "$VIPB:80" -s rr

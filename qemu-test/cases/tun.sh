@@ -1,5 +1,7 @@
 # Tunnels, IPIP and 6-in-6: the real servers have the VIP on the tunnel device and
 # answer through a router.
+#
+# Covers: src/xmit/tun
 tun() {
 	topology tun
 	vs -A -t "$VIPB:80" -s rr

@@ -1,5 +1,7 @@
 # ICMP errors about tunnel packets, from a router between director and real server:
 # they are relayed to the client as errors about its own packets.
+#
+# Covers: src/hook/icmp
 FAMILY=4
 topology tun
 for p in t u; do

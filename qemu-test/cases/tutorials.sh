@@ -1,6 +1,8 @@
 # Scripts and configurations as printed in LVS tutorials: shell scripts that set up
 # director and real servers for direct routing, and keepalived configurations, with
 # mail that cannot be delivered and keywords of old versions.
+#
+# Covers: src/ctl src/hook
 FAMILY=4
 LOG=/run/keepalived.log
 finish() {

@@ -1,5 +1,8 @@
 # Cycles of load, services, traffic, flush, and unload with open connections and
 # arriving packets. Nothing may leak.
+#
+# Covers: rust-out-of-tree/module src/ip_vs.rs rust-out-of-tree/sync
+# Needs: two CPUs
 cycles=20
 [ "$KERNEL" != debug ] || cycles=8
 [ -z "${LONG-}" ] || cycles=200

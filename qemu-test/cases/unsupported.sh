@@ -1,6 +1,8 @@
 # Features that can be configured but are not implemented yet: their packets are
 # dropped and counted, with one warning for each load of the module. (C implements
 # them.)
+#
+# Covers: src/xmit src/hook/unsupported
 [ "$MODULE" = rust ] || skip "C has GUE, GRE and SCTP"
 . ./kernel-log.sh
 TUNNELS="GUE and GRE tunnels are not supported yet"
