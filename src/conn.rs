@@ -8,7 +8,7 @@
 //!
 //! - A conn's [`life`] is what packets and the timer change: the state, the timeout and the time of
 //!   the last packet.
-//! - A conn is *dead* from when its removal from the table begins. Packets do not use a dead conn.
+//! - A conn is *dead* once its removal from the table has begun. Packets do not use a dead conn.
 //! - A conn may *control* others. It does not expire before them.
 //! - A [*template*](template) is a conn that matches no packet. It controls the conns of a client
 //!   to a persistent service.
@@ -101,13 +101,20 @@ pub(crate) struct Params<'a> {
 pub(crate) struct Conn {
     links: HashLinks<Self>,
     timer: Timer<Self>,
+    /// The client's address.
     pub(crate) caddr: Addr,
+    /// The service's address or, in a template of a fwmark service, the mark.
     pub(crate) vaddr: Addr,
+    /// The dest's address.
     pub(crate) daddr: Addr,
+    /// The client's port, 0 in a template.
     pub(crate) cport: Port,
+    /// The service's port, 0 in a template for all ports.
     pub(crate) vport: Port,
+    /// The dest's port.
     pub(crate) dport: Port,
     pub(crate) proto: Proto,
+    /// The family of the client's and the service's addresses.
     pub(crate) family: Family,
     life: Life,
     /// `IP_VS_CONN_F_*`, except those that change with the state. Atomic, like `fwmark`, so that

@@ -120,6 +120,10 @@ Fell,
 
 impl Dest {
     /// A dest of the service `vip`. The caller must [`configure`](Self::configure) it.
+    ///
+    /// # Errors
+    ///
+    /// `ENOMEM` if memory is short.
     pub(crate) fn new(vip: ServiceId, id: DestId) -> impl PinInit<Self, Error> {
         pin_init::pin_init!(Self {
             family: id.family,
@@ -185,6 +189,7 @@ impl Dest {
         self.conn_flags.read_once()
     }
 
+    /// The type and parameters of the tunnel.
     pub(crate) fn tunnel(&self) -> Tunnel {
         Tunnel::from_word(self.tunnel.read_once())
     }

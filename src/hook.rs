@@ -6,7 +6,7 @@
 //! [net/netfilter/ipvs/ip_vs_core.c].
 //!
 //! C registers two hooks at each hook point, one for packets from dests and one for packets to
-//! services. Here there is one, since a single conn lookup also gives the packet's direction.
+//! services. Here there is one, since a single conn lookup also determines the packet's direction.
 
 mod icmp;
 mod persist;
@@ -196,8 +196,8 @@ impl<'a> HookCtx<'a> {
         }
     }
 
-    /// Whether the packet was sent by a local socket with `IP_NODEFRAG`, as raw sockets use it (C:
-    /// `NODEFRAG`).
+    /// Whether a local socket with `IP_NODEFRAG` has sent the packet (C: `NODEFRAG`). Fragments
+    /// from such a socket must not be reassembled.
     #[inline(always)]
     fn is_raw_socket(self, skb: &HookSkb<'_>, family: Family) -> bool {
         self.place == HookNum::LocalOut && family == Family::Inet && skb.is_from_nodefrag_socket()

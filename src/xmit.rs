@@ -1,6 +1,6 @@
 // SPDX-License-Identifier: GPL-2.0
 
-//! Transmitters: they send packets to dests.
+//! The transmitters, which send packets to dests.
 //!
 //! C version: [net/netfilter/ipvs/ip_vs_xmit.c].
 

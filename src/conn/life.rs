@@ -20,9 +20,9 @@
 //!
 //! A packet stores the time and then reads the word. The timer sets the flag [`DYING`] in the word
 //! and then reads the time. It sets [`DEAD`] only if the time has not changed. A packet that finds
-//! [`DYING`] clears it, so that the conn does not expire. The first of the two wins. Each conn is
-//! removed from the dest's counters exactly once, by the CPU that set [`DEAD`]. C uses the conn's
-//! refcount for this decision.
+//! [`DYING`] clears it, so that the conn does not expire. The first of the two succeeds. Each conn
+//! is removed from the dest's counters exactly once, by the CPU that set [`DEAD`]. C uses the
+//! conn's refcount for this decision.
 //!
 //! The packet needs a barrier between its store and its read. Only a packet that arrives when the
 //! timeout is nearly over executes the barrier.
@@ -55,7 +55,7 @@ const DYING: u64 = 0x1000;
 /// One controlled conn, in the upper half of the word (C: `n_control`).
 const CONTROLLED: u64 = 1 << 32;
 
-/// A flag in the word of the timeout: the first packet from the dest is to assure the template.
+/// A flag in the word of the timeout: the first packet from the dest will assure the template.
 const UNANSWERED: u32 = 1 << 31;
 
 /// The new timeout, in jiffies, of a conn that would expire but still controls others.
@@ -120,7 +120,7 @@ pub(super) struct Settled {
 
 impl Life {
     /// A life that starts at `now`, with these flags in the word. If `is_unanswered`, the first
-    /// packet from the dest is to assure the template.
+    /// packet from the dest will assure the template.
     pub(super) fn new(flags: u64, now: u32, is_unanswered: bool) -> Self {
         Self {
             word: Word::new(flags),

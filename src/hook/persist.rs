@@ -41,8 +41,8 @@ use crate::{
 };
 
 impl<'a> HookCtx<'a> {
-    /// Chooses the dest of the client's template. If there is no template, has the scheduler choose
-    /// the dest and creates one.
+    /// Chooses the dest of the client's template. If there is no template, creates one to the dest
+    /// that the scheduler chooses.
     pub(super) fn persist(
         self,
         skb: &Skb,
@@ -141,7 +141,8 @@ impl<'a> HookCtx<'a> {
         template: ConnRef<'a>,
         packet: &Packet,
     ) -> Verdict<'h> {
-        // A template that has just expired gives the dest, but cannot control the conn.
+        // The dest of a template that has just expired is used, but the template cannot control
+        // the conn.
         let control = Some(template).filter(|template| template.take_control());
         let birth = Birth::Packet(&self.netns.protocols, packet.signal);
         match self

@@ -132,7 +132,7 @@ impl<K: Candidate + Share> Locality for Set<K> {
 
     #[inline]
     fn shrink(&self, now: usize, expiration: usize) {
-        // CAST: The word was made from a `usize`.
+        // CAST: The word was converted from a `usize`.
         let end = (self.changed.get() as usize).wrapping_add(expiration);
         if self.len.get() > 1 && is_after(now, end) {
             self.remove_most_loaded(now);

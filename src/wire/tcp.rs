@@ -78,7 +78,7 @@ impl Flags {
         self.0 & flags.0 != 0
     }
 
-    /// The flags of both.
+    /// The union of both sets of flags.
     #[inline]
     pub(crate) const fn with(self, flags: Self) -> Self {
         Self(self.0 | flags.0)

@@ -58,25 +58,28 @@ pub(crate) struct RouteFlags {
 }
 
 impl RouteFlags {
+    /// For direct routing.
     pub(crate) const DIRECT: Self = Self {
         local: true,
         redirect: false,
         known_next_hop: true,
         tunnel: false,
     };
+    /// For NAT.
     pub(crate) const NAT: Self = Self {
         local: true,
         redirect: true,
         known_next_hop: false,
         tunnel: false,
     };
-    /// For an ICMP error that this host forwards.
+    /// For an ICMP error that this host forwards, with NAT.
     pub(crate) const NAT_FORWARDED: Self = Self {
         local: false,
         redirect: false,
         known_next_hop: false,
         tunnel: false,
     };
+    /// For tunnelling.
     pub(crate) const TUNNEL: Self = Self {
         local: true,
         redirect: false,
@@ -85,7 +88,7 @@ impl RouteFlags {
     };
 }
 
-/// The location of the dest by its route.
+/// The host to which the dest's address is routed.
 pub(crate) enum Target<'g> {
     /// This host.
     Local,
@@ -113,9 +116,8 @@ pub(super) trait Transmitter {
     fn send<'h>(context: Context<'_>, skb: HookSkb<'h>, target: Target<'_>) -> Verdict<'h>;
 }
 
-/// Sends a packet to the dest of its conn. Before that, decrements the TTL and checks the size of
-/// the packet. If one of them does not permit it to be forwarded, sends an ICMP error and drops
-/// the packet.
+/// Sends a packet to the dest of its conn. Before that, decrements the TTL and checks the size. If
+/// the TTL is used up or the packet is too big, sends an ICMP error and drops the packet.
 #[inline(always)]
 pub(super) fn transmit<'h, T: Transmitter>(context: Context<'_>, skb: HookSkb<'h>) -> Verdict<'h> {
     match context.dest.and_then(|dest| dest.route.get(context.rcu)) {
@@ -219,7 +221,7 @@ fn look_up(context: Context<'_>, flags: RouteFlags) -> Result<Route> {
     }
 }
 
-/// Whether the new route would change the packet between local and non-local in a way that the
+/// Whether the new route would make a local packet non-local, or vice versa, in a way that the
 /// stack does not support (C: `crosses_local_route_boundary()`).
 #[inline(always)]
 fn crosses_local_boundary(context: Context<'_>, skb: &Skb, flags: RouteFlags, local: bool) -> bool {

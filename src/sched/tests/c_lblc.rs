@@ -273,7 +273,7 @@ fn the_cache_is_bounded() {
             pair.choose(addr);
         }
         assert_eq!(pair.len(), MAX_SIZE * 3 / 2);
-        // An address without an entry gets a new choice each time, one with an entry may move.
+        // For an address without an entry each choice is new. An address with an entry may move.
         pair.conn(29_999);
         pair.choose(29_999);
         pair.service.weigh(0, 0);
@@ -292,7 +292,7 @@ fn the_cache_is_bounded() {
     }
 }
 
-/// Without memory the choice is the same, but no entry is made.
+/// Without memory the choice is the same, but no entry is added.
 #[test]
 fn without_memory() {
     for kind in [Kind::Lblc, Kind::Lblcr] {
