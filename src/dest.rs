@@ -75,8 +75,8 @@ pub(crate) struct Dest {
     pub(crate) port: Port,
     /// The service that the dest is or was in.
     pub(crate) vip: ServiceId,
-    /// Higher in a dest that was added to the service later, and so is nearer to the head of the
-    /// list.
+    /// A dest with a higher number was added to the service later, and so is nearer to the head of
+    /// the list.
     serial: Atomic<u64>,
 
     conn_flags: Atomic<u32>,
@@ -110,11 +110,11 @@ impl Object for Dest {}
 
 /// The reason to check the thresholds.
 enum Load {
-/// A conn was added.
-Rose,
-/// A conn was removed.
-Fell,
-/// The thresholds were changed.
+    /// A conn was added.
+    Rose,
+    /// A conn was removed.
+    Fell,
+    /// The thresholds were changed.
     Edited,
 }
 
@@ -228,7 +228,7 @@ impl Dest {
     }
 }
 
-/// Counting of conns.
+/// Operations that count conns.
 impl Dest {
     /// Counts a new conn with these flags (C: `ip_vs_bind_dest()`).
     #[inline]

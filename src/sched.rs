@@ -184,7 +184,7 @@ pub(crate) enum Change {
     Added,
     /// The dest with this index was removed.
     Removed(usize),
-    /// A dest was edited in place. Its weight may be another.
+    /// A dest was edited in place. Its weight may have changed.
     Edited,
 }
 
@@ -193,8 +193,9 @@ pub(crate) enum Change {
 pub(crate) struct Setup {
     /// The family of the service. Its dests may be of another.
     pub(crate) family: Family,
-    /// The sysctls with the names of these two fields.
+    /// The sysctl lblc_expiration.
     pub(crate) lblc_expiration: Jiffies,
+    /// The sysctl lblcr_expiration.
     pub(crate) lblcr_expiration: Jiffies,
     /// The module's parameters for mh.
     pub(crate) mh: mh::Settings,

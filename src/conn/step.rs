@@ -27,9 +27,9 @@ use crate::{
 use kernel::sync::rcu;
 
 impl Conn {
-    /// Updates the conn for a packet: the time of the last packet, the state and the timeout (C:
-    /// `set_tcp_state()` and its counterparts). Writes only what changes. Returns false if the conn
-    /// is dead.
+    /// Updates the time of the last packet, the state and the timeout for a packet
+    /// (C: `set_tcp_state()` and its counterparts). Writes only what changes. Returns false if the
+    /// conn is dead.
     #[inline(always)]
     pub(crate) fn touch(
         this: ConnRef<'_>,

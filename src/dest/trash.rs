@@ -151,7 +151,7 @@ impl TrashInner {
         }
     }
 
-    /// Adds all entries that are not in the index to it, as far as there is memory.
+    /// Indexes all entries that are not in the index yet, as far as there is memory.
     fn update(&mut self) {
         self.spread();
         while let Some(removed) = self.removed.get(self.indexed) {
@@ -257,7 +257,7 @@ impl Work for Expiry {
     }
 }
 
-/// The removed dests of a namespace.
+/// The removed dests of a network namespace.
 #[pin_data]
 pub(crate) struct Trash {
     #[pin]

@@ -1,6 +1,6 @@
 // SPDX-License-Identifier: GPL-2.0
 
-//! The direction of a packet of a conn.
+//! The direction of a packet on its conn.
 //!
 //! C version: `IP_VS_DIR_*` [include/net/ip_vs.h].
 

@@ -53,10 +53,10 @@ pub(super) use cache::{
 
 /// The dests of an address, with the operations that differ between the two schedulers.
 pub(crate) trait Locality: Content {
-/// The scheduler.
-const KIND: Kind;
+    /// The scheduler.
+    const KIND: Kind;
 
-/// The time after which an unused entry expires, a sysctl.
+    /// The time after which an unused entry expires, a sysctl.
     fn expiration(setup: &Setup) -> &Jiffies;
 
     /// The index of the dest of the address, if it is still usable.
@@ -140,8 +140,8 @@ pub(super) fn part(figures: &Figures) -> Option<u64> {
 
 #[cfg(test)]
 impl<L: Locality> Local<L> {
-/// The cache, for tests.
-pub(crate) fn cache(&self) -> &Cache<L> {
+    /// The cache, for tests.
+    pub(crate) fn cache(&self) -> &Cache<L> {
         &self.cache
     }
 }

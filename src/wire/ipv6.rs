@@ -140,7 +140,7 @@ mod tests {
     use super::*;
     use zerocopy::{FromBytes, IntoBytes};
 
-    // A first fragment of UDP, from 2001:db8::1 to 2001:db8::2.
+    // The first fragment of a UDP datagram, from 2001:db8::1 to 2001:db8::2.
     const PACKET: [u8; 48] = [
         0x6a, 0xb1, 0x23, 0x45, 0x00, 0x08, 0x2c, 0x40, 0x20, 0x01, 0x0d, 0xb8, 0, 0, 0, 0, 0, 0,
         0, 0, 0, 0, 0, 1, 0x20, 0x01, 0x0d, 0xb8, 0, 0, 0, 0, 0, 0, 0, 0, 0, 0, 0, 2, 0x11, 0x00,

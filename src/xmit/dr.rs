@@ -54,7 +54,7 @@ fn has_options(packet: &Packet) -> bool {
     packet.family == Family::Inet && packet.network_len() > ipv4::MIN_LEN as u32
 }
 
-/// Sets the header checksum. The stack may have written options without an update of the checksum
+/// Sets the header checksum. The stack may have written options without updating the checksum
 /// (C: `ip_send_check()`).
 #[cold]
 fn sum_header(packet: &Packet, skb: &mut Skb) -> Option<()> {

@@ -149,8 +149,8 @@ impl<'a> Edit<'a> {
                 }
                 header.check = header.check.update(delta);
                 if network.len() > ipv4::MIN_LEN {
-                    // The stack may have written record route or timestamp options without an
-                    // update of the checksum (C: `ip_send_check()`).
+                    // The stack may have written record route or timestamp options without
+                    // updating the checksum (C: `ip_send_check()`).
                     return ipv4::set_checksum(network);
                 }
             }

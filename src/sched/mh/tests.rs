@@ -245,8 +245,8 @@ fn a_dest_that_comes_back_to_a_table_too_small_gets_its_buckets() {
     assert!(mh.gone().len() <= 251);
 }
 
-/// The share of the buckets whose owner changes when dest `gone` is removed, though it is another
-/// dest's.
+/// The share of the buckets that change their owner when dest `gone` is removed, without the
+/// buckets of that dest.
 fn disruption(before: &Mh, dests: &mut Vec<Numbered>, gone: usize) -> f64 {
     let dest = dests.remove(gone);
     let after = before.rebuild(dests, Change::Removed(gone)).unwrap();

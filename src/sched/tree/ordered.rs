@@ -30,8 +30,8 @@ use core::{
 
 /// A scheduler that chooses the available dest with the least key.
 pub(crate) trait Preference {
-/// The scheduler.
-const KIND: Kind;
+    /// The scheduler.
+    const KIND: Kind;
 
     /// The name, as in `ipvsadm -s`.
     const NAME: &'static str;
