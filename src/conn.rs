@@ -1,17 +1,17 @@
 // SPDX-License-Identifier: GPL-2.0
 
-//! Conns: which dest a client's packets go to, and how far the two have come.
+//! Conns: each maps the packets of a connection to a dest and tracks its state.
 //!
 //! C version: [net/netfilter/ipvs/ip_vs_conn.c].
 //!
 //! # Vocabulary
 //!
-//! - A conn's [`life`] is what packets and its timer change: its state, its timeout, the time of its
-//!   last packet.
-//! - A conn is *dead* once it is out of the table, or about to leave it. No packet uses it then.
-//! - A conn may *control* others, which it outlives.
-//! - A [*template*](template) is a conn that no packet belongs to, but which controls those of a
-//!   client.
+//! - A conn's [`life`] is what packets and the timer change: the state, the timeout and the time of
+//!   the last packet.
+//! - A conn is *dead* once its removal from the table has begun. Packets do not use a dead conn.
+//! - A conn may *control* others. It does not expire before them.
+//! - A [*template*](template) is a conn that matches no packet. It controls the conns of a client
+//!   to a persistent service.
 
 mod control;
 mod expiry;
@@ -66,19 +66,19 @@ use life::{
 };
 use pin_init::init;
 
-/// A conn in the table, during an RCU read-side section.
+/// A reference to a conn, valid in an RCU read-side critical section.
 pub(crate) type ConnRef<'g> = RcuRef<'g, Conn>;
 
-/// Internal flag, beside `IP_VS_CONN_F_*`: a template of a fwmark service; `vaddr` holds the mark.
+/// Internal flag, not uapi: a template of a fwmark service; `vaddr` holds the mark.
 const BY_FWMARK: u32 = 1 << 31;
 
-/// Internal flag, beside `IP_VS_CONN_F_*`: the conn has a local end, see [`Conn::local`].
+/// Internal flag, not uapi: the conn has a local end, see [`Conn::local`].
 const HAS_LOCAL: u32 = 1 << 30;
 
-/// An end of a conversation: address and port.
+/// One end of a connection: address and port.
 pub(crate) type End<'a> = (&'a Addr, Port);
 
-/// What a conn is made of.
+/// The parameters of a new conn (C: `struct ip_vs_conn_param`).
 pub(crate) struct Params<'a> {
     pub(crate) family: Family,
     pub(crate) proto: Proto,
@@ -87,44 +87,51 @@ pub(crate) struct Params<'a> {
     pub(crate) vaddr: &'a Addr,
     pub(crate) vport: Port,
     pub(crate) daddr: &'a Addr,
-    /// The port of the dest, which may leave it to the client.
+    /// The port that packets to the dest get: the dest's or, if that is 0, the one the client used.
     pub(crate) dport: Port,
-    /// The end that the dest sees in place of the client; `None` if it sees the client.
+    /// The local end, which replaces the client's in packets to the dest, if any.
     pub(crate) local: Option<End<'a>>,
     pub(crate) fwmark: u32,
-    /// `IP_VS_CONN_F_*`, beside those that the dest gives.
+    /// `IP_VS_CONN_F_*`, in addition to those of the dest.
     pub(crate) flags: u32,
 }
 
-/// A conn. Times are in jiffies, of which 32 bits are kept.
+/// A conn (C: `struct ip_vs_conn`). Times are the low 32 bits of jiffies.
 #[repr(C)]
 pub(crate) struct Conn {
     links: HashLinks<Self>,
     timer: Timer<Self>,
+    /// The client's address.
     pub(crate) caddr: Addr,
+    /// The service's address or, in a template of a fwmark service, the mark.
     pub(crate) vaddr: Addr,
+    /// The dest's address.
     pub(crate) daddr: Addr,
+    /// The client's port, 0 in a template.
     pub(crate) cport: Port,
+    /// The service's port, 0 in a template for all ports.
     pub(crate) vport: Port,
+    /// The dest's port.
     pub(crate) dport: Port,
     pub(crate) proto: Proto,
+    /// The family of the client's and the service's addresses.
     pub(crate) family: Family,
     life: Life,
-    /// `IP_VS_CONN_F_*`, but for those that change with the state. Atomic, as the fwmark is, for sync
-    /// messages, which do not set them yet.
+    /// `IP_VS_CONN_F_*`, except those that change with the state. Atomic, like `fwmark`, so that
+    /// sync messages can set them, which is not implemented yet.
     flags: Word32,
     fwmark: Word32,
-    /// Empty if the dest is not configured; daddr and dport lead to it all the same.
+    /// Empty if the dest is not configured; packets are sent to `daddr` and `dport` all the same.
     dest: RcuArcCell<Dest>,
-    /// The conn that controls it and counts it.
+    /// The conn that controls this one and counts it (C: `control`).
     control: Option<RcuArc<Conn>>,
-    /// What few conns have.
+    /// The fields that few conns need.
     ext: RcuCell<Ext>,
 }
 
 impl Conn {
-    /// A conn to `dest`, which does not count it yet, under the control of `control`, which does. It
-    /// is made where it is to be.
+    /// Initializes a conn in place. `dest` does not count it yet; `control`, which controls it,
+    /// does.
     #[inline(always)]
     fn init<'a>(
         params: &'a Params<'_>,
@@ -165,11 +172,11 @@ impl Conn {
         })
     }
 
-    /// A conn for one packet, which is in no table (C: `IP_VS_CONN_F_ONE_PACKET`).
+    /// A conn for a single packet, which is never in the table (C: `IP_VS_CONN_F_ONE_PACKET`).
     ///
     /// # Errors
     ///
-    /// `ENOMEM`.
+    /// `ENOMEM` if memory is short.
     pub(crate) fn one_packet<'a>(
         params: &'a Params<'_>,
         dest: RcuArc<Dest>,
@@ -184,66 +191,65 @@ impl Conn {
         self.flags.get()
     }
 
-    /// The dest, unless it is not configured.
+    /// The dest; `None` if it is not configured.
     #[inline(always)]
     pub(crate) fn dest<'g>(&'g self, guard: &'g rcu::Guard) -> Option<&'g Dest> {
         self.dest.get(guard).map(RcuRef::get)
     }
 
-    /// The same, to be stored.
+    /// As [`dest`](Self::dest), as a reference that can be upgraded to a counted one.
     pub(crate) fn dest_ref<'g>(&'g self, guard: &'g rcu::Guard) -> Option<RcuRef<'g, Dest>> {
         self.dest.get(guard)
     }
 
-    /// The family of the dest's address, which is not the client's in a tunnel of the other family.
+    /// The family of the dest's address. In a tunnel it may differ from the client's.
     pub(crate) fn dest_family(&self, guard: &rcu::Guard) -> Family {
         self.dest(guard).map_or(self.family, |dest| dest.family)
     }
 
-    /// The client's end.
+    /// The client's address and port.
     #[inline(always)]
     pub(crate) fn client(&self) -> End<'_> {
         (&self.caddr, self.cport)
     }
 
-    /// The service's end.
+    /// The service's address and port.
     #[inline(always)]
     pub(crate) fn service(&self) -> End<'_> {
         (&self.vaddr, self.vport)
     }
 
-    /// The dest's end.
+    /// The dest's address and port.
     #[inline(always)]
     pub(crate) fn dest_end(&self) -> End<'_> {
         (&self.daddr, self.dport)
     }
 
-    /// Whether the dest sees a local end in place of the client.
+    /// Whether a local end replaces the client's in packets to the dest.
     #[inline(always)]
     pub(crate) fn has_local(&self) -> bool {
         self.flags() & HAS_LOCAL != 0
     }
 
-    /// The end that the dest sees in place of the client, if there is one.
+    /// The local end, which replaces the client's in packets to the dest, if there is one.
     #[inline]
     pub(crate) fn local<'g>(&'g self, guard: &'g rcu::Guard) -> Option<End<'g>> {
         let Ext { local } = self.ext.get(guard)?;
         Some((&local.0, local.1))
     }
 
-    /// Whether its packets are translated.
+    /// Whether the forwarding method is NAT.
     #[inline(always)]
     pub(crate) fn is_masqueraded(&self) -> bool {
         forward::number(self.flags()) == IP_VS_CONN_F_MASQ
     }
 
-    /// Whether replies come between other ends than requests.
+    /// Whether replies have other addresses or ports than requests.
     fn has_other_reply(&self) -> bool {
         self.is_masqueraded() || self.has_local()
     }
 
-    /// The ends of a packet from the dest, its source and its destination: what replies are found
-    /// by.
+    /// The source and destination of a packet from the dest, by which replies are looked up.
     #[inline(always)]
     fn reply<'g>(&'g self, guard: &'g rcu::Guard) -> (End<'g>, End<'g>) {
         (self.reply_source(), self.reply_destination(guard))
@@ -265,13 +271,13 @@ impl Conn {
         }
     }
 
-    /// How its packets reach the dest.
+    /// The forwarding method.
     #[inline(always)]
     pub(crate) fn forward(&self) -> Forward {
         Forward::of(self.flags())
     }
 
-    /// Whether `packet` goes from its client to its service.
+    /// Whether `packet` goes from the client to the service.
     #[inline(always)]
     fn is_in(&self, packet: &Packet) -> bool {
         self.cport == packet.sport
@@ -282,8 +288,8 @@ impl Conn {
             && self.family == packet.family
     }
 
-    /// Whether `packet` goes from its dest, or from its service if the dest answers as that, to
-    /// its client.
+    /// Whether `packet` goes to the client from the dest or, if the dest replies with the service's
+    /// address, from the service.
     #[inline(always)]
     fn is_out(&self, guard: &rcu::Guard, packet: &Packet) -> bool {
         let is_to = |(addr, port): End<'_>| port == packet.dport && *addr == packet.daddr;
@@ -303,7 +309,7 @@ impl Conn {
         }
     }
 
-    /// The name of the protocol.
+    /// The name of the protocol, "IP" for a template of a fwmark service.
     pub(crate) fn proto_name(&self) -> &'static str {
         if self.flags() & BY_FWMARK != 0 {
             "IP"
@@ -312,7 +318,7 @@ impl Conn {
         }
     }
 
-    /// The port of the dest as files show it.
+    /// The port of the dest in /proc, [`template::NO_PORT`] for an invalid template.
     pub(crate) fn shown_dport(&self) -> Port {
         if self.life.is_invalid() {
             template::NO_PORT
@@ -321,12 +327,12 @@ impl Conn {
         }
     }
 
-    /// The time until it expires if no packet comes, in jiffies.
+    /// The time in jiffies until the conn expires if no packet arrives.
     pub(crate) fn expires_in(&self) -> u32 {
         self.life.left(now(), self.timeout())
     }
 
-    /// How long it may stay idle, in jiffies.
+    /// The idle timeout in jiffies.
     fn timeout(&self) -> u32 {
         if self.is_template() {
             self.life.lifetime()
@@ -335,8 +341,8 @@ impl Conn {
         }
     }
 
-    /// Whether a packet that starts a new conn means that this one is over
-    /// (C: `is_new_conn_expected()`).
+    /// Whether a packet that starts a connection may replace this conn
+    /// (C: `is_new_conn_expected()`). `reuse_mode` is the sysctl `conn_reuse_mode`.
     pub(crate) fn is_reusable(&self, reuse_mode: i32) -> bool {
         self.control.is_none()
             && reuse_mode != 0
@@ -345,14 +351,14 @@ impl Conn {
                 .is_over(self.life.state(), self.life.has_no_output(), reuse_mode)
     }
 
-    /// Takes note that a packet was found to be of this conn, which does not expire while the packet
-    /// is translated.
+    /// Stores the time of a packet, so that the conn does not expire while the packet is
+    /// translated.
     #[inline(always)]
     pub(crate) fn seen(&self) {
         self.life.seen(now());
     }
 
-    /// Makes it dead and takes it out of the table. False if it was dead already.
+    /// Marks the conn as dead and removes it from the table. Returns false if it was dead already.
     pub(crate) fn kill(this: ConnRef<'_>, guard: &rcu::Guard) -> bool {
         match this.life.kill() {
             Some(was_inactive) => {
@@ -363,7 +369,7 @@ impl Conn {
         }
     }
 
-    /// Takes a dead conn out of the table and of the dest's counters.
+    /// Removes a dead conn from the table and from the counts of its dest and its controlling conn.
     fn unlink(this: ConnRef<'_>, guard: &rcu::Guard, was_inactive: bool) {
         if let Some(dest) = this.dest.get(guard) {
             dest.conn_unbound(guard, this.flags_with(was_inactive));
@@ -374,7 +380,7 @@ impl Conn {
         drop(RcuHash::unlink(this, guard));
     }
 
-    /// The flags, `IP_VS_CONN_F_*`, with that of an inactive conn or without.
+    /// The flags, `IP_VS_CONN_F_*`, with `IP_VS_CONN_F_INACTIVE` if `is_inactive`.
     fn flags_with(&self, is_inactive: bool) -> u32 {
         let flags = self.flags() & !IP_VS_CONN_F_INACTIVE;
         match is_inactive {
@@ -384,7 +390,7 @@ impl Conn {
     }
 }
 
-/// The 32 bits of the time that conns keep.
+/// The low 32 bits of jiffies.
 #[inline(always)]
 fn now() -> u32 {
     jiffies() as u32
@@ -400,7 +406,8 @@ impl_has_timer! {
 
 impl TimerCallback for Conn {
     fn run(this: ConnRef<'_>, guard: &rcu::Guard) -> Option<usize> {
-        // Another CPU may run the timers of the CPU that adds the conn (`timer_expire_remote()`).
+        // The conn is not in the table yet: another CPU may run the timers of the CPU that adds it
+        // (`timer_expire_remote()`).
         if this.links.is_pending() {
             return Some(1);
         }

@@ -7,14 +7,14 @@
 //! # Vocabulary
 //!
 //! - A dest is *available* (C: `IP_VS_DEST_CF_AVAILABLE`) while it is in its service's list.
-//! - It is *overloaded* from when its conns reach the upper threshold until they fall below the
-//!   lower one.
+//! - A dest is *overloaded* (C: `IP_VS_DEST_F_OVERLOAD`) from when its number of conns reaches the
+//!   upper threshold until it falls below the lower one.
 //!
 //! # Locking
 //!
-//! The control plane changes a dest under its mutex, field by field; the data path reads single
-//! fields. `overload` guards the one decision that depends on several of them. What schedulers go
-//! by is changed by fully ordered operations and reported to the dest's `place` after that.
+//! The control plane changes the fields of a dest one by one, under its mutex. The data path reads
+//! single fields. `overload` protects the only decision that depends on several fields. The figures
+//! that schedulers use are changed by fully ordered operations. After that, `place` is notified.
 
 pub(crate) mod route;
 pub(crate) mod trash;
@@ -66,16 +66,17 @@ use kernel::{
 };
 use route::DestRoute;
 
-/// A real server.
+/// A real server (C: `struct ip_vs_dest`).
 #[pin_data]
 pub(crate) struct Dest {
     pub(crate) family: Family,
     pub(crate) addr: Addr,
-    /// 0 for the port that the client used.
+    /// The port; 0 if packets keep the port that the client used.
     pub(crate) port: Port,
-    /// The service that it is or was in.
+    /// The service that the dest is or was in.
     pub(crate) vip: ServiceId,
-    /// The higher, the later it joined, and the nearer it is to the head of the list.
+    /// A dest with a higher number was added to the service later, and so is nearer to the head of
+    /// the list.
     serial: Atomic<u64>,
 
     conn_flags: Atomic<u32>,
@@ -97,27 +98,32 @@ pub(crate) struct Dest {
 
     #[pin]
     pub(crate) stats: Stats,
-    /// The raw counters when it joined its service, or left it.
+    /// The raw counters when the dest was added to its service, or at the last
+    /// [`take_counted`](Self::take_counted).
     joined: CounterSet,
-    /// The way there.
+    /// The cached route.
     #[pin]
     pub(crate) route: DestRoute,
 }
 
 impl Object for Dest {}
 
-/// What leads to a look at the thresholds.
+/// The reason to check the thresholds.
 enum Load {
-    /// A conn more.
+    /// A conn was added.
     Rose,
-    /// A conn less.
+    /// A conn was removed.
     Fell,
-    /// Other thresholds.
+    /// The thresholds were changed.
     Edited,
 }
 
 impl Dest {
-    /// A dest of the service `vip`, which is to be [`configure`](Self::configure)d.
+    /// A dest of the service `vip`. The caller must [`configure`](Self::configure) it.
+    ///
+    /// # Errors
+    ///
+    /// `ENOMEM` if memory is short.
     pub(crate) fn new(vip: ServiceId, id: DestId) -> impl PinInit<Self, Error> {
         pin_init::pin_init!(Self {
             family: id.family,
@@ -145,7 +151,7 @@ impl Dest {
         }? Error)
     }
 
-    /// What names it.
+    /// The identifier of the dest in its service.
     pub(crate) fn id(&self) -> DestId {
         DestId {
             family: self.family,
@@ -154,39 +160,41 @@ impl Dest {
         }
     }
 
-    /// Whether this is the dest called `id`.
+    /// Whether `id` identifies this dest.
     pub(crate) fn is(&self, id: &DestId) -> bool {
         self.family == id.family && self.addr == id.addr && self.port == id.port
     }
 
-    /// The weight: how many conns it gets, in proportion.
+    /// The weight: the share of new conns, in proportion to that of other dests.
     #[inline]
     pub(crate) fn weight(&self) -> i32 {
         self.weight.read_once()
     }
 
-    /// Whether it is in its service's list.
+    /// Whether the dest is in its service's list (C: `IP_VS_DEST_CF_AVAILABLE`).
     #[inline]
     pub(crate) fn is_available(&self) -> bool {
         self.available.read_once() != 0
     }
 
-    /// Whether it has reached the upper threshold and not fallen below the lower one since.
+    /// Whether the dest is overloaded (C: `IP_VS_DEST_F_OVERLOAD`).
     #[inline]
     pub(crate) fn is_overloaded(&self) -> bool {
         self.overloaded.read_once() != 0
     }
 
-    /// The flags that its conns get, the forwarding method among them.
+    /// The flags of new conns, `IP_VS_CONN_F_*`, with the forwarding method.
     #[inline]
     pub(crate) fn conn_flags(&self) -> u32 {
         self.conn_flags.read_once()
     }
 
+    /// The type and parameters of the tunnel.
     pub(crate) fn tunnel(&self) -> Tunnel {
         Tunnel::from_word(self.tunnel.read_once())
     }
 
+    /// The number of active conns.
     pub(crate) fn active_conns(&self) -> i32 {
         self.active.read_once()
     }
@@ -204,21 +212,23 @@ impl Dest {
         self.persist.read_once()
     }
 
+    /// The upper threshold of the number of conns, 0 for none.
     pub(crate) fn u_threshold(&self) -> u32 {
         self.u_threshold.read_once()
     }
 
+    /// The lower threshold of the number of conns, 0 for three quarters of the upper one.
     pub(crate) fn l_threshold(&self) -> u32 {
         self.l_threshold.read_once()
     }
 
-    /// Whether any conn or template leads here.
+    /// Whether the dest has conns or templates.
     pub(crate) fn is_in_use(&self) -> bool {
         self.total.read_once() != 0 || self.persist.read_once() != 0
     }
 }
 
-/// Conns.
+/// Operations that count conns.
 impl Dest {
     /// Counts a new conn with these flags (C: `ip_vs_bind_dest()`).
     #[inline]
@@ -237,7 +247,7 @@ impl Dest {
         self.changed(guard);
     }
 
-    /// Counts a conn with these flags no longer (C: `ip_vs_unbind_dest()`).
+    /// Subtracts a conn with these flags from the counts (C: `ip_vs_unbind_dest()`).
     #[inline]
     pub(crate) fn conn_unbound(&self, guard: &rcu::Guard, flags: u32) {
         if flags & IP_VS_CONN_F_TEMPLATE != 0 {
@@ -254,30 +264,30 @@ impl Dest {
         self.changed(guard);
     }
 
-    /// A conn of this dest has become active.
+    /// Counts a conn of this dest that has become active.
     #[inline]
     pub(crate) fn conn_activated(&self, guard: &rcu::Guard) {
         self.active.fetch_add(1, Full);
         self.changed(guard);
     }
 
-    /// A conn of this dest has become inactive.
+    /// Counts a conn of this dest that has become inactive.
     #[inline]
     pub(crate) fn conn_deactivated(&self, guard: &rcu::Guard) {
         self.active.fetch_sub(1, Full);
         self.changed(guard);
     }
 
-    /// What schedulers go by has changed.
+    /// Notifies the scheduler of a change of the dest's figures.
     #[inline]
     fn changed(&self, guard: &rcu::Guard) {
         self.place.changed(&self, guard);
     }
 
-    /// C: `ip_vs_dest_update_overload()`.
+    /// Updates the overloaded flag (C: `ip_vs_dest_update_overload()`).
     #[cold]
     fn update_overload(&self, load: Load) {
-        // Conns come and go in soft interrupts as well.
+        // Conns are added and removed in softirq context, too.
         let _bh = bh::Disabled::new();
         let _guard = self.overload.lock();
         let upper = self.u_threshold.read_once();
@@ -299,11 +309,11 @@ impl Dest {
     }
 }
 
-/// The control plane, under its mutex.
+/// Operations of the control plane, called under its mutex.
 impl Dest {
-    /// Makes it as `spec` says, and available (C: `__ip_vs_update_dest()`).
+    /// Applies `spec`, and makes the dest available (C: `__ip_vs_update_dest()`).
     pub(crate) fn configure(&self, spec: &DestSpec) {
-        // A dest that is not available is about to join the list, and in no scheduler's order.
+        // A dest that is not available yet is in no scheduler's order.
         let joins = !self.is_available();
         if spec.weight != 0 || joins {
             self.last_weight.write_once(spec.weight);
@@ -324,7 +334,7 @@ impl Dest {
         }
     }
 
-    /// What it was last made to be.
+    /// The current configuration.
     pub(crate) fn spec(&self) -> DestSpec {
         DestSpec {
             conn_flags: self.conn_flags(),
@@ -335,30 +345,30 @@ impl Dest {
         }
     }
 
-    /// It has left its service's list.
+    /// Makes a dest unavailable that was removed from its service's list.
     pub(crate) fn unlinked(&self) {
         self.available.write_once(0);
         self.place.leave(&self);
         self.route.reset();
     }
 
-    /// Its number among the dests that have joined its service.
+    /// The serial number of the dest in its service.
     pub(crate) fn serial(&self) -> u64 {
         self.serial.read_once()
     }
 
-    /// It is about to join its service with that number.
+    /// Sets the serial number, before the dest is added to its service.
     pub(crate) fn set_serial(&self, serial: u64) {
         self.serial.write_once(serial);
     }
 
-    /// It joins another service than before, if it was in one, and counts from 0.
+    /// Zeroes the statistics of a dest that is added to a service that it was not in before.
     pub(crate) fn join(&self) {
         self.joined.set(self.stats.raw());
         self.stats.zero();
     }
 
-    /// Returns what it has counted since it joined its service, or since the last call.
+    /// Returns the counts since the dest was added to its service, or since the last call.
     pub(crate) fn take_counted(&self) -> Counts {
         let raw = self.stats.raw();
         let counted = raw.since(self.joined.get());
@@ -366,13 +376,14 @@ impl Dest {
         counted
     }
 
-    /// What it has counted since it joined its service.
+    /// The counts since the dest was added to its service, or since the last
+    /// [`take_counted`](Self::take_counted).
     pub(crate) fn counted(&self) -> Counts {
         self.stats.raw().since(self.joined.get())
     }
 }
 
-/// A reference that lblc and lblcr keep in what they share.
+/// The reference to a dest that lblc and lblcr keep in shared entries.
 impl Object for RcuArc<Dest> {}
 
 impl Member for RcuArc<Dest> {
@@ -383,7 +394,7 @@ impl Member for RcuArc<Dest> {
     }
 }
 
-/// For all sorts of references to a dest.
+/// For all types of references to a dest.
 impl<T: Deref<Target = Dest>> Candidate for T {
     #[inline]
     fn weight(&self) -> i32 {

@@ -6,26 +6,26 @@
 
 use crate::uapi::*;
 
-/// How packets reach a dest.
+/// How packets are sent to a dest.
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
 pub(crate) enum Forward {
-    /// NAT: the packet gets the dest's address, and replies the service's.
+    /// NAT: requests get the dest's address and port, replies get the service's.
     Masq,
-    /// To the local stack.
+    /// Local delivery: packets go to the local stack.
     Local,
-    /// In a tunnel.
+    /// Tunnelling: packets get an outer header.
     Tunnel,
-    /// Direct routing: unchanged, by the link to the dest.
+    /// Direct routing: packets are sent to the dest unchanged.
     DirectRoute,
-    /// To where the packet's own destination address leads (C: `ip_vs_bypass_xmit()`). Such packets
-    /// are dropped, since bypass is not supported yet.
+    /// Packets go to their own destination address (C: `ip_vs_bypass_xmit()`). Not supported yet:
+    /// such packets are dropped.
     Bypass,
-    /// A number that is none of these. Nothing is sent.
+    /// Any other number. It has no transmitter: packets are accepted, as in C.
     Unknown,
 }
 
 impl Forward {
-    /// The method in the low bits of a conn's or dest's flags.
+    /// The forwarding method in the flags of a conn or dest.
     #[inline(always)]
     pub(crate) const fn of(flags: u32) -> Self {
         match flags & IP_VS_CONN_F_FWD_MASK {
@@ -49,7 +49,7 @@ impl Forward {
     }
 }
 
-/// The number of the method in a conn's or dest's flags, as netlink and socket options show it.
+/// The number of the forwarding method in the flags of a conn or dest, as in the uapi.
 #[inline(always)]
 pub(crate) const fn number(flags: u32) -> u32 {
     flags & IP_VS_CONN_F_FWD_MASK

@@ -1,13 +1,12 @@
 // SPDX-License-Identifier: GPL-2.0
 
-//! The netfilter hooks: a packet's way through IPVS, step by step.
+//! The netfilter hooks: the path of a packet through IPVS.
 //!
 //! C version: `ip_vs_in_hook()`, `ip_vs_out_hook()`, `ip_vs_forward_icmp()`
 //! [net/netfilter/ipvs/ip_vs_core.c].
 //!
-//! C has a hook for packets from dests and one for packets to services, next to each other, at
-//! each place. Here it is one hook, since one lookup among the conns decides which of the two a
-//! packet is.
+//! C registers two hooks at each hook point, one for packets from dests and one for packets to
+//! services. Here there is one, since a single conn lookup also determines the packet's direction.
 
 mod icmp;
 mod persist;
@@ -66,9 +65,9 @@ use kernel::{
 static INET: [HookOps<PerNet<Netns>>; 3] = [
     // After packet filtering, so that its rules apply to services.
     HookOps::new::<LocalIn<false>>(HookNum::LocalIn, PRI_NAT_SRC - 2),
-    // Clients and dests on this host.
+    // For clients and dests on this host.
     HookOps::new::<LocalOut<false>>(HookNum::LocalOut, PRI_NAT_DST + 1),
-    // Replies of dests on their way through, and ICMP errors about conns.
+    // Replies that this host forwards, and ICMP errors about packets of conns.
     HookOps::new::<Forward<false>>(HookNum::Forward, PRI_FORWARD),
 ];
 
@@ -79,11 +78,12 @@ static INET6: [HookOps<PerNet<Netns>>; 3] = [
     HookOps::new::<Forward<true>>(HookNum::Forward, PRI_FORWARD),
 ];
 
-/// Registers the hooks of a family in a namespace, which has its first service of that family.
+/// Registers the hooks of `family` when a network namespace gets its first service of that family.
+/// Does nothing if they are registered already.
 ///
 /// # Errors
 ///
-/// `ENOMEM`; `ENOENT` in a namespace that goes.
+/// `ENOENT` if the namespace is being destroyed; otherwise those of [`Registration::new`].
 pub(crate) fn enable(netns: &PerNet<Netns>, family: Family) -> Result {
     let ops = match family {
         Family::Inet => &INET,
@@ -101,12 +101,13 @@ pub(crate) fn enable(netns: &PerNet<Netns>, family: Family) -> Result {
     Ok(())
 }
 
-/// Unregisters the hooks of a family in a namespace, whose last service of that family is gone.
+/// Unregisters the hooks of `family` after the last service of that family was removed from the
+/// network namespace.
 pub(crate) fn disable(netns: &PerNet<Netns>, family: Family) {
     *netns.registrations.lock().hooks(family) = None;
 }
 
-/// After packet filtering.
+/// The priority of the forward hooks, as in C: after packet filtering.
 const PRI_FORWARD: i32 = 99;
 
 struct LocalIn<const INET6: bool>;
@@ -154,7 +155,7 @@ impl<const INET6: bool> Hook for Forward<INET6> {
     }
 }
 
-/// One call of a hook. It is small enough to be handed on in registers.
+/// The context of one hook call. It is small enough to be passed in registers.
 #[derive(Clone, Copy)]
 struct HookCtx<'a> {
     netns: &'a PerNet<Netns>,
@@ -172,7 +173,7 @@ impl<'a> HookCtx<'a> {
         }
     }
 
-    /// The read-side section of the call.
+    /// The RCU read-side critical section in which the hook runs.
     #[inline(always)]
     fn rcu(self) -> &'a rcu::Guard {
         self.section.guard()
@@ -195,13 +196,14 @@ impl<'a> HookCtx<'a> {
         }
     }
 
-    /// Whether the packet is of a raw socket whose fragments are not reassembled (C: `NODEFRAG`).
+    /// Whether a local socket with `IP_NODEFRAG` has sent the packet (C: `NODEFRAG`). Fragments
+    /// from such a socket must not be reassembled.
     #[inline(always)]
     fn is_raw_socket(self, skb: &HookSkb<'_>, family: Family) -> bool {
         self.place == HookNum::LocalOut && family == Family::Inet && skb.is_from_nodefrag_socket()
     }
 
-    /// A packet of a protocol that is balanced.
+    /// Handles a packet of a supported protocol.
     #[inline(always)]
     fn balance<'h>(self, mut skb: HookSkb<'h>, packet: &mut Packet, proto: Proto) -> Verdict<'h> {
         if packet.is_fragment && packet.family == Family::Inet {
@@ -221,7 +223,8 @@ impl<'a> HookCtx<'a> {
         }
     }
 
-    /// A packet that ends before its ports. It belongs to no conn and can start none.
+    /// Handles a packet that is too short to have ports. It belongs to no conn and cannot start
+    /// one.
     #[cold]
     fn without_ports<'h>(self, skb: HookSkb<'h>) -> Verdict<'h> {
         match self.may_request(&skb) {
@@ -230,7 +233,8 @@ impl<'a> HookCtx<'a> {
         }
     }
 
-    /// Reassembles an IPv4 packet, and describes the whole.
+    /// Reassembles an IPv4 packet and parses the result. The error is the verdict on a packet that
+    /// is still incomplete or cannot be parsed.
     #[cold]
     fn defrag<'h>(self, skb: HookSkb<'h>, packet: &mut Packet) -> Result<HookSkb<'h>, Verdict<'h>> {
         let user = match self.place {
@@ -246,8 +250,8 @@ impl<'a> HookCtx<'a> {
         }
     }
 
-    /// Whether the packet can be one to a service: from another host to this one alone, or from
-    /// this host.
+    /// Whether the packet may be a request to a service: it was sent to this host (`PACKET_HOST`)
+    /// or by this host.
     #[inline(always)]
     fn may_request(self, skb: &HookSkb<'_>) -> bool {
         match self.place {
@@ -257,7 +261,7 @@ impl<'a> HookCtx<'a> {
         }
     }
 
-    /// A packet of a conn, to its dest.
+    /// Handles a packet of a conn from the client to the dest.
     #[inline(always)]
     fn request<'h>(self, skb: HookSkb<'h>, conn: ConnRef<'a>, packet: &Packet) -> Verdict<'h> {
         if conn.proto.is_start(packet.signal) && self.starts_anew(conn) {
@@ -279,8 +283,8 @@ impl<'a> HookCtx<'a> {
         xmit::transmit(self.context(conn.get(), dest, packet), skb)
     }
 
-    /// A packet of a conn, from its dest: under NAT it becomes the service's
-    /// (C: `handle_response()`).
+    /// Handles a packet of a conn from the dest to the client. With NAT, it gets the service's
+    /// address and port (C: `handle_response()`).
     #[inline(always)]
     fn response<'h>(self, mut skb: HookSkb<'h>, conn: ConnRef<'a>, packet: &Packet) -> Verdict<'h> {
         conn.seen();
@@ -293,7 +297,7 @@ impl<'a> HookCtx<'a> {
         xmit::reply::send(skb)
     }
 
-    /// Updates the conn's state and time. False if the conn is dead.
+    /// Updates the state and the timeout of the conn. Returns false if the conn is dead.
     #[inline(always)]
     fn touch(self, conn: ConnRef<'a>, direction: Direction, packet: &Packet) -> bool {
         Conn::touch(
@@ -305,8 +309,8 @@ impl<'a> HookCtx<'a> {
         )
     }
 
-    /// A packet that starts a conn in place of an old one, which ends. As in C, the scheduler finds
-    /// the old one still counted.
+    /// Schedules a new conn for a packet of `old`, then kills `old`. As in C, `old` is still
+    /// counted for its dest while the scheduler runs.
     #[cold]
     fn schedule_anew<'h>(self, skb: HookSkb<'h>, old: ConnRef<'a>, packet: &Packet) -> Verdict<'h> {
         let verdict = self.schedule(skb, packet, old.proto);
@@ -314,7 +318,7 @@ impl<'a> HookCtx<'a> {
         verdict
     }
 
-    /// What a transmitter needs for a packet of a conn to `dest`.
+    /// The transmitter's context for a packet of a conn to `dest`.
     #[inline(always)]
     fn context<'b>(
         self,
@@ -335,7 +339,7 @@ impl<'a> HookCtx<'a> {
         }
     }
 
-    /// The same for a conn in the table.
+    /// As [`context`](Self::context), for a conn in the table and its dest.
     #[inline(always)]
     fn context_of<'b>(self, conn: ConnRef<'a>, packet: &'b Packet) -> xmit::Context<'b>
     where
@@ -345,7 +349,7 @@ impl<'a> HookCtx<'a> {
         self.context(conn, conn.dest(self.rcu()), packet)
     }
 
-    /// Whether a SYN on this conn means that it is over (C: in `ip_vs_in_hook()`).
+    /// Whether a packet that starts a connection may replace this conn (C: in `ip_vs_in_hook()`).
     #[cold]
     fn starts_anew(self, conn: ConnRef<'a>) -> bool {
         let sysctl = &self.netns.sysctl;
@@ -354,14 +358,14 @@ impl<'a> HookCtx<'a> {
             || conn.is_reusable(sysctl.conn_reuse_mode())
     }
 
-    /// Counts a packet to a dest.
+    /// Counts a packet to `dest`.
     #[inline(always)]
     fn count_in(self, dest: &Dest, skb: &Skb) {
         dest.stats.count_in(skb.len().into());
         self.netns.stats().count_in(skb.len().into());
     }
 
-    /// Counts a packet from a dest, if that is available.
+    /// Counts a packet from `dest`, if the dest is available.
     #[inline(always)]
     fn count_out(self, dest: Option<&Dest>, skb: &Skb) {
         if let Some(dest) = dest.filter(|dest| dest.is_available()) {

@@ -1,6 +1,6 @@
 // SPDX-License-Identifier: GPL-2.0
 
-//! A packet as its headers describe it, parsed once for all steps.
+//! The headers of a packet, parsed once for all steps.
 //!
 //! C version: `struct ip_vs_iphdr`, `ip_vs_fill_iph_skb()` [include/net/ip_vs.h].
 
@@ -23,62 +23,63 @@ use crate::{
     }, //
 };
 
-/// What the headers of a packet say. Offsets count in bytes from the start of the packet's data.
+/// The parsed headers of a packet. Offsets are in bytes from the start of the skb's data.
 ///
-/// The packet inside an ICMP error is described as if it went the way of the error, see
-/// [`swapped`](Self::swapped). The error itself is its [`outer`](Self::outer) packet.
+/// For a packet quoted in an ICMP error, source and destination are [`swapped`](Self::swapped), as
+/// if it went in the direction of the error. [`outer`](Self::outer) describes the error itself.
 #[derive(Clone, Copy)]
 pub(crate) struct Packet {
     pub(crate) family: Family,
     /// The transport protocol, `IPPROTO_*`.
     pub(crate) protocol: u8,
-    /// The same, if it is one whose packets are balanced, and there is a transport header.
+    /// The transport protocol, if it is supported and there is a transport header.
     pub(crate) proto: Option<Proto>,
-    /// Where the IP header starts.
+    /// The offset of the IP header.
     pub(crate) start: u32,
-    /// Where the transport header starts.
+    /// The offset of the transport header.
     pub(crate) transport: u32,
     pub(crate) saddr: Addr,
     pub(crate) daddr: Addr,
-    /// The ports; 0 if the packet has none.
+    /// The source port; 0 if the packet has no ports.
     pub(crate) sport: Port,
+    /// The destination port; 0 if the packet has no ports.
     pub(crate) dport: Port,
-    /// How much there is of the transport header.
+    /// How much of the transport header is present.
     pub(crate) header: Extent,
-    /// Its input to the state machine of its protocol.
+    /// The input to the state machine of the protocol.
     pub(crate) signal: Signal,
-    /// Whether it is a fragment, but not the first: there is no transport header.
+    /// Whether the packet is a fragment other than the first, and so has no transport header.
     pub(crate) is_later_fragment: bool,
-    /// Whether it is a fragment, first or later.
+    /// Whether the packet is a fragment, first or later.
     pub(crate) is_fragment: bool,
-    /// Whether its IPv4 header forbids fragmentation.
+    /// Whether the IPv4 header has the DF bit (C: `IP_DF`).
     pub(crate) is_dont_fragment: bool,
-    /// The ICMP error that contains it, if one does.
+    /// The ICMP error that quotes the packet, if any.
     pub(crate) outer: Option<Outer>,
 }
 
 /// How much of a transport header could be read.
 #[derive(Clone, Copy, PartialEq, Eq)]
 pub(crate) enum Extent {
-    /// No port, or none was looked for.
+    /// No ports, or the ports were not read.
     Nothing,
-    /// The ports, but not all of the header.
+    /// The ports, but not the whole header.
     Ports,
-    /// All but the options.
+    /// The whole header, except options.
     Whole,
 }
 
-/// An ICMP error that contains another packet, which starts at offset 0.
+/// An ICMP error that quotes another packet. The error starts at offset 0.
 #[derive(Clone, Copy)]
 pub(crate) struct Outer {
-    /// Where the ICMP header starts.
+    /// The offset of the ICMP header.
     pub(crate) transport: u32,
     pub(crate) saddr: Addr,
     pub(crate) is_dont_fragment: bool,
 }
 
 impl Packet {
-    /// A packet of which nothing was read yet.
+    /// A packet whose headers have not been parsed yet.
     #[inline(always)]
     pub(crate) fn new(family: Family) -> Self {
         Self {
@@ -100,18 +101,18 @@ impl Packet {
         }
     }
 
-    /// Reads the headers from the start of the packet's data, the first of which the IP layer has
-    /// checked. Reads in place, as a packet is too large to be passed on by value for each packet.
+    /// Parses the headers from the start of the skb's data, where the IP layer has checked the IP
+    /// header. Writes in place, since a `Packet` is too large to be returned by value.
     ///
-    /// False if there is no whole IP header, or no transport header behind it.
+    /// Returns false if the IP header or the chain of IPv6 extension headers is incomplete.
     #[inline(always)]
     #[must_use]
     pub(crate) fn parse(&mut self, skb: &Skb) -> bool {
         self.parse_from::<false>(skb, 0).is_some()
     }
 
-    /// Reads the headers of a packet that another one contains, from `start` on. `None` also if its
-    /// version or the length of its header are wrong.
+    /// Parses the headers of a quoted or tunnelled packet, from offset `start` on. Returns `None`
+    /// also if the IP version or the length of the IPv4 header is invalid.
     pub(crate) fn parse_inside(skb: &Skb, family: Family, start: u32) -> Option<Self> {
         let mut packet = Self::new(family);
         packet.parse_from::<true>(skb, start)?;
@@ -195,7 +196,7 @@ impl Packet {
         }
     }
 
-    /// Reads the ports of a header that ends before its end, or of a protocol that is not balanced.
+    /// Reads the ports of a truncated header, or of a protocol that is not supported.
     #[cold]
     pub(crate) fn read_ports(&mut self, skb: &Skb) {
         if let Some([a, b, c, d]) = skb.read::<[u8; 4]>(self.transport) {
@@ -216,7 +217,7 @@ impl Packet {
         }
     }
 
-    /// The packet inside `outer`, an ICMP error.
+    /// The same packet, as quoted in the ICMP error `outer`.
     pub(crate) fn inside(self, outer: &Self) -> Self {
         Self {
             outer: Some(Outer {
@@ -228,13 +229,13 @@ impl Packet {
         }
     }
 
-    /// Whether an ICMP error contains it.
+    /// Whether the packet is quoted in an ICMP error.
     #[inline(always)]
     pub(crate) fn is_in_icmp(&self) -> bool {
         self.outer.is_some()
     }
 
-    /// The source address of the packet as a whole: of the error, if one contains it.
+    /// The source address of the outermost IP header: the error's, if the packet is quoted in one.
     #[inline(always)]
     pub(crate) fn sender(&self) -> &Addr {
         match &self.outer {
@@ -243,7 +244,7 @@ impl Packet {
         }
     }
 
-    /// Whether the IPv4 header of the packet as a whole forbids fragmentation.
+    /// Whether the outermost IPv4 header has the DF bit.
     #[inline(always)]
     pub(crate) fn must_not_be_fragmented(&self) -> bool {
         match &self.outer {
@@ -252,7 +253,7 @@ impl Packet {
         }
     }
 
-    /// The length of the IP headers of the packet as a whole.
+    /// The length in bytes of the outermost IP header, with options and extension headers.
     #[inline(always)]
     pub(crate) fn network_len(&self) -> u32 {
         match &self.outer {

@@ -1,12 +1,12 @@
 // SPDX-License-Identifier: GPL-2.0
 
-//! The transport protocols whose packets are balanced: one file for each, behind one trait.
+//! The supported transport protocols: one file for each, behind one trait.
 //!
 //! C version: `struct ip_vs_protocol`, `struct ip_vs_proto_data` [include/net/ip_vs.h],
 //! [net/netfilter/ipvs/ip_vs_proto.c].
 //!
-//! To add a protocol: its file with an implementation of [`Protocol`], an arm in each `match` of
-//! this file, and its header in `packet.rs` and `xmit/edit.rs`.
+//! To add a protocol, add a file that implements [`Protocol`], an arm in each `match` of this file,
+//! and the header in `packet.rs` and `xmit/edit.rs`.
 
 pub(crate) mod direction;
 pub(crate) mod tcp;
@@ -25,7 +25,7 @@ use crate::{
 };
 use direction::Direction;
 
-/// A protocol whose packets are balanced, by its number.
+/// A supported protocol, by its `IPPROTO_*` number.
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
 #[repr(u8)]
 pub(crate) enum Proto {
@@ -38,7 +38,7 @@ pub(crate) enum Proto {
 /// The input of a packet to the state machine of its protocol.
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
 pub(crate) enum Signal {
-    /// Nothing: its transport header is not whole.
+    /// No input: the transport header is incomplete.
     Nothing,
     /// A UDP datagram.
     Datagram,
@@ -51,21 +51,22 @@ pub(crate) enum Signal {
 pub(crate) struct Next {
     /// The number of the state.
     pub(crate) state: u8,
-    /// A packet from the dest was seen (C: `IP_VS_CONN_F_NOOUTPUT` is cleared).
+    /// Whether the packet is from the dest (C: `IP_VS_CONN_F_NOOUTPUT` is cleared).
     pub(crate) has_output: bool,
 }
 
 impl Next {
-    /// Whether nothing changes for a conn in `state` whose dest has, or has not, sent a packet yet.
+    /// Whether nothing changes for a conn in `state`. `no_output`: no packet from the dest has
+    /// arrived yet.
     #[inline(always)]
     pub(crate) fn is_same(self, state: u8, no_output: bool) -> bool {
         self.state == state && !(self.has_output && no_output)
     }
 }
 
-/// What differs from protocol to protocol. States are numbers, as files and sync messages have them.
+/// The operations of a protocol. States are numbers, as in sync messages.
 pub(crate) trait Protocol {
-    /// The name in files and tools.
+    /// The name in /proc.
     const NAME: &'static str;
 
     /// Whether any packet from the dest assures the template of a conn. Otherwise a
@@ -75,12 +76,12 @@ pub(crate) trait Protocol {
     /// The name of a state (C: `state_name`).
     fn state_name(state: u8) -> &'static str;
 
-    /// Whether a conn counts among its dest's active ones.
+    /// Whether a conn in this state counts as active.
     fn is_active(state: u8) -> bool;
 
-    /// The state after a packet; `None` if that has no bearing on it (C: `state_transition`).
+    /// The state after a packet; `None` if the packet does not affect it (C: `state_transition`).
     ///
-    /// `no_output`: no packet from the dest has been seen before.
+    /// `no_output`: no packet from the dest has arrived before.
     fn next(
         data: &ProtoData,
         state: u8,
@@ -89,27 +90,27 @@ pub(crate) trait Protocol {
         signal: Signal,
     ) -> Option<Next>;
 
-    /// How long a conn may stay idle in a state, in jiffies.
+    /// The idle timeout of a state, in jiffies.
     fn timeout(data: &ProtoData, state: u8) -> u32;
 
-    /// Whether a conn that comes into this state assures its template.
+    /// Whether a conn that enters this state assures its template.
     fn assures(_state: u8) -> bool {
         false
     }
 
     /// Whether a packet that belongs to no conn may start one (C: `conn_schedule`). `sloppy` is
-    /// the sysctl of the protocol.
+    /// the protocol's sysctl `sloppy_*`.
     fn may_start(_signal: Signal, _sloppy: bool) -> bool {
         true
     }
 
-    /// Whether a packet starts a new conn, even on an old one (C: `is_new_conn()`).
+    /// Whether a packet starts a connection, even if it matches a conn (C: `is_new_conn()`).
     fn is_start(_signal: Signal) -> bool {
         false
     }
 
-    /// Whether such a packet on a conn in this state means that the conn is over
-    /// (C: `is_new_conn_expected()`). `reuse_mode` is `conn_reuse_mode`, which is not 0.
+    /// Whether such a packet may replace the conn that it matches, which is in this state
+    /// (C: `is_new_conn_expected()`). `reuse_mode` is the sysctl `conn_reuse_mode`, which is not 0.
     fn is_over(_state: u8, _no_output: bool, _reuse_mode: i32) -> bool {
         false
     }
@@ -205,15 +206,15 @@ impl Proto {
     }
 }
 
-/// What a namespace keeps for its protocols: idle timeouts by state, in jiffies, and the rules in
-/// force.
+/// The protocols' data of a network namespace: idle timeouts by state, in jiffies
+/// (C: `struct ip_vs_proto_data`).
 pub(crate) struct ProtoData {
     pub(crate) tcp: tcp::Data,
     pub(crate) udp: udp::Data,
 }
 
 impl ProtoData {
-    /// C's defaults.
+    /// The defaults of C.
     pub(crate) fn new() -> Self {
         Self {
             tcp: tcp::Data::new(),
@@ -222,7 +223,7 @@ impl ProtoData {
     }
 }
 
-/// A timeout of so many seconds.
+/// A timeout of this many seconds, in jiffies.
 fn timeout_of(seconds: u32) -> Word32 {
     Word32::new(seconds.wrapping_mul(HZ as u32))
 }

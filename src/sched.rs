@@ -4,20 +4,20 @@
 //!
 //! C version: `struct ip_vs_scheduler` [include/net/ip_vs.h], [net/netfilter/ipvs/ip_vs_sched.c].
 //!
-//! A new scheduler takes a file and a line in [`schedulers!`] below.
+//! To add a scheduler, add a file and a line in [`schedulers!`] below.
 //!
 //! # Vocabulary
 //!
-//! - A scheduler's *state* is what it keeps for a service from one choice to the next. It is
-//!   published together with the slice of dests it was built for, and both are replaced by RCU.
+//! - A scheduler's *state* is its data for one service (C: `sched_data`). It is published together
+//!   with the slice of dests that it was built for, and both are replaced by RCU.
 //! - A dest is *available* if its weight is above 0 and it is not overloaded.
 //!
 //! # Concurrency
 //!
-//! Any number of CPUs schedule at the same time, on the same state and without a lock. A sequence
-//! of choices on one CPU is exactly that of C. The result of concurrent choices is that of some
-//! order of them, unless a scheduler's file says otherwise. A successor that is being built may
-//! miss concurrent choices.
+//! Any number of CPUs schedule concurrently, on the same state and without a lock. A sequence of
+//! choices on one CPU is exactly that of C. The result of concurrent choices is that of some
+//! sequence of them, unless the scheduler's file states an exception. A successor that is being
+//! built may miss concurrent choices.
 
 pub(crate) mod locality;
 mod tree;
@@ -34,7 +34,7 @@ use tree::Key;
 
 pub(crate) use tree::Place;
 
-/// A dest as a scheduler sees it.
+/// The interface of a dest to schedulers.
 ///
 /// Other CPUs may change the figures at any time.
 pub(crate) trait Candidate {
@@ -54,14 +54,16 @@ pub(crate) trait Candidate {
     /// The number of all conns, active or not (C: `totalconns`).
     fn total_conns(&self) -> i32;
 
+    /// The dest's address.
     fn addr(&self) -> Addr;
 
+    /// The dest's port.
     fn port(&self) -> Port;
 
     /// The dest's place in the scheduler's tree, which is notified when the figures change.
     fn place(&self) -> &Place;
 
-    /// The figures that most schedulers use, read one by one.
+    /// The figures that most schedulers use. They are read one by one, not atomically.
     #[inline]
     fn figures(&self) -> Figures {
         Figures {
@@ -72,7 +74,7 @@ pub(crate) trait Candidate {
         }
     }
 
-    /// Whether the dest may take a new conn, by the rule of most schedulers.
+    /// Whether the dest may get a new conn, by the rule of most schedulers.
     #[inline]
     fn is_available(&self) -> bool {
         !self.is_overloaded() && self.weight() > 0
@@ -132,18 +134,19 @@ impl Figures {
     }
 }
 
-/// The packet that starts a conn, as a scheduler sees it. It is never a fragment without ports.
+/// The packet that starts a conn: the input of a scheduler. It is never a fragment without ports.
 pub(crate) struct Flow<'a> {
     /// The family of both addresses.
     pub(crate) family: Family,
-    /// The client's address in the packet, without the netmask of a persistent service.
+    /// The client's address in the packet. The netmask of a persistent service is not applied.
     pub(crate) caddr: &'a Addr,
     /// The client's port, 0 unless the protocol is TCP, UDP or SCTP.
     pub(crate) cport: Port,
+    /// The virtual address.
     pub(crate) vaddr: &'a Addr,
     /// The virtual port, 0 unless the protocol is TCP, UDP or SCTP.
     pub(crate) vport: Port,
-    /// Whether the packet goes from the virtual address to the client, since it is one inside an
+    /// Whether the packet goes from the virtual address to the client, since it is quoted in an
     /// ICMP error (C: `IP_VS_HDR_INVERSE`).
     pub(crate) is_inverse: bool,
     /// The service's flags, `IP_VS_SVC_F_*`. An edit of the service changes them without a new
@@ -155,15 +158,15 @@ impl Flow<'_> {
     /// The packet's destination address.
     #[inline]
     fn daddr(&self) -> &Addr {
-        // As in C, it is the header's field, even if the header is inside an ICMP error.
+        // As in C, this is the header's field, even if the header is quoted in an ICMP error.
         match self.is_inverse {
             true => self.caddr,
             false => self.vaddr,
         }
     }
 
-    /// The value that sh and mh hash: the client's address, and its port with the service's flag
-    /// for that.
+    /// The value that sh and mh hash: the client's address, plus its port if the service has the
+    /// flag sh-port or mh-port (C: `IP_VS_SVC_F_SCHED2`).
     #[inline]
     fn client(&self) -> u32 {
         let port = match self.flags & IP_VS_SVC_F_SCHED2 {
@@ -181,23 +184,24 @@ pub(crate) enum Change {
     Added,
     /// The dest with this index was removed.
     Removed(usize),
-    /// A dest was edited in place. Its weight may be another.
+    /// A dest was edited in place. Its weight may have changed.
     Edited,
 }
 
-/// What is fixed for a service for as long as it has its scheduler.
+/// The settings that are fixed while a service keeps its scheduler.
 #[derive(Clone)]
 pub(crate) struct Setup {
     /// The family of the service. Its dests may be of another.
     pub(crate) family: Family,
-    /// The sysctls of these names.
+    /// The sysctl lblc_expiration.
     pub(crate) lblc_expiration: Jiffies,
+    /// The sysctl lblcr_expiration.
     pub(crate) lblcr_expiration: Jiffies,
     /// The module's parameters for mh.
     pub(crate) mh: mh::Settings,
 }
 
-/// The reason why a service cannot take up a scheduler.
+/// The reason why a service cannot use a scheduler.
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
 pub(crate) enum InitError {
     NoMemory,
@@ -211,10 +215,10 @@ impl From<NoMemory> for InitError {
     }
 }
 
-/// A way to choose a dest.
+/// A scheduling algorithm.
 ///
-/// Its operations are those of [`State`]. The functions here compute a dest's key and part from its
-/// figures, for the schedulers that keep their dests in a [`tree`].
+/// The operations are in [`State`]. The functions here compute the key and the part of a dest from
+/// its figures, for the schedulers that keep their dests in a [`tree`].
 pub(crate) trait Scheduler {
     /// The name, as in `ipvsadm -s`.
     const NAME: &'static str;
@@ -222,21 +226,22 @@ pub(crate) trait Scheduler {
     /// The scheduler's state for one service, whose dests are `D`.
     type State<D: Member>: State<D>;
 
-    /// How soon a dest with these figures is taken, if the scheduler uses a tree.
+    /// The sort key of a dest with these figures, if the scheduler uses a tree. The dest with the
+    /// least key is chosen.
     #[inline]
     fn key(_figures: &Figures) -> Key {
         Key::NEVER
     }
 
-    /// What a dest with these figures adds to the sum that the tree keeps for the scheduler, if it
-    /// uses one.
+    /// The addend of a dest with these figures to the sum in the tree. `None` if the scheduler does
+    /// not use the sum.
     #[inline]
     fn part(_figures: &Figures) -> Option<u64> {
         None
     }
 
-    /// Whether the scheduler samples dests by their parts, and so needs prefix sums besides the
-    /// sum of all.
+    /// Whether the scheduler samples dests by their parts, and so needs prefix sums in addition to
+    /// the sum of all parts.
     const NEEDS_PREFIX_SUMS: bool = false;
 }
 
@@ -244,23 +249,27 @@ pub(crate) trait Scheduler {
 ///
 /// `dests` is always the slice of the service's dests in the order of C's list, newest first.
 pub(crate) trait State<D: Member>: Sized {
-    /// The state for a service that takes up the scheduler (C: `init_service`).
+    /// The state for a service that starts to use the scheduler (C: `init_service`).
     ///
     /// # Errors
     ///
     /// [`InitError::NoMemory`], or [`InitError::TooManyDests`] if the scheduler has a limit.
     fn new(setup: &Setup, dests: &[D]) -> Result<Self, InitError>;
 
-    /// The successor of this state after one `change` led to `dests` (C: `add_dest`, `del_dest`,
-    /// `upd_dest`).
+    /// The successor of this state after `change`, which resulted in `dests` (C: `add_dest`,
+    /// `del_dest`, `upd_dest`).
     ///
     /// Takes constant time for an added dest, in schedulers where that is possible.
+    ///
+    /// # Errors
+    ///
+    /// [`NoMemory`] if memory is short.
     fn rebuild(&self, dests: &[D], change: Change) -> Result<Self, NoMemory>;
 
-    /// The index of the dest to take, or `None` if none is available.
+    /// The index of the dest for a new conn, or `None` if no dest is available (C: `schedule`).
     fn schedule(&self, dests: &[D], flow: &Flow<'_>) -> Option<usize>;
 
-    /// Called once this state and `dests` are published: registers the dests for load-change
+    /// Called after this state and `dests` are published: registers the dests for load-change
     /// notifications, if the scheduler needs them.
     fn register(&self, dests: &[D]) {
         unregister(dests);
@@ -290,7 +299,7 @@ macro_rules! schedulers {
         }
 
         impl Kind {
-            /// The scheduler called `name`, as in `ipvsadm -s`, without a terminating NUL.
+            /// The scheduler with this name, as in `ipvsadm -s`, without a terminating NUL.
             pub(crate) fn by_name(name: &[u8]) -> Option<Self> {
                 $(if name == <$name as Scheduler>::NAME.as_bytes() {
                     return Some(Self::$name);
@@ -335,32 +344,36 @@ macro_rules! schedulers {
         }
 
         impl<D: Member> AnyScheduler<D> {
-            /// The state for a service that takes up the scheduler `kind`.
+            /// The state for a service that starts to use the scheduler `kind`.
             ///
             /// # Errors
             ///
-            /// As [`State::new`].
+            /// Those of [`State::new`].
             pub(crate) fn new(kind: Kind, setup: &Setup, dests: &[D]) -> Result<Self, InitError> {
                 match kind {
                     $(Kind::$name => State::new(setup, dests).map(Self::$name),)+
                 }
             }
 
-            /// Which scheduler it is.
+            /// The scheduler.
             pub(crate) const fn kind(&self) -> Kind {
                 match self {
                     $(Self::$name(_) => Kind::$name,)+
                 }
             }
 
-            /// The successor of this state after one `change` led to `dests`.
+            /// The successor of this state after `change`, which resulted in `dests`.
+            ///
+            /// # Errors
+            ///
+            /// [`NoMemory`] if memory is short.
             pub(crate) fn rebuild(&self, dests: &[D], change: Change) -> Result<Self, NoMemory> {
                 match self {
                     $(Self::$name(state) => state.rebuild(dests, change).map(Self::$name),)+
                 }
             }
 
-            /// The index of the dest to take, or `None` if none is available.
+            /// See [`State::schedule`].
             #[inline]
             pub(crate) fn schedule(&self, dests: &[D], flow: &Flow<'_>) -> Option<usize> {
                 match self {
@@ -368,7 +381,7 @@ macro_rules! schedulers {
                 }
             }
 
-            /// Called once this state and `dests` are published.
+            /// See [`State::register`].
             pub(crate) fn register(&self, dests: &[D]) {
                 match self {
                     $(Self::$name(state) => state.register(dests),)+
@@ -402,10 +415,10 @@ fn find<D>(dests: &[D], from: usize, may_take: impl Fn(&D) -> bool) -> Option<us
     Some(from.wrapping_add(index))
 }
 
-/// The choice of sh and mh: the dest at index `home`, which a client's hash leads to, if it is
+/// The choice of sh and mh: the dest at index `home`, which the client's hash selects, if it is
 /// available. If it is not, and the service has the fallback flag, the first available dest at the
-/// indices `others`. `dests` are those that may own a bucket. An index `None` is a bucket without
-/// an owner, which ends the search.
+/// indices `others`. `dests` are those that may own a bucket. An index `None` stands for a bucket
+/// without an owner and ends the search.
 #[inline]
 fn home_or_fallback<D: Candidate>(
     dests: &[D],
@@ -421,7 +434,7 @@ fn home_or_fallback<D: Candidate>(
     if flow.flags & IP_VS_SVC_F_SCHED1 == 0 {
         return None;
     }
-    // C makes the whole search for each packet even if no dest is available.
+    // C makes the whole search for each packet, even if no dest is available.
     if !dests.iter().any(D::is_available) {
         return None;
     }

@@ -1,12 +1,11 @@
 // SPDX-License-Identifier: GPL-2.0
 
-//! Packet headers, as they lie on the wire.
+//! Packet headers in wire format.
 //!
-//! Each header is a `#[repr(C)]` struct whose fields have their byte order in their type and an
-//! alignment of one byte. The length is checked once, when the struct is taken from bytes
-//! (`zerocopy::FromBytes::ref_from_prefix` or `skb_header_pointer()`); after that no accessor can
-//! fail. A struct judges nothing: a field may hold any value, and what is made of it is the
-//! caller's.
+//! Each header is a `#[repr(C)]` struct with an alignment of one byte. The type of a field gives
+//! its byte order. The length is checked once, when the struct is read from bytes
+//! (`zerocopy::FromBytes::ref_from_prefix` or `skb_header_pointer()`). After that, no accessor can
+//! fail. The values of fields are not checked.
 
 pub(crate) mod csum;
 pub(crate) mod icmp;

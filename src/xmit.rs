@@ -1,6 +1,6 @@
 // SPDX-License-Identifier: GPL-2.0
 
-//! Transmitters: how a packet gets to its dest.
+//! The transmitters, which send packets to dests.
 //!
 //! C version: [net/netfilter/ipvs/ip_vs_xmit.c].
 
@@ -26,7 +26,7 @@ pub(crate) use output::{
     Context, //
 };
 
-/// Sends a packet, or an ICMP error about a packet of the dest's, to the dest of its conn.
+/// Sends a packet, or an ICMP error about a packet from the dest, to the dest of the conn.
 #[inline(always)]
 pub(crate) fn transmit<'h>(context: Context<'_>, skb: HookSkb<'h>) -> Verdict<'h> {
     match context.conn.forward() {
@@ -35,12 +35,12 @@ pub(crate) fn transmit<'h>(context: Context<'_>, skb: HookSkb<'h>) -> Verdict<'h
         Forward::Tunnel => tunnel(context, skb),
         Forward::Local => output::accept(skb),
         Forward::Bypass => skb.drop_silently(),
-        // C has no transmitter for it either and lets the packet go on.
+        // As in C, where such a conn has no transmitter.
         Forward::Unknown => skb.accept(),
     }
 }
 
-/// Not in line with the other methods, as the way is long anyway.
+/// Not inlined, unlike the other methods: encapsulation costs more than a call.
 fn tunnel<'h>(context: Context<'_>, skb: HookSkb<'h>) -> Verdict<'h> {
     route::transmit::<tun::Tunnel>(context, skb)
 }

@@ -1,9 +1,9 @@
 // SPDX-License-Identifier: GPL-2.0
 
-//! Conns that others depend on, as those of a client on its template.
+//! Conns that control others, such as templates.
 //!
-//! A conn counts those that it controls, so that it does not die while there are any. A conn that
-//! is controlled holds a reference, and is counted until it is dead itself.
+//! A conn counts the conns that it controls and does not expire while there are any. A controlled
+//! conn holds a reference to the controlling one, and is counted until it is dead.
 //!
 //! C version: `ip_vs_control_add()`, `ip_vs_control_del()` [include/net/ip_vs.h].
 
@@ -14,18 +14,18 @@ use super::{
 use kernel::sync::rcu;
 
 impl Conn {
-    /// Counts a conn that it is to control. False if it is dead.
+    /// Counts a conn that this one is to control. Returns false if this one is dead.
     pub(crate) fn take_control(&self) -> bool {
         self.life.take_control()
     }
 
-    /// Counts one controlled conn less.
+    /// Subtracts a controlled conn from the count.
     pub(crate) fn uncontrol(&self) {
         self.life.uncontrol();
     }
 
-    /// Ends it if its dest was removed and it controls none; if it was the last that its template
-    /// controlled, that too (C: in `ip_vs_expire_nodest_conn_flush()`).
+    /// Kills a conn whose dest was removed, unless it controls others. If it was the last conn that
+    /// its template controlled, kills the template, too (C: in `ip_vs_expire_nodest_conn_flush()`).
     pub(super) fn expire_nodest(this: ConnRef<'_>, guard: &rcu::Guard) {
         let dest = this.dest.get(guard);
         if dest.is_none_or(|dest| dest.is_available()) || this.life.is_in_control() {
@@ -38,7 +38,7 @@ impl Conn {
         }
     }
 
-    /// Assures the template that controls it: client and dest do communicate
+    /// Marks the controlling template as assured: client and dest have communicated
     /// (C: `ip_vs_control_assure_ct()`).
     pub(super) fn assure(&self) {
         if let Some(control) = &self.control {

@@ -1,18 +1,18 @@
 // SPDX-License-Identifier: GPL-2.0
 
-//! How long a conn may still stay idle. Times are in jiffies, of which 32 bits are kept.
+//! The remaining idle time of a conn. Times are the low 32 bits of jiffies.
 
-/// No conn stays idle for longer, whatever its timeout: C's timers do not run for longer
-/// (`WHEEL_TIMEOUT_MAX`). At 250 ticks a second it is 48 days, a quarter of what 32 bits hold.
+/// The maximum idle time of a conn, whatever its timeout: kernel timers do not run longer
+/// (`WHEEL_TIMEOUT_MAX`). With `HZ` = 250 it is 48 days, a quarter of the range of 32 bits.
 const LONGEST: u32 = 62 << 24;
 
-/// By how much a conn may seem to have been seen later than now.
+/// The maximum number of jiffies by which the time of the last packet may be later than `now`.
 const EARLY: u32 = 1 << 16;
 
-/// What is left of `timeout` at the time `now` for a conn last seen at `last_seen`.
+/// The rest of `timeout` at the time `now` for a conn whose last packet arrived at `last_seen`.
 ///
-/// A packet that came after the clock was read has left a time later than `now`: nothing of the
-/// timeout is over then.
+/// If a packet arrives after the caller has read the clock, `last_seen` is later than `now`. The
+/// rest is the whole timeout then.
 pub(crate) fn left(now: u32, last_seen: u32, timeout: u32) -> u32 {
     let idle = now.wrapping_sub(last_seen);
     if idle > EARLY.wrapping_neg() {
@@ -22,8 +22,8 @@ pub(crate) fn left(now: u32, last_seen: u32, timeout: u32) -> u32 {
     }
 }
 
-/// When the timer is to fire again, from `now` on: what is left until the conn has been idle for as
-/// long as any may be.
+/// The delay after which the timer must fire again: as [`left`], with a timeout of at most
+/// [`LONGEST`].
 pub(crate) fn left_to_timer(now: u32, last_seen: u32, timeout: u32) -> u32 {
     left(now, last_seen, timeout.min(LONGEST))
 }
@@ -45,7 +45,7 @@ mod tests {
             // The clock has wrapped.
             (5, u32::MAX, 100, 94),
             (99, u32::MAX, 100, 0),
-            // A packet came with the tick after the clock was read.
+            // A packet arrived in the tick after the clock was read.
             (1000, 1001, 100, 100),
             (u32::MAX, 0, 100, 100),
             // Long timeouts, and a timer that fires late.
@@ -63,7 +63,7 @@ mod tests {
         for timeout in [LONGEST, LONGEST + 1, i32::MAX as u32, u32::MAX] {
             assert_eq!(left_to_timer(5, 5, timeout), LONGEST);
             assert_eq!(left_to_timer(LONGEST - 1, 0, timeout), 1);
-            // Timers that long fire late, by 2^24 ticks at most.
+            // Timers with such delays fire late, by up to 2^24 jiffies.
             for late in [0, 1, 1 << 21, 1 << 24] {
                 let last_seen = u32::MAX - 7;
                 let now = last_seen.wrapping_add(LONGEST + late);

@@ -1,6 +1,6 @@
 // SPDX-License-Identifier: GPL-2.0
 
-//! What few conns have, in memory of its own, so that the others stay small.
+//! The fields that few conns need, allocated separately to keep `Conn` small.
 
 use super::Params;
 use crate::{
@@ -12,18 +12,18 @@ use crate::{
 };
 use kernel::prelude::*;
 
-/// The extension of a conn, made with the conn if that has a local end.
+/// The extension of a conn, allocated with the conn if it has a local end.
 pub(super) struct Ext {
-    /// The address and port that the dest sees in place of the client's.
+    /// The local end, which replaces the client's in packets to the dest.
     pub(super) local: (Addr, Port),
 }
 
 impl Ext {
-    /// The extension of a conn with these parameters, if it needs one.
+    /// Allocates the extension of a conn with these parameters, if it needs one.
     ///
     /// # Errors
     ///
-    /// `ENOMEM`.
+    /// `ENOMEM` if memory is short.
     pub(super) fn of(params: &Params<'_>) -> Result<Option<RcuBox<Self>>> {
         let Some((addr, port)) = params.local else {
             return Ok(None);

@@ -1,31 +1,31 @@
 // SPDX-License-Identifier: GPL-2.0
 
-//! The life of a conn: its word, how long it may stay idle, and when its last packet came.
+//! The life of a conn: the state word, the timeout, and the time of the last packet.
 //!
-//! Packets, the timer and the control plane change these at the same time, without a lock.
+//! Packets, the timer and the control plane change these concurrently, without a lock.
 //!
 //! # The word
 //!
-//! The word holds the state's number and the flags that change with it, so that the change of the
-//! state also determines how the dest's counters change. The upper half counts the conns
-//! that this one controls.
+//! The word holds the number of the state and the flags that change with the state. So one atomic
+//! operation changes the state and determines the change of the dest's counters. The upper half
+//! counts the conns that this one controls.
 //!
 //! # The timeout
 //!
-//! A timeout belongs to a state, but is a word of its own. Each CPU that writes it looks at the
-//! state again behind a full barrier, and writes anew if another CPU has changed the state
-//! meanwhile. The last write is thus that of the last state.
+//! The timeout depends on the state, but is a separate word. A CPU that writes the timeout reads
+//! the state again after a full barrier. If another CPU has changed the state, it writes the
+//! timeout of the new state. So the last timeout that is written is that of the last state.
 //!
 //! # Expiry
 //!
-//! A packet stores the time, and reads the word after that. The timer marks the word as dying, and
-//! reads the time after that; only if the time is the old one, the word becomes dead. A packet that
-//! finds a dying conn takes the mark away, so that it does not die. Whichever of both comes first
-//! wins, and each conn is taken out of the dest's counters exactly once, by the CPU that made it
-//! dead. C decides the same by the conn's refcount.
+//! A packet stores the time and then reads the word. The timer sets the flag [`DYING`] in the word
+//! and then reads the time. It sets [`DEAD`] only if the time has not changed. A packet that finds
+//! [`DYING`] clears it, so that the conn does not expire. The first of the two succeeds. Each conn
+//! is removed from the dest's counters exactly once, by the CPU that set [`DEAD`]. C uses the
+//! conn's refcount for this decision.
 //!
-//! The packet's store and its read need a barrier between them, which is paid for only by a packet
-//! that comes when the conn's time is nearly over.
+//! The packet needs a barrier between its store and its read. Only a packet that arrives when the
+//! timeout is nearly over executes the barrier.
 //!
 //! C version: `ip_vs_conn_expire()` [net/netfilter/ipvs/ip_vs_conn.c].
 
@@ -40,52 +40,52 @@ use crate::{
     },
 };
 
-/// The state's number.
+/// The number of the state.
 const STATE: u64 = 0xff;
-/// Not counted as active.
+/// The conn is not counted as active (C: `IP_VS_CONN_F_INACTIVE`).
 pub(super) const INACTIVE: u64 = 0x100;
-/// No packet from the dest has been seen.
+/// No packet from the dest has arrived yet (C: `IP_VS_CONN_F_NOOUTPUT`).
 pub(super) const NO_OUTPUT: u64 = 0x200;
-/// Out of the table.
+/// The conn is dead: it is removed from the table, or about to be.
 const DEAD: u64 = 0x400;
-/// A template that is not to be used for new conns any more.
+/// The template must not be used for new conns.
 const INVALID: u64 = 0x800;
-/// The timer is about to make it dead.
+/// The timer is about to set [`DEAD`].
 const DYING: u64 = 0x1000;
 /// One controlled conn, in the upper half of the word (C: `n_control`).
 const CONTROLLED: u64 = 1 << 32;
 
-/// Beside the timeout: the conn's template waits for a packet from the dest.
+/// A flag in the word of the timeout: the first packet from the dest will assure the template.
 const UNANSWERED: u32 = 1 << 31;
 
-/// The time, in jiffies, for which a conn whose time is over goes on while it controls others.
+/// The new timeout, in jiffies, of a conn that would expire but still controls others.
 const CONTROL_PERIOD: u32 = 60 * HZ as u32;
 
-/// A conn whose idle time comes as near as this to its timeout, in jiffies, may be expiring on
-/// another CPU: a packet is not delayed for as long between reading the clock and the word.
+/// If the idle time of a conn is within this many jiffies of its timeout, the conn may be expiring
+/// on another CPU. A packet is never delayed for so long between its reads of the clock and of the
+/// word.
 const NEARLY_OVER: u32 = HZ as u32;
 
-/// The word, the timeout and the time of the last packet. Times are in jiffies, of which 32 bits are
-/// kept.
+/// The word, the timeout and the time of the last packet. Times are the low 32 bits of jiffies.
 #[repr(C)]
 pub(super) struct Life {
     word: Word,
-    /// When the last packet came.
+    /// The time of the last packet.
     last_seen: Word32,
-    /// How long it may stay idle.
+    /// The idle timeout, with the flag [`UNANSWERED`] except for templates.
     timeout: Word32,
 }
 
-/// What a packet does to a conn.
+/// The effect of a packet on a conn.
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
 pub(super) enum Step {
     /// The conn is dead.
     Dead,
-    /// The packet has no bearing on the state.
+    /// The packet does not affect the state.
     Nothing,
-    /// The word stays as it is, in this state.
+    /// The word does not change. This is the state.
     Same(u8),
-    /// The word changes, to this state.
+    /// The word has changed.
     Changed(Change),
 }
 
@@ -94,33 +94,33 @@ pub(super) enum Step {
 pub(super) struct Change {
     pub(super) old_state: u8,
     pub(super) new_state: u8,
-    /// Whether the conn becomes active, or inactive, if it changes.
+    /// Whether the conn has become active (true) or inactive (false); `None` if neither.
     pub(super) activity: Option<bool>,
 }
 
-/// What the timer does.
+/// The result of the timer.
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
 pub(super) enum Expiry {
-    /// Nothing; the conn is dead already.
+    /// The conn was dead already.
     Over,
-    /// It fires again in so many jiffies.
+    /// The timer must fire again after this many jiffies.
     Again(u32),
-    /// The conn is dead by it, and was or was not active.
+    /// The timer has made the conn dead.
     Died { was_inactive: bool },
 }
 
-/// What follows from a changed timeout.
+/// The result of [`Life::settle`].
 #[derive(Clone, Copy, Debug, Default, PartialEq, Eq)]
 pub(super) struct Settled {
-    /// The timer must fire in so many jiffies, sooner than it would.
+    /// The timer must be restarted, to fire after this many jiffies.
     pub(super) sooner: Option<u32>,
-    /// A packet from the dest came that the conn's template has waited for.
+    /// The packet is the first one from the dest and must assure the template.
     pub(super) answered: bool,
 }
 
 impl Life {
-    /// A life that begins now, with these flags of the word. If `is_unanswered`, its template waits
-    /// for a packet from the dest.
+    /// A life that starts at `now`, with these flags in the word. If `is_unanswered`, the first
+    /// packet from the dest will assure the template.
     pub(super) fn new(flags: u64, now: u32, is_unanswered: bool) -> Self {
         Self {
             word: Word::new(flags),
@@ -129,7 +129,7 @@ impl Life {
         }
     }
 
-    /// The first state, and its timeout, of a conn that is in no table yet.
+    /// Sets the first state and its timeout, while the conn is not in the table yet.
     pub(super) fn begin(&self, state: u8, is_active: bool, timeout: u32) {
         let mut word = self.word.get() & !(STATE | INACTIVE) | u64::from(state);
         if !is_active {
@@ -139,7 +139,7 @@ impl Life {
         self.timeout.set(timeout | self.timeout.get() & UNANSWERED);
     }
 
-    /// The state's number.
+    /// The number of the state.
     pub(super) fn state(&self) -> u8 {
         state_in(self.word.get())
     }
@@ -160,37 +160,37 @@ impl Life {
         self.word.get() & (INVALID | DEAD) == 0
     }
 
-    /// How long it may stay idle.
+    /// The idle timeout in jiffies, for a conn that is not a template.
     pub(super) fn timeout(&self) -> u32 {
         self.timeout.get() & !UNANSWERED
     }
 
-    /// How long a template may stay unused, which is kept in 32 bits.
+    /// The timeout of a template in jiffies, which uses all 32 bits.
     pub(super) fn lifetime(&self) -> u32 {
         self.timeout.get()
     }
 
-    /// Sets the time that a template lives after its last use.
+    /// Sets the timeout of a template, in jiffies.
     pub(super) fn set_lifetime(&self, timeout: u32) {
         self.timeout.set(timeout);
     }
 
-    /// What is left of `timeout`.
+    /// The rest of `timeout` at the time `now`, in jiffies.
     pub(super) fn left(&self, now: u32, timeout: u32) -> u32 {
         expiry::left(now, self.last_seen.get(), timeout)
     }
 
-    /// Stores that it was used.
+    /// Stores the time of the last use of a template.
     pub(super) fn renew(&self, now: u32) {
         self.last_seen.set(now);
     }
 
-    /// Stores that a packet came; what reads the word next, reads it after that.
+    /// Stores the time of a packet. A later read of the word is ordered after the store.
     #[inline(always)]
     pub(super) fn seen(&self, now: u32) {
         let last = self.last_seen.get();
         if last == now {
-            // The word must not be read before the time that another CPU has just stored. On x86,
+            // Another CPU has just stored the time, and the word must be read after it. On x86,
             // loads are not reordered.
             #[cfg(not(CONFIG_X86))]
             fence();
@@ -203,16 +203,15 @@ impl Life {
         }
     }
 
-    /// The state, and whether there was no output, of a conn that neither is dead nor may be about
-    /// to die.
+    /// The state, and whether [`NO_OUTPUT`] is set. `None` if the conn is dead or dying.
     #[inline(always)]
     pub(super) fn settled_state(&self) -> Option<(u8, bool)> {
         let word = self.word.get();
         (word & (DEAD | DYING) == 0).then_some((state_in(word), word & NO_OUTPUT != 0))
     }
 
-    /// Takes the state that `next` gives for a state, and for whether there was no output. Writes
-    /// only if something changes.
+    /// Changes the state to the one that `next` returns for the current state and [`NO_OUTPUT`].
+    /// Writes only if something changes.
     pub(super) fn step(
         &self,
         next: impl Fn(u8, bool) -> Option<Next>,
@@ -256,7 +255,7 @@ impl Life {
         }
     }
 
-    /// Keeps it from dying, if the timer has marked it. False if it is dead.
+    /// Clears [`DYING`]. Returns false if the conn is dead.
     #[cold]
     fn revive(&self) -> bool {
         let mut old = self.word.get();
@@ -269,16 +268,16 @@ impl Life {
         old & DEAD == 0
     }
 
-    /// Whether the timeout is this one, and a packet from the dest, if `is_output`, is not the one
-    /// that the conn's template waits for.
+    /// Whether [`settle`](Self::settle) would change nothing: the timeout is this one, and the
+    /// packet is not the first one from the dest. `is_output`: the packet is from the dest.
     #[inline(always)]
     pub(super) fn has_timeout(&self, timeout: u32, is_output: bool) -> bool {
         let now = self.timeout.get();
         now == timeout || (!is_output && now == timeout | UNANSWERED)
     }
 
-    /// Sets the timeout of `state`, or of the state that another CPU takes meanwhile, by
-    /// `timeout_of`. `is_output` says that the packet is from the dest.
+    /// Sets the timeout to that of `state` or, if another CPU changes the state meanwhile, of the
+    /// new state. `is_output`: the packet is from the dest.
     #[cold]
     pub(super) fn settle(
         &self,
@@ -301,7 +300,7 @@ impl Life {
                     settled.sooner = Some(timeout);
                 }
             }
-            // The timeout of a later state, set by another CPU, may have been overwritten.
+            // This may have overwritten the timeout that another CPU set for a later state.
             fence();
             let now = self.state();
             if now == state {
@@ -311,7 +310,7 @@ impl Life {
         }
     }
 
-    /// The timer has fired at the time `now`. `timeout` is how long it may stay idle.
+    /// Handles the timer, which has fired at the time `now`. `timeout` is the idle timeout.
     pub(super) fn fired(&self, now: u32, timeout: u32) -> Expiry {
         let word = self.word.get();
         if word & DEAD != 0 {
@@ -327,7 +326,7 @@ impl Life {
             self.timeout.set(CONTROL_PERIOD);
             return Expiry::Again(CONTROL_PERIOD);
         }
-        // If the word has changed, it was used just now: by a packet, or as a template.
+        // If the word has changed, the conn was just used: by a packet, or as a template.
         if !self.word.exchange(word, word | DYING) {
             return Expiry::Again(1);
         }
@@ -342,7 +341,7 @@ impl Life {
         }
     }
 
-    /// Makes it dead, unless it is already, and returns whether it was inactive.
+    /// Sets [`DEAD`] and returns whether the conn was inactive. `None` if it was dead already.
     pub(super) fn kill(&self) -> Option<bool> {
         let mut old = self.word.get();
         loop {
@@ -356,7 +355,7 @@ impl Life {
         }
     }
 
-    /// Counts a conn that this one is to control. False if this one is dead.
+    /// Counts a conn that this one is to control. Returns false if this one is dead.
     pub(super) fn take_control(&self) -> bool {
         let mut old = self.word.get();
         loop {
@@ -371,17 +370,17 @@ impl Life {
         }
     }
 
-    /// Counts one controlled conn less.
+    /// Subtracts a controlled conn from the count.
     pub(super) fn uncontrol(&self) {
         self.word.add(CONTROLLED.wrapping_neg());
     }
 
-    /// Whether it controls a conn.
+    /// Whether this conn controls others.
     pub(super) fn is_in_control(&self) -> bool {
         self.word.get() >= CONTROLLED
     }
 
-    /// Marks a template as not to be used for new conns.
+    /// Makes a template unusable for new conns.
     pub(super) fn invalidate(&self) {
         self.set_bits(INVALID);
     }

@@ -1,6 +1,6 @@
 // SPDX-License-Identifier: GPL-2.0
 
-//! What a packet does to its conn: the state that follows, its timeout, and the dest's counters.
+//! State transitions of a conn: the new state, its timeout, and the dest's counters.
 //!
 //! C version: `ip_vs_set_state()` [net/netfilter/ipvs/ip_vs_core.c], `set_tcp_state()`
 //! [net/netfilter/ipvs/ip_vs_proto_tcp.c].
@@ -27,8 +27,9 @@ use crate::{
 use kernel::sync::rcu;
 
 impl Conn {
-    /// Takes note of a packet: its time, and the state that follows (C: `set_tcp_state()` and its
-    /// like). Writes only what changes. False if the conn is dead.
+    /// Updates the time of the last packet, the state and the timeout for a packet
+    /// (C: `set_tcp_state()` and its counterparts). Writes only what changes. Returns false if the
+    /// conn is dead.
     #[inline(always)]
     pub(crate) fn touch(
         this: ConnRef<'_>,
@@ -64,7 +65,7 @@ impl Conn {
         }
     }
 
-    /// The same for a packet that may change something.
+    /// The slow path of [`touch`](Self::touch), for a packet that may change the state or timeout.
     #[cold]
     fn step<P: Protocol>(
         this: ConnRef<'_>,
@@ -91,7 +92,7 @@ impl Conn {
         true
     }
 
-    /// The state has changed: updates the dest's counters, and the timer.
+    /// Updates the dest's counters and the timer after a change of the state.
     #[cold]
     fn changed(
         this: ConnRef<'_>,
@@ -113,7 +114,7 @@ impl Conn {
         }
     }
 
-    /// Sets the timeout of a state. A shorter one must not wait for the timer of the longer one.
+    /// Sets the timeout to that of `state`. Restarts the timer if the timeout gets shorter.
     #[cold]
     fn settle(this: ConnRef<'_>, data: &ProtoData, state: u8, direction: Direction) {
         let proto = this.proto;
@@ -129,7 +130,7 @@ impl Conn {
         }
     }
 
-    /// The state of a new conn after its first packet, which comes from the client.
+    /// Sets the state of a new conn for its first packet, which is from the client.
     pub(super) fn begin(&self, data: &ProtoData, signal: Signal) {
         let (proto, life) = (self.proto, &self.life);
         let input = Direction::Input;
@@ -140,7 +141,7 @@ impl Conn {
         }
     }
 
-    /// A conn that comes into `state` may assure its template.
+    /// Assures the template, if a conn that enters `state` does that.
     fn assure_by(&self, state: u8) {
         if self.proto.assures(state) {
             self.assure();

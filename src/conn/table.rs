@@ -1,14 +1,15 @@
 // SPDX-License-Identifier: GPL-2.0
 
-//! The conns of a namespace, and how packets find them.
+//! The conn table of a network namespace.
 //!
 //! C version: `ip_vs_conn_in_get()`, `ip_vs_conn_out_get()`, `ip_vs_conn_new()`
 //! [net/netfilter/ipvs/ip_vs_conn.c].
 //!
-//! The hash of a packet does not depend on its direction, so that one search of one chain decides
-//! whether it goes to a service or comes from a dest. A conn of a masqueraded dest has two links,
-//! by client and service and by client and dest; every other has the first alone. Templates are
-//! aside, where the packets of conns do not come across them.
+//! The hash of a packet does not depend on its direction, so the search of one hash chain
+//! determines whether the packet goes to a service or comes from a dest. A conn with NAT or a local
+//! end has two links, one hashed by client and service, the other by the ends of its replies. Other
+//! conns have only the first. Templates are in a separate table, so that packets do not traverse
+//! them.
 
 use super::{
     ext::Ext,
@@ -52,10 +53,10 @@ use kernel::{
     },
 };
 
-/// The memory that conns are made of, one for all namespaces.
+/// The slab cache of conns, one for all network namespaces.
 pub(crate) type ConnCache = RcuArcCache<Conn>;
 
-/// Where a walk over all conns, and then all templates, stands.
+/// The position of an iteration over all conns and then all templates.
 #[derive(Clone, Copy)]
 pub(crate) enum Walk {
     Conns(HashCursor),
@@ -69,7 +70,7 @@ impl Default for Walk {
 }
 
 impl Walk {
-    /// As three words, of which all are 0 at the start.
+    /// The position as three words, which are all 0 at the start.
     pub(crate) fn to_words(self) -> [usize; 3] {
         let (table, cursor) = match self {
             Self::Conns(cursor) => (0, cursor),
@@ -89,16 +90,16 @@ impl Walk {
     }
 }
 
-/// How a new conn begins.
+/// The origin of a new conn.
 #[derive(Clone, Copy)]
 pub(crate) enum Birth<'a> {
-    /// With the client's first packet, of which this is the signal to the protocol.
+    /// The client's first packet, with this signal to the protocol's state machine.
     Packet(&'a ProtoData, Signal),
-    /// As a template that lives for so many jiffies after its last use.
+    /// A template that expires this many jiffies after its last use.
     Template(u32),
 }
 
-/// The conns of a namespace.
+/// The conns and templates of a network namespace.
 #[pin_data]
 pub(crate) struct Table {
     #[pin]
@@ -107,11 +108,11 @@ pub(crate) struct Table {
     templates: RcuHash<Conn>,
     key: HashKey,
     cache: Arc<ConnCache>,
-    /// How many conns there may be (`net.ipv4.vs.conn_max`).
+    /// The maximum number of conns and templates (sysctl `net.ipv4.vs.conn_max`).
     pub(crate) max: [Atomic<i32>; 1],
 }
 
-/// Ends the conns of dests that were removed, where they are to end at once.
+/// Kills the conns of removed dests (C: `expire_nodest_conn_handler()`).
 impl Work for Table {
     fn run(&self) -> Option<usize> {
         self.for_each(Conn::expire_nodest);
@@ -120,16 +121,16 @@ impl Work for Table {
 }
 
 impl Table {
-    /// Where conns are allocated from.
+    /// The slab cache of conns.
     pub(crate) fn cache(&self) -> &Arc<ConnCache> {
         &self.cache
     }
 
-    /// An empty table with room for `max` conns from `cache`. Sleeps.
+    /// An empty table for at most `max` conns, allocated from `cache`. May sleep.
     ///
     /// # Errors
     ///
-    /// `ENOMEM`.
+    /// `ENOMEM` if memory is short.
     pub(crate) fn new(cache: Arc<ConnCache>, max: i32) -> impl PinInit<Self, Error> {
         kernel::try_pin_init!(Self {
             hash <- RcuHash::new(),
@@ -140,8 +141,8 @@ impl Table {
         }? Error)
     }
 
-    /// The conn that a packet belongs to, and which way it goes: one from a dest counts before one
-    /// to a service.
+    /// Returns the conn that a packet belongs to, and the direction of the packet. A conn that
+    /// matches the packet as a reply takes precedence over one that matches it as a request.
     #[inline(always)]
     pub(crate) fn find<'g>(
         &'g self,
@@ -165,7 +166,7 @@ impl Table {
         }
     }
 
-    /// The conn that a packet belongs to if it goes to a service.
+    /// Returns the conn that a packet to a service belongs to (C: `ip_vs_conn_in_get()`).
     pub(crate) fn find_in<'g>(
         &'g self,
         guard: &'g rcu::Guard,
@@ -176,7 +177,7 @@ impl Table {
             .find(guard, hash, |link, conn| link == 0 && conn.is_in(packet))
     }
 
-    /// The template that `params`, those of a template, ask for (C: `ip_vs_ct_in_get()`).
+    /// Returns the template for `params` (C: `ip_vs_ct_in_get()`).
     pub(crate) fn find_template<'g>(
         &'g self,
         guard: &'g rcu::Guard,
@@ -187,11 +188,12 @@ impl Table {
             .find(guard, hash, |_, conn| conn.is_template_for(params))
     }
 
-    /// Adds a conn to `dest`, if that is configured, or a template, by `birth`. It has its state
-    /// and its timer when packets find it. `None` if there are too many, no memory, or the dest is
-    /// gone.
+    /// Adds a conn or a template to `dest`, if that is configured (C: `ip_vs_conn_new()`). Its
+    /// state is set and its timer started before packets can find it.
     ///
-    /// The conn that controls it must [count](Conn::take_control) it already.
+    /// Returns `None` if the table is full, memory is short, or `dest` or `control` is being freed.
+    ///
+    /// `control` must [count](Conn::take_control) the conn already.
     pub(crate) fn add<'g>(
         &'g self,
         guard: &'g rcu::Guard,
@@ -238,23 +240,23 @@ impl Table {
         first: u32,
         second: Option<u32>,
     ) -> Option<ConnRef<'g>> {
-        // A timer that fires before the entry is in the table fires again.
+        // If the timer fires before the entry is in the table, it fires again.
         Timer::start(entry.as_rcu(), entry.timeout() as usize);
         table.insert(guard, entry, first, second)
     }
 
-    /// The most conns that there may be.
+    /// The maximum number of conns and templates.
     pub(crate) fn max(&self) -> i32 {
         let [max] = &self.max;
         max.read_once()
     }
 
-    /// Whether there are as many as may be.
+    /// Whether the maximum number is reached.
     pub(crate) fn is_full(&self) -> bool {
         self.len() >= self.max().max(0) as usize
     }
 
-    /// How many conns and templates there are.
+    /// The number of conns and templates.
     pub(crate) fn len(&self) -> usize {
         self.hash.len().wrapping_add(self.templates.len())
     }
@@ -264,19 +266,19 @@ impl Table {
         self.hash.size()
     }
 
-    /// How many chains of conns, templates aside, there are of each length; `None` if the table is
-    /// resized again and again meanwhile. Sleeps.
+    /// The number of hash chains of each length, without templates. `None` if the table is resized
+    /// too often during the count. May sleep.
     pub(crate) fn chain_lengths(&self) -> Option<ChainLengths> {
         self.hash.chain_lengths()
     }
 
-    /// Makes it hold `2^load` conns to a bucket before it grows.
+    /// Sets the load factor: the table grows at more than `2^load` conns per bucket.
     pub(crate) fn set_load(&self, load: i32) {
         self.hash.set_load(load);
         self.templates.set_load(load);
     }
 
-    /// The next conn or template of a walk over all, and where the walk stands after it.
+    /// Returns the next conn or template of an iteration, and the position after it.
     pub(crate) fn next<'g>(
         &'g self,
         guard: &'g rcu::Guard,
@@ -302,7 +304,7 @@ impl Table {
         });
     }
 
-    /// Does something with each conn, then with each template.
+    /// Calls `act` for each conn, then for each template.
     fn for_each(&self, act: impl Fn(ConnRef<'_>, &rcu::Guard)) {
         self.hash.for_each(|guard, conn| act(conn, guard));
         self.templates
@@ -316,14 +318,14 @@ impl Table {
         self.hash_of(packet.family, packet.protocol, source, destination)
     }
 
-    /// The hash of a conn with `params` between its client and another end.
+    /// The hash of the client's end in `params` and `end`.
     #[inline]
     fn hash_of_params(&self, params: &Params<'_>, end: End<'_>) -> u32 {
         let client = (params.caddr, params.cport);
         self.hash_of(params.family, params.proto as u8, client, end)
     }
 
-    /// The hash of a conversation between two ends, the same in both directions.
+    /// The hash of packets between two ends, the same in both directions.
     #[inline(always)]
     fn hash_of(&self, family: Family, protocol: u8, one: End<'_>, other: End<'_>) -> u32 {
         match family {
@@ -357,7 +359,7 @@ impl Table {
     }
 }
 
-/// References to what there is; `None` if it is about to be freed.
+/// Takes a reference to `found`, if given. Returns `None` if the object is being freed.
 fn upgrade<T: Object>(found: Option<RcuRef<'_, T>>) -> Option<Option<RcuArc<T>>> {
     match found {
         Some(found) => Some(Some(found.upgrade()?)),

@@ -1,11 +1,11 @@
 // SPDX-License-Identifier: GPL-2.0
 
-//! Templates: which dest the clients of a persistent service stay with.
+//! Templates: each maps the clients of a persistent service to a dest.
 //!
-//! A template is a conn from a network of clients, without a port, to a service. It controls the
-//! conns that were made after it and lives, by its service's timeout, from the last of those that
-//! was made; longer if one still lives. Templates are a table of their own, where no packet is
-//! looked for: only new conns of persistent services are.
+//! A template is a conn from a client network, without a port, to a service. It controls the conns
+//! that were created from it. It expires when the service's persistence timeout has passed since
+//! the last of these was created and none of them is left. Templates are in a table of their own,
+//! which is searched only for new conns of persistent services, not for each packet.
 //!
 //! C version: `ip_vs_ct_in_get()`, `ip_vs_check_template()`
 //! [net/netfilter/ipvs/ip_vs_conn.c].
@@ -23,17 +23,17 @@ use crate::{
     uapi::*, //
 };
 
-/// The port of the dest of a template that is not to be used any more, as in C. A dest that has
-/// this port is never found by a template.
+/// The dest's port in an invalid template, as in C. A template to a dest that has this port is
+/// never found.
 pub(super) const NO_PORT: Port = Port::new(0xffff);
 
 /// The flags of a template.
 pub(crate) const BY_ADDRESS: u32 = IP_VS_CONN_F_TEMPLATE;
 
-/// The flags of a template of a service by fwmark.
+/// The flags of a template of a fwmark service.
 pub(crate) const BY_MARK: u32 = IP_VS_CONN_F_TEMPLATE | BY_FWMARK;
 
-/// Bit 0 of the state's number: a client and the dest have communicated
+/// Bit 0 of the state of a template: a client and the dest have communicated
 /// (C: `IP_VS_CTPL_S_ASSURED`).
 const ASSURED: u8 = 1;
 
@@ -51,7 +51,7 @@ impl Conn {
         self.flags() & IP_VS_CONN_F_TEMPLATE != 0
     }
 
-    /// Whether it is the template that `params` ask for, and good.
+    /// Whether this is the template for `params` and may be used.
     pub(super) fn is_template_for(&self, params: &Params<'_>) -> bool {
         self.caddr == *params.caddr
             && self.vaddr == *params.vaddr
@@ -63,22 +63,22 @@ impl Conn {
             && self.life.is_usable()
     }
 
-    /// Marks the template as not to be used for new conns. It goes on to control those it has.
+    /// Makes the template invalid: it is not used for new conns, but still controls existing ones.
     pub(crate) fn invalidate(&self) {
         self.life.invalidate();
     }
 
-    /// A conn that it controls is established.
+    /// If this conn is a template, marks it as assured.
     pub(super) fn assured(&self) {
         if self.is_template() {
             self.life.set_state_bits(ASSURED);
         }
     }
 
-    /// The template was used: its time starts anew.
+    /// Restarts the timeout of a template when it is used.
     pub(crate) fn renew(this: ConnRef<'_>) {
         this.life.renew(now());
-        // At once, as C does it: so the timers of its conns, started later, fire before its own.
+        // Started at once, as in C, so that the timers of its conns, started later, fire first.
         Timer::start(this, this.timeout() as usize);
     }
 }

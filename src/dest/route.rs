@@ -1,6 +1,6 @@
 // SPDX-License-Identifier: GPL-2.0
 
-//! The route to a dest, which the dest keeps as long as it is valid.
+//! The route to a dest, which the dest caches as long as it is valid.
 //!
 //! C version: `struct ip_vs_dest_dst` [include/net/ip_vs.h], `__ip_vs_dst_set()`,
 //! `__ip_vs_dst_check()` [net/netfilter/ipvs/ip_vs_xmit.c].
@@ -33,15 +33,15 @@ use kernel::{
     },
 };
 
-/// A route, and the source address that it gives.
+/// A route and its source address.
 pub(crate) struct Route {
     pub(crate) dst: Dst,
-    /// What `dst_check()` compares; 0 for IPv4.
+    /// The cookie for `dst_check()`; 0 for IPv4.
     pub(crate) cookie: u32,
     pub(crate) saddr: Addr,
 }
 
-/// The route to a dest, found when it is first needed and when it no longer holds.
+/// The cached route to a dest. It is looked up on first use, and again when it is no longer valid.
 #[pin_data]
 pub(crate) struct DestRoute {
     cached: RcuCell<Route>,
@@ -50,6 +50,7 @@ pub(crate) struct DestRoute {
 }
 
 impl DestRoute {
+    /// An empty cache.
     pub(crate) fn new() -> impl PinInit<Self> {
         pin_init::pin_init!(Self {
             cached: RcuCell::new(None),
@@ -57,14 +58,14 @@ impl DestRoute {
         })
     }
 
-    /// Forgets the route (C: `__ip_vs_dst_cache_reset()`).
+    /// Drops the cached route (C: `__ip_vs_dst_cache_reset()`).
     pub(crate) fn reset(&self) {
         let _bh = bh::Disabled::new();
         let _lock = self.lock.lock();
         drop(self.cached.replace(None));
     }
 
-    /// Forgets the route if it is by that device, which goes down (C: `ip_vs_forget_dev()`).
+    /// Drops the cached route if it uses `device`, which goes down (C: `ip_vs_forget_dev()`).
     pub(crate) fn forget(&self, device: &Device) {
         let _bh = bh::Disabled::new();
         let _lock = self.lock.lock();
@@ -77,12 +78,12 @@ impl DestRoute {
         }
     }
 
-    /// The path MTU of the route that is kept, if one is.
+    /// The path MTU of the cached route in bytes, if there is one.
     pub(crate) fn mtu(&self, guard: &rcu::Guard) -> Option<u32> {
         Some(self.cached.get(guard)?.dst.as_ref().mtu())
     }
 
-    /// The route that is kept, if it is valid.
+    /// The cached route, if it is valid (C: `__ip_vs_dst_check()`).
     #[inline(always)]
     pub(crate) fn get<'g>(&'g self, guard: &'g rcu::Guard) -> Option<&'g Route> {
         let cached = self.cached.get(guard)?;
@@ -93,9 +94,10 @@ impl DestRoute {
             .then_some(cached)
     }
 
-    /// Looks the route up, and keeps it if `may_keep` agrees, called with the lock held.
+    /// Looks up the route, and caches it if `may_keep` returns true. Both are called with the lock
+    /// held.
     ///
-    /// `None` if there is no route, or no memory to keep it.
+    /// Returns `None` if there is no route, or no memory to cache it.
     #[cold]
     pub(crate) fn refresh<'g>(
         &'g self,

@@ -1,17 +1,16 @@
 // SPDX-License-Identifier: GPL-2.0
 
-//! The trash: removed dests, kept for some time so that one which is added again is the same dest.
-//!
-//! Its conns continue, its conn counts matter to the scheduler, and its statistics are kept.
+//! The trash: removed dests, kept for some time so that a dest that is added again is the same
+//! object: it keeps its conns, the counts of these, and its statistics.
 //!
 //! C version: `ip_vs_trash_get_dest()`, `ip_vs_dest_trash_expire()`
 //! [net/netfilter/ipvs/ip_vs_ctl.c].
 //!
 //! # Differences from C
 //!
-//! - A dest is forgotten at once if there is no memory for its entry in the trash.
-//! - A dest of an IPv6 service does not come back to an IPv4 service whose address is a prefix of that
-//!   service's.
+//! - A dest is not kept if there is no memory for its entry in the trash.
+//! - A dest of an IPv6 service is not reused for an IPv4 service whose address is a prefix of the
+//!   IPv6 service's.
 
 use crate::{
     index::Index,
@@ -65,7 +64,7 @@ pub(crate) struct Removed {
     pub(crate) service_stats: Option<Arc<ServiceStats>>,
     /// Jiffies when it was first seen idle; `None` while in use.
     idle_start: Option<NonZeroUsize>,
-    /// Higher in a dest that was removed later.
+    /// Higher for a dest that was removed later.
     sequence: u64,
 }
 
@@ -90,18 +89,18 @@ impl Removed {
     }
 }
 
-/// Removed dests, unordered; indexed by name lazily, on the first lookup: many may be removed at
-/// once and never come back.
+/// Removed dests, unordered; indexed by identifier lazily, on the first lookup, since many may be
+/// removed at once and never added again.
 struct TrashInner {
     /// The dests of each removed service with their sequence, until they are moved to `removed`.
     batches: KVVec<(u64, HeadList<Dest>)>,
     removed: KVVec<Removed>,
     /// The sequence of the next removal.
     sequence: u64,
-    /// A secret key: the users of a namespace choose the names of dests.
+    /// A secret key: the users of a network namespace choose the identifiers of dests.
     key: HashKey,
     index: Index,
-    /// The number of entries of `removed` in the index, which are the first ones.
+    /// The number of entries of `removed`, counted from the first, that are in the index.
     indexed: usize,
 }
 
@@ -121,7 +120,7 @@ impl TrashInner {
         self.removed.is_empty() && self.batches.is_empty()
     }
 
-    /// Adds a dest. Without memory for its entry it is forgotten at once.
+    /// Adds a dest. If there is no memory for its entry, the dest is not kept.
     fn push(
         &mut self,
         dest: &RcuArc<Dest>,
@@ -152,7 +151,7 @@ impl TrashInner {
         }
     }
 
-    /// Adds all entries to the index that are not in it, as far as there is memory.
+    /// Indexes all entries that are not in the index yet, as far as there is memory.
     fn update(&mut self) {
         self.spread();
         while let Some(removed) = self.removed.get(self.indexed) {
@@ -165,8 +164,8 @@ impl TrashInner {
         }
     }
 
-    /// Removes and returns the dest named `id` that may come back to the service named `vip`; of
-    /// several the one that was removed last.
+    /// Removes and returns the dest `id` that may return to the service `vip`. Of several, takes
+    /// the one that was removed last.
     fn take(&mut self, vip: &ServiceId, id: &DestId) -> Option<Removed> {
         self.update();
         let hash = hash_of(&self.key, vip, id);
@@ -195,8 +194,8 @@ impl TrashInner {
         taken
     }
 
-    /// Removes the entry at `number`, whose hash is `hash`, and the last entry from the index, before
-    /// a `swap_remove()`.
+    /// Removes the entry at `number`, whose hash is `hash`, and the last entry from the index, in
+    /// preparation for a `swap_remove()`.
     fn leave(&mut self, number: usize, hash: u32) {
         let last = self.removed.len().wrapping_sub(1);
         if number < self.indexed {
@@ -210,14 +209,15 @@ impl TrashInner {
         }
     }
 
-    /// Re-indexes the entry that `swap_remove()` moved to `number`. Cannot fail: a slot was just freed.
+    /// Re-indexes the entry that `swap_remove()` moved to `number`. Cannot fail: `leave` has freed
+    /// a slot of the index.
     fn enter(&mut self, number: usize) {
         if let Some(removed) = self.removed.get(number).filter(|_| number < self.indexed) {
             self.index.insert(removed.hash(&self.key), number as u64);
         }
     }
 
-    /// Forgets expired dests. If there is one, drops the index, which the next lookup builds anew.
+    /// Drops expired dests. If there are any, drops the index as well; the next lookup rebuilds it.
     fn expire(&mut self, now: usize) {
         self.spread();
         let mut number = 0;
@@ -257,7 +257,7 @@ impl Work for Expiry {
     }
 }
 
-/// The removed dests of a namespace.
+/// The removed dests of a network namespace.
 #[pin_data]
 pub(crate) struct Trash {
     #[pin]
@@ -275,7 +275,7 @@ impl Trash {
         })
     }
 
-    /// Adds a dest of a service that stays, and whose statistics are `service_stats`
+    /// Adds a dest that was removed from a service with the statistics `service_stats`
     /// (C: `ip_vs_trash_put_dest()`).
     pub(crate) fn put(&self, dest: &RcuArc<Dest>, service_stats: &Arc<ServiceStats>) {
         let mut inner = self.lock();
@@ -283,7 +283,7 @@ impl Trash {
         inner.push(dest, Some(service_stats.clone()), sequence);
     }
 
-    /// Adds all dests of a removed service. Without memory for the batch they are forgotten at once.
+    /// Adds all dests of a removed service. If there is no memory for the batch, they are not kept.
     pub(crate) fn put_all(&self, dests: HeadList<Dest>) {
         if !dests.as_slice().is_empty() {
             let mut inner = self.lock();
@@ -292,7 +292,7 @@ impl Trash {
         }
     }
 
-    /// Locks the trash for an addition. The first one queues the work item.
+    /// Locks the trash for an addition. Queues the work item if the trash is empty.
     fn lock(&self) -> Guard<'_, TrashInner, MutexBackend> {
         let inner = self.expiry.inner.lock();
         if inner.is_empty() {
@@ -302,10 +302,10 @@ impl Trash {
         inner
     }
 
-    /// Removes and returns the dest named `id` that may come back to the service named `vip`
+    /// Removes and returns the dest `id` that may return to the service `vip`
     /// (C: `ip_vs_trash_get_dest()`).
     pub(crate) fn take(&self, vip: &ServiceId, id: &DestId) -> Option<Removed> {
-        // Additions are made under the mutex of the control plane, as this is.
+        // Additions cannot run concurrently: they are made under the control plane's mutex, too.
         if self.expiry.used.read_once() == 0 {
             return None;
         }
@@ -313,7 +313,7 @@ impl Trash {
     }
 }
 
-/// A hash that is the same for all dests named `id` that may come back to the service `vip`.
+/// A hash that is the same for all dests `id` that may return to the service `vip`.
 fn hash_of(key: &HashKey, vip: &ServiceId, id: &DestId) -> u32 {
     let ([a, b, c], [d, e, f]) = (vip.words(), id.words());
     key.hash_words(&[a, b, c, d, e, f])

@@ -2,15 +2,16 @@
 
 //! ICMP errors about the packets of conns.
 //!
-//! C version: `ip_vs_in_icmp()`, `ip_vs_out_icmp()`, and their like for IPv6
+//! C version: `ip_vs_in_icmp()`, `ip_vs_out_icmp()`, and the IPv6 variants
 //! [net/netfilter/ipvs/ip_vs_core.c].
 //!
-//! An error carries the start of the packet that caused it, which went the other way. It is parsed
-//! as if it went the error's way, so that it is looked up as any packet.
+//! An error quotes the start of the packet that caused it, which went in the opposite direction.
+//! After parsing, source and destination of the quoted packet are exchanged, so that the conn
+//! lookup is the same as for other packets.
 //!
 //! # Not supported
 //!
-//! `schedule_icmp`: an error about a packet without conn goes on its way.
+//! `schedule_icmp`: an error about a packet that belongs to no conn is accepted unchanged.
 
 use super::HookCtx;
 use crate::{
@@ -48,27 +49,28 @@ use crate::{
     xmit, //
 };
 
-/// The length of the header of an ICMP error, before the packet that it is about.
+/// The length in bytes of the header of an ICMP or ICMPv6 error. The quoted packet follows.
 const ICMP_LEN: u32 = size_of::<icmp::Header>() as u32;
 
-/// The least MTU that is reported to a client, as in C.
+/// The smallest MTU in bytes that is reported to a client, as in C.
 const MIN_MTU: u32 = 68;
 
-/// An ICMP error about a packet that was sent in a tunnel.
+/// An ICMP error about a packet that was sent through a tunnel.
 struct TunnelError<'p> {
-    /// The error's header, as it was checked.
+    /// The ICMP header, as read when it was checked.
     header: icmp::Header,
-    /// Its type.
+    /// The type of the error.
     error: IcmpError,
+    /// The packet that carries the error.
     outer: &'p Packet,
-    /// The outer header that the tunnel added.
+    /// The quoted outer header, which the tunnel added.
     tunnel: &'p Packet,
-    /// The packet in the tunnel.
+    /// The quoted inner packet.
     inner: &'p Packet,
 }
 
 impl<'a> HookCtx<'a> {
-    /// An ICMP packet: an error is translated if it is about a conn's packet.
+    /// Handles an ICMP packet. An error about a packet of a conn is translated.
     #[cold]
     pub(super) fn icmp<'h>(self, mut skb: HookSkb<'h>, outer: &mut Packet) -> Verdict<'h> {
         if outer.is_fragment && outer.family == Family::Inet {
@@ -110,7 +112,7 @@ impl<'a> HookCtx<'a> {
         if header.is_info() {
             return skb.accept();
         }
-        // An error is never sent in fragments.
+        // ICMPv6 errors are never fragmented.
         if outer.is_fragment {
             return skb.drop_eperm();
         }
@@ -121,7 +123,7 @@ impl<'a> HookCtx<'a> {
         }
     }
 
-    /// An error about a packet of TCP or UDP.
+    /// Handles an error about a TCP or UDP packet.
     fn translate<'h>(self, skb: HookSkb<'h>, inner: &Packet) -> Verdict<'h> {
         match self.netns.conns.find(self.rcu(), inner) {
             Some((Direction::Output, conn)) => self.icmp_out(skb, inner, conn),
@@ -130,12 +132,13 @@ impl<'a> HookCtx<'a> {
         }
     }
 
-    /// Errors to dests are handled on their way through, too.
+    /// Whether an error to a dest is handled at this hook. Unlike requests, errors are handled at
+    /// the forward hook, too.
     fn may_translate_in(self, skb: &HookSkb<'_>) -> bool {
         self.place == HookNum::Forward || self.may_request(skb)
     }
 
-    /// An error from a dest, or a router near it, to a client.
+    /// Handles an error from a dest, or a router on the path to it, to a client.
     fn icmp_out<'h>(self, mut skb: HookSkb<'h>, inner: &Packet, conn: ConnRef<'a>) -> Verdict<'h> {
         let context = self.context_of(conn, inner);
         let is_translated = conn.forward() == Forward::Masq;
@@ -148,7 +151,7 @@ impl<'a> HookCtx<'a> {
         xmit::reply::send(skb)
     }
 
-    /// An error from a client, or a router near it, to a dest.
+    /// Handles an error from a client, or a router on the path to it, to a dest.
     fn icmp_in<'h>(self, mut skb: HookSkb<'h>, inner: &Packet, conn: ConnRef<'a>) -> Verdict<'h> {
         let is_translated = conn.forward() == Forward::Masq;
         if is_translated && !has_valid_checksum(&mut skb, inner.family, inner.network_len()) {
@@ -161,8 +164,8 @@ impl<'a> HookCtx<'a> {
         xmit::transmit(context, skb)
     }
 
-    /// An error about a packet that was sent in a tunnel: it is relayed to the packet's own sender,
-    /// about the packet inside.
+    /// Handles an error about a packet that was sent through a tunnel: relays it to the sender of
+    /// the inner packet, quoting the inner packet.
     fn tunnel_error<'h>(
         self,
         skb: HookSkb<'h>,
@@ -218,6 +221,7 @@ impl<'a> HookCtx<'a> {
         verdict
     }
 
+    /// Sends the error to the sender of the inner packet. `None` if no error is sent.
     fn send_inner_error(
         self,
         skb: &mut SkBuff<'_>,
@@ -258,7 +262,7 @@ impl<'a> HookCtx<'a> {
             return None;
         }
         skb.set_transport_header(len).ok()?;
-        // The header may have been read from a page that others can write.
+        // Checked again: the header may be in a page that user space can write.
         if skb.read::<ipv4::Header>(0)?.len() as u32 != len {
             return None;
         }
@@ -275,7 +279,7 @@ fn has_valid_checksum(skb: &mut HookSkb<'_>, family: Family, transport: u32) -> 
     skb.has_valid_checksum(transport, proto)
 }
 
-/// Whether a packet that another one contains is of a protocol that is balanced and has its ports.
+/// Whether a quoted packet is of a supported protocol and includes the ports.
 fn has_ports(packet: &Packet) -> bool {
     !packet.is_later_fragment && packet.header != Extent::Nothing
 }

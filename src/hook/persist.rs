@@ -1,6 +1,6 @@
 // SPDX-License-Identifier: GPL-2.0
 
-//! Packets that start a conn of a persistent service.
+//! Scheduling of packets to persistent services.
 //!
 //! C version: `ip_vs_sched_persist()` [net/netfilter/ipvs/ip_vs_core.c].
 
@@ -41,7 +41,8 @@ use crate::{
 };
 
 impl<'a> HookCtx<'a> {
-    /// Finds the dest of the client's template, or one for a new template.
+    /// Chooses the dest of the client's template. If there is no template, creates one to the dest
+    /// that the scheduler chooses.
     pub(super) fn persist(
         self,
         skb: &Skb,
@@ -52,12 +53,12 @@ impl<'a> HookCtx<'a> {
         let caddr = packet.saddr.masked(packet.family, service.netmask());
         let mark = Addr::from_v4(service.id.fwmark.to_be_bytes());
         let is_port = packet.dport == service.id.port;
-        // An FTP service has its clients stay for their data connections, to any port.
+        // The template of an FTP service covers all ports, for the data connections.
         let names_port = is_port && service.id.port != FTPPORT;
         let is_by_mark = !is_port && service.id.fwmark != 0;
         let mut params = Params {
             family: packet.family,
-            // A service by fwmark is for all protocols.
+            // A fwmark service is for all protocols.
             proto: if is_by_mark { Proto::Tcp } else { proto },
             caddr: &caddr,
             cport: Port::ZERO,
@@ -106,7 +107,7 @@ impl<'a> HookCtx<'a> {
         })
     }
 
-    /// A template, if its dest may be used; if not, that has been its end
+    /// Returns the template, if its dest may be used. Otherwise invalidates the template
     /// (C: `ip_vs_check_template()`).
     fn good_template(self, params: &Params<'_>) -> Option<ConnRef<'a>> {
         let template = self.netns.conns.find_template(self.rcu(), params)?;
@@ -131,7 +132,7 @@ impl<'a> HookCtx<'a> {
             .add(self.rcu(), params, Some(dest), None, birth)
     }
 
-    /// Makes a conn under the control of `template`, and sends the packet.
+    /// Creates a conn that `template` controls, and sends the packet.
     pub(super) fn begin_after<'h>(
         self,
         skb: HookSkb<'h>,
@@ -140,7 +141,8 @@ impl<'a> HookCtx<'a> {
         template: ConnRef<'a>,
         packet: &Packet,
     ) -> Verdict<'h> {
-        // One whose time was over just now leads to its dest for this once.
+        // The dest of a template that has just expired is used, but the template cannot control
+        // the conn.
         let control = Some(template).filter(|template| template.take_control());
         let birth = Birth::Packet(&self.netns.protocols, packet.signal);
         match self

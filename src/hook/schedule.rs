@@ -1,6 +1,6 @@
 // SPDX-License-Identifier: GPL-2.0
 
-//! Packets that start a conn.
+//! Scheduling of packets that start a conn.
 //!
 //! C version: `ip_vs_try_to_schedule()`, `ip_vs_schedule()`, `ip_vs_leave()`
 //! [net/netfilter/ipvs/ip_vs_core.c].
@@ -53,28 +53,29 @@ use crate::{
     xmit, //
 };
 
-/// What came of looking for a dest.
+/// The result of the search for a dest.
 pub(super) enum Outcome<'g> {
-    /// One was found.
+    /// A dest was found.
     Chosen(Choice<'g>),
-    /// The packet is not to be balanced.
+    /// The packet is not for IPVS.
     NotMine,
-    /// The service has no dest for it.
+    /// The service has no dest for the packet.
     NoDest,
-    /// Too many conns, or no memory.
+    /// There are too many conns, or memory is short.
     Failed,
 }
 
-/// What a new conn leads to.
+/// The dest of a new conn.
 pub(super) struct Choice<'g> {
     pub(super) dest: RcuRef<'g, Dest>,
     pub(super) dport: Port,
-    /// The template it is made after.
+    /// The template that is to control the conn, if the service is persistent.
     pub(super) template: Option<ConnRef<'g>>,
 }
 
 impl<'a> HookCtx<'a> {
-    /// A packet without conn: to a service it starts one, if it is of that kind.
+    /// Handles a packet that belongs to no conn. A packet to a service starts a conn, if its
+    /// protocol allows that.
     pub(super) fn schedule<'h>(
         self,
         skb: HookSkb<'h>,
@@ -99,7 +100,7 @@ impl<'a> HookCtx<'a> {
         }
     }
 
-    /// The service that a packet is for.
+    /// The service that the packet is sent to.
     pub(super) fn service(self, skb: &Skb, packet: &Packet) -> Option<&'a Service> {
         let id = ServiceId {
             family: packet.family,
@@ -111,7 +112,7 @@ impl<'a> HookCtx<'a> {
         self.netns.services.find(self.rcu(), self.netns.net(), id)
     }
 
-    /// Finds a dest (C: `ip_vs_schedule()`).
+    /// Chooses the dest of a new conn (C: `ip_vs_schedule()`).
     fn choose(self, skb: &Skb, service: &'a Service, packet: &Packet, proto: Proto) -> Outcome<'a> {
         if packet.sport == FTPDATA || self.is_local_reply(skb, packet) {
             return Outcome::NotMine;
@@ -120,7 +121,7 @@ impl<'a> HookCtx<'a> {
             return self.persist(skb, service, packet, proto);
         }
         if service.id.fwmark == 0 && packet.dport != service.id.port {
-            // Only a persistent service may leave the port to its clients.
+            // Only a persistent service accepts packets to other ports than its own.
             return Outcome::NoDest;
         }
         let Some(dest) = self.ask_scheduler(service, packet) else {
@@ -137,6 +138,7 @@ impl<'a> HookCtx<'a> {
         })
     }
 
+    /// Returns the dest that the service's scheduler chooses.
     pub(super) fn ask_scheduler(
         self,
         service: &'a Service,
@@ -154,7 +156,7 @@ impl<'a> HookCtx<'a> {
         service.schedule(self.rcu(), &flow)
     }
 
-    /// Whether it is a reply, from a dest on this host, to a client on this host.
+    /// Whether the packet is a reply of a dest on this host to a client on this host.
     fn is_local_reply(self, skb: &Skb, packet: &Packet) -> bool {
         if skb.has_dev() && !skb.dev_is_loopback() {
             return false;
@@ -165,7 +167,7 @@ impl<'a> HookCtx<'a> {
             .is_some()
     }
 
-    /// Makes the conn that was chosen, for one packet or more, and sends the packet.
+    /// Creates the conn to the chosen dest and sends the packet.
     fn begin<'h>(
         self,
         skb: HookSkb<'h>,
@@ -204,7 +206,8 @@ impl<'a> HookCtx<'a> {
         self.begin_after(skb, &params, dest, template, packet)
     }
 
-    /// Sends a packet whose conn is to be forgotten at once.
+    /// Sends a packet with a conn that exists only for this packet
+    /// (C: `IP_VS_CONN_F_ONE_PACKET`).
     #[cold]
     fn one_packet<'h>(
         self,
@@ -227,7 +230,7 @@ impl<'a> HookCtx<'a> {
         verdict
     }
 
-    /// Sends the packet that started a conn.
+    /// Counts a new conn and sends its first packet.
     pub(super) fn first<'h>(self, skb: HookSkb<'h>, conn: &Conn, packet: &Packet) -> Verdict<'h> {
         let dest = conn.dest(self.rcu());
         self.netns.stats().count_conn();
@@ -240,10 +243,11 @@ impl<'a> HookCtx<'a> {
         xmit::transmit(self.context(conn, dest, packet), skb)
     }
 
-    /// The service has no dest for the packet: its sender gets an ICMP error (C: `ip_vs_leave()`).
+    /// Drops a packet for which the service has no dest, and sends an ICMP error to the sender
+    /// (C: `ip_vs_leave()`).
     #[cold]
     fn leave<'h>(self, mut skb: HookSkb<'h>, service: &Service, packet: &Packet) -> Verdict<'h> {
-        // A virtual FTP service is found for other ports as well, which are not its own.
+        // The service lookup also returns an FTP service for packets to other ports.
         if service.id.port == FTPPORT && packet.dport != FTPPORT {
             return skb.accept();
         }

@@ -1,6 +1,6 @@
 // SPDX-License-Identifier: GPL-2.0
 
-//! Packets to services of protocols that are not balanced yet.
+//! Packets to services whose protocol is not supported yet.
 
 use super::HookCtx;
 use crate::{
@@ -15,7 +15,8 @@ use crate::{
 };
 
 impl HookCtx<'_> {
-    /// An SCTP packet: one to a service is dropped, and counted for the namespace.
+    /// Handles an SCTP packet. A packet to a service is counted for the network namespace and
+    /// dropped.
     #[cold]
     pub(super) fn sctp<'h>(self, skb: HookSkb<'h>, packet: &mut Packet) -> Verdict<'h> {
         if !self.may_request(&skb) || packet.is_later_fragment {

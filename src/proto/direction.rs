@@ -1,10 +1,10 @@
 // SPDX-License-Identifier: GPL-2.0
 
-//! Which way a packet goes through a conn.
+//! The direction of a packet on its conn.
 //!
 //! C version: `IP_VS_DIR_*` [include/net/ip_vs.h].
 
-/// The way of a packet as the protocols' state tables see it (C: `IP_VS_DIR_*`).
+/// The direction of a packet, an index of the protocols' state tables (C: `IP_VS_DIR_*`).
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
 #[repr(u8)]
 pub(crate) enum Direction {
@@ -12,13 +12,13 @@ pub(crate) enum Direction {
     Input = 0,
     /// From the dest to the client.
     Output = 1,
-    /// From the client to the dest, on a conn whose replies do not pass here.
+    /// From the client to the dest, on a conn whose replies do not pass through this host.
     InputOnly = 2,
 }
 
 impl Direction {
-    /// The direction that counts on a conn of which no reply has been seen, if `no_output`
-    /// (C: `IP_VS_CONN_F_NOOUTPUT`, which the first packet from the dest clears).
+    /// The index of the state tables for a packet in this direction. `no_output`: no packet from
+    /// the dest has arrived yet (C: `IP_VS_CONN_F_NOOUTPUT`).
     #[inline]
     pub(crate) const fn on_conn(self, no_output: bool) -> Self {
         match self {

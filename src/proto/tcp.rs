@@ -26,7 +26,7 @@ use states::{
 /// TCP as a [`Protocol`].
 pub(crate) struct Tcp;
 
-/// What a namespace keeps for TCP.
+/// The data of a network namespace for TCP.
 pub(crate) struct Data {
     timeouts: [Word32; State::COUNT],
 }
@@ -40,7 +40,7 @@ impl Data {
         }
     }
 
-    /// The state machine in force. The other one is for `secure_tcp`, which is not supported yet.
+    /// The state machine in use. The other one is for `secure_tcp`, which is not supported yet.
     #[inline(always)]
     fn rules(&self) -> Rules {
         Rules::Normal
@@ -62,7 +62,7 @@ impl Data {
     }
 }
 
-/// The state with this number, `NONE` if there is none.
+/// The state with this number, or [`State::None`] if the number is invalid.
 #[inline(always)]
 fn state_of(state: u8) -> State {
     State::from_number(state.into()).unwrap_or(State::None)
@@ -158,7 +158,7 @@ mod tests {
         );
         assert_eq!(step(State::Established, input, Signal::Nothing), None);
         let fin = Signal::Segment(Flags::FIN);
-        // With no packet from the dest, as under direct routing.
+        // Without packets from the dest, as with direct routing.
         assert_eq!(
             step(State::Established, input, fin),
             next(State::FinWait, false)

@@ -21,7 +21,7 @@ use states::State;
 /// UDP as a [`Protocol`].
 pub(crate) struct Udp;
 
-/// What a namespace keeps for UDP.
+/// The data of a network namespace for UDP.
 pub(crate) struct Data {
     timeout: Word32,
 }

@@ -2,15 +2,15 @@
 
 //! Destination hashing: the dest is determined by a hash of the packet's destination address.
 //!
-//! It is for services of many addresses, by fwmark, such as a transparent proxy for a farm of
-//! caches. If the dest is not available, the conn is refused.
+//! It is for fwmark services with many addresses, such as a transparent proxy for a cache cluster.
+//! If the dest is not available, the conn is refused.
 //!
 //! C version: [net/netfilter/ipvs/ip_vs_dh.c].
 //!
 //! # Differences from C
 //!
-//! C keeps a table of the dest of each of the 256 buckets. The dests take turns in that table, so
-//! here the dest is computed from the bucket's number.
+//! C has a table of 256 buckets, to which the dests are assigned in turn. Here the dest is computed
+//! from the number of the bucket.
 
 use super::{
     Change,
@@ -27,7 +27,7 @@ use crate::{
 };
 
 /// The base-2 logarithm of the number of buckets (C: `IP_VS_DH_TAB_BITS`). If there are more dests
-/// than buckets, the last ones have none.
+/// than buckets, the last dests have none.
 const BUCKET_BITS: u32 = 8;
 
 /// Destination hashing. It has no state, since the dest of a bucket follows from the number of

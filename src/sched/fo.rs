@@ -14,6 +14,7 @@ use super::{
 };
 use core::num::NonZeroU32;
 
+/// Weighted failover.
 pub(crate) struct Fo;
 
 impl Preference for Fo {
@@ -33,7 +34,7 @@ mod tests {
         Kind, //
     };
 
-    /// All conns go to the heaviest available dest.
+    /// All conns go to the available dest with the highest weight.
     #[test]
     fn the_heaviest_only() {
         let mut service = Service::new(Kind::Fo, dests(&[1, 9, 9, 3]));

@@ -1,10 +1,10 @@
 // SPDX-License-Identifier: GPL-2.0
 
-//! Locality-based least connections: the dest that the packet's destination address went to
-//! before; for an address that is new, the one that wlc takes.
+//! Locality-based least connections: the dest that packets to this destination address were sent to
+//! before. For a new address, the choice of wlc.
 //!
-//! An address moves to another dest if its own is not in the list, has weight 0, or is too busy;
-//! see [`locality`](super::locality). Whether a dest is overloaded matters for new addresses only.
+//! An address moves to another dest if its dest is not in the list, has weight 0, or is too busy;
+//! see [`locality`](super::locality). The overloaded flag is checked for new addresses only.
 //!
 //! C version: [net/netfilter/ipvs/ip_vs_lblc.c].
 
@@ -34,6 +34,7 @@ use crate::shim::{
     Share, //
 };
 
+/// Locality-based least connections.
 pub(crate) struct Lblc;
 
 impl Scheduler for Lblc {
@@ -52,7 +53,7 @@ impl Scheduler for Lblc {
     }
 }
 
-/// The dest that an address goes to.
+/// The dest of an address.
 pub(crate) struct Home<K>(K);
 
 impl<K: Share> Share for Home<K> {}

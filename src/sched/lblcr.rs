@@ -1,11 +1,11 @@
 // SPDX-License-Identifier: GPL-2.0
 
-//! Locality-based least connections with replication: of the dests that the packet's destination
-//! address went to before, the one that wlc takes. If that is too busy, the one that wlc takes of
-//! all dests, which joins the set of the address.
+//! Locality-based least connections with replication: the choice of wlc among the dests that
+//! packets to this destination address were sent to before. If that dest is too busy, the choice of
+//! wlc among all dests, which is added to the set of the address.
 //!
-//! If a set has not changed for the time of the sysctl lblcr_expiration, the dest with the most
-//! conns for its weight is removed from it.
+//! If a set has not changed for the time of the sysctl lblcr_expiration, the dest with the greatest
+//! conn overhead / weight is removed from it.
 //!
 //! C version: [net/netfilter/ipvs/ip_vs_lblcr.c].
 //!
@@ -44,6 +44,7 @@ use crate::shim::{
     Word, //
 };
 
+/// Locality-based least connections with replication.
 pub(crate) struct Lblcr;
 
 impl Scheduler for Lblcr {
@@ -62,7 +63,7 @@ impl Scheduler for Lblcr {
     }
 }
 
-/// The dests that an address goes to (C: `struct ip_vs_dest_set`).
+/// The dests of an address (C: `struct ip_vs_dest_set`).
 pub(crate) struct Set<K: Share> {
     /// Newest first.
     dests: List<K>,
@@ -93,7 +94,7 @@ impl<K: Candidate + Share> Content for Set<K> {
 
     /// C: `ip_vs_dest_set_insert()`.
     fn update<D: Member<Kept = K>>(&self, dest: &D, now: usize) -> bool {
-        // Without memory the choice stands, and is forgotten.
+        // If there is no memory, the dest is chosen, but not added to the set.
         let item = Item::new(dest.keep());
         let mut dests = self.dests.lock();
         if !dests.iter().any(|kept| is_same(kept, dest)) {
@@ -114,7 +115,7 @@ impl<K: Candidate + Share> Locality for Set<K> {
         &setup.lblcr_expiration
     }
 
-    /// The dest with the least conns for its weight (C: `ip_vs_dest_set_min()`).
+    /// The dest with the least conn overhead / weight (C: `ip_vs_dest_set_min()`).
     fn known<D: Candidate>(&self, dests: &[D], members: &Members, guard: &Guard) -> Option<usize> {
         let mut least = (None, Key::NEVER);
         for kept in self.dests.iter(guard) {
@@ -131,7 +132,7 @@ impl<K: Candidate + Share> Locality for Set<K> {
 
     #[inline]
     fn shrink(&self, now: usize, expiration: usize) {
-        // CAST: The word was made from a `usize`.
+        // CAST: The word was converted from a `usize`.
         let end = (self.changed.get() as usize).wrapping_add(expiration);
         if self.len.get() > 1 && is_after(now, end) {
             self.remove_most_loaded(now);
@@ -140,7 +141,7 @@ impl<K: Candidate + Share> Locality for Set<K> {
 }
 
 impl<K: Candidate + Share> Set<K> {
-    /// Removes the dest with the most conns for its weight from the set, whether or not it is
+    /// Removes the dest with the greatest conn overhead / weight from the set, whether or not it is
     /// overloaded or removed from the service (C: `ip_vs_dest_set_max()`).
     #[cold]
     fn remove_most_loaded(&self, now: usize) {

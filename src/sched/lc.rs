@@ -14,6 +14,7 @@ use super::{
 };
 use core::num::NonZeroU32;
 
+/// Least connections.
 pub(crate) struct Lc;
 
 impl Preference for Lc {

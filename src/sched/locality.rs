@@ -1,16 +1,17 @@
 // SPDX-License-Identifier: GPL-2.0
 
-//! What lblc and lblcr share: an address goes to the dest that it went to before, a new address to
-//! the dest that wlc takes.
+//! The common part of lblc and lblcr: packets to an address are sent to the same dest as before.
+//! For a new address, wlc chooses the dest.
 //!
-//! They are for services of many addresses, by fwmark, such as a transparent proxy for a farm of
-//! caches. The dest of an address is too busy if it has more active conns than its weight while
-//! some dest has less than half of its own. Then the address goes to the dest that wlc takes.
+//! They are for fwmark services with many addresses, such as a transparent proxy for a cache
+//! cluster. The dest of an address is too busy if it has more active conns than its weight while
+//! another dest has active conns for less than half its weight. Then wlc chooses the dest.
 //!
 //! # Costs
 //!
-//! The dests are in wlc's order (see [`tree`](super::tree)), which also counts those that are less
-//! than half full. C walks the list for either. For the cost of the cache see [`cache`].
+//! The dests are in wlc's order (see [`tree`](super::tree)), which also counts the dests that have
+//! active conns for less than half their weight. C walks the list for both. For the cost of the
+//! cache see [`cache`].
 
 pub(crate) mod cache;
 
@@ -50,17 +51,19 @@ pub(super) use cache::{
     Content, //
 };
 
-/// The dests of an address, and the scheduler that uses them so.
+/// The dests of an address, with the operations that differ between the two schedulers.
 pub(crate) trait Locality: Content {
+    /// The scheduler.
     const KIND: Kind;
 
-    /// The time after which an unused entry expires.
+    /// The time after which an unused entry expires, a sysctl.
     fn expiration(setup: &Setup) -> &Jiffies;
 
-    /// The index of the dest that the address goes to, if it is still usable.
+    /// The index of the dest of the address, if it is still usable.
     fn known<D: Candidate>(&self, dests: &[D], members: &Members, guard: &Guard) -> Option<usize>;
 
-    /// Removes a dest if the set has not changed for too long at the time `now`.
+    /// Removes a dest if at the time `now`, in jiffies, the set has not changed for more than
+    /// `expiration` jiffies.
     #[inline]
     fn shrink(&self, _now: usize, _expiration: usize) {}
 }
@@ -95,7 +98,7 @@ impl<D: Member, L: Locality<Kept = D::Kept>> State<D> for Local<L> {
         let entry = self.cache.find(flow, now, &guard);
         if let Some(entry) = &entry {
             let known = entry.content.known(dests, &self.members, &guard);
-            // As in C, the dest that is removed may be the one that is taken.
+            // As in C, the dest that is removed may be the one that is chosen.
             entry.content.shrink(now, self.cache.expiration());
             if let Some(index) = known {
                 if !self.is_too_busy(dests.get(index)?) {
@@ -113,14 +116,14 @@ impl<D: Member, L: Locality<Kept = D::Kept>> State<D> for Local<L> {
 }
 
 impl<L: Locality> Local<L> {
-    /// C: `is_overloaded()`.
+    /// Whether the dest is too busy (C: `is_overloaded()`).
     #[inline]
     fn is_too_busy<D: Candidate>(&self, dest: &D) -> bool {
         dest.active_conns() > dest.weight() && self.members.order.total() > 0
     }
 }
 
-/// See [`Scheduler::key`]: wlc's.
+/// See [`Scheduler::key`]: the key of wlc.
 #[inline]
 pub(super) fn key(figures: &Figures) -> Key {
     Wlc::key(figures)
@@ -137,6 +140,7 @@ pub(super) fn part(figures: &Figures) -> Option<u64> {
 
 #[cfg(test)]
 impl<L: Locality> Local<L> {
+    /// The cache, for tests.
     pub(crate) fn cache(&self) -> &Cache<L> {
         &self.cache
     }

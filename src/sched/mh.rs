@@ -1,8 +1,7 @@
 // SPDX-License-Identifier: GPL-2.0
 
-//! Maglev hashing: the dest is determined by a hash of the client's address, and with the flag
-//! mh-port of its port as well. When dests are added or removed, few of the other dests' clients
-//! move.
+//! Maglev hashing: the dest is determined by a hash of the client's address and, with the flag
+//! mh-port, of its port. When dests are added or removed, few of the other dests' clients move.
 //!
 //! Eisenbud et al., "Maglev: A Fast and Reliable Software Network Load Balancer" (2016). The hash
 //! selects a *bucket* of a table, whose size is a prime. Each dest has a permutation of the
@@ -13,22 +12,22 @@
 //! If the owner of the bucket is not available, the conn is refused. With the flag mh-fallback it
 //! goes to the first available owner in a sequence of buckets that the hash determines.
 //!
-//! If there are more dests than buckets, a service cannot take up the scheduler. A service that has
-//! it already keeps its table. Then the buckets of a removed dest stay reserved for it.
+//! A service with more dests than buckets cannot start to use the scheduler. A service that uses it
+//! already keeps its table. Then the buckets of a removed dest stay reserved for it.
 //!
 //! C version: [net/netfilter/ipvs/ip_vs_mh.c].
 //!
 //! # Costs
 //!
 //! A choice takes one hash and reads one word of the table. It writes nothing. A change builds a
-//! new table, by two hashes for each dest and about n ln n reads for n buckets. Readers see the old
-//! table or the new one, where C changes the table in place.
+//! new table, by two hashes for each dest and about n ln n reads for n buckets. Readers see either
+//! the old or the new table, where C changes the table in place.
 //!
 //! # Differences from C
 //!
-//! C divides the weights by a power of 2 such that the greatest has 6 bits (at 4,093 buckets): 100
-//! and 1 become 50 and 1. This is the default here too. With `mh_exact`, where C would divide so,
-//! buckets are shared in exact proportion to the weights, at least one each.
+//! C divides the weights by a power of 2, so that the greatest has 6 bits (at 4,093 buckets): 100
+//! and 1 become 50 and 1. This is the default here, too. With `mh_exact`, the weights are not
+//! divided: buckets are shared in exact proportion to the weights, at least one each.
 //!
 //! If the table is too small, C may go on to choose a dest that was removed.
 
@@ -67,13 +66,13 @@ const KEY_2: [u64; 2] = [2654446892; 2];
 
 /// The owner of a free bucket.
 const FREE: u32 = u32::MAX;
-/// The owner of a bucket that is reserved for removed dest k is this minus k.
+/// A bucket that is reserved for the removed dest k has the owner `RESERVED - k`.
 const RESERVED: u32 = u32::MAX - 1;
 
-/// Owners from this number on are no dests. There are more such numbers than buckets.
+/// Owners from this number on are not dests. There are more such numbers than buckets.
 const NO_DEST: u32 = u32::MAX - (1 << 20);
 
-/// The number of turns in which a dest takes its share of the table, with `mh_exact`.
+/// The number of turns in which a dest gets its share of the table, with `mh_exact`.
 const TURNS: u64 = 64;
 
 /// The module's parameters for tables.
@@ -83,6 +82,7 @@ pub(crate) struct Settings {
     size: u32,
     /// The number of significant bits of a weight.
     weight_bits: u32,
+    /// The parameter `mh_exact`.
     is_exact: bool,
 }
 
@@ -114,15 +114,16 @@ pub(crate) struct Mh {
     crowd: Option<Crowd>,
 }
 
-/// The names of dests where there are more dests than buckets, so that the table cannot be built
-/// anew.
+/// The names of the dests if there are more of them than buckets, so that the table cannot be
+/// rebuilt.
 struct Crowd {
     /// The names of the dests.
     names: Table<Name>,
-    /// The names of the removed dests that own buckets. They are at most as many as the buckets.
+    /// The names of the removed dests that own buckets, at most one per bucket.
     gone: Table<Name>,
 }
 
+/// The address and port of a dest.
 #[derive(Clone, Copy, PartialEq, Eq)]
 struct Name(Addr, Port);
 
@@ -185,7 +186,7 @@ impl Mh {
         (owner != FREE).then_some(owner as usize)
     }
 
-    /// The successor of a table that cannot be built anew: the owners stay the same.
+    /// The successor of a table that cannot be rebuilt: the owners stay the same.
     fn crowded<D: Candidate>(&self, dests: &[D], change: Change) -> Result<Self, NoMemory> {
         let names = Table::new(dests.len(), |index| {
             dests.get(index).map_or(Name::NONE, Name::of)
@@ -228,7 +229,7 @@ impl Mh {
         self.crowd.as_ref().map_or(&[], |crowd| &crowd.gone)
     }
 
-    /// The name of the dest with that index, if it owns a bucket of a table that is too small.
+    /// The name of the dest with this index, if it owns a bucket of a table that is too small.
     fn owning_name(&self, index: usize) -> Option<Name> {
         let name = *self.crowd.as_ref()?.names.get(index)?;
         self.owners
@@ -244,20 +245,20 @@ struct Permutation {
     next: u32,
     /// The step from one bucket of the permutation to the next.
     skip: u32,
-    /// The number of buckets that the dest takes in each turn; with `mh_exact`, in [`TURNS`] turns.
+    /// The number of buckets that the dest gets in each turn; with `mh_exact`, in [`TURNS`] turns.
     quota: u32,
 }
 
 impl Permutation {
-    /// The number of buckets that the dest takes in that turn, if the quota is for [`TURNS`] turns.
-    /// The remainder is spread over the turns from the first on.
+    /// The number of buckets that the dest gets in this turn, if the quota is for [`TURNS`] turns.
+    /// The remainder is distributed over the turns from the first on.
     fn spread(&self, turn: u32) -> u32 {
         let until = |turn: u64| u64::from(self.quota).wrapping_mul(turn).div_ceil(TURNS);
         let turn = u64::from(turn);
         until(turn.wrapping_add(1)).wrapping_sub(until(turn)) as u32
     }
 
-    /// The next free bucket of the permutation. There is one.
+    /// The next free bucket of the permutation. At least one bucket must be free.
     #[inline]
     fn next_free(&mut self, owners: &[u32]) -> usize {
         let size = owners.len() as u32;

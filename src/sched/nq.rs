@@ -1,7 +1,7 @@
 // SPDX-License-Identifier: GPL-2.0
 
-//! Never queue: the first available dest without active conns, whatever its weight; otherwise the
-//! one that sed takes.
+//! Never queue: the first available dest without active conns, whatever its weight. If there is
+//! none, the choice of sed.
 //!
 //! C version: [net/netfilter/ipvs/ip_vs_nq.c].
 
@@ -15,6 +15,7 @@ use super::{
 };
 use core::num::NonZeroU32;
 
+/// Never queue.
 pub(crate) struct Nq;
 
 impl Preference for Nq {
@@ -37,7 +38,7 @@ mod tests {
         Kind, //
     };
 
-    /// An idle dest is taken whatever its weight. If none is idle, the choice is sed's.
+    /// An idle dest is chosen whatever its weight. If none is idle, the choice is that of sed.
     #[test]
     fn idle_dests_first() {
         let service = Service::new(Kind::Nq, dests(&[1, 3, 0]));

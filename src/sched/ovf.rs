@@ -15,6 +15,7 @@ use super::{
 };
 use core::num::NonZeroU32;
 
+/// Overflow.
 pub(crate) struct Ovf;
 
 impl Preference for Ovf {
@@ -37,7 +38,8 @@ mod tests {
         Kind, //
     };
 
-    /// The heaviest dest is taken until it has one active conn more than its weight, then the next.
+    /// The dest with the highest weight is chosen until it has one active conn more than its
+    /// weight, then the next.
     #[test]
     fn conns_flow_over() {
         let service = Service::new(Kind::Ovf, dests(&[1, 2, 0]));

@@ -11,8 +11,8 @@
 //!
 //! # Differences from C
 //!
-//! C's mark points to the dest taken last, or to the head of the list. The cursor here is the index
-//! of the dest after that, where the next search starts, or 0.
+//! C's mark points to the dest that was chosen last, or to the head of the list. The cursor here is
+//! the index of the dest after that, where the next search starts, or 0.
 
 use super::{
     find,
@@ -30,8 +30,8 @@ use crate::shim::{
     NoMemory, //
 };
 
-/// How often a choice is repeated if another CPU has moved the cursor meanwhile. After that, two
-/// conns may go to one dest.
+/// The maximum number of times that a choice is repeated because another CPU has moved the cursor.
+/// After that, two conns may go to the same dest.
 const ATTEMPTS: u32 = 8;
 
 /// The state of round robin.
@@ -52,12 +52,12 @@ impl<D: Member> State<D> for Rr {
         })
     }
 
-    /// Keeps the position: after the dest that was taken last or, if that was removed, after its
+    /// Keeps the position: after the dest that was chosen last or, if that was removed, after its
     /// predecessor.
     fn rebuild(&self, _dests: &[D], change: Change) -> Result<Self, NoMemory> {
         let next = self.next.get();
         let next = match change {
-            // The new dest is at the head, so the dest taken last, if any, moves up by one.
+            // The new dest is at the head, so the index of the dest chosen last, if any, increases.
             Change::Added if next > 0 => next.saturating_add(1),
             Change::Removed(index) if next > index as u64 => next.saturating_sub(1),
             Change::Added | Change::Removed(_) | Change::Edited => next,
@@ -122,7 +122,7 @@ mod tests {
         assert_eq!(run(&rr, &one, 3), [0, 0, 0]);
     }
 
-    /// The dests taken after `taken` choices among four dests and then a change.
+    /// The choices after `taken` choices among four dests and then a change.
     #[test]
     fn keeps_its_place() {
         let cases: [(usize, Change, [u8; 5]); 12] = [
@@ -153,7 +153,7 @@ mod tests {
         }
     }
 
-    /// Compares with C's mark, kept as the name of the dest taken last.
+    /// Compares with C's mark, kept as the name of the dest chosen last.
     #[test]
     fn follows_the_mark_of_c() {
         let mut random = Random(7);
@@ -239,7 +239,7 @@ mod tests {
         });
         for dest in 0..5 {
             let sum: i64 = taken.iter().map(|taken| taken[dest]).sum();
-            // The turns are not exact where a CPU fails in every attempt. How often that happens
+            // The turns are not exact if a CPU fails in all attempts. How often that happens
             // depends on the machine.
             assert!((sum - 40_000).abs() < 4_000, "{taken:?}");
         }

@@ -14,6 +14,7 @@ use super::{
 };
 use core::num::NonZeroU32;
 
+/// Shortest expected delay.
 pub(crate) struct Sed;
 
 impl Preference for Sed {
@@ -33,8 +34,8 @@ mod tests {
         Kind, //
     };
 
-    /// The expected delay includes the new conn, so a heavy dest gets several conns before a light
-    /// one gets its first.
+    /// The expected delay includes the new conn, so a dest with a high weight gets several conns
+    /// before one with a low weight gets its first.
     #[test]
     fn the_new_conn_counts() {
         let service = Service::new(Kind::Sed, dests(&[1, 3]));

@@ -1,13 +1,13 @@
 // SPDX-License-Identifier: GPL-2.0
 
-//! Source hashing: the dest is determined by a hash of the client's address, and with the flag
-//! sh-port of its port as well.
+//! Source hashing: the dest is determined by a hash of the client's address and, with the flag
+//! sh-port, of its port.
 //!
 //! The hash selects one of 256 *buckets*. From the head of the list on, each dest owns as many
 //! buckets in a row as its weight; this repeats until all buckets have an owner.
 //!
 //! If the owner of the bucket is not available, the conn is refused. With the flag sh-fallback it
-//! goes to the first available owner among all buckets, from a start that the hash determines too.
+//! goes to the first available owner among all buckets, from a start that the hash determines.
 //!
 //! C version: [net/netfilter/ipvs/ip_vs_sh.c].
 
@@ -30,13 +30,13 @@ use crate::{
     }, //
 };
 
-/// C: `IP_VS_SH_TAB_BITS`.
+/// The base-2 logarithm of the number of buckets (C: `IP_VS_SH_TAB_BITS`).
 const BUCKET_BITS: u32 = 8;
 const BUCKETS: u32 = 1 << BUCKET_BITS;
 
 /// The state of source hashing.
 pub(crate) struct Sh {
-    /// The index of each bucket's owner. A byte is enough, since 256 dests use up the buckets.
+    /// The index of each bucket's owner. A byte is enough, since at most 256 dests own buckets.
     /// Empty if there are no dests.
     owners: Table<u8>,
 }
@@ -62,7 +62,7 @@ impl<D: Member> State<D> for Sh {
         // C adds the offset to the hash twice: the walk starts at twice the home bucket.
         let start = home.wrapping_add(home);
         let others = (0..BUCKETS).map(|offset| self.owner(start.wrapping_add(offset)));
-        // No other dest owns a bucket.
+        // Dests after these own no bucket.
         let owners = dests.get(..BUCKETS as usize).unwrap_or(dests);
         home_or_fallback(owners, flow, self.owner(home), others)
     }
@@ -72,7 +72,7 @@ impl Sh {
     /// Assigns the buckets by the weights of `dests` (C: `ip_vs_sh_reassign()`).
     fn of<D: Candidate>(dests: &[D]) -> Result<Self, NoMemory> {
         let buckets = if dests.is_empty() { 0 } else { BUCKETS };
-        // As in C, a dest of weight 0 owns one bucket as well, though it is never available.
+        // As in C, a dest with weight 0 owns one bucket, though it is never available.
         let turn = |(index, dest): (u8, &D)| {
             let weight = dest.weight().max(1).unsigned_abs();
             core::iter::repeat_n(index, weight as usize)
@@ -82,7 +82,7 @@ impl Sh {
         Ok(Self { owners })
     }
 
-    /// The index of the dest that owns a bucket. The number of the bucket wraps around.
+    /// The index of the dest that owns a bucket. `bucket` is taken modulo [`BUCKETS`].
     #[inline]
     fn owner(&self, bucket: u32) -> Option<usize> {
         let owner = self.owners.get((bucket % BUCKETS) as usize)?;
@@ -99,7 +99,7 @@ mod tests {
         uapi::*, //
     };
 
-    /// The runs of buckets: (owner, how many).
+    /// The runs of buckets with the same owner: (owner, number of buckets).
     fn runs(weights: &[i32]) -> Vec<(u8, usize)> {
         let sh = Sh::new(&SETUP, &dests(weights)).unwrap();
         let runs = sh.owners.chunk_by(|a, b| a == b);

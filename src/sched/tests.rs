@@ -121,7 +121,7 @@ impl Service {
         self.state.schedule(&self.dests, &FLOW)
     }
 
-    /// The names of the dests that `count` new conns go to, which stay active; 255 for none.
+    /// Opens `count` conns, which stay active. Returns the names of their dests, 255 for none.
     pub(super) fn fill(&self, count: usize) -> Vec<u8> {
         let take = |_| {
             let Some(index) = self.schedule() else {
@@ -140,7 +140,7 @@ impl Service {
     }
 }
 
-/// Dests named 0, 1, .. with these weights.
+/// Dests with the names 0, 1, .. and these weights.
 pub(super) fn dests(weights: &[i32]) -> Vec<Dest> {
     weights
         .iter()
@@ -166,7 +166,7 @@ pub(super) const SETUP: Setup = Setup {
     mh: mh::Settings::DEFAULT,
 };
 
-/// The names of the dests that `count` new conns go to, 255 for none.
+/// The names of the dests of `count` new conns, 255 for none.
 pub(super) fn run<S: State<Dest>>(state: &S, dests: &[Dest], count: usize) -> Vec<u8> {
     let name = |index: usize| dests[index].name;
     (0..count)
@@ -241,10 +241,10 @@ fn every_scheduler_takes_only_available_dests() {
                 _ => (),
             }
             match service.schedule() {
-                // An address stays with its dest, even if that is overloaded.
+                // An address keeps its dest, even if the dest is overloaded.
                 Some(index) if kind == Kind::Lblc => assert!(service.dests[index].weight() > 0),
                 Some(index) => assert!(service.dests[index].is_available(), "{kind:?}"),
-                // The schedulers that hash do not look for another dest.
+                // The hashing schedulers do not search for another dest.
                 None if matches!(kind, Kind::Dh | Kind::Sh | Kind::Mh) => (),
                 None => assert!(!service.dests.iter().any(Dest::is_available), "{kind:?}"),
             }
@@ -252,7 +252,7 @@ fn every_scheduler_takes_only_available_dests() {
     }
 }
 
-/// A service that takes up another scheduler behaves like one that had it from the start.
+/// A service that changes its scheduler behaves like one that had it from the start.
 #[test]
 fn schedulers_take_over() {
     let service = Service::new(Kind::Wlc, dests(&[1, 2, 3]));

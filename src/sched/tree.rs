@@ -1,10 +1,9 @@
 // SPDX-License-Identifier: GPL-2.0
 
-//! The dests of a service in the order of a scheduler's preference, kept up to date by every
-//! change.
+//! The dests of a service in the order of a scheduler's preference, updated on every change.
 //!
-//! [`Order`] is the tree, [`Members`] the dests of one pool in it, [`Place`] a dest's own part;
-//! [`Preference`] is a scheduler that takes the first dest of the tree.
+//! [`Order`] is the tree. [`Members`] are the dests of one pool in it. [`Place`] is the position of
+//! one dest. [`Preference`] is a scheduler that chooses the first dest of the tree.
 
 mod key;
 mod members;

@@ -1,10 +1,10 @@
 // SPDX-License-Identifier: GPL-2.0
 
 //! The power of two choices: two available dests are drawn at random, in proportion to their
-//! weights, and the one with the lower conn overhead / weight is taken.
+//! weights, and the one with the lower conn overhead / weight is chosen.
 //!
 //! Mitzenmacher, "The Power of Two Choices in Randomized Load Balancing" (2001). As in C, a draw is
-//! a number from 0 to the sum of all weights, both included, so the first dest in the list has one
+//! a number from 0 to the sum of all weights, inclusive, so the first dest in the list has one
 //! chance more than its weight.
 //!
 //! C version: [net/netfilter/ipvs/ip_vs_twos.c].
@@ -91,7 +91,7 @@ impl<D: Member> State<D> for Twos {
 }
 
 impl Twos {
-    /// The index of the available dest that a draw of 0 to `total` falls on.
+    /// The index of the available dest for `draw`, a number from 0 to `total`.
     #[inline]
     fn drawn<D: Candidate>(&self, dests: &[D], total: u64, draw: u64) -> Option<usize> {
         // Slots are numbered from the end of the list.
@@ -109,7 +109,7 @@ impl Twos {
 #[inline]
 fn two_below(limit: u64) -> [u64; 2] {
     // The high word of the product is a random number below the limit. The low word is again a
-    // random number of 64 bits, of which log2(limit) bits are used up.
+    // random number of 64 bits, less log2(limit) bits that are used up.
     let split = |random: u64| {
         let product = u128::from(random).wrapping_mul(limit.into());
         ((product >> 64) as u64, product as u64)
@@ -137,7 +137,7 @@ mod tests {
     use super::super::tests::*;
     use super::*;
 
-    /// How often each dest is chosen.
+    /// The number of times that each dest is chosen.
     fn tally(service: &Service, count: usize) -> Vec<i32> {
         let mut tally = vec![0; service.dests.len()];
         for _ in 0..count {
@@ -146,7 +146,7 @@ mod tests {
         tally
     }
 
-    /// Each share is within five standard deviations of the expected one.
+    /// Checks that each share is within five standard deviations of the expected one.
     fn assert_shares(tally: &[i32], expected: &[f64]) {
         let count: i32 = tally.iter().sum();
         for (got, share) in tally.iter().zip(expected) {
@@ -157,7 +157,7 @@ mod tests {
         }
     }
 
-    /// If all loads are in proportion to the weights, the first dest drawn is taken.
+    /// If all loads are in proportion to the weights, the first dest drawn is chosen.
     #[test]
     fn by_weight() {
         let service = Service::new(Kind::Twos, dests(&[1, 2, 0, 7, 30]));
@@ -169,8 +169,8 @@ mod tests {
         );
     }
 
-    /// The least loaded dest is taken if it is drawn at all, the most loaded one if it is drawn
-    /// twice.
+    /// The least loaded dest is chosen if it is drawn once or twice, the most loaded one if it is
+    /// drawn twice.
     #[test]
     fn the_less_loaded_of_two() {
         let service = Service::new(Kind::Twos, dests(&[100; 3]));
@@ -213,8 +213,8 @@ mod tests {
         assert_eq!(service.schedule(), Some(0));
     }
 
-    /// Of n conns to n dests the fullest dest gets about log2(log2(n)), where one random choice
-    /// would give it log(n) / log log(n).
+    /// With n conns to n dests, the most loaded dest has about log2(log2(n)) conns. With one random
+    /// choice, it would have log(n) / log log(n).
     #[test]
     fn the_fullest_is_not_very_full() {
         let service = Service::new(Kind::Twos, dests(&vec![1; 10_000]));

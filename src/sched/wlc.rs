@@ -14,6 +14,7 @@ use super::{
 };
 use core::num::NonZeroU32;
 
+/// Weighted least connections.
 pub(crate) struct Wlc;
 
 impl Preference for Wlc {

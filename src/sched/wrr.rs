@@ -2,17 +2,17 @@
 
 //! Weighted round robin: each available dest in turn, in proportion to its weight.
 //!
-//! The list is walked in passes. Each pass has a *level*: the least weight a dest must have to be
-//! taken. From pass to pass the level falls by the greatest common divisor of the weights, from the
-//! highest weight to 1, and then starts at the top again.
+//! The list is walked in passes. Each pass has a *level*: the least weight that a dest must have to
+//! be chosen. From pass to pass the level decreases by the greatest common divisor of the weights,
+//! from the highest weight to 1. Then it starts again at the top.
 //!
 //! C version: [net/netfilter/ipvs/ip_vs_wrr.c].
 //!
 //! # Differences from C
 //!
-//! C makes every pass. Here the passes that find nothing are skipped, with the same result, so a
-//! heavy dest that is overloaded costs no more than any other. If a weight or overload flag changes
-//! between two reads of it, the choice is that of a search that started later.
+//! C makes every pass. Here the passes that find nothing are skipped, with the same result, so an
+//! overloaded dest with a high weight costs no more than another one. If a weight or overload flag
+//! changes between two reads, the choice is that of a search that started later.
 
 use super::{
     find,
@@ -31,8 +31,8 @@ use crate::shim::{
 };
 use core::num::NonZeroU32;
 
-/// How often a choice is repeated if another CPU has moved the cursor meanwhile. After that, two
-/// conns may go to one dest.
+/// The maximum number of times that a choice is repeated because another CPU has moved the cursor.
+/// After that, two conns may go to the same dest.
 const ATTEMPTS: u32 = 8;
 
 /// The state of weighted round robin.
@@ -41,7 +41,7 @@ pub(crate) struct Wrr {
     place: Cursor,
 }
 
-/// What determines the levels: the maximum and the divisor of all weights.
+/// The maximum and the divisor of all weights, which determine the levels.
 #[derive(Clone, Copy)]
 struct Weights {
     /// The highest weight, 0 if there is none above 0.
@@ -69,14 +69,14 @@ impl Weights {
         }
     }
 
-    /// The amount by which the level falls from pass to pass.
+    /// The amount by which the level decreases from pass to pass.
     #[inline]
     fn step(&self) -> NonZeroU32 {
         self.gcd.unwrap_or(NonZeroU32::MIN)
     }
 
-    /// The highest level (C: `mw`), 0 if no dest has a weight. It is such that the last level is 1,
-    /// on which dests whose weight has just fallen below the step are taken too.
+    /// The highest level (C: `mw`), 0 if no dest has a weight. It is chosen so that the last level
+    /// is 1, which includes dests whose weight has just fallen below the step.
     #[inline]
     fn top(&self) -> u32 {
         self.max.saturating_sub(self.step().get().wrapping_sub(1))
@@ -105,14 +105,14 @@ fn greatest_divisor(a: NonZeroU32, b: NonZeroU32) -> NonZeroU32 {
 /// The position of the walk (C: `cl` and `cw`).
 #[derive(Clone, Copy)]
 struct Place {
-    /// The index after that of the dest taken last, 0 at the head of the list.
+    /// The index after that of the dest chosen last, 0 at the head of the list.
     next: u32,
     /// The level of the current pass.
     level: u32,
 }
 
 impl Place {
-    /// The position after the dest at `index` was taken on `level`.
+    /// The position after the dest at `index` was chosen on `level`.
     #[inline]
     fn after(index: usize, level: u32) -> Self {
         Self {
@@ -135,7 +135,7 @@ impl Place {
     }
 }
 
-/// Whether a dest can be taken on `level`, which is never 0.
+/// Whether a dest can be chosen on `level`, which is never 0.
 #[inline]
 fn at_least<D: Candidate>(level: u32) -> impl Fn(&D) -> bool {
     move |dest| !dest.is_overloaded() && dest.weight().max(0).unsigned_abs() >= level
@@ -195,7 +195,7 @@ impl Wrr {
         }
     }
 
-    /// The dest to take at `place`, if any, and the place after that.
+    /// The choice at `place`, if any, and the place after it.
     fn search<D: Candidate>(&self, dests: &[D], place: Place) -> (Option<usize>, Place) {
         if self.weights.top() == 0 {
             return (None, place);
@@ -209,7 +209,7 @@ impl Wrr {
             true => self.weights.top(),
             false => place.level.wrapping_sub(step),
         };
-        // Usually a dest reaches the next level. Only if none does is the right level computed.
+        // Usually a dest reaches the next level. The right level is computed only if none does.
         if let Some(index) = find(dests, 0, at_least(below)) {
             return (Some(index), Place::after(index, below));
         }

@@ -2,10 +2,10 @@
 
 //! Internet checksums (RFC 1071) and their incremental update (RFC 1624).
 //!
-//! One's complement sums do not depend on byte order: here words are added as the CPU loads them,
-//! and the bytes of the result are right as they are. Nor do they depend on the order of the
-//! addends, and they are 0 only if every addend is; so every result here has the very bytes of the
-//! kernel's `csum_partial()` and `csum_fold()`.
+//! One's complement sums do not depend on byte order: words are added as the CPU loads them, and
+//! the bytes of the result need no conversion. They do not depend on the order of the addends, and
+//! they are 0 only if all addends are 0. So each result has the same bytes as that of the kernel's
+//! `csum_partial()` and `csum_fold()`.
 //!
 //! C version: `ip_vs_check_diff*()` [include/net/ip_vs.h], [include/net/checksum.h].
 
@@ -18,31 +18,32 @@ use zerocopy_derive::{
     Unaligned, //
 };
 
-/// A one's complement sum in the making (C: `__wsum`).
+/// A one's complement sum that is not folded yet (C: `__wsum`).
 ///
 /// # Invariants
 ///
-/// It holds less than 2^32 addends of 32 bits, as no packet is longer than that: so it cannot wrap.
+/// It has fewer than 2^32 addends of 32 bits, since no packet is longer than that. So it cannot
+/// wrap.
 #[derive(Clone, Copy, Debug)]
 pub(crate) struct Sum(u64);
 
 impl Sum {
-    /// The sum of nothing.
+    /// The empty sum.
     pub(crate) const ZERO: Self = Self(0);
 
-    /// Adds a word as it was loaded, without a change of byte order.
+    /// Adds a word as it was loaded, without conversion of the byte order.
     #[inline]
     const fn add(self, word: u32) -> Self {
         Self(self.0.wrapping_add(word as u64))
     }
 
-    /// Adds two bytes that lie at an even offset of what is summed.
+    /// Adds two bytes at an even offset in the data.
     #[inline]
     pub(crate) const fn add_u16(self, bytes: [u8; 2]) -> Self {
         self.add(u16::from_ne_bytes(bytes) as u32)
     }
 
-    /// Adds four bytes that lie at an even offset of what is summed.
+    /// Adds four bytes at an even offset in the data.
     #[inline]
     pub(crate) const fn add_u32(self, bytes: [u8; 4]) -> Self {
         self.add(u32::from_ne_bytes(bytes))
@@ -57,8 +58,8 @@ impl Sum {
         }
     }
 
-    /// Adds bytes that lie at an even offset of what is summed; an odd one at the end is followed
-    /// by a 0, so that nothing can be added after it (C: `csum_partial()`).
+    /// Adds bytes at an even offset in the data (C: `csum_partial()`). A last odd byte is padded
+    /// with a 0, so nothing may be added after it.
     pub(crate) fn add_bytes(self, bytes: &[u8]) -> Self {
         let mut sum = self;
         let mut rest = bytes;
@@ -74,10 +75,10 @@ impl Sum {
         }
     }
 
-    /// Adds the pseudo-header of TCP and UDP: RFC 9293, section 3.1, RFC 8200, section 8.1.
+    /// Adds the pseudo-header of TCP, UDP and ICMPv6: RFC 9293, section 3.1, and RFC 8200, section
+    /// 8.1 (C: `csum_tcpudp_nofold()`, `csum_ipv6_magic()`).
     ///
-    /// `len` is that of the transport header and its payload, in bytes (C: `csum_tcpudp_nofold()`,
-    /// `csum_ipv6_magic()`).
+    /// `len` is the length of the transport header and its payload, in bytes.
     #[inline]
     pub(crate) fn add_pseudo(
         self,
@@ -93,31 +94,30 @@ impl Sum {
             .add_u16([0, protocol])
     }
 
-    /// The sum in 16 bits, end-around carries added, not complemented.
+    /// The sum folded to 16 bits with end-around carry, not complemented.
     #[inline]
     const fn fold(self) -> u16 {
-        // Added to its own halves exchanged, the upper half is the sum of both with the carry of
-        // the lower one.
+        // When a number is added to itself with its halves exchanged, the upper half becomes the
+        // sum of both halves, with the carry of the lower one.
         let sum = (self.0.wrapping_add(self.0.rotate_left(32)) >> 32) as u32;
         (sum.wrapping_add(sum.rotate_left(16)) >> 16) as u16
     }
 
-    /// The checksum of what was added (C: `csum_fold()`).
+    /// The checksum of the data (C: `csum_fold()`).
     #[inline]
     pub(crate) const fn checksum(self) -> Csum16 {
         Csum16((!self.fold()).to_ne_bytes())
     }
 
-    /// Whether what was added, its own checksum among it, is intact.
+    /// Whether the data, which include their checksum, are intact.
     #[inline]
     pub(crate) const fn is_valid(self) -> bool {
         self.fold() == 0xffff
     }
 }
 
-/// What a set of replaced fields changes in the checksums that cover them.
-///
-/// Built once, it may be applied to any number of checksums.
+/// The effect of replaced fields on the checksums that cover them. It may be applied to several
+/// checksums.
 #[derive(Clone, Copy, Debug)]
 pub(crate) struct Delta(Sum);
 
@@ -125,14 +125,14 @@ impl Delta {
     /// Nothing is replaced.
     pub(crate) const NONE: Self = Self(Sum::ZERO);
 
-    /// Two bytes at an even offset are replaced, such as a port (C: `ip_vs_check_diff2()`).
+    /// Adds the replacement of two bytes at an even offset (C: `ip_vs_check_diff2()`).
     #[inline]
     pub(crate) const fn replace_u16(self, old: [u8; 2], new: [u8; 2]) -> Self {
         let [a, b] = old;
         Self(self.0.add_u16([!a, !b]).add_u16(new))
     }
 
-    /// Four bytes at an even offset are replaced (C: `ip_vs_check_diff4()`).
+    /// Adds the replacement of four bytes at an even offset (C: `ip_vs_check_diff4()`).
     #[inline]
     pub(crate) const fn replace_u32(self, old: [u8; 4], new: [u8; 4]) -> Self {
         Self(
@@ -142,7 +142,7 @@ impl Delta {
         )
     }
 
-    /// An address is replaced (C: `ip_vs_check_diff4()`, `ip_vs_check_diff16()`).
+    /// Adds the replacement of an address (C: `ip_vs_check_diff4()`, `ip_vs_check_diff16()`).
     #[inline]
     pub(crate) fn replace_addr(self, family: Family, old: &Addr, new: &Addr) -> Self {
         match family {
@@ -163,13 +163,13 @@ impl Delta {
 pub(crate) struct Csum16([u8; 2]);
 
 impl Csum16 {
-    /// The field before a checksum is computed; in UDP over IPv4, that there is none.
+    /// The field while its checksum is computed; in UDP over IPv4, no checksum.
     pub(crate) const ZERO: Self = Self([0; 2]);
 
-    /// What UDP sends in place of a checksum that is 0 (C: `CSUM_MANGLED_0`).
+    /// The value that UDP sends for a checksum of 0 (C: `CSUM_MANGLED_0`).
     pub(crate) const MANGLED_0: Self = Self([0xff; 2]);
 
-    /// The field with these bytes, as they stand in the packet.
+    /// The field with these bytes, in network byte order.
     #[inline]
     pub(crate) const fn from_bytes(bytes: [u8; 2]) -> Self {
         Self(bytes)
@@ -181,31 +181,31 @@ impl Csum16 {
         u16::from_ne_bytes(self.0) == 0
     }
 
-    /// The field's two bytes on the wire.
+    /// The bytes of the field, in network byte order.
     #[inline]
     pub(crate) const fn bytes(self) -> [u8; 2] {
         self.0
     }
 
-    /// The field after `delta`, if it holds a whole checksum (C: `tcp_fast_csum_update()`).
-    ///
-    /// RFC 1624, equation 3.
+    /// The field after `delta`, if it holds a complete checksum (C: `tcp_fast_csum_update()`; RFC
+    /// 1624, equation 3).
     #[inline]
     pub(crate) const fn update(self, delta: Delta) -> Self {
         // The complement of the widened field, as in C: then the sum is never 0.
         delta.0.add(!(u16::from_ne_bytes(self.0) as u32)).checksum()
     }
 
-    /// The field after `delta`, if it holds the sum of the pseudo-header alone, not complemented,
-    /// and the device is to add the rest: `CHECKSUM_PARTIAL` (C: `tcp_partial_csum_update()`).
+    /// The field after `delta`, with `CHECKSUM_PARTIAL`: it holds the sum of only the
+    /// pseudo-header, not complemented, and the device adds the rest
+    /// (C: `tcp_partial_csum_update()`).
     ///
-    /// The pseudo-header has no ports, so `delta` must have none either, but may have the length.
+    /// The pseudo-header has no ports, so `delta` must not have any. It may have the length.
     #[inline]
     pub(crate) const fn update_partial(self, delta: Delta) -> Self {
         Self(delta.0.add_u16(self.0).fold().to_ne_bytes())
     }
 
-    /// The field as UDP sends it: 0 would mean that there is no checksum.
+    /// The field as UDP sends it, where 0 means that there is no checksum.
     #[inline]
     pub(crate) const fn mangled(self) -> Self {
         if self.is_zero() {
@@ -215,10 +215,11 @@ impl Csum16 {
         }
     }
 
-    /// An IPv4 header's checksum after its TTL is lowered by one (C: `ip_decrease_ttl()`).
+    /// The checksum of an IPv4 header after its TTL is decremented (C: `ip_decrease_ttl()`).
     #[inline]
     pub(crate) const fn after_ttl_decrease(self) -> Self {
-        // The TTL is the high byte of its word: the sum falls by 0x100, its complement rises.
+        // The TTL is the high byte of its word: the sum decreases by 0x100, its complement
+        // increases.
         let check = (u16::from_be_bytes(self.0) as u32).wrapping_add(0x100);
         let carry = (check >= 0xffff) as u32;
         Self((check.wrapping_add(carry) as u16).to_be_bytes())
@@ -230,7 +231,7 @@ mod tests {
     use super::*;
     use crate::addr::Port;
 
-    /// RFC 1071 as it reads: 16-bit words in network byte order, each carry added at once.
+    /// RFC 1071 taken literally: 16-bit words in network byte order, each carry added at once.
     fn rfc1071(bytes: &[u8]) -> u16 {
         let mut sum = 0u16;
         for pair in bytes.chunks(2) {
@@ -245,7 +246,7 @@ mod tests {
         u16::from_be_bytes(Sum::ZERO.add_bytes(bytes).checksum().bytes())
     }
 
-    /// A source of bytes that look random and are always the same.
+    /// A generator of pseudo-random bytes, the same in each run.
     struct Bytes(u64);
 
     impl Iterator for Bytes {
@@ -262,7 +263,7 @@ mod tests {
 
     #[test]
     fn known_checksums() {
-        // RFC 1071, section 3; an IPv4 header from the wild.
+        // The example of RFC 1071, section 3, and an IPv4 header.
         let cases: [(&[u8], u16); 6] = [
             (&[], 0xffff),
             (&[0, 0], 0xffff),
@@ -319,7 +320,7 @@ mod tests {
     }
 
     /// Replaces an address and a port in random bytes: the updated checksum must be that of the
-    /// changed bytes. The checksum lies in the first word, so that the sum is never 0.
+    /// changed bytes. The first word is not replaced, so that the sum is never 0.
     #[test]
     fn update_is_the_checksum_of_what_was_changed() {
         let mut random = Bytes(4);
@@ -339,7 +340,7 @@ mod tests {
                 let check = Sum::ZERO.add_bytes(&old).checksum();
                 let want = Sum::ZERO.add_bytes(&new).checksum();
                 assert_eq!(check.update(delta), want, "{old:x?} -> {new:x?}");
-                // The complement's complement: what a device is to complete.
+                // The field with `CHECKSUM_PARTIAL` is not complemented.
                 let [partial, want] = [check, want].map(|Csum16([a, b])| Csum16([!a, !b]));
                 assert_eq!(partial.update_partial(delta), want);
             }
@@ -351,7 +352,7 @@ mod tests {
         let port = Port::new(80).bytes();
         for check in 0..=u16::MAX {
             let check = Csum16(check.to_be_bytes());
-            // With 0xffff all data are 0, or the field is wrong: C gives 0.
+            // A field of 0xffff means that all data are 0, or is wrong. C returns 0.
             let want = match check {
                 Csum16::MANGLED_0 => Csum16::ZERO,
                 _ => check,
@@ -383,7 +384,7 @@ mod tests {
         for ttl in 1..=u8::MAX {
             assert_eq!(header(ttl).1.after_ttl_decrease(), header(ttl - 1).1);
         }
-        // The carries of RFC 1141's successor, at the edges.
+        // The edge cases of the carry.
         let cases = [
             (0xfeff, 0),
             (0xfefe, 0xfffe),

@@ -26,29 +26,30 @@ pub(crate) const PORT_UNREACH: u8 = 3;
 /// `ICMP_FRAG_NEEDED`, a code of [`DEST_UNREACH`].
 pub(crate) const FRAG_NEEDED: u8 = 4;
 
-/// An ICMP header. What follows an error's is the packet that caused it.
+/// An ICMP header. In an error, the start of the packet that caused it follows.
 #[derive(Clone, Copy, Debug, FromBytes, IntoBytes, Immutable, KnownLayout, Unaligned)]
 #[repr(C)]
 pub(crate) struct Header {
     pub(crate) kind: u8,
     pub(crate) code: u8,
     pub(crate) check: Csum16,
-    /// In [`FRAG_NEEDED`] unused, in echo the identifier.
+    /// In echo messages the identifier; unused in [`FRAG_NEEDED`].
     pub(crate) id: U16,
-    /// In [`FRAG_NEEDED`] the next hop's MTU in bytes (RFC 1191), in echo the sequence number.
+    /// In [`FRAG_NEEDED`] the next hop's MTU in bytes (RFC 1191), in echo messages the sequence
+    /// number.
     pub(crate) mtu: U16,
 }
 
 impl Header {
-    /// Whether this is an error about a packet of some conn (C: the test in `ip_vs_in_icmp()`).
+    /// Whether this is an error that may concern a conn (C: the test in `ip_vs_in_icmp()`).
     ///
-    /// Redirects and parameter problems are none: they concern this host or the client's.
+    /// Redirects and parameter problems do not: they concern this host or the client.
     #[inline]
     pub(crate) const fn is_error(&self) -> bool {
         matches!(self.kind, DEST_UNREACH | SOURCE_QUENCH | TIME_EXCEEDED)
     }
 
-    /// Whether a packet was too big for a link on its way.
+    /// Whether a packet was too big for a link on its path.
     #[inline]
     pub(crate) const fn is_frag_needed(&self) -> bool {
         self.kind == DEST_UNREACH && self.code == FRAG_NEEDED

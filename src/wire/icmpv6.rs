@@ -25,25 +25,25 @@ pub(crate) const TIME_EXCEED: u8 = 3;
 /// `ICMPV6_PORT_UNREACH`, a code of [`DEST_UNREACH`].
 pub(crate) const PORT_UNREACH: u8 = 4;
 
-/// An ICMPv6 header. What follows an error's is the packet that caused it.
+/// An ICMPv6 header. In an error, the start of the packet that caused it follows.
 #[derive(Clone, Copy, Debug, FromBytes, IntoBytes, Immutable, KnownLayout, Unaligned)]
 #[repr(C)]
 pub(crate) struct Header {
     pub(crate) kind: u8,
     pub(crate) code: u8,
     pub(crate) check: Csum16,
-    /// In [`PKT_TOOBIG`] the next hop's MTU in bytes; otherwise as the type says.
+    /// In [`PKT_TOOBIG`] the next hop's MTU in bytes; otherwise the meaning depends on the type.
     pub(crate) mtu: U32,
 }
 
 impl Header {
-    /// Whether this is an informational message, no error (C: `ICMPV6_INFOMSG_MASK`).
+    /// Whether this is an informational message, not an error (C: `ICMPV6_INFOMSG_MASK`).
     #[inline]
     pub(crate) const fn is_info(&self) -> bool {
         self.kind & 0x80 != 0
     }
 
-    /// Whether a packet was too big for a link on its way.
+    /// Whether a packet was too big for a link on its path.
     #[inline]
     pub(crate) const fn is_too_big(&self) -> bool {
         self.kind == PKT_TOOBIG

@@ -28,7 +28,7 @@ pub(crate) const MIN_LEN: usize = 20;
 const DF: u16 = 0x4000;
 /// `IP_MF`: more fragments follow.
 const MF: u16 = 0x2000;
-/// `IP_OFFSET`: the fragment's place, in units of eight bytes.
+/// `IP_OFFSET`: the offset of the fragment, in units of eight bytes.
 const OFFSET: u16 = 0x1fff;
 
 /// An IPv4 header without its options.
@@ -37,7 +37,7 @@ const OFFSET: u16 = 0x1fff;
 pub(crate) struct Header {
     version_ihl: u8,
     pub(crate) tos: u8,
-    /// The packet's length in bytes, as the header has it.
+    /// The length of the packet in bytes, not checked.
     pub(crate) total_len: U16,
     pub(crate) id: U16,
     frag_off: U16,
@@ -49,7 +49,7 @@ pub(crate) struct Header {
 }
 
 impl Header {
-    /// A header without options. Length, identification and checksum are still to be filled in.
+    /// A header without options. Length, identification and checksum are 0.
     #[inline]
     pub(crate) fn new(
         tos: u8,
@@ -73,14 +73,14 @@ impl Header {
         }
     }
 
-    /// The IP version; 4 if it is this header at all.
+    /// The IP version; 4 in a valid header.
     #[inline]
     pub(crate) const fn version(&self) -> u8 {
         self.version_ihl >> 4
     }
 
-    /// The header's length in bytes with its options, 0 to 60, as it has it (C: `ihl`, in 32-bit
-    /// words). Less than 20 is malformed.
+    /// The length of the header with options in bytes, 0 to 60 (C: `ihl`, in 32-bit words). Not
+    /// checked: less than 20 is malformed.
     #[inline]
     pub(crate) const fn len(&self) -> usize {
         ((self.version_ihl & 0xf) as usize) << 2
@@ -96,19 +96,20 @@ impl Header {
         Addr::from_v4(self.daddr)
     }
 
-    /// Leaves the checksum as it is.
+    /// Sets the source address. Does not update the checksum.
     #[inline]
     pub(crate) fn set_saddr(&mut self, addr: &Addr) {
         self.saddr = addr.v4();
     }
 
-    /// Leaves the checksum as it is.
+    /// Sets the destination address. Does not update the checksum.
     #[inline]
     pub(crate) fn set_daddr(&mut self, addr: &Addr) {
         self.daddr = addr.v4();
     }
 
-    /// The fragment's place in its datagram, in bytes; 0 for the first one and a whole packet.
+    /// The offset of the fragment in its datagram, in bytes; 0 in the first fragment, and in a
+    /// packet that is not fragmented.
     #[inline]
     pub(crate) fn fragment_offset(&self) -> usize {
         usize::from(self.frag_off.get() & OFFSET) << 3
@@ -132,9 +133,9 @@ impl Header {
         self.frag_off.get() & DF != 0
     }
 
-    /// Lowers the TTL by one and updates the checksum (C: `ip_decrease_ttl()`).
+    /// Decrements the TTL and updates the checksum (C: `ip_decrease_ttl()`).
     ///
-    /// A TTL of 0 becomes 255: the caller sends no such packet on.
+    /// A TTL of 0 becomes 255. The caller must not forward such a packet.
     #[inline]
     pub(crate) fn decrease_ttl(&mut self) {
         self.check = self.check.after_ttl_decrease();
@@ -142,17 +143,17 @@ impl Header {
     }
 }
 
-/// The checksum that a whole header of these bytes, options included, should have, whatever stands
-/// in its field (C: `ip_send_check()`).
+/// The correct checksum of a header with its options, whatever its checksum field holds
+/// (C: `ip_send_check()`).
 pub(crate) fn checksum(header: &[u8]) -> Csum16 {
-    // The field's bytes are taken out again by skipping them; it lies at an even offset.
+    // The checksum field is skipped. It has an even offset.
     let before = header.get(..10).unwrap_or(header);
     let after = header.get(12..).unwrap_or(&[]);
     Sum::ZERO.add_bytes(before).add_bytes(after).checksum()
 }
 
-/// Gives a whole header of these bytes, options included, its checksum (C: `ip_send_check()`).
-/// `None` if it is too short to be one.
+/// Sets the checksum of a header with its options (C: `ip_send_check()`). Returns `None` if the
+/// header is too short.
 pub(crate) fn set_checksum(header: &mut [u8]) -> Option<()> {
     let check = checksum(header);
     let (fields, _) = Header::mut_from_prefix(header).ok()?;
@@ -165,7 +166,7 @@ mod tests {
     use super::*;
     use zerocopy::{FromBytes, IntoBytes};
 
-    // UDP with the router alert option, a first fragment.
+    // The first fragment of a UDP datagram, with the router alert option.
     const PACKET: [u8; 28] = [
         0x46, 0x10, 0x00, 0x1c, 0x1c, 0x46, 0x20, 0x00, 0x40, 0x11, 0xf2, 0x6f, 0xac, 0x10, 0x0a,
         0x63, 0xac, 0x10, 0x0a, 0x0c, 0x94, 0x04, 0x00, 0x00, 0x01, 0x02, 0x03, 0x04,
@@ -192,7 +193,7 @@ mod tests {
 
     #[test]
     fn fragments() {
-        // More, whole place in bytes, DF, is a fragment.
+        // The field, more fragments, offset in bytes, DF, is a fragment.
         let cases = [
             (0x0000, false, 0, false, false),
             (0x4000, false, 0, true, false),

@@ -1,6 +1,6 @@
 // SPDX-License-Identifier: GPL-2.0
 
-//! IPv6 header, its extension headers and fragment header (RFC 8200).
+//! IPv6 header, extension headers and fragment header (RFC 8200).
 //!
 //! C version: `struct ipv6hdr` [include/uapi/linux/ipv6.h], `struct frag_hdr` [include/net/ipv6.h].
 
@@ -26,9 +26,9 @@ pub(crate) const HOP: u8 = 0;
 pub(crate) const ROUTING: u8 = 43;
 /// `NEXTHDR_FRAGMENT`: a [`Fragment`].
 pub(crate) const FRAGMENT: u8 = 44;
-/// `NEXTHDR_AUTH`: an authentication header, whose length has a unit of its own.
+/// `NEXTHDR_AUTH`: an authentication header, whose length is in units of four bytes.
 pub(crate) const AUTH: u8 = 51;
-/// `NEXTHDR_NONE`: nothing follows.
+/// `NEXTHDR_NONE`: no next header.
 pub(crate) const NONE: u8 = 59;
 /// `NEXTHDR_DEST`: destination options.
 pub(crate) const DEST: u8 = 60;
@@ -38,9 +38,9 @@ pub(crate) const DEST: u8 = 60;
 #[repr(C)]
 pub(crate) struct Header {
     version_class_label: U32,
-    /// The length in bytes of all that follows, as the header has it; 0 in a jumbogram.
+    /// The length in bytes of the data after this header, not checked; 0 in a jumbogram.
     pub(crate) payload_len: U16,
-    /// What follows: an extension header or a protocol (C: `nexthdr`).
+    /// The type of the next header: an extension header or a protocol (C: `nexthdr`).
     pub(crate) next: u8,
     pub(crate) hop_limit: u8,
     pub(crate) saddr: Addr,
@@ -68,7 +68,7 @@ impl Header {
         }
     }
 
-    /// The IP version; 6 if it is this header at all.
+    /// The IP version; 6 in a valid header.
     #[inline]
     pub(crate) fn version(&self) -> u8 {
         (self.version_class_label.get() >> 28) as u8
@@ -91,14 +91,14 @@ impl Header {
 #[derive(Clone, Copy, Debug, FromBytes, IntoBytes, Immutable, KnownLayout, Unaligned)]
 #[repr(C)]
 pub(crate) struct Extension {
-    /// What follows: another extension header or a protocol.
+    /// The type of the next header: another extension header or a protocol.
     pub(crate) next: u8,
     hdrlen: u8,
 }
 
 impl Extension {
-    /// The extension's whole length in bytes, if it is of type `header`: [`HOP`], [`ROUTING`] and
-    /// so on.
+    /// The length of the extension header in bytes, if its type is `header`: [`HOP`], [`ROUTING`]
+    /// and so on.
     #[inline]
     pub(crate) const fn len(&self, header: u8) -> usize {
         let hdrlen = self.hdrlen as usize;
@@ -114,7 +114,7 @@ impl Extension {
 #[derive(Clone, Copy, Debug, FromBytes, IntoBytes, Immutable, KnownLayout, Unaligned)]
 #[repr(C)]
 pub(crate) struct Fragment {
-    /// What follows in the first fragment.
+    /// The type of the next header in the first fragment.
     pub(crate) next: u8,
     reserved: u8,
     frag_off: U16,
@@ -122,7 +122,7 @@ pub(crate) struct Fragment {
 }
 
 impl Fragment {
-    /// The fragment's place in its datagram, in bytes.
+    /// The offset of the fragment in its datagram, in bytes.
     #[inline]
     pub(crate) fn offset(&self) -> usize {
         usize::from(self.frag_off.get() & !0x7)
@@ -140,7 +140,7 @@ mod tests {
     use super::*;
     use zerocopy::{FromBytes, IntoBytes};
 
-    // A first fragment of UDP, from 2001:db8::1 to 2001:db8::2.
+    // The first fragment of a UDP datagram, from 2001:db8::1 to 2001:db8::2.
     const PACKET: [u8; 48] = [
         0x6a, 0xb1, 0x23, 0x45, 0x00, 0x08, 0x2c, 0x40, 0x20, 0x01, 0x0d, 0xb8, 0, 0, 0, 0, 0, 0,
         0, 0, 0, 0, 0, 1, 0x20, 0x01, 0x0d, 0xb8, 0, 0, 0, 0, 0, 0, 0, 0, 0, 0, 0, 2, 0x11, 0x00,

@@ -31,8 +31,8 @@ pub(crate) struct Header {
 }
 
 impl Header {
-    /// The header's length in bytes with its options, 0 to 60, as it has it (C: `doff`, in 32-bit
-    /// words). Less than 20 is malformed.
+    /// The length of the header with options in bytes, 0 to 60 (C: `doff`, in 32-bit words). Not
+    /// checked: less than 20 is malformed.
     #[inline]
     pub(crate) const fn len(&self) -> usize {
         ((self.data_offset >> 4) as usize) << 2
@@ -78,7 +78,7 @@ impl Flags {
         self.0 & flags.0 != 0
     }
 
-    /// The flags of both.
+    /// The union of both sets of flags.
     #[inline]
     pub(crate) const fn with(self, flags: Self) -> Self {
         Self(self.0 | flags.0)

@@ -21,7 +21,7 @@ use zerocopy_derive::{
 pub(crate) struct Header {
     pub(crate) source: Port,
     pub(crate) dest: Port,
-    /// The length in bytes of header and payload, as the header has it.
+    /// The length of header and payload in bytes, not checked.
     pub(crate) len: U16,
     /// 0 if there is no checksum.
     pub(crate) check: Csum16,

@@ -1,6 +1,6 @@
 // SPDX-License-Identifier: GPL-2.0
 
-//! Direct routing: the packet goes to the dest unchanged.
+//! Direct routing: the packet is sent to the dest unchanged.
 //!
 //! C version: `ip_vs_dr_xmit()` [net/netfilter/ipvs/ip_vs_xmit.c].
 
@@ -28,7 +28,7 @@ use crate::{
     wire::ipv4, //
 };
 
-/// The transmitter.
+/// The transmitter of packets to the dest.
 pub(super) struct DirectRoute;
 
 impl Transmitter for DirectRoute {
@@ -54,7 +54,7 @@ fn has_options(packet: &Packet) -> bool {
     packet.family == Family::Inet && packet.network_len() > ipv4::MIN_LEN as u32
 }
 
-/// The stack may have written into the options and left the checksum as it was
+/// Sets the header checksum. The stack may have written options without updating the checksum
 /// (C: `ip_send_check()`).
 #[cold]
 fn sum_header(packet: &Packet, skb: &mut Skb) -> Option<()> {

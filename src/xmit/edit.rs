@@ -1,8 +1,8 @@
 // SPDX-License-Identifier: GPL-2.0
 
-//! Edits of a packet's ends, source and destination, with all checksums that cover them.
+//! Rewriting of a packet's source and destination, and of the checksums that cover them.
 //!
-//! C version: `tcp_snat_handler()`, `tcp_dnat_handler()` and their like for UDP
+//! C version: `tcp_snat_handler()`, `tcp_dnat_handler()` and the UDP variants
 //! [net/netfilter/ipvs/ip_vs_proto_tcp.c].
 
 use crate::{
@@ -38,7 +38,7 @@ use crate::{
 };
 use zerocopy::FromBytes;
 
-/// What one end of a packet is, and what it becomes.
+/// The change of one end of a packet, source or destination.
 #[derive(Clone, Copy)]
 pub(super) struct Change<'a> {
     pub(super) old: End<'a>,
@@ -46,7 +46,7 @@ pub(super) struct Change<'a> {
 }
 
 impl Change<'_> {
-    /// What the change of the address does to a checksum, beside `delta`; and that of the port.
+    /// Adds the change of the address to `delta`, and that of the port if `with_ports`.
     #[inline(always)]
     fn add_to(&self, delta: Delta, family: Family, with_ports: bool) -> Delta {
         let delta = delta.replace_addr(family, self.old.0, self.new.0);
@@ -57,7 +57,7 @@ impl Change<'_> {
     }
 }
 
-/// What becomes of both ends of a packet; `None` leaves an end unchanged.
+/// The changes of both ends of a packet. An end with `None` does not change.
 #[derive(Clone, Copy)]
 pub(super) struct Edit<'a> {
     pub(super) source: Option<Change<'a>>,
@@ -65,8 +65,8 @@ pub(super) struct Edit<'a> {
 }
 
 impl<'a> Edit<'a> {
-    /// The edit of a packet to the dest; of its source, too, if the dest sees a `local` end in place
-    /// of the client.
+    /// The edit of a packet to the dest. The source changes only if a `local` end replaces the
+    /// client's.
     #[inline(always)]
     pub(super) fn request(conn: &'a Conn, local: Option<End<'a>>) -> Self {
         Self {
@@ -81,8 +81,8 @@ impl<'a> Edit<'a> {
         }
     }
 
-    /// The edit of a packet from the dest; of its destination, too, if the dest sees a `local` end
-    /// in place of the client.
+    /// The edit of a packet from the dest. The destination changes only if a `local` end replaces
+    /// the client's.
     #[inline(always)]
     pub(super) fn reply(conn: &'a Conn, local: Option<End<'a>>) -> Self {
         Self {
@@ -97,9 +97,9 @@ impl<'a> Edit<'a> {
         }
     }
 
-    /// Edits a packet that is not inside an ICMP error.
+    /// Applies the edit to a packet that is not quoted in an ICMP error.
     ///
-    /// `None` if its transport header is not whole, or it cannot be written.
+    /// Returns `None` if the transport header is incomplete or the packet cannot be made writable.
     #[inline(always)]
     pub(super) fn apply(&self, packet: &Packet, skb: &mut Skb) -> Option<()> {
         if packet.header != Extent::Whole {
@@ -149,8 +149,8 @@ impl<'a> Edit<'a> {
                 }
                 header.check = header.check.update(delta);
                 if network.len() > ipv4::MIN_LEN {
-                    // The stack may have written route or time stamps into the options and left
-                    // the checksum as it was (C: `ip_send_check()`).
+                    // The stack may have written record route or timestamp options without
+                    // updating the checksum (C: `ip_send_check()`).
                     return ipv4::set_checksum(network);
                 }
             }
@@ -175,7 +175,7 @@ impl<'a> Edit<'a> {
         Some(())
     }
 
-    /// False if the datagram has no checksum, and is to get one.
+    /// Returns false if the datagram has no checksum and needs one.
     #[inline(always)]
     fn apply_udp(&self, family: Family, summed: IpSummed, transport: &mut [u8]) -> Option<bool> {
         let (header, _) = udp::Header::mut_from_prefix(transport).ok()?;
@@ -201,8 +201,8 @@ impl<'a> Edit<'a> {
         }
     }
 
-    /// A transport checksum after the edit. One that the device is to complete covers the pseudo
-    /// header alone, and so not the ports.
+    /// The transport checksum after the edit. With `CHECKSUM_PARTIAL` it covers only the
+    /// pseudo-header, which has no ports.
     #[inline(always)]
     fn updated(&self, family: Family, summed: IpSummed, check: Csum16) -> Csum16 {
         let with_ports = summed != IpSummed::Partial;
@@ -220,7 +220,8 @@ impl<'a> Edit<'a> {
     }
 }
 
-/// Gives a datagram without a checksum one, as C does. `saddr` and `daddr` are those that it has now.
+/// Sets the checksum of a UDP datagram that has none, as C does. `saddr` and `daddr` are the
+/// addresses after the edit.
 #[cold]
 fn sum_udp(packet: &Packet, saddr: &Addr, daddr: &Addr, skb: &mut Skb) -> Option<()> {
     let len = skb.len().checked_sub(packet.transport)?;

@@ -1,6 +1,6 @@
 // SPDX-License-Identifier: GPL-2.0
 
-//! Edits of ICMP errors that contain the start of a conn's packet.
+//! Rewriting of ICMP errors that quote a packet of a conn.
 //!
 //! C version: `ip_vs_nat_icmp()`, `ip_vs_nat_icmp_v6()` [net/netfilter/ipvs/ip_vs_core.c].
 
@@ -28,11 +28,11 @@ use crate::{
 };
 use zerocopy::FromBytes;
 
-/// Where the checksum lies in an ICMPv6 header.
+/// The offset of the checksum in an ICMPv6 header, in bytes.
 const ICMPV6_CHECK: u16 = 2;
 
-/// Edits a packet, or the error that contains it. The way of what is rare: errors, and packets both
-/// of whose ends change.
+/// Applies `edit` to a packet, or to the ICMP error that quotes it. The slow path, for errors and
+/// for packets both of whose ends change.
 #[cold]
 pub(super) fn translate_rarely(edit: &Edit<'_>, packet: &Packet, skb: &mut Skb) -> Option<()> {
     match &packet.outer {
@@ -41,8 +41,8 @@ pub(super) fn translate_rarely(edit: &Edit<'_>, packet: &Packet, skb: &mut Skb) 
     }
 }
 
-/// Edits an error: the ends of its own header, and the opposite ends of the packet inside, which
-/// went the other way.
+/// Rewrites an error: the ends of its own header, and the opposite ends of the quoted packet, which
+/// went in the opposite direction.
 fn translate(edit: &Edit<'_>, inner: &Packet, outer: &Outer, skb: &mut Skb) -> Option<()> {
     let len = inner.transport.checked_add(4)?;
     let bytes = skb.writable(len).ok()?;
@@ -56,7 +56,8 @@ fn translate(edit: &Edit<'_>, inner: &Packet, outer: &Outer, skb: &mut Skb) -> O
     }
 }
 
-/// The headers before the packet inside, the IP headers of that, and what follows.
+/// Splits `bytes` into the headers of the error, the IP headers of the quoted packet, and the rest,
+/// which starts with the ports.
 fn split<'b>(inner: &Packet, bytes: &'b mut [u8]) -> Option<[&'b mut [u8]; 3]> {
     let (head, rest) = bytes.split_at_mut_checked(inner.start as usize)?;
     let len = inner.transport.checked_sub(inner.start)?;
@@ -66,7 +67,7 @@ fn split<'b>(inner: &Packet, bytes: &'b mut [u8]) -> Option<[&'b mut [u8]; 3]> {
 
 fn edit4(edit: &Edit<'_>, inner: &Packet, outer: &Outer, bytes: &mut [u8]) -> Option<()> {
     let [head, inside, ports] = split(inner, bytes)?;
-    // The header inside may have been read from a page that others can write.
+    // Checked again: the quoted header may be in a page that user space can write.
     if ipv4::Header::ref_from_prefix(inside).ok()?.0.len() != inside.len() {
         return None;
     }
@@ -100,7 +101,7 @@ fn edit6(edit: &Edit<'_>, inner: &Packet, bytes: &mut [u8]) -> Option<()> {
     edit_ports(edit, ports)
 }
 
-/// The ports of the packet inside: source, then destination.
+/// Rewrites the ports of the quoted packet: the edit's source is its destination, and vice versa.
 fn edit_ports(edit: &Edit<'_>, ports: &mut [u8]) -> Option<()> {
     if let Some(Change { new: (_, port), .. }) = edit.source {
         *ports.get_mut(2..)?.first_chunk_mut()? = port.bytes();
@@ -111,6 +112,7 @@ fn edit_ports(edit: &Edit<'_>, ports: &mut [u8]) -> Option<()> {
     Some(())
 }
 
+/// Sets the ICMP checksum.
 fn sum4(outer: &Outer, skb: &mut Skb) -> Option<()> {
     set_check(outer, skb, Csum16::ZERO)?;
     let sum = skb.checksum_from(outer.transport);
@@ -119,7 +121,8 @@ fn sum4(outer: &Outer, skb: &mut Skb) -> Option<()> {
     Some(())
 }
 
-/// IPv6's covers the addresses; the device, or the stack, completes it.
+/// Sets the ICMPv6 checksum to the sum of the pseudo-header, for the device or the stack to
+/// complete (`CHECKSUM_PARTIAL`).
 fn sum6(outer: &Outer, skb: &mut Skb) -> Option<()> {
     let header: ipv6::Header = skb.read(0)?;
     let len = skb.len().checked_sub(outer.transport)?;
@@ -138,7 +141,7 @@ fn sum6(outer: &Outer, skb: &mut Skb) -> Option<()> {
     skb.set_partial_checksum(outer.transport, ICMPV6_CHECK).ok()
 }
 
-/// ICMP and ICMPv6 have it in the same place.
+/// Sets the checksum field, which has the same offset in ICMP and ICMPv6.
 fn set_check(outer: &Outer, skb: &mut Skb, check: Csum16) -> Option<()> {
     let end = outer
         .transport

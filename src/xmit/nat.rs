@@ -1,6 +1,6 @@
 // SPDX-License-Identifier: GPL-2.0
 
-//! NAT: a packet to the service gets the dest's address and port.
+//! NAT: the destination of a packet to the service becomes the dest's address and port.
 //!
 //! C version: `ip_vs_nat_xmit()`, `ip_vs_icmp_xmit()` [net/netfilter/ipvs/ip_vs_xmit.c].
 
@@ -30,13 +30,13 @@ use crate::{
     },
 };
 
-/// The transmitter: of packets to the dest, and of ICMP errors about packets from it.
+/// The transmitter of packets to the dest, and of ICMP errors about packets from it.
 pub(super) struct Nat;
 
 impl Transmitter for Nat {
     #[inline(always)]
     fn flags(context: Context<'_>) -> RouteFlags {
-        // Only ICMP errors are balanced on their way through.
+        // At the forward hook, only ICMP errors are sent to dests.
         match context.place {
             HookNum::Forward => RouteFlags::NAT_FORWARDED,
             _ => RouteFlags::NAT,
@@ -55,6 +55,7 @@ impl Transmitter for Nat {
     }
 }
 
+/// Translates the destination, and the source if the conn has a local end.
 #[inline(always)]
 fn translate(context: Context<'_>, skb: &mut Skb) -> Option<()> {
     let Context { conn, packet, .. } = context;
@@ -65,13 +66,13 @@ fn translate(context: Context<'_>, skb: &mut Skb) -> Option<()> {
     Edit::request(conn, None).apply(packet, skb)
 }
 
-/// Whether the packet came from another host and would go to a loopback address of this one.
+/// Whether a packet from another host would be sent to a loopback address of this host.
 #[inline(always)]
 fn is_leak(context: Context<'_>, target: &Target<'_>, skb: &Skb) -> bool {
     matches!(target, Target::Local) && is_loopback(context) && is_from_outside(context, skb)
 }
 
-/// Whether the packet came from another host.
+/// Whether the packet was received from another host.
 fn is_from_outside(context: Context<'_>, skb: &Skb) -> bool {
     match context.packet.family {
         Family::Inet => skb.is_input_route4(),
@@ -79,7 +80,7 @@ fn is_from_outside(context: Context<'_>, skb: &Skb) -> bool {
     }
 }
 
-/// Whether the dest is a loopback address, which other hosts must not reach.
+/// Whether the dest has a loopback address, which other hosts must not reach.
 fn is_loopback(context: Context<'_>) -> bool {
     let daddr = &context.conn.daddr;
     match context.packet.family {
@@ -88,7 +89,7 @@ fn is_loopback(context: Context<'_>) -> bool {
     }
 }
 
-/// Makes sure that the link header will fit before the packet.
+/// Makes the packet writable, with headroom for the link-layer header (C: `skb_cow()`).
 #[inline(always)]
 fn make_room(context: Context<'_>, target: &Target<'_>, skb: &mut Skb) -> Option<()> {
     let dst = match target {

@@ -1,6 +1,6 @@
 // SPDX-License-Identifier: GPL-2.0
 
-//! Replies: under NAT, a packet from the dest gets the service's address and port.
+//! Replies: with NAT, the source of a packet from the dest becomes the service's address and port.
 //!
 //! C version: `handle_response()`, `ip_vs_route_me_harder()` [net/netfilter/ipvs/ip_vs_core.c].
 
@@ -24,7 +24,7 @@ use crate::oot::net::{
 /// Translates a packet from the dest, or an ICMP error about a packet to it, if the conn's
 /// forwarding method is NAT.
 ///
-/// `None` if that is impossible; the packet is not to be sent then.
+/// Returns `None` if the translation fails. The packet must not be sent then.
 #[inline(always)]
 pub(crate) fn translate(context: Context<'_>, skb: &mut HookSkb<'_>) -> Option<()> {
     if !context.conn.is_masqueraded() {
@@ -40,13 +40,14 @@ pub(crate) fn translate(context: Context<'_>, skb: &mut HookSkb<'_>) -> Option<(
     reroute(context, skb)
 }
 
-/// Lets a translated reply go on its way.
+/// Sends a reply along its current route.
 #[inline(always)]
 pub(crate) fn send(skb: HookSkb<'_>) -> Verdict<'_> {
     output::accept(skb)
 }
 
-/// A packet whose source has changed may need another route.
+/// Looks up the route again, since it may depend on the source address
+/// (C: `ip_vs_route_me_harder()`).
 #[inline(always)]
 fn reroute(context: Context<'_>, skb: &mut HookSkb<'_>) -> Option<()> {
     if !context.netns.sysctl.snat_reroute() || context.place == HookNum::LocalIn {

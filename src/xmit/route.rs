@@ -1,6 +1,6 @@
 // SPDX-License-Identifier: GPL-2.0
 
-//! The route to a dest, which the dest keeps, and what a packet must be to take it.
+//! The route to a dest, which the dest caches, and the checks of a packet before it is sent there.
 //!
 //! C version: `__ip_vs_get_out_rt()`, `__ip_vs_get_out_rt_v6()`
 //! [net/netfilter/ipvs/ip_vs_xmit.c].
@@ -37,44 +37,49 @@ use crate::{
 use kernel::prelude::*;
 use zerocopy::FromBytes;
 
-/// The least MTU that IPv4 allows.
+/// The minimum MTU of IPv4 in bytes (RFC 791).
 const MIN_MTU4: u32 = 68;
-/// The least MTU that IPv6 allows.
+/// The minimum MTU of IPv6 in bytes (RFC 8200).
 const MIN_MTU6: u32 = 1280;
 
-/// What is allowed of the route to a dest (C: `IP_VS_RT_MODE_*`).
+/// The conditions on the route to a dest (C: `IP_VS_RT_MODE_*`).
 #[derive(Clone, Copy)]
 pub(crate) struct RouteFlags {
-    /// The dest may be this host.
+    /// The dest may be this host (C: `IP_VS_RT_MODE_LOCAL`).
     local: bool,
-    /// It may be so even for a packet that was not to this host.
+    /// The dest may be this host even if the packet was sent to another host
+    /// (C: `IP_VS_RT_MODE_RDR`).
     redirect: bool,
-    /// The packet keeps its own destination.
+    /// The packet keeps its destination address (C: `IP_VS_RT_MODE_KNOWN_NH`).
     known_next_hop: bool,
-    /// The source address of the route is wanted, and the packet gets a header more.
+    /// The packet gets an outer header with the source address of the route
+    /// (C: `IP_VS_RT_MODE_TUNNEL`, `IP_VS_RT_MODE_CONNECT`).
     tunnel: bool,
 }
 
 impl RouteFlags {
+    /// For direct routing.
     pub(crate) const DIRECT: Self = Self {
         local: true,
         redirect: false,
         known_next_hop: true,
         tunnel: false,
     };
+    /// For NAT.
     pub(crate) const NAT: Self = Self {
         local: true,
         redirect: true,
         known_next_hop: false,
         tunnel: false,
     };
-    /// For an ICMP error that this host forwards.
+    /// For an ICMP error that this host forwards, with NAT.
     pub(crate) const NAT_FORWARDED: Self = Self {
         local: false,
         redirect: false,
         known_next_hop: false,
         tunnel: false,
     };
+    /// For tunnelling.
     pub(crate) const TUNNEL: Self = Self {
         local: true,
         redirect: false,
@@ -83,11 +88,11 @@ impl RouteFlags {
     };
 }
 
-/// Where the dest turned out to be.
+/// The host to which the dest's address is routed.
 pub(crate) enum Target<'g> {
     /// This host.
     Local,
-    /// Another, by this route, from this source address.
+    /// Another host, with the route to it and the source address of the route.
     Remote(SkbRoute<'g>, &'g Addr),
 }
 
@@ -102,17 +107,17 @@ impl<'g> Target<'g> {
     }
 }
 
-/// A forwarding method whose packets go by the route to the dest.
+/// A forwarding method that sends packets along the route to the dest.
 pub(super) trait Transmitter {
-    /// What is allowed of the route.
+    /// The conditions on the route.
     fn flags(context: Context<'_>) -> RouteFlags;
 
-    /// Sends a packet that may take the route to `target`. Until then it keeps the route it came by.
+    /// Sends a packet that has passed all checks. It still has its previous route.
     fn send<'h>(context: Context<'_>, skb: HookSkb<'h>, target: Target<'_>) -> Verdict<'h>;
 }
 
-/// Sends a packet to its conn's dest, if it may take the route there: its TTL is lowered, its size
-/// checked, and an ICMP error sent if either forbids it. A packet that cannot go is dropped.
+/// Sends a packet to the dest of its conn. Before that, decrements the TTL and checks the size. If
+/// the TTL is used up or the packet is too big, sends an ICMP error and drops the packet.
 #[inline(always)]
 pub(super) fn transmit<'h, T: Transmitter>(context: Context<'_>, skb: HookSkb<'h>) -> Verdict<'h> {
     match context.dest.and_then(|dest| dest.route.get(context.rcu)) {
@@ -124,7 +129,7 @@ pub(super) fn transmit<'h, T: Transmitter>(context: Context<'_>, skb: HookSkb<'h
     }
 }
 
-/// The same for a dest that keeps no valid route.
+/// As [`transmit`], for a dest without a valid cached route.
 #[cold]
 fn transmit_anew<'h, T: Transmitter>(context: Context<'_>, mut skb: HookSkb<'h>) -> Verdict<'h> {
     match find(context, T::flags(context)) {
@@ -149,7 +154,7 @@ fn by_route<'h, T: Transmitter>(
         return skb.drop_silently();
     }
     if local {
-        // The local stack goes by the route that the packet has.
+        // The packet keeps its current route for local delivery.
         return T::send(context, skb, Target::Local);
     }
     let may_go = decrement_ttl(context, &mut skb)
@@ -160,8 +165,8 @@ fn by_route<'h, T: Transmitter>(
     }
 }
 
-/// There is no route to the dest: an ICMP error is sent, unless the namespace goes with its
-/// devices.
+/// Sends an ICMP error because there is no route to the dest, unless the network namespace is being
+/// destroyed.
 fn unreachable(context: Context<'_>, skb: &mut Skb) {
     if !context.netns.is_going() {
         skb.set_dst_dev_if_none();
@@ -169,8 +174,7 @@ fn unreachable(context: Context<'_>, skb: &mut Skb) {
     }
 }
 
-/// Looks the route up. The dest, if it is configured, keeps it unless the device or the dest is about
-/// to go.
+/// Looks up the route. A configured dest caches it, unless the device or the dest is being removed.
 fn find<'g>(context: Context<'g>, flags: RouteFlags) -> Option<(SkbRoute<'g>, Addr)> {
     let Some(dest) = context.dest else {
         let route = look_up(context, flags).ok()?;
@@ -190,7 +194,8 @@ fn look_up(context: Context<'_>, flags: RouteFlags) -> Result<Route> {
             let daddr = daddr.v4();
             let mut route = ip::route4(net, daddr, [0; 4], flags.known_next_hop)?;
             if flags.tunnel && route.saddr != [0; 4] {
-                // Bound to its source address, as the packets will be (C: `RT_MODE_CONNECT`).
+                // Bind the route to the source address of the outer header
+                // (C: `IP_VS_RT_MODE_CONNECT`).
                 route = ip::route4(net, daddr, route.saddr, false)?;
             }
             Ok(Route {
@@ -216,8 +221,8 @@ fn look_up(context: Context<'_>, flags: RouteFlags) -> Result<Route> {
     }
 }
 
-/// Whether the packet would change between what is this host's and what is not, in a way that the
-/// stack cannot follow (C: `crosses_local_route_boundary()`).
+/// Whether the new route would make a local packet non-local, or vice versa, in a way that the
+/// stack does not support (C: `crosses_local_route_boundary()`).
 #[inline(always)]
 fn crosses_local_boundary(context: Context<'_>, skb: &Skb, flags: RouteFlags, local: bool) -> bool {
     let packet = context.packet;
@@ -231,12 +236,13 @@ fn crosses_local_boundary(context: Context<'_>, skb: &Skb, flags: RouteFlags, lo
     }
 }
 
+/// Whether an IPv6 address is the loopback address, `::1`.
 pub(super) fn is_loopback6(addr: &Addr) -> bool {
     *addr.bytes() == [0, 0, 0, 0, 0, 0, 0, 0, 0, 0, 0, 0, 0, 0, 0, 1]
 }
 
-/// Lowers the TTL or hop limit; a packet at its end is answered and goes no further (C:
-/// `decrement_ttl()`).
+/// Decrements the TTL or hop limit. If it is 1 or less, sends an ICMP error and returns `None`
+/// (C: `decrement_ttl()`).
 #[inline(always)]
 fn decrement_ttl(context: Context<'_>, skb: &mut Skb) -> Option<()> {
     match context.packet.family {
@@ -271,13 +277,14 @@ fn time_exceeded4(context: Context<'_>, skb: &mut Skb) -> Option<()> {
 fn time_exceeded6(context: Context<'_>, skb: &mut Skb) -> Option<()> {
     let net = context.netns.net();
     ip::count_header_error6(net, skb);
-    // The source address is that of the device it would have left by.
+    // The ICMP error gets its source address from the output device.
     skb.force_dst_dev();
     ip::icmpv6_send(skb, Icmpv6Error::TimeExceed, 0, 0);
     None
 }
 
-/// Checks the packet's size against the route's MTU, and sends an ICMP error if it is too big.
+/// Checks the size of the packet against the MTU of the route. If the packet is too big, sends an
+/// ICMP error and returns `None` (C: `ensure_mtu_is_adequate()`).
 #[inline(always)]
 fn check_mtu(
     context: Context<'_>,
@@ -318,7 +325,8 @@ fn check_mtu(
     None
 }
 
-/// What is left of the MTU in the tunnel. The sender's socket gets it, if that is on this host.
+/// The MTU in bytes inside the tunnel, `None` if it is below the minimum. A local sender's socket
+/// gets it as its path MTU (C: `maybe_update_pmtu()`).
 fn tunnel_mtu(context: Context<'_>, skb: &mut Skb, mtu: u32) -> Option<u32> {
     let (header, least) = match context.dest_family() {
         Family::Inet => (ipv4::MIN_LEN, MIN_MTU4),

@@ -1,13 +1,13 @@
 // SPDX-License-Identifier: GPL-2.0
 
-//! Tunnelling: the packet goes to the dest inside another.
+//! Tunnelling: the packet is sent to the dest inside another IP packet.
 //!
 //! C version: `ip_vs_tunnel_xmit()`, `ip_vs_tunnel_xmit_v6()`
 //! [net/netfilter/ipvs/ip_vs_xmit.c].
 //!
 //! # Not supported
 //!
-//! GUE and GRE: a dest with such a tunnel gets no packets yet.
+//! GUE and GRE: packets to a dest with such a tunnel are dropped.
 
 use super::{
     output::{
@@ -42,7 +42,7 @@ use crate::{
     }, //
 };
 
-/// What the outer header takes over from the inner one.
+/// The fields of the outer header that the inner one determines.
 struct Inherited {
     protocol: u8,
     traffic_class: u8,
@@ -50,7 +50,7 @@ struct Inherited {
     dont_fragment: bool,
 }
 
-/// The transmitter.
+/// The transmitter of packets to the dest.
 pub(super) struct Tunnel;
 
 impl Transmitter for Tunnel {
@@ -71,7 +71,8 @@ impl Transmitter for Tunnel {
     }
 }
 
-/// Puts the outer header on, with `reserved` bytes before it. The packet is freed if that fails.
+/// Adds the outer header, with `reserved` bytes of headroom before it. Frees the packet and returns
+/// `None` on failure.
 fn encapsulate<'h>(
     context: Context<'_>,
     saddr: &Addr,
@@ -100,7 +101,7 @@ fn encapsulate<'h>(
     }
 }
 
-/// Reads the inner header, and corrects its checksum, should it be wrong.
+/// Reads the inner header. Recomputes its IPv4 checksum, which may be wrong.
 fn inherit(family: Family, skb: &mut SkBuff<'_>) -> Option<Inherited> {
     match family {
         Family::Inet => {
@@ -125,8 +126,8 @@ fn inherit(family: Family, skb: &mut SkBuff<'_>) -> Option<Inherited> {
     }
 }
 
-/// ECN in the outer header by RFC 3168: congestion experienced inside is not repeated
-/// outside (C: `INET_ECN_encapsulate()`).
+/// The traffic class of the outer header for that of the inner one. By RFC 3168, CE becomes ECT(0)
+/// (C: `INET_ECN_encapsulate()`).
 fn encapsulated_class(class: u8) -> u8 {
     const MASK: u8 = 3;
     const CE: u8 = 3;
@@ -164,7 +165,7 @@ fn outer6<'h>(
     payload: u32,
     mut skb: SkBuff<'h>,
 ) -> Option<SkBuff<'h>> {
-    // A bundle of segments may be longer than the field; each segment gets its own length.
+    // A GSO packet may be too long for the field. Each segment gets its own length.
     let payload = u16::try_from(payload).unwrap_or(0);
     let header = ipv6::Header::new(
         encapsulated_class(inherited.traffic_class),

@@ -1,6 +1,6 @@
 // SPDX-License-Identifier: GPL-2.0
 
-//! Steps, timeouts and expiry, one after the other and on many CPUs at once.
+//! Tests of steps, timeouts and expiry, sequential and concurrent.
 
 use super::*;
 use crate::shim::hold_up;
@@ -32,7 +32,7 @@ fn stay(state: u8, _: bool) -> Option<Next> {
     })
 }
 
-/// 900 ticks while active, 10 after that.
+/// 900 jiffies in the active state, 10 in others.
 fn timeout_of(state: u8) -> u32 {
     if state == ACTIVE {
         900
@@ -93,8 +93,8 @@ fn timeouts_and_answers() {
     assert_eq!(life.settle(0, false, |_| 250).sooner, None);
 }
 
-/// A packet that changes nothing sets its timeout while another CPU closes the conn: the timeout
-/// that stays is the closed one's, and the timer fires for it.
+/// A packet that changes nothing sets the timeout while another CPU closes the conn. The final
+/// timeout is that of the closed state, and the timer is restarted for it.
 #[test]
 fn a_stale_timeout_does_not_stay() {
     let life = active(0);
@@ -104,7 +104,7 @@ fn a_stale_timeout_does_not_stay() {
     assert_eq!(life.step(stay, is_active), Step::Same(ACTIVE));
     let settled = life.settle(ACTIVE, false, |state| {
         if !closed.replace(true) {
-            // Another CPU, between this CPU's look at the state and its write.
+            // Another CPU, between this CPU's read of the state and its write.
             life.step(to(CLOSED), is_active);
             life.settle(CLOSED, false, timeout_of);
         }
@@ -132,7 +132,7 @@ fn the_timer_waits_for_what_is_left() {
     assert!(!life.take_control() && !life.is_usable());
 }
 
-/// A conn that the timer has marked lives on if a packet finds it, whatever the packet says.
+/// A dying conn is revived by any packet, whatever its effect on the state.
 #[test]
 fn a_dying_conn_is_revived() {
     let silent: fn(u8, bool) -> Option<Next> = |_, _| None;
@@ -148,8 +148,8 @@ fn a_dying_conn_is_revived() {
     assert_eq!(life.word.get(), u64::from(ACTIVE) | CONTROLLED);
 }
 
-/// Packets come at the moment at which the timer fires, many times: a conn that a packet found
-/// alive, after it stored the time, does not die by that timer.
+/// Packets arrive while the timer fires. If a packet finds the conn alive after it has stored the
+/// time, that timer does not kill the conn.
 #[test]
 fn packets_and_the_timer_agree() {
     for round in 0..500_u32 {
@@ -177,7 +177,7 @@ fn packets_and_the_timer_agree() {
     }
 }
 
-/// Two CPUs step and set timeouts at once: what stays is the timeout of the state that stays.
+/// Two CPUs change the state and the timeout at once. The final timeout is that of the final state.
 #[test]
 fn states_and_timeouts_agree() {
     for round in 0..500 {

@@ -1,13 +1,13 @@
 // SPDX-License-Identifier: GPL-2.0
 
-//! TCP's state machine, as seen from between the client and the server.
+//! The TCP state machine, for a host between the client and the server.
 //!
 //! C version: [net/netfilter/ipvs/ip_vs_proto_tcp.c].
 
 use crate::proto::direction::Direction;
 use crate::wire::tcp::Flags;
 
-/// The state of a TCP conn (C: `IP_VS_TCP_S_*`, whose numbers it has).
+/// The state of a TCP conn (C: `IP_VS_TCP_S_*`, with the same numbers).
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
 #[repr(u8)]
 pub(crate) enum State {
@@ -28,7 +28,7 @@ impl State {
     /// The number of states (C: `IP_VS_TCP_S_LAST`).
     pub(crate) const COUNT: usize = 11;
 
-    /// The state with this number, as a sync message has it; `None` if there is none.
+    /// The state with this number, as in sync messages; `None` if the number is invalid.
     pub(crate) const fn from_number(number: u16) -> Option<Self> {
         Some(match number {
             0 => Self::None,
@@ -46,7 +46,7 @@ impl State {
         })
     }
 
-    /// As /proc/net/ip_vs_conn and `ipvsadm -Lc` name it (C: `tcp_state_name()`).
+    /// The name in /proc/net/ip_vs_conn and `ipvsadm -Lc` (C: `tcp_state_name()`).
     pub(crate) const fn name(self) -> &'static str {
         match self {
             Self::None => "NONE",
@@ -63,7 +63,7 @@ impl State {
         }
     }
 
-    /// Whether the conn counts among its dest's active ones (C: `tcp_state_active()`).
+    /// Whether a conn in this state counts as active (C: `tcp_state_active()`).
     #[inline]
     pub(crate) const fn is_active(self) -> bool {
         matches!(
@@ -72,8 +72,7 @@ impl State {
         )
     }
 
-    /// How long an idle conn is kept in this state, in seconds, unless the namespace says
-    /// otherwise (C: `tcp_timeouts`).
+    /// The default idle timeout of the state in seconds (C: `tcp_timeouts`).
     pub(crate) const fn default_timeout(self) -> u32 {
         match self {
             Self::None => 2,
@@ -91,7 +90,7 @@ impl State {
     }
 }
 
-/// What a segment means to the state machine (C: `tcp_state_idx()`).
+/// The input of a segment to the state machine (C: `tcp_state_idx()`).
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
 #[repr(u8)]
 pub(crate) enum Event {
@@ -99,12 +98,12 @@ pub(crate) enum Event {
     Fin = 1,
     Ack = 2,
     Rst = 3,
-    /// None of the flags that count.
+    /// A segment with none of these flags.
     Other = 4,
 }
 
 impl Event {
-    /// The event of a segment with these flags: of several, RST counts before SYN, FIN, ACK.
+    /// The event of a segment with these flags. The precedence is RST, SYN, FIN, ACK.
     #[inline]
     pub(crate) const fn of(flags: Flags) -> Self {
         if flags.rst() {
@@ -121,13 +120,13 @@ impl Event {
     }
 }
 
-/// Which of the two state machines is in force in a namespace.
+/// The state machines. A network namespace uses one of them.
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
 pub(crate) enum Rules {
-    /// C: `tcp_states`.
+    /// The default (C: `tcp_states`).
     Normal,
-    /// While secure_tcp defends against a flood: a conn is established only once the dest has
-    /// answered (C: `tcp_states_dos`).
+    /// For `secure_tcp`: a conn is established only after a packet from the dest
+    /// (C: `tcp_states_dos`).
     Secure,
 }
 
@@ -149,14 +148,14 @@ impl Rules {
     }
 }
 
-/// Whether a segment that belongs to no conn may start one: a SYN, with or without ACK, or under
-/// `sloppy_tcp` anything but RST (C: `tcp_conn_schedule()`).
+/// Whether a segment that belongs to no conn may start one: a SYN, with or without ACK, or with
+/// the sysctl `sloppy_tcp` any segment without RST (C: `tcp_conn_schedule()`).
 #[inline]
 pub(crate) const fn may_start_conn(flags: Flags, sloppy: bool) -> bool {
     !flags.rst() && (sloppy || flags.syn())
 }
 
-/// The next state by direction, event and state, each in the order of its numbers.
+/// The next state by direction, event and state, each in numerical order.
 type Table = [[[State; State::COUNT]; 4]; 3];
 
 const NO: State = State::None;
@@ -233,7 +232,7 @@ mod tests {
         (0..State::COUNT as u16).map(|number| State::from_number(number).unwrap())
     }
 
-    /// Follows the events from `NONE` and says where they lead.
+    /// Applies the events, starting in [`State::None`], and checks the state after each.
     fn walk(rules: Rules, steps: &[(Direction, Event, State)]) {
         let mut state = NO;
         for (direction, event, next) in steps {
@@ -352,7 +351,8 @@ mod tests {
         walk(Rules::Secure, &[(InputOnly, Syn, SA), (InputOnly, Ack, ES)]);
     }
 
-    /// Against C's tables themselves, where `qemu-test/check` says C's IPVS lies.
+    /// Compares the tables with those in the C source, whose directory `qemu-test/check` passes in
+    /// `IPVS_C`.
     #[test]
     fn tables_are_those_of_c() {
         let Ok(dir) = std::env::var("IPVS_C") else {

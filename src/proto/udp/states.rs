@@ -1,6 +1,6 @@
 // SPDX-License-Identifier: GPL-2.0
 
-//! UDP's only state.
+//! The only state of UDP conns.
 //!
 //! C version: [net/netfilter/ipvs/ip_vs_proto_udp.c].
 
@@ -15,13 +15,13 @@ impl State {
     /// The number of states (C: `IP_VS_UDP_S_LAST`).
     pub(crate) const COUNT: usize = 1;
 
-    /// As /proc/net/ip_vs_conn and `ipvsadm -Lc` name it.
+    /// The name in /proc/net/ip_vs_conn and `ipvsadm -Lc`.
     #[inline]
     pub(crate) const fn name(self) -> &'static str {
         "UDP"
     }
 
-    /// How long an idle conn is kept, in seconds, unless `ipvsadm --set` says otherwise.
+    /// The default idle timeout in seconds. `ipvsadm --set` changes the timeout.
     #[inline]
     pub(crate) const fn default_timeout(self) -> u32 {
         5 * 60

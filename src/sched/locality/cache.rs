@@ -1,9 +1,9 @@
 // SPDX-License-Identifier: GPL-2.0
 
-//! The cache of lblc and lblcr: the dests that packets to an address went to last.
+//! The cache of lblc and lblcr: for each address, the dests that packets were sent to last.
 //!
-//! An entry holds references to its dests, as in C. So a removed dest stays in the trash for as
-//! long as an entry has it, and is used again when it comes back.
+//! An entry holds references to its dests, as in C. So a removed dest stays in the trash as long as
+//! an entry refers to it, and is used again when it is added again.
 //!
 //! # Concurrency
 //!
@@ -14,13 +14,13 @@
 //!
 //! A timer fires each minute. Every 30 minutes it removes the entries that were unused for the time
 //! of the sysctl. While there are too many entries, it removes those that were unused for 6
-//! minutes, until the excess is gone. The buckets and their order are C's, so the same entries are
-//! removed.
+//! minutes, until the excess is removed. The buckets and their order are the same as in C, so the
+//! same entries are removed.
 //!
 //! # Costs
 //!
-//! A hit walks a bucket, of up to 16 entries on average, and writes one word of its entry once a
-//! tick. A new entry costs an allocation and the bucket's lock.
+//! A hit walks a bucket, of up to 16 entries on average, and writes one word of its entry at most
+//! once per jiffy. A new entry costs an allocation and the bucket's lock.
 
 use crate::{
     addr::Addr,
@@ -53,16 +53,16 @@ use core::ops::Deref;
 const BUCKET_BITS: u32 = 10;
 const BUCKETS: usize = 1 << BUCKET_BITS;
 
-/// With more entries, some are removed early (C: `max_size`).
+/// The number of entries above which some are removed early (C: `max_size`).
 const MANY: u64 = 16 << BUCKET_BITS;
 /// The largest number of entries.
 const MOST: u64 = MANY * 3 / 2;
 
-/// C: `CHECK_EXPIRE_INTERVAL`.
+/// The time between two checks, in jiffies (C: `CHECK_EXPIRE_INTERVAL`).
 const CHECK_INTERVAL: usize = 60 * HZ;
-/// One check in so many is a full one (C: `COUNT_FOR_FULL_EXPIRATION`).
+/// One check in this many is a full one (C: `COUNT_FOR_FULL_EXPIRATION`).
 const FULL_CHECK: u64 = 30;
-/// C: `ENTRY_TIMEOUT`.
+/// The time after which an unused entry may be removed early, in jiffies (C: `ENTRY_TIMEOUT`).
 const ENTRY_TIMEOUT: usize = 6 * 60 * HZ;
 
 /// The default of the sysctls lblc_expiration and lblcr_expiration, in jiffies.
@@ -73,24 +73,29 @@ pub(crate) trait Content: Share + Sized {
     /// The type of the references to dests.
     type Kept: Candidate;
 
-    /// The content for an address that goes to `dest`, from the time `now` on.
+    /// The content for an address whose packets are sent to `dest` from the time `now` on, in
+    /// jiffies.
+    ///
+    /// # Errors
+    ///
+    /// [`NoMemory`] if memory is short.
     fn new<D: Member<Kept = Self::Kept>>(dest: &D, now: usize) -> Result<Self, NoMemory>;
 
-    /// Whether the address may go to `dest` without a new entry.
+    /// Whether packets to the address may be sent to `dest` without a new entry.
     fn may_take<D: Member<Kept = Self::Kept>>(&self, dest: &D) -> bool;
 
-    /// Updates the content for an address that goes to `dest`, from the time `now` on. Returns
-    /// whether that was possible; if not, the entry is replaced.
+    /// Updates the content for an address whose packets are sent to `dest` from the time `now` on.
+    /// Returns false if that is not possible; the entry must be replaced then.
     ///
-    /// It may allocate and free memory, so it is not called with a bucket locked: on PREEMPT_RT the
-    /// allocator sleeps.
+    /// May allocate and free memory, so it must not be called with a bucket locked: with PREEMPT_RT
+    /// the allocator sleeps.
     fn update<D: Member<Kept = Self::Kept>>(&self, dest: &D, now: usize) -> bool {
         let _ = now;
         self.may_take(dest)
     }
 }
 
-/// Whether a reference is to this dest.
+/// Whether `kept` is a reference to `dest`.
 pub(crate) fn is_same(kept: &impl Candidate, dest: &impl Candidate) -> bool {
     core::ptr::eq(kept.place(), dest.place())
 }
@@ -124,12 +129,12 @@ pub(super) type SharedCache<T> = Shared<Periodic<Cache<T>>>;
 
 /// C: `time_after()`.
 pub(crate) const fn is_after(time: usize, other: usize) -> bool {
-    // CAST: The sign of the difference tells which is later, also where jiffies wrap.
+    // CAST: The sign of the difference shows which is later, even if jiffies wrap.
     (other.wrapping_sub(time) as isize) < 0
 }
 
 impl<T: Content> Cache<T> {
-    /// An empty cache whose entries expire after `expiration` without use.
+    /// An empty cache whose entries expire when they are unused for `expiration`.
     pub(super) fn new(expiration: Jiffies) -> Result<SharedCache<T>, NoMemory> {
         let cache = Self {
             buckets: Table::new(BUCKETS, |_| List::new())?,
@@ -141,12 +146,12 @@ impl<T: Content> Cache<T> {
         start(cache, CHECK_INTERVAL)
     }
 
-    /// The time of the sysctl, in jiffies.
+    /// The sysctl's time, in jiffies, after which unused entries expire.
     pub(super) fn expiration(&self) -> usize {
         self.expiration.get()
     }
 
-    /// The entry for a packet's destination address. Marks it as used at the time `now`.
+    /// The entry for the packet's destination address. Marks it as used at the time `now`.
     #[inline]
     pub(super) fn find<'g>(
         &'g self,
@@ -164,9 +169,9 @@ impl<T: Content> Cache<T> {
         Some(entry)
     }
 
-    /// The address that a packet goes to goes to `dest` from now on.
+    /// Adds or updates the entry for the packet's destination address, with the dest `dest`.
     ///
-    /// If there is no room, or no memory, that is forgotten at once.
+    /// If the cache is full or there is no memory, no entry is added.
     pub(crate) fn update<D: Member<Kept = T::Kept>>(
         &self,
         flow: &Flow<'_>,
@@ -188,7 +193,7 @@ impl<T: Content> Cache<T> {
         let mut bucket = bucket.lock();
         let known = bucket.iter().find(|entry| entry.addr == *addr);
         if known.is_some_and(|entry| entry.content.may_take(dest)) {
-            // Another CPU has made it meanwhile.
+            // Another CPU has added the entry meanwhile.
             drop(bucket);
             if let Some(entry) = self.find(flow, now, guard) {
                 entry.content.update(dest, now);
@@ -208,7 +213,7 @@ impl<T: Content> Cache<T> {
         drop(spare);
     }
 
-    /// Counts one more entry, unless there are too many already.
+    /// Counts a new entry. Returns false if there are too many already.
     fn may_grow(&self) -> bool {
         loop {
             let len = self.len.get();
@@ -221,7 +226,7 @@ impl<T: Content> Cache<T> {
         }
     }
 
-    /// Subtracts removed entries from the count.
+    /// Subtracts `gone` removed entries from the count.
     fn forget(&self, gone: usize) {
         if gone > 0 {
             self.len.add((gone as u64).wrapping_neg());
@@ -258,7 +263,7 @@ impl<T: Content> Cache<T> {
     }
 }
 
-/// C: `ip_vs_lblc_check_expire()`.
+/// The periodic check (C: `ip_vs_lblc_check_expire()`).
 impl<T: Content> Tick for Cache<T> {
     fn tick(&self, _guard: &Guard) {
         let (checks, len) = (self.checks.get(), self.len.get());

@@ -1,6 +1,6 @@
 // SPDX-License-Identifier: GPL-2.0
 
-//! Laws of Maglev hashing.
+//! Tests of Maglev hashing.
 
 use super::super::{
     tests::*,
@@ -95,7 +95,7 @@ fn sizes_and_bits_are_those_of_c() {
     assert_eq!((bits(0), bits(4096), bits(65537)), (None, None, None));
 }
 
-/// The table of two dests, computed from their permutations.
+/// Compares the table of two dests with one computed from their permutations.
 #[test]
 fn dests_take_turns_in_their_permutations() {
     let dests = numbered(2, |number| [2, 1][number as usize]);
@@ -137,7 +137,7 @@ fn parts_are_by_weight() {
     // C rounds weights to 6 bits.
     let dests = numbered(2, |number| [1000, 1][number as usize]);
     assert_eq!(shares(&mh(4093, false, &dests), 2), [4029, 64]);
-    // Exactly, it is 4 of 4093.
+    // The exact share is 4 of 4093.
     let [_, light] = shares(&mh(4093, true, &dests), 2)[..] else {
         unreachable!()
     };
@@ -245,7 +245,8 @@ fn a_dest_that_comes_back_to_a_table_too_small_gets_its_buckets() {
     assert!(mh.gone().len() <= 251);
 }
 
-/// The share of the clients that move although their dest stays, when dest `gone` is removed.
+/// The share of the buckets that change their owner when dest `gone` is removed, without the
+/// buckets of that dest.
 fn disruption(before: &Mh, dests: &mut Vec<Numbered>, gone: usize) -> f64 {
     let dest = dests.remove(gone);
     let after = before.rebuild(dests, Change::Removed(gone)).unwrap();
@@ -262,7 +263,7 @@ fn disruption(before: &Mh, dests: &mut Vec<Numbered>, gone: usize) -> f64 {
 /// lists the means.
 #[test]
 fn few_clients_move_when_a_dest_goes() {
-    // The mean and the most of all removals, or of some, in percent.
+    // The mean and the maximum of the removals of every `step`th dest, in percent.
     for (size, count, step, mean, most) in [
         (4093, 10, 1, 1.22, 1.44),
         (4093, 100, 1, 3.03, 3.47),

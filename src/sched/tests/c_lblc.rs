@@ -1,6 +1,6 @@
 // SPDX-License-Identifier: GPL-2.0
 
-//! Random histories in which lblc and lblcr must make the same choices as a model of C's.
+//! Random histories in which lblc and lblcr must make the same choices as a model of the C version.
 
 mod model;
 
@@ -24,7 +24,7 @@ use model::{
     MINUTE, //
 };
 
-/// A service and a model of C's with the same dests.
+/// A service and a model of the C version with the same dests.
 struct Pair {
     service: Service,
     model: Table,
@@ -56,7 +56,7 @@ impl Pair {
         lack_memory(!has_memory);
     }
 
-    /// The dest that a conn to the address goes to, which must be the model's.
+    /// The dest of a conn to the address, which must be that of the model.
     fn choose(&mut self, addr: u32) -> Option<usize> {
         let daddr = Addr::from_v4(addr.to_be_bytes());
         let flow = Flow {
@@ -79,7 +79,7 @@ impl Pair {
         Some(index)
     }
 
-    /// Lets minutes pass, with the timers.
+    /// Advances the time by minutes and runs the timers.
     fn minutes(&mut self, minutes: usize) {
         for _ in 0..minutes {
             set_jiffies(jiffies().wrapping_add(MINUTE));
@@ -122,7 +122,7 @@ fn step(pair: &mut Pair, size: usize, removed: &mut Vec<Dest>, random: &mut Rand
             removed.push(pair.service.remove(index));
         }
         (3..=5, _) | (_, None) if random.below(2 * size as u64) >= len as u64 => {
-            // Old entries may have a dest that comes back.
+            // Old entries may refer to a dest that is added again.
             let any = random.below(removed.len().max(1) as u64) as usize;
             let is_back = !removed.is_empty() && random.below(2) == 0;
             let dest = match is_back {
@@ -186,7 +186,7 @@ fn choose_as_c() {
     }
 }
 
-/// An address stays with its dest, whatever changes for other dests.
+/// An address keeps its dest, whatever changes for other dests.
 #[test]
 fn an_address_stays() {
     for kind in [Kind::Lblc, Kind::Lblcr] {
@@ -205,8 +205,8 @@ fn an_address_stays() {
     }
 }
 
-/// An address moves to another dest if its own has weight 0 or is removed. It goes back to a dest
-/// that comes back, unless it has moved meanwhile.
+/// An address moves to another dest if its dest has weight 0 or is removed. It moves back to a dest
+/// that is added again, unless it has moved meanwhile.
 #[test]
 fn an_address_moves() {
     let mut pair = Pair::new(Kind::Lblc, dests(&[100, 100]));
@@ -221,8 +221,8 @@ fn an_address_moves() {
     assert_eq!([pair.choose(1), pair.choose(2)], [Some(2), Some(0)]);
 }
 
-/// A dest with more active conns than its weight keeps its address until another dest has less than
-/// half of its own.
+/// A dest with more active conns than its weight keeps its address until another dest has active
+/// conns for less than half its weight.
 #[test]
 fn too_busy() {
     for kind in [Kind::Lblc, Kind::Lblcr] {
@@ -234,7 +234,7 @@ fn too_busy() {
         }
         second.set(&second.active, 1);
         assert_eq!(pair.conn(1), Some(1));
-        // The set of lblcr has both dests now. The one with less conns is taken.
+        // The set of lblcr has both dests now. The one with fewer conns is chosen.
         second.set(&second.active, 3);
         let first = pair.service.dests[0].clone();
         first.set(&first.active, 2);
@@ -273,7 +273,7 @@ fn the_cache_is_bounded() {
             pair.choose(addr);
         }
         assert_eq!(pair.len(), MAX_SIZE * 3 / 2);
-        // An address without an entry gets a new choice each time, one with an entry may move.
+        // For an address without an entry each choice is new. An address with an entry may move.
         pair.conn(29_999);
         pair.choose(29_999);
         pair.service.weigh(0, 0);
@@ -292,7 +292,7 @@ fn the_cache_is_bounded() {
     }
 }
 
-/// Without memory the choice is the same, but no entry is made.
+/// Without memory the choice is the same, but no entry is added.
 #[test]
 fn without_memory() {
     for kind in [Kind::Lblc, Kind::Lblcr] {
@@ -308,7 +308,7 @@ fn without_memory() {
     }
 }
 
-/// Two CPUs find a new address unknown and choose two dests: the second finds the first's entry.
+/// Two CPUs find no entry for an address and choose two dests. The second finds the first's entry.
 #[test]
 fn two_cpus_remember_an_address() {
     for kind in [Kind::Lblc, Kind::Lblcr] {

@@ -1,7 +1,7 @@
 // SPDX-License-Identifier: GPL-2.0
 
-//! C's loops over the list, and random histories in which the schedulers with an order must make
-//! the same choices.
+//! The loops of C over the list, and random histories in which the schedulers with an order must
+//! make the same choices.
 
 use super::*;
 
@@ -10,7 +10,7 @@ fn overhead(dest: &Dest) -> i32 {
     (dest.active_conns() << 8) + dest.total_conns()
 }
 
-/// `ip_vs_sed_dest_overhead()`, and nq's.
+/// `ip_vs_sed_dest_overhead()` and `ip_vs_nq_dest_overhead()`.
 fn expected(dest: &Dest) -> i32 {
     dest.active_conns() + 1
 }
@@ -40,7 +40,7 @@ fn weighted(dests: &[Dest], cost: fn(&Dest) -> i32) -> Option<usize> {
     let mut least = dests.iter().position(is_first)?;
     for index in least + 1..dests.len() {
         let dest = &dests[index];
-        // As in C, a weight of 0 is left to the comparison.
+        // As in C, the comparison handles a weight of 0.
         if !dest.is_overloaded() && is_below(dest, &dests[least], cost) {
             least = index;
         }
@@ -126,7 +126,7 @@ fn step(service: &mut Service, size: usize, removed: &mut Vec<Dest>, random: &mu
             removed.push(service.remove(index));
         }
         (4..=7, _) | (_, None) if random.below(2 * size as u64) >= len as u64 => {
-            // A dest that comes back still has its conns.
+            // A dest that is added again still has its conns.
             let back = removed.pop().filter(|_| random.below(2) == 0);
             let dest = back.unwrap_or_else(|| Dest::new(0, 1));
             dest.set(&dest.weight, weight(random));

@@ -1,7 +1,7 @@
 // SPDX-License-Identifier: GPL-2.0
 
-//! A stress test: many CPUs change the dests of one order at once. When they stop, the order must
-//! be right.
+//! A stress test: several CPUs change the dests of one order at once. When they stop, the order
+//! must be correct.
 
 use super::Random;
 use crate::{
@@ -154,7 +154,7 @@ fn settles() {
         Kind::Ovf,
         Kind::Twos,
     ];
-    // Small orders have few nodes, which all CPUs write.
+    // All CPUs write the few nodes of small orders.
     let sizes = [1, 2, 3, 5, 17, 70];
     for round in 0..400 {
         let dests: Vec<Dest> = (0..sizes[round % sizes.len()])

@@ -2,12 +2,12 @@
 
 //! Sort keys of dests.
 //!
-//! C compares two fractions, overhead by weight, by cross multiplication. An
-//! [`Order`](super::order::Order) needs one number for each fraction instead.
+//! C compares two fractions overhead / weight by cross multiplication. An
+//! [`Order`](super::order::Order) needs one number for each fraction.
 
 use core::num::NonZeroU32;
 
-/// How soon a dest is taken, the least first.
+/// The sort key of a dest. The dest with the least key is chosen first.
 #[derive(Clone, Copy, Debug, PartialEq, Eq, PartialOrd, Ord)]
 pub(crate) struct Key {
     pub(crate) high: u64,
@@ -23,8 +23,7 @@ impl Key {
         low: u64::MAX,
     };
 
-    /// The number of unused bits at the low end, which are 0 in all keys but
-    /// [`NEVER`](Self::NEVER).
+    /// The number of unused low bits, which are 0 in all keys except [`NEVER`](Self::NEVER).
     pub(crate) const SPARE_BITS: u32 = 24;
 
     /// The low word, with a number in the unused bits.
@@ -104,7 +103,7 @@ mod tests {
             assert_eq!(ratio(a).cmp(&ratio(b)), want, "{a:?} {b:?}");
             assert!(ratio(a) < Key::NEVER);
         }
-        // Two fractions as close as they can be.
+        // Two fractions with the least possible difference.
         let (a, b) = ((1 << 30, WEIGHT), ((1 << 30) - 1, WEIGHT - 2));
         assert!(ratio(a) != ratio(b));
         assert!(Key::FIRST < ratio((1, WEIGHT)));

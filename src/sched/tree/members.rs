@@ -2,8 +2,8 @@
 
 //! The dests of a pool as members of an [`Order`].
 //!
-//! One order is shared by all pools that a service publishes while it keeps its scheduler. It is
-//! replaced when its slots are used up or too many of them are empty.
+//! All pools that a service publishes while it keeps its scheduler share one order. It is replaced
+//! when its slots are used up or too many of them are empty.
 
 use super::{
     key::Key,
@@ -36,6 +36,10 @@ pub(crate) struct Members {
 
 impl Members {
     /// Members of a new order.
+    ///
+    /// # Errors
+    ///
+    /// [`NoMemory`] if memory is short, or that of [`Order::new`].
     pub(crate) fn new<D: Candidate>(kind: Kind, dests: &[D]) -> Result<Self, NoMemory> {
         Ok(Self {
             order: share(Order::new(kind, dests)?)?,
@@ -43,7 +47,11 @@ impl Members {
         })
     }
 
-    /// The successor after one `change` led to `dests`.
+    /// The successor after `change`, which resulted in `dests`.
+    ///
+    /// # Errors
+    ///
+    /// Those of [`Members::new`].
     pub(crate) fn after<D: Candidate>(
         &self,
         dests: &[D],
@@ -75,14 +83,14 @@ impl Members {
         self.order.flush();
     }
 
-    /// The index of the dest with that slot, if the pool has it.
+    /// The index of the dest with this slot, if the pool has it.
     #[inline]
     pub(crate) fn index(&self, slot: u32) -> Option<usize> {
         self.slots.index(slot)
     }
 
     /// The index of the first dest in the order, or `None` if no dest is available. The dest's own
-    /// figures are checked as well, since the order may lack a change that is under way.
+    /// figures are checked as well, since the order may lack a change that is in progress.
     #[inline]
     pub(crate) fn first<D: Candidate>(&self, dests: &[D]) -> Option<usize> {
         self.order
@@ -113,7 +121,7 @@ impl Members {
         least.0
     }
 
-    /// The index of the dest with that place, if the pool has it.
+    /// The index of the dest with this place, if the pool has it.
     #[inline]
     pub(crate) fn index_of<D: Candidate>(
         &self,
@@ -129,7 +137,7 @@ impl Members {
     }
 }
 
-/// Linear scan, for the moment in which dests move from one order to its successor.
+/// Linear scan, used while dests move from one order to its successor.
 #[cold]
 fn search_place<D: Candidate>(dests: &[D], place: &Place) -> Option<usize> {
     dests

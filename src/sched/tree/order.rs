@@ -1,60 +1,61 @@
 // SPDX-License-Identifier: GPL-2.0
 
-//! The dests of a service in the order in which its scheduler takes them: a winner tree.
+//! The dests of a service in the order in which its scheduler chooses them: a winner tree.
 //!
 //! C's schedulers walk the list of dests for each new conn. Here the dests are the leaves of a
-//! winner tree (tournament tree) of four children a node. A leaf has the *rank* of its dest, a node
-//! the least rank of its children, and the root that of all dests. When a rank changes, the matches
-//! on the path from the leaf to the root are replayed.
+//! winner tree (tournament tree) with four children per node. A leaf has the *rank* of its dest, a
+//! node the least rank of its children, and so the root the least rank of all dests. When a rank
+//! changes, the matches on the path from the leaf to the root are replayed.
 //!
 //! # Vocabulary
 //!
 //! - A *slot* is the number of a dest's leaf; see [`slots`](super::slots).
-//! - A *rank* is a dest's [`Key`] and, in the key's unused bits, its slot. Of dests with equal keys
+//! - A *rank* is a dest's [`Key`] with the slot in the key's unused bits. Of dests with equal keys,
 //!   the one with the highest slot, which is the first in C's list, has the least rank.
 //!
 //! # Concurrency
 //!
-//! Any CPU changes any dest at any time. The invariant is: when no change is under way, each node
-//! has the least rank of its children. During a change a reader may find the order from before it.
+//! Any CPU may change any dest at any time. The invariant is: when no change is in progress, each
+//! node has the least rank of its children. During a change, a reader may find the previous order.
 //!
 //! *Leaves* are written by any CPU. After a change of a dest's figures the CPU reads the figures,
 //! stores the rank, and after a full barrier reads the figures again. If they differ, it starts
 //! over. So the rank that is stored last is that of the last figures: a CPU that stored another
 //! rank had read the figures before the last change, reads them again after it, and stores the new
 //! rank. The number of repetitions is bounded by the number of concurrent changes to the same dest.
-//! A reader may see one word of a rank old and one new; the CPU that stored the later word replays
-//! the matches afterwards.
+//! A reader may see an old and a new word of a rank; the CPU that stored the later word replays the
+//! matches afterwards.
 //!
 //! *Nodes* are written by one CPU at a time, by flat combining. A CPU that finds an update in
 //! progress does not wait: it enqueues its slot, and the combining CPU drains the queue when its
 //! own update is done. A slot is dequeued before its matches are replayed, so a rank stored after
-//! that enqueues the slot again. A combiner drains the queue at most [`ROUNDS`] times. What is left
-//! then is done by the next CPU that changes a dest or asks for the first.
+//! that enqueues the slot again. A combiner drains the queue at most [`ROUNDS`] times. The next CPU
+//! that changes a dest or calls [`Order::first`] drains the rest.
 //!
-//! A replay ends at the first node that has the right rank already.
+//! A replay ends at the first node that already has the right rank.
 //!
 //! # Costs
 //!
-//! A node's four children are one cache line. This takes a quarter of the cache lines of a binary
-//! tree for as many instructions. With n slots there are log4(n) levels: 5 for 1,024, 7 for 16,384.
-//! A change of a dest's figures
+//! A node's four children are one cache line. An update accesses a quarter of the cache lines of a
+//! binary tree, with as many instructions. With n slots there are log4(n) levels: 5 for 1,024, 7
+//! for 16,384. A change of a dest's figures
 //!
 //! - reads the figures twice, writes the leaf, 16 bytes, and takes a barrier;
 //! - does no more if the key stays the same: always with fo, mostly with ovf;
 //! - takes and releases the right to combine: one atomic operation and one barrier;
-//! - reads one cache line a level and writes 16 bytes of the next, some 40 instructions. A conn to
-//!   the first dest writes all levels. The end of a conn to a dest in the middle writes one or two.
+//! - reads one cache line per level and writes 16 bytes of the next, about 40 instructions. A conn
+//!   to the first dest writes all levels. The end of a conn to a dest in the middle writes one or
+//!   two.
 //!
 //! All CPUs that open or end conns of a service write the word `combining`, the root and the nodes
 //! below it, as in C they write the service's counters. A packet of an established conn writes none
-//! of them. Finding the first dest reads the queue's head and the root. The root's two words may
-//! belong to two ranks, both just stored, so the caller checks that the dest is available. A slot
-//! takes 30 to 40 bytes.
+//! of these. A search for the first dest reads the head of the queue and the root. The two words of
+//! the root may belong to two ranks, both just stored, so the caller checks that the dest is
+//! available. A slot takes 30 to 40 bytes.
 //!
 //! # Sums
 //!
-//! For schedulers that need it, the sum of the dests' parts is kept as well: see
+//! For schedulers that need it, the order also has the sum of the dests' parts: see
 //! [`sums`](super::sums).
 
 use super::{
@@ -81,15 +82,15 @@ use crate::{
 /// The number of a node's children, and the smallest number of slots.
 const CHILDREN: usize = 4;
 
-/// The largest number of slots: what the unused bits of a [`Key`] can number.
+/// The largest number of slots, limited by the unused bits of a [`Key`].
 const MAX_ROOM: usize = 1 << Key::SPARE_BITS;
 
 const LAST_SLOT: u64 = (MAX_ROOM as u64).wrapping_sub(1);
 
-/// How often a combining CPU drains the queue.
+/// The maximum number of times that a combining CPU drains the queue.
 const ROUNDS: usize = 64;
 
-/// How often the control plane polls for the end of other CPUs' updates.
+/// The maximum number of times that the control plane polls for the end of other CPUs' updates.
 const MAX_POLLS: usize = 1 << 16;
 
 /// The end of the queue.
@@ -97,7 +98,7 @@ const END: u64 = u64::MAX;
 /// The successor of a slot that is not queued.
 const NOT_QUEUED: u64 = u64::MAX - 1;
 
-/// The dests of a service in the order in which its scheduler takes them.
+/// The dests of a service in the order in which its scheduler chooses them.
 pub(crate) struct Order {
     /// The scheduler.
     kind: Kind,
@@ -245,7 +246,7 @@ impl Order {
         self.sums.as_ref()
     }
 
-    /// The sum of all dests' parts. It may be below 0 while a change is under way.
+    /// The sum of all dests' parts. It may be negative while a change is in progress.
     #[inline]
     pub(crate) fn total(&self) -> i64 {
         // CAST: The sum is at most the number of dests times the largest part.
@@ -273,7 +274,7 @@ impl Order {
         self.first().is_none() && self.is_idle()
     }
 
-    /// Whether all matches that were queued before this call have been replayed.
+    /// Whether the matches of all slots that were enqueued before this call have been replayed.
     #[inline]
     fn is_idle(&self) -> bool {
         // In this order: a dequeued slot is replayed under `combining`.
@@ -291,8 +292,8 @@ impl Order {
         }
     }
 
-    /// Updates the order after a change of `dest`, which has or had this slot: of its figures, or
-    /// of its membership.
+    /// Updates the order after a change of the figures or of the membership of `dest`, which has or
+    /// had this slot.
     pub(crate) fn update<D: Candidate>(&self, slot: u32, dest: &D, guard: &Guard) {
         let Some(leaf) = self.leaf(slot as usize) else {
             return;
@@ -329,8 +330,8 @@ impl Order {
         self.children.get(node / CHILDREN)?.get(node % CHILDREN)
     }
 
-    /// Updates a part as [`update`](Self::update) does a leaf: until the figures are those that
-    /// were read before the store. Returns these.
+    /// Updates a part. As in [`update`](Self::update), repeats this until the figures are those
+    /// that were read before the store. Returns these.
     #[inline]
     fn update_part(
         &self,
@@ -353,7 +354,7 @@ impl Order {
         }
     }
 
-    /// Replays the matches above a leaf, or enqueues the slot for the CPU that combines.
+    /// Replays the matches above a leaf, or enqueues the slot for the combining CPU.
     fn replay_or_enqueue(&self, slot: u64) {
         let _bh_disabled = bh_disable();
         if self.combining.exchange(0, 1) {
@@ -365,7 +366,7 @@ impl Order {
         self.combine();
     }
 
-    /// Drains the queue, unless another CPU does. BHs are disabled.
+    /// Drains the queue, unless another CPU does. Must be called with BHs disabled.
     #[inline]
     fn combine(&self) {
         for _ in 0..ROUNDS {
@@ -377,7 +378,7 @@ impl Order {
         }
     }
 
-    /// Drains the queue, if there is one.
+    /// Drains the queue, if it is not empty.
     #[inline(always)]
     fn drain(&self) {
         if self.queue.get() != END {
@@ -392,7 +393,7 @@ impl Order {
         fence();
     }
 
-    /// Enqueues a slot, whose leaf was stored before a full barrier.
+    /// Enqueues a slot. A full barrier must separate the store of its leaf from this call.
     #[cold]
     fn enqueue(&self, slot: u64) {
         let Some(next) = self.next.get(slot as usize) else {
@@ -429,7 +430,7 @@ impl Order {
     /// Writes this node and its ancestors, up to the first whose rank stays the same.
     #[inline(always)]
     fn replay_from(&self, node: usize) {
-        // As locals, since the stores below might otherwise make the compiler load them again.
+        // In local variables, so that the compiler does not load them again after each store.
         let table = &self.children[..];
         let ranks = table.as_flattened();
         let mut node = node;
@@ -438,7 +439,7 @@ impl Order {
                 return;
             };
             let rank = least(children);
-            // The low word has the slot, so it nearly always decides.
+            // The low word contains the slot, so it nearly always suffices.
             if own.low.get() == rank as u64 && own.get() == rank {
                 return;
             }

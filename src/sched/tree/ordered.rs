@@ -1,9 +1,9 @@
 // SPDX-License-Identifier: GPL-2.0
 
-//! Schedulers that take the first dest in some order of preference.
+//! Schedulers that choose the first dest in an order of preference.
 //!
-//! C walks the list and keeps the dest that is strictly better than those before it. Here that dest
-//! is the root of an [`Order`](super::order).
+//! C walks the list and chooses the dest that is strictly better than those before it. Here that
+//! dest is the root of an [`Order`](super::order).
 
 use super::{
     key::Key,
@@ -28,14 +28,15 @@ use core::{
     num::NonZeroU32, //
 };
 
-/// A scheduler that takes the first available dest by some key.
+/// A scheduler that chooses the available dest with the least key.
 pub(crate) trait Preference {
+    /// The scheduler.
     const KIND: Kind;
 
     /// The name, as in `ipvsadm -s`.
     const NAME: &'static str;
 
-    /// How soon an available dest of that weight is taken.
+    /// The sort key of an available dest with these figures and this weight.
     fn available_key(figures: &Figures, weight: NonZeroU32) -> Key;
 }
 

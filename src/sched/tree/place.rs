@@ -5,10 +5,11 @@
 //!
 //! # Concurrency
 //!
-//! A dest's order and slot are two words, changed by the control plane one after the other. A CPU
-//! that sees only one of them changed does nothing: when a dest joins, its figures are read after
-//! both are written, and when it leaves, its slot is emptied after both are written. A CPU that has
-//! stored a key checks after a full barrier that the slot still belongs to the dest.
+//! A dest's order and slot are two words, which the control plane changes one after the other. A
+//! CPU that sees only one of them changed does nothing: when a dest joins an order, its figures are
+//! read after both are written, and when it leaves the order, its slot is emptied after both are
+//! written. A CPU that has stored a key checks after a full barrier that the slot still belongs to
+//! the dest.
 
 use super::order::Order;
 use crate::{
@@ -34,7 +35,7 @@ pub(crate) struct Place {
 
 /// The relation of a place to an order.
 pub(super) enum Standing {
-    /// The dest has that slot of the order.
+    /// The dest has this slot of the order.
     Here(u32),
     /// The dest is in another order, or between two.
     Elsewhere,
@@ -52,7 +53,7 @@ impl Place {
     }
 
     /// Notifies the order, if any, of a change of the figures of `dest`, whose place this is. The
-    /// change was made by a fully ordered operation.
+    /// change must have been made by a fully ordered operation.
     #[inline]
     pub(crate) fn changed<D: Candidate>(&self, dest: &D, guard: &Guard) {
         if let Some(order) = self.order.get(guard) {
@@ -82,7 +83,7 @@ impl Place {
         }
     }
 
-    /// Whether the dest has that slot of that order.
+    /// Whether the dest has this slot of this order.
     #[inline]
     pub(super) fn is(&self, order: &Order, slot: u32, guard: &Guard) -> bool {
         // The order is read last, since the slot is written last.
@@ -94,9 +95,9 @@ impl Place {
     }
 }
 
-/// The control plane, under its mutex.
+/// Operations of the control plane, called under its mutex.
 impl Place {
-    /// Whether the dest is in that order.
+    /// Whether the dest is in this order.
     pub(super) fn is_in(&self, order: &Order) -> bool {
         let guard = read_lock();
         let now = self.order.get(&guard);

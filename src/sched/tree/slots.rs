@@ -2,9 +2,10 @@
 
 //! The mapping between the dests of a pool and the slots of an [`Order`](super::order::Order).
 //!
-//! A dest gets the lowest slot that was never in use. Since dests are added at the head of the
-//! list, higher slots come earlier in it. A removed dest leaves a hole. Without holes the slot
-//! follows from the index by a subtraction, with holes by counting the bits of one word besides.
+//! A dest gets the lowest slot that was never used. Since dests are added at the head of the list,
+//! dests with higher slots are earlier in the list. The slot of a removed dest becomes a hole.
+//! Without holes, the slot is computed from the index by a subtraction. With holes, the bits of one
+//! word must be counted as well.
 
 use crate::{
     search::partition_point,
@@ -54,7 +55,7 @@ impl Slots {
     }
 
     /// Whether more than one slot in eight is a hole, so that the order should be rebuilt. Since
-    /// each hole is a removal, a removal costs at most the rebuild of eight dests.
+    /// each removal makes one hole, the cost of a removal is at most a rebuild of eight dests.
     pub(super) fn is_sparse(&self) -> bool {
         self.holes > self.len / 8
     }
@@ -65,7 +66,7 @@ impl Slots {
         self.len.wrapping_sub(self.holes)
     }
 
-    /// The index of the dest with that slot, if the pool has it.
+    /// The index of the dest with this slot, if the pool has it.
     #[inline]
     pub(super) fn index(&self, slot: u32) -> Option<usize> {
         let lower = self.lower(slot)?;
@@ -87,7 +88,7 @@ impl Slots {
         Some(group.before.wrapping_add(lower.count_ones()))
     }
 
-    /// The slot of the dest with that index.
+    /// The slot of the dest with this index.
     pub(super) fn slot(&self, index: usize) -> Option<u32> {
         let lower = self.dests().checked_sub(1)?;
         let lower = lower.checked_sub(u32::try_from(index).ok()?)?;
@@ -107,17 +108,17 @@ impl Slots {
         Some(lower.wrapping_add(self.holes))
     }
 
-    /// The same slots.
+    /// A copy of these slots.
     pub(super) fn same(&self) -> Result<Self, NoMemory> {
         self.copied(self.len, None)
     }
 
-    /// These slots and one more, for a new dest.
+    /// A copy of these slots with one more, for a new dest.
     pub(super) fn with(&self) -> Result<Self, NoMemory> {
         self.copied(self.len.checked_add(1).ok_or(NoMemory)?, None)
     }
 
-    /// These slots without that of the dest with that index.
+    /// A copy of these slots without that of the dest with this index.
     pub(super) fn without(&self, index: usize) -> Result<Self, NoMemory> {
         self.copied(self.len, self.slot(index))
     }

@@ -2,17 +2,17 @@
 
 //! Prefix sums of the dests' parts, for sampling a dest in proportion to its part.
 //!
-//! Each dest has a part, by its slot. The parts are the leaves of a tree of four children a node,
-//! in which each child has the sum of the parts below its earlier siblings. A search for a point
-//! goes from the root to the child whose range contains it.
+//! Each slot has a part, that of its dest. The parts are the leaves of a tree with four children
+//! per node. For each child, its node has the sum of the parts below the earlier children. A search
+//! for a point goes from each node to the child whose range contains the point.
 //!
 //! # Concurrency
 //!
 //! There is no lock. A part is replaced by one atomic operation, and the difference is added to
-//! each sum that contains it. The additions commute, so once no change is under way all sums are
-//! right. A search during a change may end at a slot whose part is 0, or at none.
+//! each sum that contains the part. The additions commute, so all sums are correct when no change
+//! is in progress. A search during a change may end at a slot whose part is 0, or at no slot.
 //!
-//! A scheduler that needs the sum of all parts alone has no tree.
+//! A scheduler that needs only the sum of all parts has no tree.
 //!
 //! # Costs
 //!
@@ -29,19 +29,21 @@ use crate::shim::{
 /// The number of a node's children.
 const CHILDREN: usize = 4;
 
+/// The parts of all slots, and their sums.
 pub(crate) struct Sums {
     parts: Table<Word>,
     /// For each child of a node, the sum of the parts below the children before it. The root is
     /// node 0, and child k of node n is node 4n + 1 + k. The last level has only the nodes that
     /// have slots. Empty if there is no tree.
     nodes: Table<[Word; CHILDREN]>,
-    /// The number that slot 0 has as a child of a node.
+    /// The number of slot 0 as a child of a node.
     base: usize,
+    /// The sum of all parts.
     total: Word,
 }
 
 impl Sums {
-    /// `room` slots, a power of 2 and 4 or more, with these parts.
+    /// The sums for `room` slots, a power of 2 and at least 4, with these parts.
     pub(super) fn new(room: usize, part: impl Fn(usize) -> u64) -> Result<Self, NoMemory> {
         let (mut base, mut width) = (0_usize, 1_usize);
         while width < room {
@@ -50,7 +52,7 @@ impl Sums {
         }
         let nodes = parent(base).0.saturating_add(room / CHILDREN);
         let sums = Self::with(room, nodes, base, part)?;
-        // Until all are done, the first word of a node, which is 0, holds the sum of the node.
+        // The first word of a node is always 0. It holds the sum of the node until all are done.
         for node in (0..sums.nodes.len()).rev() {
             let mut sum: u64 = 0;
             for (before, place) in sums.nodes.get(node).into_iter().flatten().zip(0..CHILDREN) {
@@ -65,7 +67,7 @@ impl Sums {
         Ok(sums)
     }
 
-    /// The same without the tree that [`find`](Self::find) needs.
+    /// As [`new`](Self::new), without the tree that [`find`](Self::find) needs.
     pub(super) fn total_only(room: usize, part: impl Fn(usize) -> u64) -> Result<Self, NoMemory> {
         Self::with(room, 0, 0, part)
     }
@@ -104,7 +106,7 @@ impl Sums {
         }
     }
 
-    /// The sum of all parts, perhaps without a change that is under way.
+    /// The sum of all parts. A change that is in progress may be missing.
     #[inline]
     pub(crate) fn total(&self) -> u64 {
         self.total.get()
@@ -116,7 +118,7 @@ impl Sums {
         self.parts.get(slot).map_or(0, Word::get)
     }
 
-    /// Gives a slot another part; fully ordered.
+    /// Replaces the part of a slot. Fully ordered.
     pub(super) fn set(&self, slot: usize, part: u64) {
         let Some(old) = self.parts.get(slot).map(|word| word.swap(part)) else {
             return;
@@ -126,7 +128,7 @@ impl Sums {
         self.total.add(difference);
     }
 
-    /// Adds to the sums that contain a slot's part.
+    /// Adds `difference` to the sums in the tree that contain the part of `slot`.
     fn add(&self, slot: usize, difference: u64) {
         let mut node = self.base.wrapping_add(slot);
         while node > 0 {
@@ -140,8 +142,8 @@ impl Sums {
         }
     }
 
-    /// The slot whose part contains the point, counted from 1 at the beginning of slot 0. A point
-    /// beyond the sum is in the last slot, or in none.
+    /// The slot whose part contains the point. Points are counted from 1 at the start of slot 0.
+    /// For a point beyond the sum of all parts, it is the last slot, or no slot.
     #[inline]
     pub(crate) fn find(&self, point: u64) -> u32 {
         let nodes = &self.nodes[..];
@@ -150,7 +152,7 @@ impl Sums {
         while let Some(before) = nodes.get(node) {
             let [_, second, third, fourth] = before;
             let is_behind = |sum: &Word| usize::from(sum.get() < left);
-            // Without branches, which would often be mispredicted.
+            // No branches, since they would often be mispredicted.
             let place = is_behind(second)
                 .wrapping_add(is_behind(third))
                 .wrapping_add(is_behind(fourth));
@@ -178,7 +180,7 @@ const fn parent(node: usize) -> (usize, usize) {
 
 #[cfg(test)]
 impl Sums {
-    /// Whether all sums are as they must be when no change is under way.
+    /// Whether all sums are correct. No change may be in progress.
     pub(super) fn is_settled(&self) -> bool {
         self.total() == self.parts.iter().map(Word::get).sum()
             && (0..self.nodes.len()).all(|node| {

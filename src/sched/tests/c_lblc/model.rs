@@ -1,6 +1,6 @@
 // SPDX-License-Identifier: GPL-2.0
 
-//! A model of C's lblc and lblcr.
+//! A model of the C version of lblc and lblcr.
 
 use crate::{
     hash::hash_32,
