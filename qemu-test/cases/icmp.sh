@@ -73,4 +73,4 @@ closed_port() {
 	observe "closed, udp" get udp "$VIP" 80
 	served 2
 }
-variants closed_port
+in_turn closed_port

@@ -76,5 +76,5 @@ by_tun() {
 	direct_client -i
 	[ -n "$CONNTRACK" ] || answers_late
 }
-variants by_dr
-variants by_tun
+in_turn by_dr
+in_turn by_tun
