@@ -83,6 +83,7 @@ install: ## install what `make` built, or KO=file, under updates/ [DESTDIR=]
 modprobe-conf:
 	install -d $(dir $(MODPROBE_CONF))
 	printf 'alias ip_vs_%s ip_vs\n' $(SCHEDULERS) >$(MODPROBE_CONF)
+	printf 'alias %s ip_vs\n' xt_ipvs ipt_ipvs ip6t_ipvs >>$(MODPROBE_CONF)
 
 uninstall: ## remove what install put there
 	rm -f $(DESTDIR)/lib/modules/$(release)/updates/ip_vs.ko* $(MODPROBE_CONF)

@@ -33,6 +33,10 @@ use crate::{
         Forward, //
     },
     oot::{
+        net::{
+            conntrack,
+            pernet::Hold, //
+        },
         sync::{
             impl_has_hash_links,
             impl_has_timer,
@@ -48,7 +52,10 @@ use crate::{
         },
         time::jiffies, //
     },
-    packet::Packet,
+    packet::{
+        nf_proto,
+        Packet, //
+    },
     proto::Proto,
     shim::Word32,
     uapi::*, //
@@ -377,7 +384,47 @@ impl Conn {
         if let Some(control) = &this.control {
             control.uncontrol();
         }
+        if this.is_tracked() {
+            Self::drop_conntrack(this, guard);
+        }
         drop(RcuHash::unlink(this, guard));
+    }
+
+    /// Whether connection tracking follows its packets (C: `IP_VS_CONN_F_NFCT`).
+    #[inline(always)]
+    pub(crate) fn is_tracked(&self) -> bool {
+        self.flags() & IP_VS_CONN_F_NFCT != 0
+    }
+
+    /// The service's port of the conn that controls it.
+    pub(crate) fn control_vport(&self) -> Option<Port> {
+        Some(self.control.as_ref()?.vport)
+    }
+
+    /// The number of the forwarding method.
+    pub(crate) fn forward_number(&self) -> u32 {
+        forward::number(self.flags())
+    }
+
+    /// Whether it is for a single packet.
+    pub(crate) fn is_one_packet(&self) -> bool {
+        self.flags() & IP_VS_CONN_F_ONE_PACKET != 0
+    }
+
+    /// Leaves the conntrack entry alone from now on: another conn uses it.
+    pub(crate) fn leave_conntrack(&self) {
+        self.flags.set(self.flags() & !IP_VS_CONN_F_NFCT);
+    }
+
+    /// Deletes the conntrack entry (C: `ip_vs_conn_drop_conntrack()`).
+    #[cold]
+    fn drop_conntrack(this: ConnRef<'_>, guard: &rcu::Guard) {
+        if let Some(owner) = RcuHash::owner(this, guard) {
+            let [client, service] = [this.get().client(), this.get().service()].map(tuple_end);
+            let family = nf_proto(this.family);
+            let tuple = conntrack::Tuple::original(family, this.proto as u8, client, service);
+            conntrack::delete(owner.net(), &tuple);
+        }
     }
 
     /// The flags, `IP_VS_CONN_F_*`, with `IP_VS_CONN_F_INACTIVE` if `is_inactive`.
@@ -390,6 +437,11 @@ impl Conn {
     }
 }
 
+/// An end as connection tracking has it.
+pub(crate) fn tuple_end((addr, port): End<'_>) -> conntrack::End {
+    (*addr.bytes(), port.bytes())
+}
+
 /// The low 32 bits of jiffies.
 #[inline(always)]
 fn now() -> u32 {
@@ -397,7 +449,7 @@ fn now() -> u32 {
 }
 
 impl_has_hash_links! {
-    impl HasHashLinks for Conn { self.links }
+    impl HasHashLinks<Hold> for Conn { self.links }
 }
 
 impl_has_timer! {

@@ -39,6 +39,7 @@ use crate::{
     },
     oot::sync::rcu::Section,
     packet::{
+        nf_proto,
         Extent,
         Packet, //
     },
@@ -51,32 +52,30 @@ use crate::{
         IPPROTO_ICMPV6,
         IPPROTO_SCTP, //
     },
-    xmit::{
-        self,
-        nf_proto, //
-    }, //
+    xmit, //
 };
+use core::marker::PhantomData;
 use kernel::{
     prelude::*,
     sync::rcu, //
 };
 
 /// The hooks for IPv4.
-static INET: [HookOps<PerNet<Netns>>; 3] = [
-    // After packet filtering, so that its rules apply to services.
-    HookOps::new::<LocalIn<false>>(HookNum::LocalIn, PRI_NAT_SRC - 2),
-    // For clients and dests on this host.
-    HookOps::new::<LocalOut<false>>(HookNum::LocalOut, PRI_NAT_DST + 1),
-    // Replies that this host forwards, and ICMP errors about packets of conns.
-    HookOps::new::<Forward<false>>(HookNum::Forward, PRI_FORWARD),
-];
+static INET: [HookOps<PerNet<Netns>>; 3] = hooks::<false>();
 
 /// The hooks for IPv6.
-static INET6: [HookOps<PerNet<Netns>>; 3] = [
-    HookOps::new::<LocalIn<true>>(HookNum::LocalIn, PRI_NAT_SRC - 2),
-    HookOps::new::<LocalOut<true>>(HookNum::LocalOut, PRI_NAT_DST + 1),
-    HookOps::new::<Forward<true>>(HookNum::Forward, PRI_FORWARD),
-];
+static INET6: [HookOps<PerNet<Netns>>; 3] = hooks::<true>();
+
+const fn hooks<const IS_INET6: bool>() -> [HookOps<PerNet<Netns>>; 3] {
+    [
+        // After packet filtering, so that its rules apply to services.
+        HookOps::new::<At<LocalIn, IS_INET6>>(PRI_NAT_SRC - 2),
+        // For clients and dests on this host.
+        HookOps::new::<At<LocalOut, IS_INET6>>(PRI_NAT_DST + 1),
+        // Replies that this host forwards, and ICMP errors about packets of conns.
+        HookOps::new::<At<Forward, IS_INET6>>(PRI_FORWARD),
+    ]
+}
 
 /// Registers the hooks of `family` when a network namespace gets its first service of that family.
 /// Does nothing if they are registered already.
@@ -110,48 +109,46 @@ pub(crate) fn disable(netns: &PerNet<Netns>, family: Family) {
 /// The priority of the forward hooks, as in C: after packet filtering.
 const PRI_FORWARD: i32 = 99;
 
-struct LocalIn<const INET6: bool>;
-struct LocalOut<const INET6: bool>;
-struct Forward<const INET6: bool>;
-
-const fn family(inet6: bool) -> Family {
-    if inet6 {
-        Family::Inet6
-    } else {
-        Family::Inet
-    }
+/// A place where IPVS has a hook.
+trait Place: 'static {
+    const NUM: HookNum;
 }
 
-impl<const INET6: bool> Hook for LocalIn<INET6> {
+struct LocalIn;
+struct LocalOut;
+struct Forward;
+
+impl Place for LocalIn {
+    const NUM: HookNum = HookNum::LocalIn;
+}
+
+impl Place for LocalOut {
+    const NUM: HookNum = HookNum::LocalOut;
+}
+
+impl Place for Forward {
+    const NUM: HookNum = HookNum::Forward;
+}
+
+/// The hook function at a place.
+struct At<P: Place, const IS_INET6: bool>(PhantomData<P>);
+
+impl<P: Place, const IS_INET6: bool> At<P, IS_INET6> {
+    const ADDR_FAMILY: Family = match IS_INET6 {
+        true => Family::Inet6,
+        false => Family::Inet,
+    };
+}
+
+impl<P: Place, const IS_INET6: bool> Hook for At<P, IS_INET6> {
     type Context = PerNet<Netns>;
 
-    const FAMILY: NfProto = nf_proto(family(INET6));
+    const FAMILY: NfProto = nf_proto(Self::ADDR_FAMILY);
+    const HOOKNUM: HookNum = P::NUM;
 
     #[inline(always)]
     fn run<'h>(netns: &PerNet<Netns>, skb: HookSkb<'h>, rcu: &'h rcu::Guard) -> Verdict<'h> {
-        HookCtx::new(netns, rcu, HookNum::LocalIn).run(skb, family(INET6))
-    }
-}
-
-impl<const INET6: bool> Hook for LocalOut<INET6> {
-    type Context = PerNet<Netns>;
-
-    const FAMILY: NfProto = nf_proto(family(INET6));
-
-    #[inline(always)]
-    fn run<'h>(netns: &PerNet<Netns>, skb: HookSkb<'h>, rcu: &'h rcu::Guard) -> Verdict<'h> {
-        HookCtx::new(netns, rcu, HookNum::LocalOut).run(skb, family(INET6))
-    }
-}
-
-impl<const INET6: bool> Hook for Forward<INET6> {
-    type Context = PerNet<Netns>;
-
-    const FAMILY: NfProto = nf_proto(family(INET6));
-
-    #[inline(always)]
-    fn run<'h>(netns: &PerNet<Netns>, skb: HookSkb<'h>, rcu: &'h rcu::Guard) -> Verdict<'h> {
-        HookCtx::new(netns, rcu, HookNum::Forward).run(skb, family(INET6))
+        HookCtx::new(netns, rcu, P::NUM).run(skb, Self::ADDR_FAMILY)
     }
 }
 
@@ -294,7 +291,7 @@ impl<'a> HookCtx<'a> {
         }
         self.count_out(context.dest, &skb);
         self.touch(conn, Direction::Output, packet);
-        xmit::reply::send(skb)
+        xmit::reply::send(context, skb)
     }
 
     /// Updates the state and the timeout of the conn. Returns false if the conn is dead.
@@ -311,8 +308,24 @@ impl<'a> HookCtx<'a> {
 
     /// Schedules a new conn for a packet of `old`, then kills `old`. As in C, `old` is still
     /// counted for its dest while the scheduler runs.
+    ///
+    /// An old conntrack entry of the packet, which cannot lead to another dest, is replaced. C drops
+    /// the packet, so that the client must send it again.
     #[cold]
-    fn schedule_anew<'h>(self, skb: HookSkb<'h>, old: ConnRef<'a>, packet: &Packet) -> Verdict<'h> {
+    fn schedule_anew<'h>(
+        self,
+        mut skb: HookSkb<'h>,
+        old: ConnRef<'a>,
+        packet: &Packet,
+    ) -> Verdict<'h> {
+        let family = nf_proto(packet.family);
+        if skb.conntrack().is_some_and(|entry| entry.is_confirmed())
+            && !skb.renew_conntrack(self.netns.net(), family, self.place)
+        {
+            return skb.drop_eperm();
+        }
+        // The entry belongs to the new conn.
+        old.leave_conntrack();
         let verdict = self.schedule(skb, packet, old.proto);
         Conn::kill(old, self.rcu());
         verdict

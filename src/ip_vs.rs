@@ -37,6 +37,7 @@ mod uapi;
 #[allow(dead_code)]
 mod wire;
 mod xmit;
+mod xt_ipvs;
 
 use crate::{
     netns::Netns,
@@ -46,7 +47,8 @@ use crate::{
             genetlink,
             notifier,
             pernet as namespaces,
-            sockopt, //
+            sockopt,
+            x_tables, //
         },
         sync::percpu, //
     },
@@ -83,6 +85,7 @@ fn mh_settings() -> Option<mh::Settings> {
 /// and the netdev notifier are unregistered, then the state of each network namespace is destroyed.
 /// After that, [`RcuModule`] waits for the RCU callbacks.
 struct IpVs {
+    _match: x_tables::Registration<xt_ipvs::Ipvs>,
     _options: sockopt::Registration,
     _requests: genetlink::Registration,
     _devices: notifier::Registration<Netns>,
@@ -91,7 +94,7 @@ struct IpVs {
 }
 
 impl kernel::Module for IpVs {
-    fn init(_module: &'static ThisModule) -> Result<Self> {
+    fn init(module: &'static ThisModule) -> Result<Self> {
         if mh_settings().is_none() {
             pr_err!("mh_tab_size is not a supported size\n");
             return Err(EINVAL);
@@ -101,8 +104,10 @@ impl kernel::Module for IpVs {
         let devices = notifier::Registration::new(notifier::PRIORITY_BEFORE_ADDRESSES)?;
         let requests = ctl::genl::register()?;
         let options = ctl::sockopt::register()?;
+        let ipvs_match = x_tables::Registration::new(module)?;
         pr_info!("ipvs loaded.\n");
         Ok(Self {
+            _match: ipvs_match,
             _options: options,
             _requests: requests,
             _devices: devices,

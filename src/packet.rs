@@ -10,7 +10,10 @@ use crate::{
         Family,
         Port, //
     },
-    oot::net::skbuff::Skb,
+    oot::net::{
+        nf_proto::NfProto,
+        skbuff::Skb, //
+    },
     proto::{
         Proto,
         Signal, //
@@ -260,5 +263,14 @@ impl Packet {
             Some(outer) => outer.transport,
             None => self.transport,
         }
+    }
+}
+
+/// The netfilter protocol of an address family.
+#[inline(always)]
+pub(crate) const fn nf_proto(family: Family) -> NfProto {
+    match family {
+        Family::Inet => NfProto::Ipv4,
+        Family::Inet6 => NfProto::Ipv6,
     }
 }

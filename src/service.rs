@@ -145,7 +145,7 @@ pub(crate) struct Service {
 impl Object for Service {}
 
 impl_has_hash_links! {
-    impl HasHashLinks for Service { self.links }
+    impl HasHashLinks<()> for Service { self.links }
 }
 
 /// A counted reference to a service in the table.

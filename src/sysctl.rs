@@ -165,6 +165,15 @@ impl Sysctl {
         }? Error)
     }
 
+    /// Whether new conns use connection tracking.
+    #[inline]
+    pub(crate) fn conntrack(&self) -> bool {
+        #[cfg(CONFIG_IP_VS_NFCT)]
+        return get(&self.ints.conntrack) != 0;
+        #[cfg(not(CONFIG_IP_VS_NFCT))]
+        false
+    }
+
     /// Whether replies are routed again after translation.
     #[inline(always)]
     pub(crate) fn snat_reroute(&self) -> bool {

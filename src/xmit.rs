@@ -21,10 +21,7 @@ use crate::{
     }, //
 };
 
-pub(crate) use output::{
-    nf_proto,
-    Context, //
-};
+pub(crate) use output::Context;
 
 /// Sends a packet, or an ICMP error about a packet from the dest, to the dest of the conn.
 #[inline(always)]
@@ -33,7 +30,7 @@ pub(crate) fn transmit<'h>(context: Context<'_>, skb: HookSkb<'h>) -> Verdict<'h
         Forward::DirectRoute => route::transmit::<dr::DirectRoute>(context, skb),
         Forward::Masq => route::transmit::<nat::Nat>(context, skb),
         Forward::Tunnel => tunnel(context, skb),
-        Forward::Local => output::accept(skb),
+        Forward::Local => output::accept(context, skb),
         Forward::Bypass => skb.drop_silently(),
         // As in C, where such a conn has no transmitter.
         Forward::Unknown => skb.accept(),

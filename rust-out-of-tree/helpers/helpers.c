@@ -12,6 +12,7 @@
 #define __oot_helper
 #endif
 
+#include "conntrack.c"
 #include "cpumask.c"
 #include "genetlink.c"
 #include "ip.c"
@@ -29,3 +30,4 @@
 #include "sock.c"
 #include "sync.c"
 #include "workqueue.c"
+#include "x_tables.c"

@@ -187,6 +187,9 @@ pub(crate) trait Hook: 'static {
     /// The protocol of the packets that the hook is called for.
     const FAMILY: NfProto;
 
+    /// The place where it is called.
+    const HOOKNUM: HookNum;
+
     /// Decides on a packet. Called in softirq context or, at LOCAL_OUT, in process context.
     fn run<'h>(context: &Self::Context, skb: HookSkb<'h>, rcu: &'h rcu::Guard) -> Verdict<'h>;
 }
@@ -201,12 +204,12 @@ pub(crate) struct HookOps<C> {
 }
 
 impl<C: Sync + 'static> HookOps<C> {
-    /// Describes `H` at `hooknum` with `priority`.
-    pub(crate) const fn new<H: Hook<Context = C>>(hooknum: HookNum, priority: i32) -> Self {
+    /// Describes `H` with `priority`.
+    pub(crate) const fn new<H: Hook<Context = C>>(priority: i32) -> Self {
         Self {
             function: Some(run::<H>),
             family: H::FAMILY,
-            hooknum,
+            hooknum: H::HOOKNUM,
             priority,
             _context: PhantomData,
         }

@@ -3,6 +3,7 @@
 //! Networking: namespaces, packets, hooks, routes, netlink.
 
 pub(crate) mod addrconf;
+pub(crate) mod conntrack;
 pub(crate) mod device;
 pub(crate) mod dst;
 pub(crate) mod filter;
@@ -16,3 +17,4 @@ pub(crate) mod pernet;
 pub(crate) mod skbuff;
 pub(crate) mod sockopt;
 pub(crate) mod tunnel;
+pub(crate) mod x_tables;

@@ -26,4 +26,13 @@ impl NfProto {
             Self::Ipv6 => bindings::NFPROTO_IPV6 as u8,
         }
     }
+
+    /// The protocol with an `NFPROTO_*` number.
+    pub(super) const fn from_raw(number: u8) -> Option<Self> {
+        match number as u32 {
+            bindings::NFPROTO_IPV4 => Some(Self::Ipv4),
+            bindings::NFPROTO_IPV6 => Some(Self::Ipv6),
+            _ => None,
+        }
+    }
 }

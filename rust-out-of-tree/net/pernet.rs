@@ -136,31 +136,66 @@ pub(crate) trait Pernet: Send + Sync + Sized + 'static {
     fn exit(this: &PerNet<Self>);
 }
 
-/// A value and its namespace.
+/// What a value of any type has: its namespace and the references to it.
 #[pin_data]
-pub(crate) struct PerNet<T: Pernet> {
+struct Head {
     net: NonNull<bindings::net>,
     /// The number of references. The namespace has one itself.
     count: Refcount,
     /// Completed when the last reference is dropped.
     #[pin]
     unused: Completion,
-    #[pin]
-    value: T,
 }
 
 // SAFETY: `net` outlives the value and is shared by design; the rest is `Send + Sync`.
-unsafe impl<T: Pernet> Send for PerNet<T> {}
+unsafe impl Send for Head {}
 
 // SAFETY: `net` outlives the value and is shared by design; the rest is `Send + Sync`.
-unsafe impl<T: Pernet> Sync for PerNet<T> {}
+unsafe impl Sync for Head {}
+
+impl Head {
+    /// Takes a reference. Returns false if the last one was dropped.
+    fn get(&self) -> bool {
+        let count = self.count.as_atomic();
+        let mut old = count.load(Relaxed);
+        loop {
+            if old <= 0 {
+                return false;
+            }
+            match count.cmpxchg(old, old.wrapping_add(1), Relaxed) {
+                Ok(_) => return true,
+                Err(now) => old = now,
+            }
+        }
+    }
+
+    fn put(&self) {
+        if self.count.dec_and_test() {
+            self.unused.complete_all();
+        }
+    }
+
+    #[inline(always)]
+    fn net(&self) -> &Net {
+        // SAFETY: A namespace outlives its per-netns values.
+        unsafe { Net::from_raw(self.net.as_ptr()) }
+    }
+}
+
+/// A value and its namespace.
+#[pin_data]
+pub(crate) struct PerNet<T: Pernet> {
+    #[pin]
+    head: Head,
+    #[pin]
+    value: T,
+}
 
 impl<T: Pernet> PerNet<T> {
     /// The namespace.
     #[inline(always)]
     pub(crate) fn net(&self) -> &Net {
-        // SAFETY: A namespace outlives its per-netns values.
-        unsafe { Net::from_raw(self.net.as_ptr()) }
+        self.head.net()
     }
 
     /// Returns the value of a namespace. `None` if it is not created yet or being removed.
@@ -181,24 +216,14 @@ impl<T: Pernet> PerNet<T> {
 
     /// Takes a reference to the value. `None` if the last one was dropped.
     pub(crate) fn get_ref(&self) -> Option<Ref<T>> {
-        let count = self.count.as_atomic();
-        let mut old = count.load(Relaxed);
-        loop {
-            if old <= 0 {
-                return None;
-            }
-            match count.cmpxchg(old, old.wrapping_add(1), Relaxed) {
-                // INVARIANT: The reference was just taken.
-                Ok(_) => return Some(Ref(NonNull::from(self))),
-                Err(now) => old = now,
-            }
-        }
+        // INVARIANT: The reference was just taken.
+        self.head.get().then(|| Ref(NonNull::from(self)))
     }
 
-    fn put(&self) {
-        if self.count.dec_and_test() {
-            self.unused.complete_all();
-        }
+    /// Takes a reference that does not tell the type. `None` if the last one was dropped.
+    pub(crate) fn hold(&self) -> Option<Hold> {
+        // INVARIANT: The reference was just taken.
+        self.head.get().then(|| Hold(NonNull::from(&self.head)))
     }
 }
 
@@ -237,7 +262,7 @@ impl<T: Pernet> Deref for Ref<T> {
 
 impl<T: Pernet> Clone for Ref<T> {
     fn clone(&self) -> Self {
-        self.count.inc();
+        self.head.count.inc();
         // INVARIANT: The reference was just taken.
         Self(self.0)
     }
@@ -245,7 +270,38 @@ impl<T: Pernet> Clone for Ref<T> {
 
 impl<T: Pernet> Drop for Ref<T> {
     fn drop(&mut self) {
-        self.put();
+        self.head.put();
+    }
+}
+
+/// A counted reference to a per-netns value of any type, for its namespace. See [`Ref`].
+///
+/// # Invariants
+///
+/// The value that contains the head is live, and this value owns one of its references.
+pub(crate) struct Hold(NonNull<Head>);
+
+// SAFETY: A head is `Send + Sync`, and dropping a reference does not drop the value.
+unsafe impl Send for Hold {}
+
+// SAFETY: A head is `Send + Sync`, and dropping a reference does not drop the value.
+unsafe impl Sync for Hold {}
+
+impl Hold {
+    fn head(&self) -> &Head {
+        // SAFETY: By the type invariant.
+        unsafe { self.0.as_ref() }
+    }
+
+    /// The namespace.
+    pub(crate) fn net(&self) -> &Net {
+        self.head().net()
+    }
+}
+
+impl Drop for Hold {
+    fn drop(&mut self) {
+        self.head().put();
     }
 }
 
@@ -346,10 +402,13 @@ impl<T: Pernet> Adapter<T> {
             let slot = unsafe { Self::slot(net) }.ok_or(ENOENT)?;
             // SAFETY: The namespace code passes a live namespace.
             let namespace = unsafe { Net::from_raw(net) };
+            let net = NonNull::new(net).ok_or(EINVAL)?;
             let init = kernel::try_pin_init!(PerNet::<T> {
-                net: NonNull::new(net).ok_or(EINVAL)?,
-                count: Refcount::new(1),
-                unused <- Completion::new(),
+                head <- pin_init::pin_init!(Head {
+                    net,
+                    count: Refcount::new(1),
+                    unused <- Completion::new(),
+                }),
                 value <- T::init(namespace),
             }? Error);
             let value = KBox::pin_init(init, GFP_KERNEL)?;
@@ -367,7 +426,7 @@ impl<T: Pernet> Adapter<T> {
             };
             if let Err(error) = started {
                 // SAFETY: `init` just created the value of this namespace.
-                unsafe { Self::exit(net) };
+                unsafe { Self::exit(net.as_ptr()) };
                 Self::release(core::iter::once(slot));
                 return Err(error);
             }
@@ -423,8 +482,8 @@ impl<T: Pernet> Adapter<T> {
             // SAFETY: The pointer is null, or `init` stored it and only this function drops the
             // value.
             if let Some(value) = unsafe { slot.owned.load(Relaxed).as_ref() } {
-                value.put();
-                value.unused.wait_for_completion();
+                value.head.put();
+                value.head.unused.wait_for_completion();
                 waited = true;
             }
         }

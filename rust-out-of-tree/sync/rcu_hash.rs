@@ -77,6 +77,10 @@ use super::{
         RcuArc,
         RcuRef, //
     },
+    rcu_cell::{
+        RcuBox,
+        RcuCell, //
+    },
     rcu_dereference::rcu_dereference_marked, //
 };
 
@@ -91,6 +95,7 @@ pub(crate) struct RcuHash<T: HasHashLinks> {
     buckets: Delayed<Resizable>,
     /// Whether an entry was ever added.
     used: Atomic<u32>,
+    owner: RcuCell<T::Owner>,
     _owns: PhantomData<RcuArc<T>>,
 }
 
@@ -104,6 +109,7 @@ impl<T: HasHashLinks> RcuHash<T> {
         kernel::try_pin_init!(Self {
             buckets <- Delayed::new(Resizable::new()),
             used: Atomic::new(0),
+            owner: RcuCell::new(None),
             _owns: PhantomData,
         }? Error)
     }
@@ -111,6 +117,12 @@ impl<T: HasHashLinks> RcuHash<T> {
     /// The number of entries.
     pub(crate) fn len(&self) -> usize {
         self.buckets.len()
+    }
+
+    /// Sets the owner, which entries find by [`Self::owner`]. The old one is dropped a grace period
+    /// later.
+    pub(crate) fn set_owner(&self, owner: Option<RcuBox<T::Owner>>) {
+        drop(self.owner.replace(owner));
     }
 
     /// The number of buckets.

@@ -23,6 +23,7 @@ use crate::{
     dest::Dest,
     oot::{
         hash::HashKey,
+        net::pernet::Hold,
         sync::{
             ChainLengths,
             HashCursor,
@@ -30,6 +31,7 @@ use crate::{
             Once,
             RcuArc,
             RcuArcCache,
+            RcuBox,
             RcuHash,
             RcuRef,
             Timer, //
@@ -124,6 +126,32 @@ impl Table {
     /// The slab cache of conns.
     pub(crate) fn cache(&self) -> &Arc<ConnCache> {
         &self.cache
+    }
+
+    /// Sets the reference to the namespace by which conns find their conntrack entries, or removes it
+    /// when the namespace goes.
+    ///
+    /// # Errors
+    ///
+    /// `ENOMEM`.
+    pub(crate) fn set_owner(&self, owner: Option<Hold>) -> Result {
+        let owner = match owner {
+            Some(owner) => Some(RcuBox::new(owner, GFP_KERNEL)?),
+            None => None,
+        };
+        self.hash.set_owner(owner);
+        Ok(())
+    }
+
+    /// The conn that a packet of the reverse direction belongs to, if it comes from the dest.
+    pub(crate) fn find_out<'g>(
+        &'g self,
+        guard: &'g rcu::Guard,
+        packet: &Packet,
+    ) -> Option<ConnRef<'g>> {
+        let hash = self.hash_of_packet(packet);
+        self.hash
+            .find(guard, hash, |_, conn| conn.is_out(guard, packet))
     }
 
     /// An empty table for at most `max` conns, allocated from `cache`. May sleep.

@@ -148,7 +148,7 @@ impl<'a> HookCtx<'a> {
             return skb.drop_eperm();
         }
         self.count_out(context.dest, &skb);
-        xmit::reply::send(skb)
+        xmit::reply::send(context, skb)
     }
 
     /// Handles an error from a client, or a router on the path to it, to a dest.

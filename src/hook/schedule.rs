@@ -187,7 +187,10 @@ impl<'a> HookCtx<'a> {
             dport: choice.dport,
             local: None,
             fwmark: skb.mark(),
-            flags: 0,
+            flags: match self.netns.sysctl.conntrack() {
+                true => IP_VS_CONN_F_NFCT,
+                false => 0,
+            },
         };
         let Choice { dest, template, .. } = choice;
         if proto == Proto::Udp

@@ -40,7 +40,7 @@ impl Transmitter for DirectRoute {
     #[inline(always)]
     fn send<'h>(context: Context<'_>, mut skb: HookSkb<'h>, target: Target<'_>) -> Verdict<'h> {
         let Target::Remote(route, _) = target else {
-            return output::accept(skb);
+            return output::accept(context, skb);
         };
         if has_options(context.packet) && sum_header(context.packet, &mut skb).is_none() {
             return skb.drop_silently();

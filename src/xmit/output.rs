@@ -7,7 +7,10 @@
 
 use crate::{
     addr::Family,
-    conn::Conn,
+    conn::{
+        tuple_end,
+        Conn, //
+    },
     dest::Dest,
     netns::Netns,
     oot::net::{
@@ -17,7 +20,6 @@ use crate::{
             Verdict, //
         },
         ip,
-        nf_proto::NfProto,
         pernet::PerNet,
         skbuff::{
             SkBuff,
@@ -25,7 +27,12 @@ use crate::{
             SkbRoute, //
         }, //
     },
-    packet::Packet, //
+    packet::Packet,
+    proto::direction::Direction,
+    uapi::{
+        IPPROTO_ICMP,
+        IPPROTO_ICMPV6, //
+    }, //
 };
 use kernel::sync::rcu;
 
@@ -50,18 +57,46 @@ impl Context<'_> {
     }
 }
 
-/// Marks a packet as handled by IPVS, so that later hooks skip it, and disables its conntrack.
+/// Marks a packet as handled by IPVS, so that later hooks skip it. Its conntrack entry is adapted if
+/// connection tracking follows the conn, and dropped if not.
 #[inline(always)]
-fn mark(skb: &mut Skb) {
+fn mark(conn: &Conn, direction: Direction, skb: &mut Skb) {
     skb.set_ipvs_property();
-    skb.notrack();
+    if conn.is_tracked() {
+        track(conn, direction, skb);
+    } else {
+        skb.notrack();
+    }
 }
 
-/// Accepts a packet, which is delivered or forwarded along its current route
+/// Lets the conntrack entry of a packet that starts a connection expect replies as NAT leaves them
+/// (C: `ip_vs_update_conntrack()`).
+#[cold]
+fn track(conn: &Conn, direction: Direction, skb: &mut Skb) {
+    // No reply to a single packet is translated.
+    if !conn.is_masqueraded() || conn.is_one_packet() {
+        return;
+    }
+    skb.alter_conntrack_reply(|reply| match direction {
+        // Entries of ICMP have no ports: no error starts a connection.
+        _ if matches!(reply.protocol(), IPPROTO_ICMP | IPPROTO_ICMPV6) => (),
+        Direction::Output => reply.set_destination(tuple_end(conn.service())),
+        _ => reply.set_source(tuple_end(conn.dest_end())),
+    });
+}
+
+/// Accepts a packet to the dest, which is delivered along its current route
 /// (C: `ip_vs_null_xmit()`).
 #[inline(always)]
-pub(super) fn accept(mut skb: HookSkb<'_>) -> Verdict<'_> {
-    mark(&mut skb);
+pub(super) fn accept<'h>(context: Context<'_>, mut skb: HookSkb<'h>) -> Verdict<'h> {
+    mark(context.conn, Direction::Input, &mut skb);
+    skb.accept()
+}
+
+/// Accepts a packet from the dest, which is forwarded along its current route.
+#[inline(always)]
+pub(super) fn accept_reply<'h>(context: Context<'_>, mut skb: HookSkb<'h>) -> Verdict<'h> {
+    mark(context.conn, Direction::Output, &mut skb);
     skb.accept()
 }
 
@@ -75,7 +110,7 @@ pub(super) fn send<'h>(
     drop_early_demux(&mut skb);
     // The size has been checked already.
     skb.set_ignore_df();
-    mark(&mut skb);
+    mark(context.conn, Direction::Input, &mut skb);
     skb.forget_receive_state();
     let (skb, verdict) = skb.steal();
     ip::output(context.netns.net(), skb, route);
@@ -99,14 +134,18 @@ pub(super) fn send_translated<'h>(
     if conn.vport != conn.dport || conn.vaddr != conn.daddr {
         drop_early_demux(&mut skb);
     }
-    accept(skb)
+    accept(context, skb)
 }
 
 /// Sends a packet with its outer header (C: `ip_vs_tunnel_xmit_prepare()`). The conntrack entry
-/// belongs to the inner packet, so it is dropped.
+/// belongs to the inner packet: it is confirmed, if connection tracking follows the conn, and then
+/// dropped.
 pub(super) fn send_outer<'h>(context: Context<'_>, mut skb: SkBuff<'h>, route: SkbRoute<'h>) {
     skb.set_ignore_df();
     skb.set_ipvs_property();
+    if context.conn.is_tracked() && !skb.confirm_conntrack() {
+        return;
+    }
     skb.reset_conntrack();
     skb.forget_receive_state();
     ip::local_out(context.netns.net(), skb, route);
@@ -118,14 +157,5 @@ pub(super) fn send_outer<'h>(context: Context<'_>, mut skb: SkBuff<'h>, route: S
 pub(super) fn drop_early_demux(skb: &mut Skb) {
     if skb.has_dev() {
         skb.orphan();
-    }
-}
-
-/// The netfilter protocol of an address family.
-#[inline(always)]
-pub(crate) const fn nf_proto(family: Family) -> NfProto {
-    match family {
-        Family::Inet => NfProto::Ipv4,
-        Family::Inet6 => NfProto::Ipv6,
     }
 }

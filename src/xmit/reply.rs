@@ -42,8 +42,8 @@ pub(crate) fn translate(context: Context<'_>, skb: &mut HookSkb<'_>) -> Option<(
 
 /// Sends a reply along its current route.
 #[inline(always)]
-pub(crate) fn send(skb: HookSkb<'_>) -> Verdict<'_> {
-    output::accept(skb)
+pub(crate) fn send<'h>(context: Context<'_>, skb: HookSkb<'h>) -> Verdict<'h> {
+    output::accept_reply(context, skb)
 }
 
 /// Looks up the route again, since it may depend on the source address

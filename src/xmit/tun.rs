@@ -13,7 +13,6 @@ use super::{
     output::{
         self,
         drop_early_demux,
-        nf_proto,
         Context, //
     },
     route::{
@@ -35,6 +34,7 @@ use crate::{
         skbuff::SkBuff,
         tunnel, //
     },
+    packet::nf_proto,
     uapi::IP_VS_CONN_F_TUNNEL_TYPE_IPIP,
     wire::{
         ipv4,
@@ -60,7 +60,7 @@ impl Transmitter for Tunnel {
 
     fn send<'h>(context: Context<'_>, skb: HookSkb<'h>, target: Target<'_>) -> Verdict<'h> {
         let Target::Remote(route, saddr) = target else {
-            return output::accept(skb);
+            return output::accept(context, skb);
         };
         let (skb, verdict) = skb.steal();
         let reserved = route.dst().reserved_space(context.rcu);

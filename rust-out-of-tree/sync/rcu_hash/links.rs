@@ -61,6 +61,9 @@ pub(crate) unsafe trait HasHashLinks: Object + Sized {
     /// The offset of the links in the type, in bytes.
     const OFFSET: usize;
 
+    /// What a table has an owner of, which its entries can find.
+    type Owner: Send + Sync + 'static;
+
     /// Returns the links.
     fn links(&self) -> &HashLinks<Self>;
 }
@@ -146,6 +149,17 @@ impl<T: HasHashLinks> RcuHash<T> {
         let table = unsafe { links.table.load(Acquire).as_ref() }?;
         table.remove(guard, entry)
     }
+
+    /// Returns the owner of the table that contains the entry, if it has one.
+    pub(crate) fn owner<'g>(entry: RcuRef<'g, T>, guard: &'g rcu::Guard) -> Option<&'g T::Owner> {
+        let links = entry.links();
+        if links.state().load(Acquire) == GONE {
+            return None;
+        }
+        // SAFETY: As in `unlink`.
+        let table = unsafe { links.table.load(Acquire).as_ref() }?;
+        table.owner.get(guard)
+    }
 }
 
 /// Returns the index of a link and the entry that contains it.
@@ -167,13 +181,15 @@ pub(super) unsafe fn entry_of<'g, T: HasHashLinks>(link: usize) -> (u32, RcuRef<
     (index, unsafe { RcuRef::from_value(value as *const T) })
 }
 
-/// Names the field of a type that is its [`HashLinks`].
+/// Names the field of a type that is its [`HashLinks`], and the type of a table's owner.
 macro_rules! impl_has_hash_links {
-    (impl HasHashLinks for $self:ty { self.$field:ident }) => {
+    (impl HasHashLinks<$owner:ty> for $self:ty { self.$field:ident }) => {
         #[allow(unsafe_code)]
         // SAFETY: `links` compiles only if the field has the type.
         unsafe impl $crate::oot::sync::rcu_hash::HasHashLinks for $self {
             const OFFSET: usize = ::core::mem::offset_of!(Self, $field);
+
+            type Owner = $owner;
 
             #[inline(always)]
             fn links(&self) -> &$crate::oot::sync::HashLinks<Self> {

@@ -1,0 +1,84 @@
+# Connection tracking of IPVS's connections (net.ipv4.vs.conntrack=1), masquerading, and
+# the match `ipvs` of iptables.
+#
+# Covers: src/xmit/output src/xt_ipvs rust-out-of-tree/net/conntrack rust-out-of-tree/net/x_tables src/conn.rs
+track() { # TOPOLOGY
+	topology "$1"
+	setting director net.ipv4.vs.conntrack=1
+	n director nft -f - <<-.
+		table inet states {
+			chain in { type filter hook input priority 0; ct state new counter; ct state established counter; }
+			chain out { type filter hook output priority 0; ct state established counter; }
+		}
+	.
+}
+# The entries, without times and reference counts.
+entries() {
+	n director conntrack -L -f "ipv$FAMILY" 2>/dev/null | grep -v 'ipv6-icmp\|^icmp' |
+		sed -E 's/^([a-z]+ +[0-9]+) [0-9]+/\1/; s/ use=[0-9]+//; s/(secctx|zone)=[^ ]+ //' | LC_ALL=C sort
+}
+no_entries() { [ -z "$(entries 2>/dev/null)" ]; }
+methods() { # TOPOLOGY OPTION
+	track "$1"
+	for p in t u; do
+		vs -A -$p "$VIPB:80" -s rr
+		dests "$2" 80 -$p "$VIPB:80"
+	done
+	observe "IPv$FAMILY $1: held" agent hold client held tcp "$VIP" 80 3
+	observe "IPv$FAMILY $1: udp" agent hold client udp udp "$VIP" 80 3
+	served 6
+	observe "IPv$FAMILY $1: entries" entries
+	observe "IPv$FAMILY $1: again" agent use held1
+	observe "IPv$FAMILY $1: states" n director nft list table inet states
+	# The entries go with the conns.
+	vs --set 1 1 1
+	for i in 1 2 3; do agent use udp$i >/dev/null; done
+	agent abort 'held*'
+	wait_for is_left 0
+	[ "$1" = tun ] || wait_for no_entries
+	vs --set 900 120 300
+}
+families methods nat -m
+families methods dr -g
+families methods tun -i
+
+tables() { case $FAMILY in 4) n director iptables "$@" ;; 6) n director ip6tables "$@" ;; esac; }
+rules() { tables -t nat -nvL POSTROUTING | awk 'NR > 2 { print $1, $3 }'; }
+# One-armed: the real servers see the director.
+masqueraded() {
+	track nat
+	for p in t u; do
+		vs -A -$p "$VIPB:80" -s rr
+		dests -m 80 -$p "$VIPB:80"
+	done
+	tables -t nat -A POSTROUTING -m ipvs --vaddr "$VIP" --vport 80 --vdir ORIGINAL --vmethod MASQ -j MASQUERADE
+	observe "IPv$FAMILY masqueraded: tcp" get tcp "$VIP" 80 6 who
+	observe "IPv$FAMILY masqueraded: udp" get udp "$VIP" 80 6 who
+	served 12
+	observe "IPv$FAMILY masqueraded: rules" rules
+	observe "IPv$FAMILY masqueraded: udp entries" entries
+}
+families masqueraded
+
+# Each option, and each inverted.
+counted() { tables -nvL "$1" | awk 'NR > 2 { print $1, $3, $NF }'; }
+matches() {
+	track nat
+	vs -A -t "$VIPB:80" -s rr
+	dests -m 80 -t "$VIPB:80"
+	vs -A -u "$VIPB:80" -s rr -p 300
+	dests -m 80 -u "$VIPB:80"
+	for chain in INPUT OUTPUT FORWARD; do
+		for option in "--ipvs" "! --ipvs" "--vproto 6" "! --vproto 6" "--vaddr $VIP" "! --vaddr $VIP" \
+			"--vport 80" "! --vport 80" "--vport 81" "--vdir ORIGINAL" "--vdir REPLY" "--vmethod MASQ" "--vmethod GATE" \
+			"! --vmethod MASQ" "--vportctl 80" "! --vportctl 80"; do
+			# shellcheck disable=SC2086 # words
+			tables -A $chain -m ipvs $option -m comment --comment "${option// /_}"
+		done
+	done
+	observe "IPv$FAMILY match: udp" agent hold client udp udp "$VIP" 80 3
+	observe "IPv$FAMILY match: tcp" agent hold client tcp tcp "$VIP" 80 3
+	served 6
+	for chain in INPUT OUTPUT FORWARD; do observe "IPv$FAMILY match: $chain" counted $chain; done
+}
+families matches

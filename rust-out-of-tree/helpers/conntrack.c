@@ -1,0 +1,92 @@
+// SPDX-License-Identifier: GPL-2.0
+
+#include <net/netfilter/nf_conntrack.h>
+#include <net/netfilter/nf_conntrack_core.h>
+
+__oot_helper struct nf_conn *oot_nf_ct_get(const struct sk_buff *skb, unsigned int *info)
+{
+	enum ip_conntrack_info ctinfo;
+	struct nf_conn *ct = nf_ct_get(skb, &ctinfo);
+
+	*info = ctinfo;
+	return ct;
+}
+
+__oot_helper bool oot_nf_ct_is_confirmed(const struct nf_conn *ct)
+{
+	return nf_ct_is_confirmed(ct);
+}
+
+__oot_helper bool oot_nf_ct_is_dying(const struct nf_conn *ct)
+{
+	return nf_ct_is_dying(ct);
+}
+
+__oot_helper void oot_nf_tuple_set_protocols(struct nf_conntrack_tuple *tuple, u8 pf, u8 protocol)
+{
+	tuple->src.l3num = pf;
+	tuple->dst.protonum = protocol;
+}
+
+__oot_helper u8 oot_nf_tuple_protocol(const struct nf_conntrack_tuple *tuple)
+{
+	return tuple->dst.protonum;
+}
+
+/* An address of 16 bytes, and a port in network byte order. */
+__oot_helper void oot_nf_tuple_set_source(struct nf_conntrack_tuple *tuple, const u8 *addr, u16 port)
+{
+	memcpy(&tuple->src.u3, addr, sizeof(tuple->src.u3));
+	tuple->src.u.all = (__force __be16)port;
+}
+
+__oot_helper void oot_nf_tuple_set_destination(struct nf_conntrack_tuple *tuple, const u8 *addr,
+					       u16 port)
+{
+	memcpy(&tuple->dst.u3, addr, sizeof(tuple->dst.u3));
+	tuple->dst.u.all = (__force __be16)port;
+}
+
+__oot_helper const struct nf_conntrack_tuple *oot_nf_ct_reply(const struct nf_conn *ct)
+{
+	return nf_ct_tuple(ct, IP_CT_DIR_REPLY);
+}
+
+__oot_helper void oot_nf_conntrack_alter_reply(struct nf_conn *ct,
+					       const struct nf_conntrack_tuple *reply)
+{
+	nf_conntrack_alter_reply(ct, reply);
+}
+
+__oot_helper int oot_nf_conntrack_confirm(struct sk_buff *skb)
+{
+	return nf_conntrack_confirm(skb);
+}
+
+/* Tells nf_nat that destination NAT has nothing more to do for an entry. */
+__oot_helper void oot_nf_ct_set_dst_nat_done(struct nf_conn *ct)
+{
+	set_bit(IPS_DST_NAT_DONE_BIT, &ct->status);
+}
+
+__oot_helper unsigned int oot_nf_conntrack_in(struct sk_buff *skb, unsigned int hook, u8 pf,
+					      struct net *net)
+{
+	struct nf_hook_state state = { .hook = hook, .pf = pf, .net = net };
+
+	return nf_conntrack_in(skb, &state);
+}
+
+__oot_helper struct nf_conn *oot_nf_conntrack_find_get(struct net *net,
+						       const struct nf_conntrack_tuple *tuple)
+{
+	struct nf_conntrack_tuple_hash *hash;
+
+	hash = nf_conntrack_find_get(net, &nf_ct_zone_dflt, tuple);
+	return hash ? nf_ct_tuplehash_to_ctrack(hash) : NULL;
+}
+
+__oot_helper void oot_nf_ct_put(struct nf_conn *ct)
+{
+	nf_ct_put(ct);
+}

@@ -1,0 +1,184 @@
+// SPDX-License-Identifier: GPL-2.0
+
+//! Connection tracking entries.
+//!
+//! A packet has an entry if a hook of nf_conntrack has seen it. The entry of a new connection is
+//! *unconfirmed*, and belongs to the packet alone, until the last hook of the packet's path adds it
+//! to the table.
+//!
+//! C header: [`include/net/netfilter/nf_conntrack.h`](srctree/include/net/netfilter/nf_conntrack.h)
+
+use core::{
+    marker::PhantomData,
+    ptr::NonNull, //
+};
+
+use crate::oot::bindings;
+
+use super::{
+    filter::HookNum,
+    namespace::Net,
+    nf_proto::NfProto,
+    skbuff::Skb, //
+};
+
+/// An end of a connection: address and port, in network byte order. IPv4 addresses are the first
+/// four bytes, followed by zeros.
+pub(crate) type End = ([u8; 16], [u8; 2]);
+
+/// The ends of a connection as one direction of its packets has them.
+#[derive(Clone, Copy)]
+pub(crate) struct Tuple(bindings::nf_conntrack_tuple);
+
+impl Tuple {
+    /// The tuple of the packets that start a connection of the transport protocol `protocol`.
+    pub(crate) fn original(family: NfProto, protocol: u8, source: End, destination: End) -> Self {
+        let mut tuple = Self(bindings::nf_conntrack_tuple::default());
+        // SAFETY: The tuple is valid.
+        unsafe { bindings::oot_nf_tuple_set_protocols(&mut tuple.0, family.as_raw(), protocol) };
+        tuple.set_source(source);
+        tuple.set_destination(destination);
+        tuple
+    }
+
+    /// Sets the source.
+    pub(crate) fn set_source(&mut self, (addr, port): End) {
+        let port = u16::from_ne_bytes(port);
+        // SAFETY: The tuple is valid, and the address has 16 bytes.
+        unsafe { bindings::oot_nf_tuple_set_source(&mut self.0, addr.as_ptr(), port) };
+    }
+
+    /// Sets the destination.
+    pub(crate) fn set_destination(&mut self, (addr, port): End) {
+        let port = u16::from_ne_bytes(port);
+        // SAFETY: The tuple is valid, and the address has 16 bytes.
+        unsafe { bindings::oot_nf_tuple_set_destination(&mut self.0, addr.as_ptr(), port) };
+    }
+
+    /// The transport protocol (`IPPROTO_*`).
+    pub(crate) fn protocol(&self) -> u8 {
+        // SAFETY: The tuple is valid.
+        unsafe { bindings::oot_nf_tuple_protocol(&self.0) }
+    }
+}
+
+/// The entry of a packet.
+///
+/// # Invariants
+///
+/// `ct` is live for `'a`, since the packet has a reference to it.
+pub(crate) struct Entry<'a> {
+    ct: NonNull<bindings::nf_conn>,
+    info: u32,
+    _packet: PhantomData<&'a Skb>,
+}
+
+impl Entry<'_> {
+    /// Whether the entry is in the table.
+    pub(crate) fn is_confirmed(&self) -> bool {
+        // SAFETY: The entry is live by the type invariant.
+        unsafe { bindings::oot_nf_ct_is_confirmed(self.ct.as_ptr()) }
+    }
+
+    /// Whether the packet goes in the direction of replies.
+    pub(crate) fn is_reply(&self) -> bool {
+        self.info >= bindings::ip_conntrack_info_IP_CT_IS_REPLY
+    }
+
+    /// The tuple of the replies.
+    fn reply(&self) -> Tuple {
+        // SAFETY: The entry is live by the type invariant.
+        Tuple(unsafe { *bindings::oot_nf_ct_reply(self.ct.as_ptr()) })
+    }
+
+    fn is_dying(&self) -> bool {
+        // SAFETY: The entry is live by the type invariant.
+        unsafe { bindings::oot_nf_ct_is_dying(self.ct.as_ptr()) }
+    }
+}
+
+impl Skb {
+    /// The packet's entry.
+    pub(crate) fn conntrack(&self) -> Option<Entry<'_>> {
+        let mut info = 0;
+        // SAFETY: The packet is live by the type invariant.
+        let ct = unsafe { bindings::oot_nf_ct_get(self.as_raw(), &mut info) };
+        // INVARIANT: The packet holds a reference to the entry while it is borrowed.
+        Some(Entry {
+            ct: NonNull::new(ct)?,
+            info,
+            _packet: PhantomData,
+        })
+    }
+
+    /// Changes the tuple of the replies of a connection that this packet starts. Does nothing if the
+    /// packet has no entry, a confirmed one, or is a reply itself.
+    pub(crate) fn alter_conntrack_reply(&mut self, change: impl FnOnce(&mut Tuple)) {
+        let Some(entry) = self.conntrack() else {
+            return;
+        };
+        if entry.is_confirmed() || entry.is_dying() || entry.is_reply() {
+            return;
+        }
+        let mut reply = entry.reply();
+        change(&mut reply);
+        // SAFETY: The entry is not in the table, so this packet alone, which is borrowed exclusively,
+        // refers to it.
+        unsafe { bindings::oot_nf_conntrack_alter_reply(entry.ct.as_ptr(), &reply.0) };
+    }
+
+    /// Deletes the packet's entry, which is that of an earlier connection, and gives the packet a new
+    /// one. Hooks of destination NAT, which the packet has passed already, do not change it. Returns
+    /// false if the packet must be dropped: the table is full.
+    #[must_use]
+    pub(crate) fn renew_conntrack(&mut self, net: &Net, family: NfProto, hook: HookNum) -> bool {
+        if let Some(entry) = self.conntrack() {
+            // SAFETY: The entry is live by the type invariant.
+            unsafe { bindings::nf_ct_delete(entry.ct.as_ptr(), 0, 0) };
+        }
+        // SAFETY: By the type invariant no other code uses the packet.
+        unsafe { bindings::oot_nf_reset_ct(self.as_raw()) };
+        let hook = match hook {
+            HookNum::LocalOut => bindings::nf_inet_hooks_NF_INET_LOCAL_OUT,
+            _ => bindings::nf_inet_hooks_NF_INET_PRE_ROUTING,
+        };
+        // SAFETY: By the type invariant no other code uses the packet, whose data begin with an IP
+        // header of `family`.
+        let verdict = unsafe {
+            bindings::oot_nf_conntrack_in(self.as_raw(), hook, family.as_raw(), net.as_raw())
+        };
+        if verdict != bindings::NF_ACCEPT {
+            return false;
+        }
+        if let Some(entry) = self.conntrack().filter(|entry| !entry.is_confirmed()) {
+            // SAFETY: The entry is live by the type invariant.
+            unsafe { bindings::oot_nf_ct_set_dst_nat_done(entry.ct.as_ptr()) };
+        }
+        true
+    }
+
+    /// Adds the packet's entry to the table, if it has one that is not there yet. Returns false if
+    /// the packet must be dropped: another connection has the same tuple.
+    #[must_use]
+    pub(crate) fn confirm_conntrack(&mut self) -> bool {
+        // SAFETY: By the type invariant no other code uses the packet.
+        let verdict = unsafe { bindings::oot_nf_conntrack_confirm(self.as_raw()) };
+        verdict as u32 == bindings::NF_ACCEPT
+    }
+}
+
+/// Deletes the entry of the connection that packets with `tuple` started, in the default zone.
+/// Returns whether there was one.
+pub(crate) fn delete(net: &Net, tuple: &Tuple) -> bool {
+    // SAFETY: The namespace is live, and nf_conntrack's state of it with it, since this module
+    // depends on nf_conntrack. The function returns a reference.
+    let ct = unsafe { bindings::oot_nf_conntrack_find_get(net.as_raw(), &tuple.0) };
+    let Some(ct) = NonNull::new(ct) else {
+        return false;
+    };
+    // SAFETY: The entry is live, since we own a reference.
+    let deleted = unsafe { bindings::nf_ct_delete(ct.as_ptr(), 0, 0) };
+    // SAFETY: The reference is ours, and is not used after this.
+    unsafe { bindings::oot_nf_ct_put(ct.as_ptr()) };
+    deleted
+}
