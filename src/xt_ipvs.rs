@@ -95,13 +95,7 @@ impl Match for Ipvs {
 
     type Options = Options;
 
-    fn matches(
-        options: &Options,
-        net: &Net,
-        proto: NfProto,
-        skb: &Skb,
-        rcu: &rcu::Guard,
-    ) -> bool {
+    fn matches(options: &Options, net: &Net, proto: NfProto, skb: &Skb, rcu: &rcu::Guard) -> bool {
         if options.bitmask == PROPERTY {
             return options.meets(PROPERTY, || skb.ipvs_property());
         }

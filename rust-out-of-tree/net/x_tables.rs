@@ -78,7 +78,13 @@ impl<M: Match> Registration<M> {
         const { assert!(align_of::<M::Options>() <= ALIGN) };
         let mut raw: bindings::xt_match = pin_init::zeroed();
         let name = M::NAME.to_bytes_with_nul();
-        for (to, from) in raw.name.get_mut(..name.len()).ok_or(ENAMETOOLONG)?.iter_mut().zip(name) {
+        for (to, from) in raw
+            .name
+            .get_mut(..name.len())
+            .ok_or(ENAMETOOLONG)?
+            .iter_mut()
+            .zip(name)
+        {
             *to = *from as _;
         }
         raw.revision = M::REVISION;
