@@ -8,7 +8,7 @@
 //!
 //! These sysctls are stored and shown, but have no effect: the DoS defense (`amemthresh`,
 //! `am_droprate`, `drop_entry`, `drop_packet`, `secure_tcp`), synchronization (`backup_only`, and
-//! `sync_*` except `sync_ports`), and `cache_bypass`, `conntrack`, `ignore_tunneled`,
+//! `sync_*` except `sync_ports`), and `cache_bypass`, `ignore_tunneled`,
 //! `nat_icmp_send`, `schedule_icmp`, `sloppy_sctp`.
 //!
 //! # Differences from C

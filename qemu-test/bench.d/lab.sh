@@ -50,6 +50,10 @@ fresh() {
 		# shellcheck disable=SC2086 # words
 		modprobe ip_vs ${PARAMETERS-}
 	fi
+	[ -z "${TRACKED-}" ] || {
+		sysctl -qw net.ipv4.vs.conntrack=1
+		chain tracked ip prerouting 0 'ct state new counter'
+	}
 }
 
 # service METHOD FAMILY PROTO [SCHEDULER [DESTS]], weights 1 to 7

@@ -23,6 +23,15 @@ for family in 4 6; do
 		done
 	done
 done
+# With connection tracking, net.ipv4.vs.conntrack=1.
+export TRACKED=yes
+for method in dr nat; do
+	measure udp4ct-$method-established established $method 4 udp
+	[ $method != nat ] || measure udp4ct-nat-reply replied nat 4 udp
+	measure udp4ct-$method-new new $method 4 udp
+	for hook in input output; do measure udp4ct-$method-drop-$hook dropped $hook $method 4 udp; done
+done
+unset TRACKED
 measure udp4-dr-filling filling dr 4 udp
 measure udp4-nat-filling filling nat 4 udp
 for scheduler in rr wrr wlc; do

@@ -71,7 +71,7 @@ def table(title, header, lines):
 
 def over(figures, name):
     """Returns a case's figure above the floor of its protocol and family."""
-    value, floor = figures.get(name), figures.get(name.split("-")[0] + "-floor")
+    value, floor = figures.get(name), figures.get(name.split("-")[0].removesuffix("ct") + "-floor")
     return None if value is None or floor is None else value - floor
 
 
@@ -92,8 +92,8 @@ def packets(data, way):
         for n in names if "-drop-" not in n])
     hooks = ("prerouting", "input", "output", "postrouting")
     lines = []
-    for kind in ("udp4", "udp4sum", "tcp4", "udp6", "udp6sum", "tcp6"):
-        plain = kind.removesuffix("sum")
+    for kind in ("udp4", "udp4sum", "udp4ct", "tcp4", "udp6", "udp6sum", "tcp6"):
+        plain = kind.removesuffix("sum").removesuffix("ct")
         for method in ("dr", "nat"):
             for module, figures in zip(MODULES, (c, rust)):
                 values = [figures.get(f"{kind}-{method}-drop-{h}") for h in hooks]
@@ -256,6 +256,10 @@ def targets(data):
         share, theirs = (own(data[m]["packets"]["nic"], method, kind) for m in ("rust", "c"))
         yield (f"own share of an established packet at most half of C's ({KINDS[kind]}, {method.upper()}, nic)",
                f"{share:,.0f} of {theirs:,.0f}" if share and theirs else None, share and theirs and share <= theirs / 2)
+    for method in ("dr", "nat"):
+        share, theirs = (own(data[m]["packets"]["nic"], method, "udp4ct") for m in ("rust", "c"))
+        yield (f"own share of an established packet at most 0.6 of C's (UDP, {method.upper()}, conntrack=1, nic)",
+               f"{share:,.0f} of {theirs:,.0f}" if share and theirs else None, share and theirs and share <= 0.6 * theirs)
     ours = data["rust"]["schedulers"]
     at_one = {s: counts[1] for s, counts in scheduled(ours).items() if counts.get(1)}
     for found, what in ((scheduled(ours), ""), (with_gaps(ours), " after the removal of every 40th")):

@@ -3,14 +3,23 @@
 #
 # Covers: src/xmit/output src/xt_ipvs rust-out-of-tree/net/conntrack rust-out-of-tree/net/x_tables src/conn.rs
 track() { # TOPOLOGY
+	local hook
 	topology "$1"
 	setting director net.ipv4.vs.conntrack=1
-	n director nft -f - <<-.
-		table inet states {
-			chain in { type filter hook input priority 0; ct state new counter; ct state established counter; }
-			chain out { type filter hook output priority 0; ct state established counter; }
-		}
-	.
+	{
+		echo "table inet states {"
+		for hook in input forward output postrouting; do
+			echo "chain $hook { type filter hook $hook priority 0; meta l4proto != { tcp, udp } accept;"
+			for state in new established invalid untracked; do echo "ct state $state counter comment $state;"; done
+			echo "}"
+		done
+		echo "}"
+	} | n director nft -f -
+}
+# The states that packets had at each hook. Their number depends on how TCP joins them.
+states() {
+	n director nft list table inet states |
+		awk '/hook/ { hook = $4 } $5 == "packets" && $6 { print hook, $NF }'
 }
 # The entries, without times and reference counts.
 entries() {
@@ -29,7 +38,7 @@ methods() { # TOPOLOGY OPTION
 	served 6
 	observe "IPv$FAMILY $1: entries" entries
 	observe "IPv$FAMILY $1: again" agent use held1
-	observe "IPv$FAMILY $1: states" n director nft list table inet states
+	observe "IPv$FAMILY $1: states" states
 	# The entries go with the conns.
 	vs --set 1 1 1
 	for i in 1 2 3; do agent use udp$i >/dev/null; done
@@ -82,3 +91,49 @@ matches() {
 	for chain in INPUT OUTPUT FORWARD; do observe "IPv$FAMILY match: $chain" counted $chain; done
 }
 families matches
+
+# A real server that is its own client by the VIP, and one in the client's network: both
+# need the director's address as the source.
+hairpin() {
+	track nat
+	for p in t u; do
+		vs -A -$p "$VIPB:80" -s rr
+		vs -a -$p "$VIPB:80" -r "$RIPB1:80" -m
+	done
+	tables -t nat -A POSTROUTING -o eth1 -d "$RIP1" -j MASQUERADE
+	for proto in tcp udp; do
+		observe "IPv$FAMILY hairpin: $proto" agent get rs1 $proto "$VIP" 80 2 who
+		observe "IPv$FAMILY hairpin: from the next server, $proto" agent get rs2 $proto "$VIP" 80 2 who
+		observe "IPv$FAMILY hairpin: from the director, $proto" agent get director $proto "$VIP" 80 2 who
+	done
+	served 12
+	observe "IPv$FAMILY hairpin: entries" entries
+}
+families hairpin
+
+# Switched off and on under traffic: each conn keeps what it began with. Entries that are
+# flushed, and packets without tracking, do no harm.
+switched() {
+	track nat
+	vs -A -t "$VIPB:80" -s rr
+	dests -m 80 -t "$VIPB:80"
+	agent hold client on tcp "$VIP" 80 1
+	setting director net.ipv4.vs.conntrack=0
+	agent hold client off tcp "$VIP" 80 1
+	setting director net.ipv4.vs.conntrack=1
+	agent hold client late tcp "$VIP" 80 1
+	expect "rs3 rs2 rs1" xargs < <(for i in on1 off1 late1; do agent use $i; done)
+	observe "IPv$FAMILY switched: entries" entries
+	n director conntrack -F
+	expect "rs3 rs2 rs1" xargs < <(for i in on1 off1 late1; do agent use $i; done)
+	n director nft -f - <<-.
+		table inet raw {
+			chain pre { type filter hook prerouting priority raw; notrack; }
+			chain out { type filter hook output priority raw; notrack; }
+		}
+	.
+	expect "rs3 rs2 rs1" xargs < <(for i in on1 off1 late1; do agent use $i; done)
+	observe "IPv$FAMILY switched: untracked" get tcp "$VIP" 80 2
+	served 8
+}
+families switched
