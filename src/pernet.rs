@@ -32,7 +32,7 @@ use crate::{
             namespace::Net,
             notifier::DeviceNotifier,
             pernet::{
-                Id,
+                impl_has_pernet_id,
                 PerNet,
                 Pernet,
                 Ref, //
@@ -47,12 +47,11 @@ use kernel::{
     sync::Arc, //
 };
 
-impl Pernet for Netns {
-    fn id() -> &'static Id<Self> {
-        static ID: Id<Netns> = Id::new();
-        &ID
-    }
+impl_has_pernet_id! {
+    impl HasPernetId for Netns
+}
 
+impl Pernet for Netns {
     /// A new namespace shares the slab cache of the initial namespace, which is set up first, and
     /// inherits its `conn_max`.
     ///

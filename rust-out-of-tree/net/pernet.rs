@@ -27,7 +27,7 @@
 //!    owns.
 //! 4. The teardown waits until all references are dropped, and then for one grace period for all
 //!    namespaces that are removed together, until hooks and readers in progress have ended.
-//! 5. The value is dropped.
+//! 5. The value is dropped. Its tables may wait for grace periods of their own.
 
 use core::{
     marker::PhantomData,
@@ -111,11 +111,36 @@ impl<T: Pernet> Id<T> {
     }
 }
 
-/// A type with a value in each network namespace.
-pub(crate) trait Pernet: Send + Sync + Sized + 'static {
+/// A type with an id. Implemented only by [`impl_has_pernet_id!`].
+///
+/// # Safety
+///
+/// [`Self::id`] must return the same static on each call.
+pub(crate) unsafe trait HasPernetId: Sized + 'static {
     /// The static that holds the id of this type.
-    fn id() -> &'static Id<Self>;
+    fn id() -> &'static Id<Self>
+    where
+        Self: Pernet;
+}
 
+/// Gives a type a static for its id.
+macro_rules! impl_has_pernet_id {
+    (impl HasPernetId for $self:ty) => {
+        #[allow(unsafe_code)]
+        // SAFETY: The static is the only one that is returned.
+        unsafe impl $crate::oot::net::pernet::HasPernetId for $self {
+            fn id() -> &'static $crate::oot::net::pernet::Id<Self> {
+                static ID: $crate::oot::net::pernet::Id<$self> =
+                    $crate::oot::net::pernet::Id::new();
+                &ID
+            }
+        }
+    };
+}
+pub(crate) use impl_has_pernet_id;
+
+/// A type with a value in each network namespace.
+pub(crate) trait Pernet: HasPernetId + Send + Sync {
     /// Creates the value for a namespace that is being set up.
     fn init(net: &Net) -> impl PinInit<Self, Error>;
 
