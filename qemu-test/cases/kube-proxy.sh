@@ -33,8 +33,8 @@ cluster() {
 		.
 		for j in 1 2; do
 			ip link add eth0 netns pod$i$j type veth peer name pod$i$j netns node$i
-			ip -n node$i link set pod$i$j master cni0 type bridge_slave hairpin on
-			ip -n node$i link set pod$i$j up
+			ip -n node$i link set pod$i$j master cni0 up
+			command bridge -n node$i link set dev pod$i$j hairpin on
 			configure pod$i$j <<-.
 				addr add 10.244.$i.1$j/24 dev eth0
 				link set eth0 up
