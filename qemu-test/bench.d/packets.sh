@@ -27,7 +27,6 @@ done
 export TRACKED=yes
 for method in dr nat; do
 	measure udp4ct-$method-established established $method 4 udp
-	[ $method != nat ] || measure udp4ct-nat-reply replied nat 4 udp
 	measure udp4ct-$method-new new $method 4 udp
 	for hook in input output; do measure udp4ct-$method-drop-$hook dropped $hook $method 4 udp; done
 done
