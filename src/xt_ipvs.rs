@@ -113,7 +113,7 @@ impl Match for Ipvs {
         if packet.header == Extent::Nothing || packet.is_later_fragment {
             return false;
         }
-        let Some(netns) = PerNet::<Netns>::of(net) else {
+        let Some(netns) = PerNet::<Netns>::find(net, rcu) else {
             return false;
         };
         // A packet to the dest, as seen from the dest.

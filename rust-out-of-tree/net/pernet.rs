@@ -225,7 +225,11 @@ impl<T: Pernet> PerNet<T> {
 
     /// Returns the value of a namespace. `None` if it is not created yet or being removed.
     pub(crate) fn of(net: &Net) -> Option<Ref<T>> {
-        let guard = rcu::read_lock();
+        Self::find(net, &rcu::read_lock())?.get_ref()
+    }
+
+    /// The same without a reference, for a read-side critical section.
+    pub(crate) fn find<'g>(net: &'g Net, _guard: &'g rcu::Guard) -> Option<&'g Self> {
         if !T::id().is_readable_in(net) {
             return None;
         }
@@ -234,9 +238,7 @@ impl<T: Pernet> PerNet<T> {
         let value = slot.found.load(Acquire);
         // SAFETY: The pointer is null, or to a value that is dropped a grace period after `exit`
         // cleared it.
-        let found = unsafe { value.as_ref() }.and_then(Self::get_ref);
-        drop(guard);
-        found
+        unsafe { value.as_ref() }
     }
 
     /// Takes a reference to the value. `None` if the last one was dropped.

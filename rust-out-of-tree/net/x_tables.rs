@@ -10,7 +10,10 @@ use core::{
 };
 use kernel::{
     error::to_result,
-    ffi::c_int,
+    ffi::{
+        c_char,
+        c_int, //
+    },
     prelude::*,
     sync::rcu,
     types::Opaque, //
@@ -85,7 +88,7 @@ impl<M: Match> Registration<M> {
             .iter_mut()
             .zip(name)
         {
-            *to = *from as _;
+            *to = *from as c_char;
         }
         raw.revision = M::REVISION;
         raw.family = bindings::NFPROTO_UNSPEC as u16;
