@@ -582,13 +582,16 @@ def send(ns, interface, to_ns, to_interface, *expressions):
     return ""
 
 
-def sequences(uplink, downlink, client, vip, server, length, client_flags, server_flags=""):
-    """Plays each sequence of up to `length` segments after a client's SYN, on a
-    connection of its own, from port 10000 on. Returns the number of sequences."""
+def sequences(uplink, downlink, client, vip, server, part, length, client_flags, server_flags=""):
+    """Plays the sequences of up to `length` segments after a client's SYN, each on a
+    connection of its own, from port 10000 on: all of them, or a `part`, "1/4" to "4/4".
+    Returns the number of sequences."""
     kinds = [(True, flags) for flags in client_flags.split()] + [(False, flags) for flags in server_flags.split()]
     paths = [()]
     for n in range(int(length)):
         paths += itertools.product(kinds, repeat=n + 1)
+    number, parts = map(int, part.split("/"))
+    paths = paths[number - 1 :: parts]
     up, down = uplink.split(), downlink.split()
     senders = {}
     for from_client, (ns, interface, to_ns, to_interface) in ((True, up), (False, down)):

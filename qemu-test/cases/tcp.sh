@@ -4,13 +4,17 @@
 #
 # Covers: src/proto/tcp src/wire/tcp
 states() { # TOPOLOGY OPTION LENGTH CLIENT'S SERVER'S
+	local part
+	for ((part = 1; part <= parts; part++)); do states_of "$part/$parts" "$@"; done
+}
+states_of() { # PART TOPOLOGY OPTION LENGTH CLIENT'S SERVER'S
 	local many all attempt
 	for attempt in 1 2 3; do
 		TOPOLOGY= # new machines, without connections
-		topology "$1"
+		topology "$2"
 		vs -A -t "$VIPB:80" -s rr
-		vs -a -t "$VIPB:80" -r "$GSB:80" "$2"
-		many=$(agent sequences "$UPLINK" "$DOWNLINK" "$GC" "$VIP" "$GS" "$3" "$4" "${5-}")
+		vs -a -t "$VIPB:80" -r "$GSB:80" "$3"
+		many=$(agent sequences "$UPLINK" "$DOWNLINK" "$GC" "$VIP" "$GS" "$1" "$4" "$5" "${6-}")
 		served "$many"
 		all=$(counted)
 		echo "attempt $attempt: counted $all connections of $many sequences"
@@ -19,16 +23,16 @@ states() { # TOPOLOGY OPTION LENGTH CLIENT'S SERVER'S
 		# the moment. Ours never does.
 		[ "$MODULE" = c ] && [ "$all" -gt "$many" ] || break
 	done
-	observe "IPv$FAMILY $2${CONNTRACK:+, tracked}: $many sequences" agent states director
+	observe "IPv$FAMILY $3${CONNTRACK:+, tracked}: $many sequences, part $1" agent states director
 	expect "$many" echo "$all"
 }
 counted() {
 	ip netns exec director ipvsadm -Ln | awk '$1 == "->" && $5 ~ /^[0-9]+$/ { print $5 + $6 }'
 }
 
-# All states have to be read before the first closed conn expires, in 10 s.
-longest=4
-[ "$KERNEL" != debug ] || longest=3
+# The states of a part have to be read before its first closed conn expires, in 10 s.
+longest=4 parts=2
+[ "$KERNEL" != debug ] || longest=3 parts=6
 nat() { states nat -m $((longest - 1)) "S A FA R" "SA A FA R"; }
 dr() { states dr -g "$longest" "S A FA R SA"; }
 families nat
