@@ -19,7 +19,6 @@ A real server answers a line (or datagram) according to its first word:
 
 import ctypes
 import errno
-import fcntl
 import fnmatch
 import hashlib
 import itertools
@@ -39,49 +38,20 @@ import choices as chooser
 import genl
 import packet
 from packet import *  # for the expressions of `send`
+import topology as networks
+from topology import SLOW, enter, settle
 
-SLOW = float(os.environ.get("SLOW", "1"))  # factor of timeouts, for slower kernels
 PATTERN = bytes(range(256)) * 256
 
 SO_ATTACH_FILTER, SO_RCVBUFFORCE = 26, 33
-SIOCGIFFLAGS, SIOCSIFFLAGS, IFF_UP, IFF_RUNNING = 0x8913, 0x8914, 0x1, 0x40
 IP_PKTINFO, IP_MTU_DISCOVER, IP_RECVERR, IP_MTU = 8, 10, 11, 14
 SOL_PACKET, PACKET_STATISTICS, PACKET_AUXDATA = 263, 6, 8
 ETH_P_ALL = 3
 CSUM_NOT_READY = 8
 
 
-def enter(ns):
-    with open(f"/run/netns/{ns}") as f:
-        os.setns(f.fileno(), os.CLONE_NEWNET)
-
-
 def family(addr):
     return socket.AF_INET6 if ":" in addr else socket.AF_INET
-
-
-def settle():
-    """Brings every lo up, waits until each interface that is up is also running,
-    and removes the rate limits on ICMP errors, with which their number would
-    depend on timing."""
-    for ns in os.listdir("/run/netns"):
-        enter(ns)
-        for name in ("ipv4/icmp_ratelimit", "ipv6/icmp/ratelimit"):
-            with open(f"/proc/sys/net/{name}", "w") as f:
-                f.write("0")
-        deadline = time.monotonic() + 10 * SLOW
-        with socket.socket(socket.AF_INET, socket.SOCK_DGRAM) as sock:
-            fcntl.ioctl(sock, SIOCSIFFLAGS, struct.pack("=16sH14x", b"lo", IFF_UP))
-            for _, name in socket.if_nameindex():
-                while True:
-                    ifreq = fcntl.ioctl(sock, SIOCGIFFLAGS, struct.pack("16s16x", name.encode()))
-                    flags, = struct.unpack("=16xH14x", ifreq)
-                    if not flags & IFF_UP or flags & IFF_RUNNING:
-                        break
-                    if time.monotonic() > deadline:
-                        raise RuntimeError(f"{ns}: {name} does not come up")
-                    time.sleep(0.005)
-    return ""
 
 
 # --- real servers
@@ -237,7 +207,6 @@ def serve(ns, name, *ports):
                     else:
                         sock.setsockopt(socket.IPPROTO_IPV6, socket.IPV6_RECVPKTINFO, 1)
                     servers.udp(name, sock)
-    return ""
 
 
 # --- clients
@@ -250,7 +219,6 @@ def source(*addrs):
     """Sets the source addresses of the following requests, used in turn."""
     global sources
     sources = itertools.cycle(addrs)
-    return ""
 
 
 def client_socket(kind, addr, timeout=5.0, port=None):
@@ -340,7 +308,6 @@ def close(*patterns):
     """Closes the held connections with names that match `patterns`."""
     for name in matching(patterns):
         held.pop(name).close()
-    return ""
 
 
 def abort(*patterns):
@@ -349,7 +316,6 @@ def abort(*patterns):
         sock = held.pop(name)
         sock.setsockopt(socket.SOL_SOCKET, socket.SO_LINGER, struct.pack("ii", 1, 0))
         sock.close()
-    return ""
 
 
 def matching(patterns):
@@ -413,7 +379,6 @@ def load(ns, name, proto, addr, port, sockets="4"):
         thread.start()
         state["threads"].append(thread)
     loads[name] = state
-    return ""
 
 
 def talk(ns, name, proto, addr, port, count="3"):
@@ -436,7 +401,6 @@ def talk(ns, name, proto, addr, port, count="3"):
     state["threads"].append(threading.Thread(target=work, daemon=True))
     state["threads"][0].start()
     loads[name] = state
-    return ""
 
 
 def talked(name):
@@ -486,7 +450,6 @@ def capture(ns, name, interface, addr=""):
     sock.bind((interface, ETH_P_ALL))
     sock.setblocking(False)
     captures[name] = (sock, [])
-    return ""
 
 
 def attach(sock, addr):
@@ -544,7 +507,6 @@ def captured(name, count="0", needle=""):
 def forget(name):
     """Empties a capture."""
     drain(name).clear()
-    return ""
 
 
 def hardware(ns, interface):
@@ -579,7 +541,6 @@ def send(ns, interface, to_ns, to_interface, *expressions):
             for data in what if isinstance(what, list) else [what]:
                 protocol = 0x86DD if data[0] >> 4 == 6 else 0x0800
                 sock.sendto(data, (interface, protocol, 0, 0, there))
-    return ""
 
 
 def sequences(uplink, downlink, client, vip, server, part, length, client_flags, server_flags=""):
@@ -636,7 +597,6 @@ def persist(ns, addr, port, seconds):
     enter(ns)
     fields = genl.whole(addr, int(port), socket.IPPROTO_UDP, FLAGS=genl.flags(1), TIMEOUT=genl.u32(int(seconds)))
     genl.Family().call(genl.command("SET_SERVICE"), genl.service(**fields))
-    return ""
 
 
 def connection_lines(ns):
@@ -676,7 +636,6 @@ def end():
     for sock, _ in captures.values():
         sock.close()
     captures.clear()
-    return ""
 
 
 def reset():
@@ -686,11 +645,23 @@ def reset():
     servers.reset()
     next_port = 40001
     source("")
-    return ""
+
+
+def netns(*machines):
+    """Deletes all machines and creates new ones, without any network."""
+    reset()
+    networks.netns(*machines)
+
+
+def topology(name):
+    """Creates the machines of a topology; returns its addresses as assignments."""
+    reset()
+    networks.build(networks.TOPOLOGIES[name].machines)
+    return networks.TOPOLOGIES[name].assignments()
 
 
 COMMANDS = {f.__name__: f for f in (
-    settle, serve, get, hold, use, close, abort, download, upload, load, talk, talked, tally, answered, unload,
+    netns, topology, settle, serve, get, hold, use, close, abort, download, upload, load, talk, talked, tally, answered, unload,
     capture, captured, forget, checksums, largest, mac, send, source,
     choices, mh_full, persist, sequences, states, timeouts, end, reset)}
 
@@ -713,7 +684,7 @@ def main():
             else:
                 pending += requests.read(1 << 16)
         try:
-            answer = "0\n" + COMMANDS[words[1]](*words[2:])
+            answer = "0\n" + (COMMANDS[words[1]](*words[2:]) or "")
         except Exception as e:
             answer = f"1\n{words[1]}: {type(e).__name__}: {e}"
             if not isinstance(e, (OSError, RuntimeError)):

@@ -5,11 +5,10 @@ import subprocess
 import sys
 import time
 
+import topology
+from topology import configure, enter, inside, say
+
 SLOW = int(os.environ["SLOW"])
-
-
-def say(text):
-    print(text, file=sys.stderr, flush=True)
 
 
 def observe(label, text):
@@ -53,13 +52,15 @@ def run(command):
     subprocess.run(command, shell=True, check=True)
 
 
+def output(machine, command):
+    """Returns what a command prints on a machine."""
+    say(f"[{machine}] {command}")
+    with inside(machine):
+        return subprocess.run(command, shell=True, check=True, stdout=subprocess.PIPE, text=True).stdout.rstrip()
+
+
 def netns(*names):
-    """Deletes all named network namespaces and creates new ones."""
-    run("for ns in /run/netns/*; do [ ! -e $ns ] || ip netns del ${ns##*/}; done")
+    """Deletes all named network namespaces and creates new ones, with lo up."""
+    topology.netns(*names)
     for name in names:
-        run(f"ip netns add {name} && ip -n {name} link set lo up")
-
-
-def enter(name):
-    with open(f"/run/netns/{name}") as f:
-        os.setns(f.fileno(), os.CLONE_NEWNET)
+        configure(name, ["ip link set lo up"])

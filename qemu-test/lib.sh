@@ -154,16 +154,7 @@ served() { # MINIMUM
 # --- machines
 
 # netns NAME…: deletes all named network namespaces and creates new ones.
-netns() {
-	local ns commands=
-	agent reset
-	for ns in /run/netns/*; do
-		[ ! -e "$ns" ] || commands+="netns del ${ns##*/}"$'\n'
-	done
-	INDEX=100
-	for ns; do commands+="netns add $ns"$'\n'; done
-	ip -batch - <<<"$commands"
-}
+netns() { agent netns "$@"; }
 
 # configure MACHINE: runs the `ip` commands on standard input, one a line.
 configure() {
@@ -195,16 +186,16 @@ setting() { # MACHINE NAME=VALUE…
 	n "$1" sysctl -qw "${@:2}"
 }
 
-# topology NAME: creates the machines and sets variables with their addresses of
-# the family $FAMILY (default 4). With CONNTRACK=yes, existing machines of the
-# same topology are kept and drop_invalid is added.
+# topology NAME: creates the machines of a network of topology.py and sets variables with
+# their addresses of the family $FAMILY (default 4). With CONNTRACK=yes, existing machines
+# of the same topology are kept and drop_invalid is added.
 #   CIP client, VIP virtual service, DIP director, RIP1 RIP2 RIP3 real servers
 #   GC GS addresses without a network stack, of a client and a real server;
 #   packets to them arrive at the machines client and silent
 # VIPB, RIPB1, GSB… are the same addresses as written before a port.
 # from_client and from_server send crafted packets to the director.
 topology() {
-	local i
+	local i variables
 	if [ -n "${CONNTRACK-}" ] && [ "$1" = "${TOPOLOGY-}" ]; then
 		say "--- the same machines, IPv$FAMILY, connection tracking"
 		addresses
@@ -215,10 +206,9 @@ topology() {
 	fi
 	say "--- topology $1, IPv${FAMILY:-4}${CONNTRACK:+, connection tracking}"
 	TOPOLOGY=$1
-	"topology_$1"
+	variables=$(agent topology "$1")
+	eval "$variables"
 	addresses
-	ghosts
-	agent settle
 	for i in 1 2 3; do agent serve "rs$i" "rs$i" 80 8080; done
 	[ -z "${CONNTRACK-}" ] || drop_invalid
 }
@@ -235,172 +225,10 @@ addresses() {
 	done
 }
 
-# NAT as in the LVS documentation: the director is the real servers' gateway.
-#
-#   client                    director                     rs1 rs2 rs3
-#   192.168.1.254 ──── 192.168.1.1   10.1.1.1 ──┬── 10.1.1.11, .12, .13
-#                  VIP 192.168.1.110          bridge     gateway 10.1.1.1
-#
-# IPv6: 2001:db8:1::/64 and 2001:db8:2::/64, with the same last numbers. The
-# VIP is deprecated, as keepalived does it, so it is never selected as a source.
-topology_nat() {
-	netns client director lan rs1 rs2 rs3 silent
-	UPLINK="client eth0 director eth0" DOWNLINK="silent eth0 director eth1"
-	GC_4=192.168.1.99 GC_6=2001:db8:1::99 GS_4=10.1.1.99 GS_6=2001:db8:2::99
-	CIP_4=192.168.1.254 VIP_4=192.168.1.110 DIP_4=10.1.1.1 RIP1_4=10.1.1.11 RIP2_4=10.1.1.12 RIP3_4=10.1.1.13
-	CIP_6=2001:db8:1::254 VIP_6=2001:db8:1::110 DIP_6=2001:db8:2::1 RIP1_6=2001:db8:2::11 RIP2_6=2001:db8:2::12 RIP3_6=2001:db8:2::13
-	cable client eth0 director eth0
-	bridge director eth1 rs1 eth0 rs2 eth0 rs3 eth0 silent eth0
-	configure client <<-.
-		addr add $CIP_4/24 dev eth0
-		addr add $CIP_6/64 dev eth0
-		link set eth0 up
-		route add default via 192.168.1.1
-		route add default via 2001:db8:1::1
-	.
-	configure director <<-.
-		addr add 192.168.1.1/24 dev eth0
-		addr add $VIP_4/24 dev eth0
-		addr add 2001:db8:1::1/64 dev eth0
-		addr add $VIP_6/64 dev eth0 preferred_lft 0
-		addr add $DIP_4/24 dev eth1
-		addr add $DIP_6/64 dev eth1
-		link set eth0 up
-		link set eth1 up
-	.
-	setting director net.ipv4.ip_forward=1 net.ipv6.conf.all.forwarding=1
-	local i
-	for i in 1 2 3; do
-		configure rs$i <<-.
-			addr add 10.1.1.1$i/24 dev eth0
-			addr add 2001:db8:2::1$i/64 dev eth0
-			link set eth0 up
-			route add default via $DIP_4
-			route add default via $DIP_6
-		.
-	done
-}
-
-# DR and TUN: director and real servers are on one network behind a router.
-# Replies go from the real servers directly to the router.
-#
-#   client               router                      director       192.168.1.1
-#   172.16.1.254 ─── 172.16.1.1  192.168.1.254 ──┬── VIP            192.168.1.110
-#                                             bridge rs1 rs2 rs3    192.168.1.11, .12, .13
-#
-# IPv6: 2001:db8:3::/64 and 2001:db8:1::/64, with the same last numbers.
-topology_router() {
-	netns client router director lan rs1 rs2 rs3 silent
-	UPLINK="router eth1 director eth0" DOWNLINK="silent eth0 director eth0"
-	GC_4=172.16.1.99 GC_6=2001:db8:3::99 GS_4=192.168.1.99 GS_6=2001:db8:1::99
-	CIP_4=172.16.1.254 VIP_4=192.168.1.110 DIP_4=192.168.1.1 RIP1_4=192.168.1.11 RIP2_4=192.168.1.12 RIP3_4=192.168.1.13
-	CIP_6=2001:db8:3::254 VIP_6=2001:db8:1::110 DIP_6=2001:db8:1::1 RIP1_6=2001:db8:1::11 RIP2_6=2001:db8:1::12 RIP3_6=2001:db8:1::13
-	cable client eth0 router eth0
-	bridge router eth1 director eth0 rs1 eth0 rs2 eth0 rs3 eth0 silent eth0
-	configure client <<-.
-		addr add $CIP_4/24 dev eth0
-		addr add $CIP_6/64 dev eth0
-		link set eth0 up
-		route add default via 172.16.1.1
-		route add default via 2001:db8:3::1
-	.
-	configure router <<-.
-		addr add 172.16.1.1/24 dev eth0
-		addr add 192.168.1.254/24 dev eth1
-		addr add 2001:db8:3::1/64 dev eth0
-		addr add 2001:db8:1::fe/64 dev eth1
-		link set eth0 up
-		link set eth1 up
-	.
-	setting router net.ipv4.ip_forward=1 net.ipv6.conf.all.forwarding=1
-	configure director <<-.
-		addr add $DIP_4/24 dev eth0
-		addr add $VIP_4/32 dev eth0
-		addr add $DIP_6/64 dev eth0
-		addr add $VIP_6/128 dev eth0 preferred_lft 0
-		link set eth0 up
-		route add default via 192.168.1.254
-		route add default via 2001:db8:1::fe
-	.
-	setting director net.ipv4.ip_forward=1 net.ipv6.conf.all.forwarding=1
-	local i
-	for i in 1 2 3; do
-		configure rs$i <<-.
-			addr add 192.168.1.1$i/24 dev eth0
-			addr add 2001:db8:1::1$i/64 dev eth0
-			link set eth0 up
-			route add default via 192.168.1.254
-			route add default via 2001:db8:1::fe
-		.
-	done
-}
-
-# The real servers for DR: the VIP is on lo and they send no ARP for it.
-topology_dr() {
-	topology_router
-	local i
-	for i in 1 2 3; do
-		setting rs$i net.ipv4.conf.all.arp_ignore=1 net.ipv4.conf.all.arp_announce=2
-		configure rs$i <<-.
-			addr add $VIP_4/32 dev lo
-			addr add $VIP_6/128 dev lo
-		.
-	done
-}
-
-# The real servers for TUN: the VIP is on the tunnel device.
-topology_tun() {
-	topology_router
-	local i
-	for i in 1 2 3; do
-		setting rs$i net.ipv4.conf.all.arp_ignore=1 net.ipv4.conf.all.arp_announce=2 \
-			net.ipv4.conf.all.rp_filter=0 net.ipv4.conf.default.rp_filter=0 net.ipv4.conf.tunl0.rp_filter=0
-		configure rs$i <<-.
-			addr add $VIP_4/32 dev tunl0
-			addr add $VIP_6/128 dev ip6tnl0
-			link set tunl0 up
-			link set ip6tnl0 up
-		.
-	done
-}
-
-ghosts() {
-	local client server gateway=director
-	client=$(agent mac client eth0)
-	server=$(agent mac silent eth0)
-	[ "$UPLINK" = "client eth0 director eth0" ] || gateway=router
-	configure $gateway <<-.
-		neigh add $GC_4 lladdr $client dev eth0
-		neigh add $GC_6 lladdr $client dev eth0
-	.
-	ip -n silent link set eth0 up
-	configure director <<-.
-		neigh add $GS_4 lladdr $server dev ${DOWNLINK##* }
-		neigh add $GS_6 lladdr $server dev ${DOWNLINK##* }
-	.
-}
 # shellcheck disable=SC2086 # words
 from_client() { agent send $UPLINK "$@"; }
 # shellcheck disable=SC2086
 from_server() { agent send $DOWNLINK "$@"; }
-
-# cable NS INTERFACE NS INTERFACE: a veth pair. Its ends need different ifindexes,
-# or the kernel takes a second to notice that they are up.
-cable() {
-	ip link add "$2" index $((++INDEX)) netns "$1" type veth peer name "$4" index $((++INDEX)) netns "$3"
-}
-# bridge NS INTERFACE…: connects them by a bridge on machine `lan`.
-bridge() {
-	local links="link add br0 netns lan type bridge mcast_snooping 0" ports="link set br0 up" port
-	while [ $# -gt 0 ]; do
-		port=port$((++INDEX))
-		links+=$'\n'"link add $port index $INDEX netns lan type veth peer name $2 index $((++INDEX)) netns $1"
-		ports+=$'\n'"link set $port master br0 up"
-		shift 2
-	done
-	ip -batch - <<<"$links"
-	ip -n lan -batch - <<<"$ports"
-}
 
 # Adds connection tracking on the director and drops packets of state invalid.
 # Conntrack does not see the packets that IPVS handles, so for NAT it has no entry

@@ -1,7 +1,4 @@
-# The set-up of the benchmark in the guest: a client namespace is connected to the
-# director by a veth pair; behind the director, a dummy device with permanent
-# neighbours discards all packets. On one CPU, pktgen, the director and the dummy
-# device run as one sequence of instructions.
+# The benchmark in the guest; its network is described in topology.py.
 # shellcheck shell=bash
 
 PORT=80
@@ -12,28 +9,7 @@ declare -A HEADER=([4]=ip [6]=ip6) SIZE=([4]=60 [6]=78)
 SYN=0x5002 ACK=0x5010 # data offset and flags
 
 lab() {
-	local i
-	sysctl -qw net.ipv4.ip_forward=1 net.ipv6.conf.all.forwarding=1 \
-		net.ipv4.conf.all.rp_filter=0 net.ipv4.conf.default.rp_filter=0
-	ip netns add client
-	ip netns exec client sysctl -qw net.ipv6.conf.all.disable_ipv6=1 net.ipv6.conf.default.disable_ipv6=1
-	ip link add clients type veth peer name eth0 netns client
-	ip link add servers type dummy
-	ip link set clients address 02:00:00:00:00:01 up
-	ip -n client link set eth0 address 02:00:00:00:00:02 up
-	ip link set servers up
-	ip address add "${VIP[4]}/32" dev lo
-	ip address add "${VIP[6]}/128" dev lo
-	ip address add 10.1.255.254/16 dev clients
-	ip address add fd01::ffff/64 dev clients nodad
-	ip address add 10.2.255.254/16 dev servers
-	ip address add fd02::ffff/64 dev servers nodad
-	ip route add 10.3.0.0/16 via 10.2.255.1
-	ip route add fd03::/64 via fd02::fffe
-	{
-		printf '%s\n' 10.2.255.1 fd02::fffe "${RS[6]}"
-		for ((i = 0; i < 1000; i++)); do server 4 $i; done
-	} | sed 's/.*/neighbour replace & lladdr 02:00:00:00:02:00 dev servers nud permanent/' | ip -batch -
+	python3 topology.py bench
 	modprobe pktgen
 }
 

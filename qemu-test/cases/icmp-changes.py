@@ -12,7 +12,8 @@ import struct
 import time
 
 import packet
-from case import SLOW, enter, expect, fail, netns, observe, run, say, wait_for
+from case import SLOW, enter, expect, fail, observe, say, wait_for
+from topology import build, cable, interface
 
 CLIENT, VIP, DIRECTOR, SERVER, ROUTER = "192.168.1.254", "192.168.1.110", "10.1.1.1", "10.1.1.99", "10.1.1.77"
 # (type, code) of errors; only the first is relayed.
@@ -23,12 +24,6 @@ LENGTH, MTU = 60000, 65000
 TUNNEL = 5555  # a UDP port of the director
 SO_NO_CHECK = 11
 ICMP = 20  # offset of the ICMP header in the file
-
-
-def interface(ns, name, peer, address):
-    """Adds a veth pair to the director."""
-    run(f"ip link add {name} netns {ns} mtu {MTU} type veth peer name {peer} netns director mtu {MTU} && ip -n {ns} link "
-        f"set {name} up && ip -n {ns} addr add {address} dev {name} && ip -n director link set {peer} up")
 
 
 def error(kind):
@@ -82,15 +77,17 @@ def kinds_relayed(other):
 
 cpus = sorted(os.sched_getaffinity(0))
 expect("at least two CPUs", True, len(cpus) >= 2)
-netns("client", "router", "director")
-interface("client", "eth0", "eth0", f"{CLIENT}/24")
-interface("router", "eth0", "eth1", f"{ROUTER}/24")
-enter("director")
-run(f"ip addr add {VIP}/24 dev eth0 && ip addr add {DIRECTOR}/24 dev eth1 "
-    f"&& ip neigh add {SERVER} lladdr 02:00:00:00:00:99 dev eth1")
-run(f"ip link set tunl0 up && modprobe fou && ip fou add port {TUNNEL} ipproto 4")
-run("sysctl -qw net.ipv4.ip_forward=1 net.ipv4.icmp_ratemask=0")  # no rate limit of errors
-run(f"ipvsadm -A -u {VIP}:80 -s rr && ipvsadm -a -u {VIP}:80 -r {SERVER} -i")
+build({
+    "client": [cable("eth0", "director:eth0"), f"ip link set eth0 mtu {MTU}", *interface("eth0", f"{CLIENT}/24")],
+    "router": [cable("eth0", "director:eth1"), f"ip link set eth0 mtu {MTU}", *interface("eth0", f"{ROUTER}/24")],
+    "director": [
+        "sysctl -w net.ipv4.ip_forward=1 net.ipv4.icmp_ratemask=0",  # no rate limit of errors
+        f"ip link set eth0 mtu {MTU}", *interface("eth0", f"{VIP}/24"),
+        f"ip link set eth1 mtu {MTU}", *interface("eth1", f"{DIRECTOR}/24"),
+        f"ip neigh add {SERVER} lladdr 02:00:00:00:00:99 dev eth1", "ip link set tunl0 up",
+        f"modprobe fou && ip fou add port {TUNNEL} ipproto 4",
+        f"ipvsadm -A -u {VIP}:80 -s rr", f"ipvsadm -a -u {VIP}:80 -r {SERVER} -i"],
+})
 
 enter("client")
 arriving = socket.socket(socket.AF_PACKET, socket.SOCK_DGRAM, 0)

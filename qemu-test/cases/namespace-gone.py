@@ -14,7 +14,8 @@ import socket
 import subprocess
 import threading
 
-from case import enter, expect, netns, observe, run, say, wait_for
+from case import expect, inside, netns, observe, run, say, wait_for
+from topology import FORWARD, cable, configure, interface
 
 OURS = os.environ["MODULE"] == "rust"
 VIPS = {socket.AF_INET: "10.9.0.1", socket.AF_INET6: "fd09::1"}
@@ -23,44 +24,26 @@ KINDS = {"t": socket.SOCK_STREAM, "u": socket.SOCK_DGRAM}
 ROUNDS = 3
 
 
-@contextlib.contextmanager
-def inside(name):
-    with open("/proc/thread-self/ns/net") as home:
-        enter(name)
-        try:
-            yield
-        finally:
-            os.setns(home.fileno(), os.CLONE_NEWNET)
-
-
-def ip(name, commands):
-    subprocess.run(["ip", "-n", name, "-batch", "-"], input=commands, text=True, check=True)
-
-
 def networks():
     """Creates client - switch - director - server; the client's link stays when the director is deleted."""
     netns("client", "switch", "server", "director")
-    run("ip link add eth0 netns client type veth peer name client netns switch")
-    ip("switch", "link add br0 type bridge\nlink set br0 up\nlink set client master br0 up\n")
-    ip("client", "link set eth0 up\naddr add 10.0.0.2/24 dev eth0\naddr add fd01::2/64 dev eth0 nodad\n"
-       "route add default via 10.0.0.1\nroute add default via fd01::1\n")
+    configure("switch", ["ip link add br0 up type bridge", cable("client", "client:eth0"), "ip link set client master br0 up"])
+    configure("client", [*interface("eth0", "10.0.0.2/24", "fd01::2/64 nodad"),
+                         "ip route add default via 10.0.0.1", "ip route add default via fd01::1"])
     director()
 
 
 def director():
     """Creates a new director in place of the old one."""
-    run("ip link add eth0 address 02:00:00:00:00:01 netns director type veth peer name director netns switch")
-    run("ip link add eth1 netns director type veth peer name eth0 netns server")
-    ip("switch", "link set director master br0 up\n")
-    ip("server", "link set eth0 up\naddr add 10.1.0.11/24 dev eth0\naddr add fd02::11/64 dev eth0 nodad\n"
-       "route add default via 10.1.0.1\nroute add default via fd02::1\n")
-    ip("director", "link set eth0 up\nlink set eth1 up\naddr add 10.9.0.1/32 dev lo\naddr add fd09::1/128 dev lo\n"
-       "addr add 10.0.0.1/24 dev eth0\naddr add 10.1.0.1/24 dev eth1\n"
-       "addr add fd01::1/64 dev eth0 nodad\naddr add fd02::1/64 dev eth1 nodad\n")
+    configure("director", [
+        FORWARD, cable("eth0", "switch:director"), cable("eth1", "server:eth0"), "ip link set eth0 address 02:00:00:00:00:01",
+        *interface("lo", "10.9.0.1/32", "fd09::1/128"), *interface("eth0", "10.0.0.1/24", "fd01::1/64 nodad"),
+        *interface("eth1", "10.1.0.1/24", "fd02::1/64 nodad")])
+    configure("switch", ["ip link set director master br0 up"])
+    configure("server", [*interface("eth0", "10.1.0.11/24", "fd02::11/64 nodad"),
+                         "ip route add default via 10.1.0.1", "ip route add default via fd02::1"])
     # Permanent neighbours: the client sends packets as long as the link exists.
-    ip("client", "neigh replace 10.0.0.1 lladdr 02:00:00:00:00:01 dev eth0\n"
-       "neigh replace fd01::1 lladdr 02:00:00:00:00:01 dev eth0\n")
-    run("ip netns exec director sysctl -qw net.ipv4.ip_forward=1 net.ipv6.conf.all.forwarding=1")
+    configure("client", [f"ip neigh replace {director} lladdr 02:00:00:00:00:01 dev eth0" for director in ("10.0.0.1", "fd01::1")])
 
 
 def serve():
@@ -164,7 +147,7 @@ def deleted_namespace(more):
         run("ip netns del director")
         for name, answer in seen(socks, lambda: not is_there("switch", "director")).items():
             answers.setdefault(name, []).append(answer)
-        run("ip netns add director && ip -n director link set lo up")
+        run("ip netns add director")
         director()
     say(f"namespace deleted {ROUNDS} times, {more} more services of each family: {answers or 'no answers'}")
     if OURS:

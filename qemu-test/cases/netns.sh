@@ -3,36 +3,6 @@
 #
 # Covers: src/netns src/pernet rust-out-of-tree/net
 # Needs: two CPUs
-two() {
-	netns client1 director1 rs1 client2 director2 rs2
-	for i in 1 2; do
-		cable client$i eth0 director$i eth0
-		cable rs$i eth0 director$i eth1
-		configure client$i <<-.
-			addr add 192.168.1.254/24 dev eth0
-			addr add 2001:db8:1::254/64 dev eth0
-			link set eth0 up
-		.
-		configure director$i <<-.
-			addr add 192.168.1.110/24 dev eth0
-			addr add 2001:db8:1::110/64 dev eth0
-			addr add 10.1.1.1/24 dev eth1
-			addr add 2001:db8:2::1/64 dev eth1
-			link set eth0 up
-			link set eth1 up
-		.
-		setting director$i net.ipv4.ip_forward=1 net.ipv6.conf.all.forwarding=1
-		configure rs$i <<-.
-			addr add 10.1.1.11/24 dev eth0
-			addr add 2001:db8:2::11/64 dev eth0
-			link set eth0 up
-			route add default via 10.1.1.1
-			route add default via 2001:db8:2::1
-		.
-	done
-	agent settle
-	for i in 1 2; do agent serve rs$i rs$i 80; done
-}
 services() { # I SCHEDULER
 	DIRECTOR=director$1
 	vs -A -t 192.168.1.110:80 -s "$2"
@@ -40,7 +10,8 @@ services() { # I SCHEDULER
 	vs -A -u '[2001:db8:1::110]:80' -s "$2"
 	vs -a -u '[2001:db8:1::110]:80' -r '[2001:db8:2::11]:80' -m
 }
-two
+agent topology two >/dev/null
+for i in 1 2; do agent serve rs$i rs$i 80; done
 TOPOLOGY=nat drop_invalid director2
 services 1 rr
 services 2 wlc

@@ -3,9 +3,6 @@
 # writes the exit status of each to descriptor 3.
 cd "$run/$1" || exit
 echo "$1" >/proc/sys/kernel/hostname
-# No duplicate address detection, which takes time.
-echo 0 >/proc/sys/net/ipv6/conf/default/accept_dad
-ip link set lo up
 
 # tcp: prints segments received and connections accepted on this host. Starts no
 # process, as it is called often.

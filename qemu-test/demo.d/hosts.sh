@@ -1,59 +1,60 @@
 # shellcheck shell=bash
-# Hosts and switches. A host is a shell in its own network, UTS and PID namespaces that
-# runs the commands sent to it; switches are bridges in the guest's namespace.
+# Hosts: the machines of a network of topology.py. A host is a shell in its own network,
+# UTS and PID namespaces that runs the commands sent to it.
 
 export run
 run=$(mktemp -d)
 declare -A to from pid
+# Set by set_up.
+vip='' target='' source='' rip=()
 
-# boot HOST…: starts the hosts.
+# boot METHOD: creates the hosts and switches of a method, without addresses.
 boot() {
-	local h
-	for h; do
+	local h hosts
+	hosts=$(python3 ../topology.py demo "$1" "$LAB" "$run" 2>"$run/log") || wrong "no network: $(tail -n 1 "$run/log")"
+	for h in $hosts; do
 		mkdir -p "$run/$h"
 		mkfifo "$run/$h.to" "$run/$h.from"
-		exec {fd}<>"$run/$h.to"
-		to[$h]=$fd
-		exec {fd}<>"$run/$h.from"
-		from[$h]=$fd
-		unshare --net --uts --pid --fork --kill-child \
+		exec {to[$h]}<>"$run/$h.to" {from[$h]}<>"$run/$h.from"
+		nsenter --net="/run/netns/$h" unshare --uts --pid --fork --kill-child \
 			bash ./host.sh "$h" <"$run/$h.to" 3>"$run/$h.from" &
 		pid[$h]=$!
 	done
-	for h; do read -r _ <&"${from[$h]}"; done
+	for h in $hosts; do read -r _ <&"${from[$h]}"; done
 }
 
-# Deletes veth pairs and switches and kills all hosts with their processes.
+# Kills all hosts with their processes.
 power_off() {
-	local h fd
-	# Deleted first: a host's namespace would delete them asynchronously.
-	for h in /sys/class/net/*/brif/* /sys/class/net/*/bridge; do
-		h=${h%/bridge}
-		echo "link del ${h##*/}"
-	done | ip -batch -
+	local h
 	kill -KILL "${pid[@]}"
 	wait "${pid[@]}" 2>/dev/null
 	for h in "${!pid[@]}"; do
-		fd=${to[$h]}
-		exec {fd}>&-
-		fd=${from[$h]}
-		exec {fd}>&-
+		exec {to[$h]}>&- {from[$h]}>&-
 		rm "$run/$h.to" "$run/$h.from"
 	done
 	pid=() to=() from=()
 }
 
-# wire SWITCH HOST:IFACE…: connects interfaces of hosts to a switch, all up.
-wire() {
-	local switch=$1 end
-	shift
+# set_up FAMILY: sets the addresses of the family, and shows the commands and runs them,
+# the hosts in parallel. vip and rip[] are the addresses of the virtual service and the
+# real servers, $target is the address that the client requests, and $source that of the
+# client as the director sees it.
+set_up() {
+	local h line status
+	local -A commands=()
 	{
-		[ -e "/sys/class/net/$switch" ] || echo "link add $switch up type bridge mcast_snooping 0"
-		for end; do
-			echo "link add ${end/:/-} up master $switch type veth peer name ${end#*:} netns ${pid[${end%:*}]}"
+		read -r line
+		eval "$line"
+		while read -r line; do
+			echo "$line"
+			commands[${line%%#*}]+="${line#*# } && "
 		done
-	} | ip -batch -
-	for end; do on "${end%:*}" "ip link set ${end#*:} up"; done
+	} <"$run/$1"
+	for h in "${!commands[@]}"; do printf '%s\0' "${commands[$h]} true" >&"${to[$h]}"; done
+	for h in "${!commands[@]}"; do
+		read -r status <&"${from[$h]}"
+		[ "$status" = 0 ] || wrong "$h is not set up: exit status $status"
+	done
 }
 
 # on HOST COMMAND: runs it there without showing it.
@@ -82,20 +83,6 @@ at() {
 	printf '%s' "$answer"
 	[ "$status" = 0 ] || wrong "$1# $2: exit status $status"
 	return "$status"
-}
-
-# at_reals COMMAND: the same on real1, real2 and real3 in parallel, without output. RIP
-# in COMMAND is replaced by the address of each.
-at_reals() {
-	local n status
-	for n in 1 2 3; do
-		printf 'real%s# %s\n' "$n" "${1//RIP/${rip[n]}}"
-		printf '%s\0' "${1//RIP/${rip[n]}}" >&"${to[real$n]}"
-	done
-	for n in 1 2 3; do
-		read -r status <&"${from[real$n]}"
-		[ "$status" = 0 ] || wrong "real$n# ${1//RIP/${rip[n]}}: exit status $status"
-	done
 }
 
 # web_servers: starts web servers on real1 to real3 that answer with their name.

@@ -3,10 +3,6 @@
 cd "$(dirname "$0")" || exit
 . ./hosts.sh
 . ./show.sh
-. ./front.sh
-. ./nat.sh
-. ./dr.sh
-. ./tun.sh
 
 # Our module is out-of-tree, which sets the taint flag O; the kernel's is not.
 load_module() {
@@ -33,8 +29,11 @@ methods=${METHODS:-nat dr tun}
 [ "$LAB" != router ] || methods=dr
 
 load_module || exit
+# Namespaces start without duplicate address detection, which takes time.
+sysctl -qw net.core.devconf_inherit_init_net=1 net.ipv6.conf.default.accept_dad=0
 for method in $methods; do
-	"${method}_lab"
+	boot "$method"
+	web_servers
 	for family in IPv4 IPv6; do
 		show_line
 	done

@@ -57,7 +57,7 @@ show_line() {
 	local faults=() answered=(0 0 0 0) requests=0 per_second=- served=- lost=- counted=-
 	local -a segments opened start_segments conns in out
 	title "${method^^} $family: $(path)"
-	"${method}_$family"
+	set_up "$family"
 	configure
 	# Without answers the following steps are useless.
 	if show_curl; then
@@ -177,7 +177,7 @@ connected() {
 	local state from to address
 	while read -r _ _ state from to address; do
 		case "$state $from $to $address" in
-		"ESTABLISHED $source"*" $service ${real[$1]}") return 0 ;;
+		"ESTABLISHED $source:"*" $service ${real[$1]}") return 0 ;;
 		esac
 	done <<<"$answer"
 	return 1
