@@ -14,7 +14,7 @@ states_of() { # PART TOPOLOGY OPTION LENGTH CLIENT'S SERVER'S
 		topology "$2"
 		vs -A -t "$VIPB:80" -s rr
 		vs -a -t "$VIPB:80" -r "$GSB:80" "$3"
-		many=$(agent sequences "$UPLINK" "$DOWNLINK" "$GC" "$VIP" "$GS" "$1" "$4" "$5" "${6-}")
+		many=$(agent sequences "$UPLINK" "$DOWNLINK" "$GC" "$VIP" "$GS" "$4" "$5" "${6-}" "$1")
 		served "$many"
 		all=$(counted)
 		echo "attempt $attempt: counted $all connections of $many sequences"
