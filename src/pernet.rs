@@ -76,7 +76,7 @@ impl Pernet for Netns {
     ///
     /// `ENOMEM`, also if a file or sysctl of that name exists.
     fn start(this: &Ref<Self>) -> Result {
-        this.conns.set_owner(this.hold())?;
+        this.conns.set_owner(this.hold().ok_or(ENOENT)?)?;
         let settings = ctl::sysctl::FILES;
         let settings = fs::sysctl::Registration::new(this.clone(), ctl::sysctl::PATH, settings)?;
         let files = fs::proc::Registration::new(this.clone(), &ctl::proc::FILES)?;
@@ -101,7 +101,7 @@ impl Pernet for Netns {
         drop(files);
         ctl::cleanup(this);
         // As in C, the conntrack entries are left alone.
-        let _ = this.conns.set_owner(None);
+        this.conns.drop_owner();
         this.conns.flush();
     }
 }

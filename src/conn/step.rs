@@ -50,19 +50,16 @@ impl Conn {
         signal: Signal,
     ) -> bool {
         this.life.seen(now());
-        let Some((state, no_output)) = this.life.settled_state() else {
-            return Self::step::<P>(this, guard, data, direction, signal);
-        };
-        let is_output = direction == Direction::Output;
-        match P::next(data, state, no_output, direction, signal) {
-            Some(next)
-                if next.is_same(state, no_output)
-                    && this.life.has_timeout(P::timeout(data, state), is_output) =>
+        if let Some((state, no_output)) = this.life.settled_state() {
+            let next = P::next(data, state, no_output, direction, signal);
+            let is_output = direction == Direction::Output;
+            if matches!(next, Some(next) if next.is_same(state, no_output))
+                && this.life.has_timeout(P::timeout(data, state), is_output)
             {
-                true
+                return true;
             }
-            _ => Self::step::<P>(this, guard, data, direction, signal),
         }
+        Self::step::<P>(this, guard, data, direction, signal)
     }
 
     /// The slow path of [`touch`](Self::touch), for a packet that may change the state or timeout.
@@ -81,12 +78,7 @@ impl Conn {
         match step {
             Step::Dead => return false,
             Step::Nothing => (),
-            Step::Same(state) => {
-                let is_output = direction == Direction::Output;
-                if !this.life.has_timeout(P::timeout(data, state), is_output) {
-                    Self::settle(this, data, state, direction);
-                }
-            }
+            Step::Same(state) => Self::settle(this, data, state, direction),
             Step::Changed(change) => Self::changed(this, guard, data, change, direction),
         }
         true

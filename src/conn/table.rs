@@ -128,30 +128,19 @@ impl Table {
         &self.cache
     }
 
-    /// Sets the reference to the namespace by which conns find their conntrack entries, or removes it
-    /// when the namespace goes.
+    /// Sets the reference to the namespace by which conns find their conntrack entries.
     ///
     /// # Errors
     ///
     /// `ENOMEM`.
-    pub(crate) fn set_owner(&self, owner: Option<Hold>) -> Result {
-        let owner = match owner {
-            Some(owner) => Some(RcuBox::new(owner, GFP_KERNEL)?),
-            None => None,
-        };
-        self.hash.set_owner(owner);
+    pub(crate) fn set_owner(&self, owner: Hold) -> Result {
+        self.hash.set_owner(Some(RcuBox::new(owner, GFP_KERNEL)?));
         Ok(())
     }
 
-    /// The conn that a packet of the reverse direction belongs to, if it comes from the dest.
-    pub(crate) fn find_out<'g>(
-        &'g self,
-        guard: &'g rcu::Guard,
-        packet: &Packet,
-    ) -> Option<ConnRef<'g>> {
-        let hash = self.hash_of_packet(packet);
-        self.hash
-            .find(guard, hash, |_, conn| conn.is_out(guard, packet))
+    /// Drops that reference. From then on, conntrack entries are left alone.
+    pub(crate) fn drop_owner(&self) {
+        self.hash.set_owner(None);
     }
 
     /// An empty table for at most `max` conns, allocated from `cache`. May sleep.
@@ -203,6 +192,17 @@ impl Table {
         let hash = self.hash_of_packet(packet);
         self.hash
             .find(guard, hash, |link, conn| link == 0 && conn.is_in(packet))
+    }
+
+    /// Returns the conn that a packet from a dest belongs to (C: `ip_vs_conn_out_get()`).
+    pub(crate) fn find_out<'g>(
+        &'g self,
+        guard: &'g rcu::Guard,
+        packet: &Packet,
+    ) -> Option<ConnRef<'g>> {
+        let hash = self.hash_of_packet(packet);
+        self.hash
+            .find(guard, hash, |_, conn| conn.is_out(guard, packet))
     }
 
     /// Returns the template for `params` (C: `ip_vs_ct_in_get()`).
