@@ -1,0 +1,127 @@
+"""Rules with the match `ipvs` as iptables never writes them, by netlink through nft_compat: sizes, revisions, families
+and hooks, and random contents, with the number of packets that each rule matches under traffic."""
+# Covers: src/xt_ipvs rust-out-of-tree/net/x_tables
+
+import errno
+import random
+import re
+import socket
+import struct
+
+import agent
+from case import observe, output, say, wait_for
+from topology import NAT, build, inside
+
+NFPROTO = {"inet": 1, "ip": 2, "arp": 3, "bridge": 7, "ip6": 10}
+HOOKS = {"inet": "prerouting input forward output postrouting", "ip": "prerouting input forward output postrouting",
+         "arp": "input output", "bridge": "prerouting input forward output postrouting",
+         "ip6": "prerouting input forward output postrouting"}
+TABLES = 10  # NFNL_SUBSYS_NFTABLES
+NEWRULE, BATCH_BEGIN, BATCH_END = TABLES << 8 | 6, 0x10, 0x11
+REQUEST, ACK, CREATE_LAST = 1, 4, 0xC00
+SIZE = 40  # of struct xt_ipvs_mtinfo
+VIP, CIP, RIP = (NAT.addresses[name][0] for name in ("VIP", "CIP", "RIP1"))
+
+
+def attribute(kind, data):
+    return struct.pack("=HH", 4 + len(data), kind) + data + bytes(-len(data) % 4)
+
+
+def nested(kind, *attributes):
+    return attribute(kind | 0x8000, b"".join(attributes))
+
+
+def expression(name, *data):
+    return nested(1, attribute(1, name + b"\0"), nested(2, *data))
+
+
+def message(kind, flags, number, family, data=b"", resource=0):
+    body = struct.pack("=BB", family, 0) + struct.pack("!H", resource) + data
+    return struct.pack("=IHHII", 16 + len(body), kind, flags, number, 0) + body
+
+
+def add_rule(family, chain, info, revision=0):
+    """Appends a rule of a match and a counter to a chain of the table `t`. Returns "ok" or the errno's name."""
+    match = expression(b"match", attribute(1, b"ipvs\0"), attribute(2, struct.pack("!I", revision)), attribute(3, info))
+    rule = attribute(1, b"t\0") + attribute(2, chain.encode() + b"\0") + nested(4, match, expression(b"counter"))
+    with inside("director"), socket.socket(socket.AF_NETLINK, socket.SOCK_RAW, 12) as sock:
+        sock.settimeout(60)
+        sock.bind((0, 0))
+        sock.send(message(BATCH_BEGIN, REQUEST, 1, 0, resource=TABLES)
+                  + message(NEWRULE, REQUEST | ACK | CREATE_LAST, 2, NFPROTO[family], rule)
+                  + message(BATCH_END, REQUEST, 3, 0, resource=TABLES))
+        while True:
+            data = sock.recv(65536)
+            while data:
+                length, kind, _, number = struct.unpack_from("=IHHI", data)
+                if kind == 2 and number in (1, 2):  # NLMSG_ERROR
+                    code, = struct.unpack_from("=i", data, 16)
+                    return errno.errorcode[-code] if code else "ok"
+                data = data[length + 3 & ~3:]
+
+
+def director(command):
+    return output("director", command)
+
+
+def info(vaddr=VIP, vmask="255.255.255.255", vport=80, protocol=17, method=0, control=0, invert=0, bitmask=0):
+    return (socket.inet_aton(vaddr) + bytes(12) + socket.inet_aton(vmask) + bytes(12) + struct.pack("!H", vport)
+            + struct.pack("=BB", protocol, method) + struct.pack("!H", control) + struct.pack("=BB", invert, bitmask))
+
+
+agent.reset()
+build(NAT.machines)
+agent.serve("rs1", "rs1", 80)
+director("sysctl -qw net.ipv4.vs.conntrack=1")
+director(f"ipvsadm -A -u {VIP}:80 -s rr")
+director(f"ipvsadm -a -u {VIP}:80 -r {RIP}:80 -m")
+for family, hooks in HOOKS.items():
+    chains = "".join(f"chain {hook} {{ type filter hook {hook} priority 0; }}; " for hook in hooks.split())
+    director(f"nft 'table {family} t {{ {chains} }}'")
+
+observe("sizes", "\n".join(f"{size}: {add_rule('ip', 'input', bytes(size))}" for size in (0, 1, 8, 39, 40, 41, 48, 64, 4096)))
+observe("revisions", "\n".join(f"{revision}: {add_rule('ip', 'input', bytes(SIZE), revision)}" for revision in (0, 1, 2, 255, 256)))
+observe("families and hooks", "\n".join(
+    f"{family} {hook}: {add_rule(family, hook, bytes(SIZE))}" for family, hooks in HOOKS.items() for hook in hooks.split()))
+observe("contents", "\n".join(f"{byte:#x}: {add_rule('ip', 'forward', bytes([byte] * SIZE))}" for byte in (1, 0x7F, 0x80, 0xFF)))
+
+# --- random contents
+
+numbers = random.Random(14)
+
+
+def random_info():
+    """Values that the traffic has, so that many a rule matches, and others."""
+    def one_of(*values):
+        return numbers.choice(values)
+
+    address = one_of(VIP, VIP, CIP, RIP, ".".join(str(numbers.randrange(256)) for _ in range(4)))
+    mask = one_of("255.255.255.255", "255.255.255.0", "0.0.0.0", ".".join(str(numbers.randrange(256)) for _ in range(4)))
+    return info(address, mask, one_of(80, 80, 8080, 0, numbers.randrange(65536)), one_of(17, 17, 6, 0, numbers.randrange(256)),
+                one_of(0, 0, 1, 2, 3, 4, numbers.randrange(256)), one_of(0, 80, numbers.randrange(65536)),
+                numbers.randrange(256), numbers.randrange(256))
+
+
+for hook in HOOKS["ip"].split():
+    director(f"nft flush chain ip t {hook}")
+    for _ in range(60):
+        add_rule("ip", hook, random_info())
+agent.hold("client", "udp", "udp", VIP, 80, 1)
+for _ in range(4):
+    agent.use("udp1")
+
+
+def counted(hook):
+    """Returns the number of packets that each rule of a chain has matched."""
+    return re.findall(r"counter packets ([0-9]+)", director(f"nft list chain ip t {hook}"))
+
+
+def is_over():
+    return sum(map(int, counted("forward"))) > 0
+
+
+wait_for("packets at the rules", is_over)
+for hook in HOOKS["ip"].split():
+    figures = counted(hook)
+    say(f"{hook}: {sum(figure != '0' for figure in figures)} of {len(figures)} rules matched")
+    observe(f"matched at {hook}", " ".join(figures))
