@@ -12,6 +12,8 @@ KERNEL_CHOICE=
 chosen=$cache/kernel-$(sha256sum "$here/pins" | cut -c 1-10)
 # shellcheck source=/dev/null
 [ ! -e "$chosen" ] || . "$chosen"
+# Another image of the guest: it has what the lists *.guest.$IMAGE add to *.guest.
+IMAGE=${IMAGE-}
 
 die() {
 	printf 'error: %s\n' "$*" >&2
@@ -21,6 +23,8 @@ die() {
 say() {
 	printf 'setup: %s\n' "$*" >&2
 }
+
+[ -z "$IMAGE" ] || [ -e "$here/packages.guest.$IMAGE" ] || die "IMAGE=$IMAGE: empty, or docker"
 
 # Runs a command as root, in a new user namespace if necessary.
 as_root() {
@@ -64,19 +68,29 @@ need_command() { # COMMAND PACKAGE
 need_mmdebstrap() { need_command mmdebstrap mmdebstrap; }
 need_pip() { need_command pip python3-pip; }
 
+# with_image FILE: prints its name and, with IMAGE=NAME, that of FILE.NAME, if there is one.
+with_image() {
+	echo "$1"
+	[ -z "$IMAGE" ] || [ ! -f "$1.$IMAGE" ] || echo "$1.$IMAGE"
+}
+
 # Prints a short hash of the files, without comment lines, and of the words.
 key() {
 	local f
 	{
 		for f in "$@"; do
-			if [ -f "$f" ]; then sed '/^[[:space:]]*#/d' "$f"; else echo "$f"; fi
+			if [ -f "$f" ]; then
+				with_image "$f" | xargs -d '\n' sed '/^[[:space:]]*#/d'
+			else
+				echo "$f"
+			fi
 		done
 		[ -z "$KERNEL_CHOICE" ] || echo "$KERNEL_CHOICE"
 	} | sha256sum | cut -c 1-10
 }
 
 packages() { # list file -> a,b,c
-	sed '/^#/d;/^$/d' "$1" | paste -sd ,
+	with_image "$1" | xargs -d '\n' sed '/^#/d;/^$/d' | paste -sd ,
 }
 
 # step NAME KEY GIB WHAT FUNCTION: makes $cache/NAME-KEY once, by calling FUNCTION with
