@@ -9,7 +9,7 @@ import socket
 import struct
 
 import agent
-from case import observe, output, say, wait_for
+from case import expect, observe, output, say
 from topology import NAT, build, inside
 
 NFPROTO = {"inet": 1, "ip": 2, "arp": 3, "bridge": 7, "ip6": 10}
@@ -116,12 +116,10 @@ def counted(hook):
     return re.findall(r"counter packets ([0-9]+)", director(f"nft list chain ip t {hook}"))
 
 
-def is_over():
-    return sum(map(int, counted("forward"))) > 0
-
-
-wait_for("packets at the rules", is_over)
+matched = 0
 for hook in HOOKS["ip"].split():
     figures = counted(hook)
-    say(f"{hook}: {sum(figure != '0' for figure in figures)} of {len(figures)} rules matched")
+    matched += sum(figure != "0" for figure in figures)
     observe(f"matched at {hook}", " ".join(figures))
+say(f"{matched} rules matched")
+expect("many rules that matched", True, matched >= 30)
