@@ -99,12 +99,12 @@ def random_info():
     mask = one_of("255.255.255.255", "255.255.255.0", "0.0.0.0", ".".join(str(numbers.randrange(256)) for _ in range(4)))
     return info(address, mask, one_of(80, 80, 8080, 0, numbers.randrange(65536)), one_of(17, 17, 6, 0, numbers.randrange(256)),
                 one_of(0, 0, 1, 2, 3, 4, numbers.randrange(256)), one_of(0, 80, numbers.randrange(65536)),
-                numbers.randrange(256), numbers.randrange(256))
+                one_of(0, numbers.randrange(256)), one_of(1, 2, 4, 8, 16, 32, 64, numbers.randrange(256)))
 
 
 for hook in HOOKS["ip"].split():
     director(f"nft flush chain ip t {hook}")
-    for _ in range(60):
+    for _ in range(100):
         add_rule("ip", hook, random_info())
 agent.hold("client", "udp", "udp", VIP, 80, 1)
 for _ in range(4):
