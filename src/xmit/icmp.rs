@@ -32,11 +32,16 @@ use zerocopy::FromBytes;
 const ICMPV6_CHECK: u16 = 2;
 
 /// Applies `edit` to a packet, or to the ICMP error that quotes it. The slow path, for errors and
-/// for packets both of whose ends change.
+/// for packets both of whose ends change. `sums_sctp`: see [`Edit::apply`].
 #[cold]
-pub(super) fn translate_rarely(edit: &Edit<'_>, packet: &Packet, skb: &mut Skb) -> Option<()> {
+pub(super) fn translate_rarely(
+    edit: &Edit<'_>,
+    packet: &Packet,
+    skb: &mut Skb,
+    sums_sctp: bool,
+) -> Option<()> {
     match &packet.outer {
-        None => edit.apply(packet, skb),
+        None => edit.apply(packet, packet.proto?, skb, |_| sums_sctp),
         Some(outer) => translate(edit, packet, outer, skb),
     }
 }

@@ -33,9 +33,10 @@ pub(crate) fn translate(context: Context<'_>, skb: &mut HookSkb<'_>) -> Option<(
     let Context { conn, packet, .. } = context;
     if conn.has_local() || packet.is_in_icmp() {
         let edit = Edit::reply(conn, conn.local(context.rcu));
-        icmp::translate_rarely(&edit, packet, skb)?;
+        icmp::translate_rarely(&edit, packet, skb, false)?;
     } else {
-        Edit::reply(conn, None).apply(packet, skb)?;
+        // The device is not known until the packet is routed again.
+        Edit::reply(conn, None).apply(packet, context.proto, skb, |_| false)?;
     }
     reroute(context, skb)
 }
