@@ -112,11 +112,11 @@ impl Packet {
     /// Returns false if the IP header or the chain of IPv6 extension headers is incomplete.
     #[must_use]
     pub(crate) fn parse(&mut self, skb: &Skb) -> bool {
-        let is_complete = self.parse_common(skb);
-        if self.proto.is_none() {
-            self.read_rare(skb);
+        if !self.parse_common(skb) {
+            return false;
         }
-        is_complete
+        self.read_rare(skb);
+        true
     }
 
     /// As [`parse`](Self::parse), but recognises no transport protocols except TCP and UDP. For the
@@ -132,9 +132,7 @@ impl Packet {
     pub(crate) fn parse_inside(skb: &Skb, family: Family, start: u32) -> Option<Self> {
         let mut packet = Self::new(family);
         packet.parse_from::<true>(skb, start)?;
-        if packet.proto.is_none() {
-            packet.read_rare(skb);
-        }
+        packet.read_rare(skb);
         Some(packet)
     }
 
@@ -219,8 +217,9 @@ impl Packet {
     /// Reads the transport header of a protocol other than TCP and UDP, if it is supported.
     #[cold]
     pub(crate) fn read_rare(&mut self, skb: &Skb) {
-        // A later IPv6 fragment is not reassembled.
-        if self.is_later_fragment && self.family == Family::Inet6 {
+        // A later IPv6 fragment has no transport header, and is not reassembled.
+        let has_none = self.is_later_fragment && self.family == Family::Inet6;
+        if self.proto.is_some() || has_none {
             return;
         }
         self.proto = Proto::rare(self.protocol);

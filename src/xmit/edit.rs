@@ -121,7 +121,7 @@ impl<'a> Edit<'a> {
             Proto::Udp => size_of::<udp::Header>(),
             Proto::Sctp => {
                 let sums_sctp = sums_sctp(skb);
-                return { *self }.apply_sctp(packet, skb, sums_sctp);
+                return self.apply_sctp(packet, skb, sums_sctp);
             }
         };
         let bytes = skb
