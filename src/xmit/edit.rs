@@ -98,31 +98,19 @@ impl<'a> Edit<'a> {
         }
     }
 
-    /// Applies the edit to a packet that is not quoted in an ICMP error.
-    ///
-    /// `sums_sctp`: whether the device that sends the packet computes the checksum of SCTP. It is
-    /// called for SCTP only.
+    /// Applies the edit to a TCP or UDP packet that is not quoted in an ICMP error.
     ///
     /// Returns `None` if the transport header is incomplete or the packet cannot be made writable.
     #[inline(always)]
-    pub(super) fn apply(
-        &self,
-        packet: &Packet,
-        proto: Proto,
-        skb: &mut Skb,
-        sums_sctp: impl FnOnce(&Skb) -> bool,
-    ) -> Option<()> {
+    pub(super) fn apply(&self, packet: &Packet, proto: Proto, skb: &mut Skb) -> Option<()> {
         if packet.header != Extent::Whole {
             return None;
         }
+        let proto = proto.tcp_or_udp();
         let summed = skb.ip_summed();
         let len = match proto {
             Proto::Tcp => size_of::<tcp::Header>(),
-            Proto::Udp => size_of::<udp::Header>(),
-            Proto::Sctp => {
-                let sums_sctp = sums_sctp(skb);
-                return self.apply_sctp(packet, skb, sums_sctp);
-            }
+            _ => size_of::<udp::Header>(),
         };
         let bytes = skb
             .writable(packet.transport.checked_add(len as u32)?)
@@ -131,14 +119,14 @@ impl<'a> Edit<'a> {
         self.apply_network(packet.family, network)?;
         match proto {
             Proto::Tcp => self.apply_tcp(packet.family, summed, transport)?,
-            Proto::Udp if !self.apply_udp(packet.family, summed, transport)? => {
+            _ if !self.apply_udp(packet.family, summed, transport)? => {
                 let source = self.source.map_or(&packet.saddr, |change| change.new.0);
                 let destination = self
                     .destination
                     .map_or(&packet.daddr, |change| change.new.0);
                 return sum_udp(packet, source, destination, skb);
             }
-            Proto::Udp | Proto::Sctp => (),
+            _ => (),
         }
         if summed == IpSummed::Complete {
             skb.set_checksum_none();
@@ -206,8 +194,16 @@ impl<'a> Edit<'a> {
 
     /// As [`apply`](Self::apply), for SCTP. The checksum, a CRC32c, covers neither addresses nor
     /// other parts of the IP header. Each segment of a GSO packet gets its own when it is sent.
-    #[cold]
-    fn apply_sctp(self, packet: &Packet, skb: &mut Skb, is_summed_later: bool) -> Option<()> {
+    /// `is_summed_later`: the device that sends the packet computes it, if it is not complete.
+    pub(super) fn apply_sctp(
+        &self,
+        packet: &Packet,
+        skb: &mut Skb,
+        is_summed_later: bool,
+    ) -> Option<()> {
+        if packet.header != Extent::Whole {
+            return None;
+        }
         let end = packet
             .transport
             .checked_add(size_of::<sctp::Header>() as u32)?;

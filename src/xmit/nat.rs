@@ -60,13 +60,12 @@ impl Transmitter for Nat {
 #[inline(always)]
 fn translate(context: Context<'_>, target: &Target<'_>, skb: &mut Skb) -> Option<()> {
     let Context { conn, packet, .. } = context;
-    let sums_sctp = |skb: &Skb| route(target, skb).is_some_and(|dst| dst.sums_sctp(context.rcu));
-    if conn.has_local() || packet.is_in_icmp() {
+    if conn.is_translated_rarely() || packet.is_in_icmp() {
         let edit = Edit::request(conn, conn.local(context.rcu));
-        let sums_sctp = sums_sctp(skb);
-        return icmp::translate_rarely(&edit, packet, skb, sums_sctp);
+        let sums_sctp = route(target, skb).is_some_and(|dst| dst.sums_sctp(context.rcu));
+        return icmp::translate_rarely(&edit, packet, context.proto, skb, sums_sctp);
     }
-    Edit::request(conn, None).apply(packet, context.proto, skb, sums_sctp)
+    Edit::request(conn, None).apply(packet, context.proto, skb)
 }
 
 /// Whether a packet from another host would be sent to a loopback address of this host.
