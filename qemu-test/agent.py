@@ -209,6 +209,16 @@ def serve(ns, name, *ports):
                     servers.udp(name, sock)
 
 
+def serve_sctp(ns, name, addr, *ports):
+    """Opens SCTP servers at the address on each port. An association names no other address then."""
+    enter(ns)
+    for port in map(int, ports):
+        sock = socket.socket(family(addr), *SOCKETS["sctp"])
+        sock.bind((addr, port))
+        sock.listen(64)
+        servers.tcp(name, sock)
+
+
 # --- clients
 
 next_port = 40001
@@ -221,10 +231,14 @@ def source(*addrs):
     sources = itertools.cycle(addrs)
 
 
-def client_socket(kind, addr, timeout=5.0, port=None):
+SOCKETS = {"tcp": (socket.SOCK_STREAM, 0), "udp": (socket.SOCK_DGRAM, 0),
+           "sctp": (socket.SOCK_STREAM, socket.IPPROTO_SCTP)}
+
+
+def client_socket(proto, addr, timeout=5.0, port=None):
     """Returns a socket with a source port that no other has and that is the same in every run."""
     global next_port
-    sock = socket.socket(family(addr), kind)
+    sock = socket.socket(family(addr), *SOCKETS[proto])
     sock.setsockopt(socket.SOL_SOCKET, socket.SO_REUSEADDR, 1)
     sock.settimeout(timeout * SLOW)
     if port is None:
@@ -248,11 +262,11 @@ def ask(proto, addr, port, word="name", timeout=5.0, source=None):
     """Makes one request; returns the answer or the errno's name."""
     try:
         if proto == "udp":
-            with client_socket(socket.SOCK_DGRAM, addr, timeout, source) as sock:
+            with client_socket("udp", addr, timeout, source) as sock:
                 sock.connect((addr, int(port)))
                 sock.send(word.encode())
                 return sock.recv(65536).decode().strip()
-        with client_socket(socket.SOCK_STREAM, addr, timeout, source) as sock:
+        with client_socket(proto, addr, timeout, source) as sock:
             sock.connect((addr, int(port)))
             sock.sendall(word.encode() + b"\n")
             return line_from(sock)
@@ -281,7 +295,7 @@ def hold(ns, name, proto, addr, port, count="1"):
     enter(ns)
     answers = []
     for number, addr in zip(range(1, int(count) + 1), itertools.cycle(addr.split(","))):
-        sock = client_socket(socket.SOCK_DGRAM if proto == "udp" else socket.SOCK_STREAM, addr)
+        sock = client_socket(proto, addr)
         held[f"{name}{number}"] = sock
         try:
             sock.connect((addr, int(port)))
@@ -322,11 +336,11 @@ def matching(patterns):
     return [name for name in list(held) if any(fnmatch.fnmatchcase(name, p) for p in patterns)]
 
 
-def download(ns, addr, port, size):
-    """Fetches `size` bytes over TCP and returns whether they are as sent."""
+def download(ns, addr, port, size, proto="tcp"):
+    """Fetches `size` bytes over TCP or SCTP and returns whether they are as sent."""
     enter(ns)
     size, seen = int(size), hashlib.sha1()
-    with client_socket(socket.SOCK_STREAM, addr, 60) as sock:
+    with client_socket(proto, addr, 60) as sock:
         sock.connect((addr, int(port)))
         sock.sendall(b"bytes %d\n" % size)
         left = size
@@ -339,10 +353,10 @@ def download(ns, addr, port, size):
     return "intact" if seen.hexdigest() == pattern_hash(size) else "DAMAGED"
 
 
-def upload(ns, addr, port, size):
+def upload(ns, addr, port, size, proto="tcp"):
     enter(ns)
     size = int(size)
-    with client_socket(socket.SOCK_STREAM, addr, 60) as sock:
+    with client_socket(proto, addr, 60) as sock:
         sock.connect((addr, int(port)))
         sock.sendall(b"hash %d\n" % size)
         at = 0
@@ -387,7 +401,7 @@ def talk(ns, name, proto, addr, port, count="3"):
     state = {"stop": False, "answers": {}, "threads": [], "rounds": 0}
     names = [f"{name}{number + 1}" for number in range(int(count))]
     for each in names:
-        held[each] = client_socket(socket.SOCK_DGRAM if proto == "udp" else socket.SOCK_STREAM, addr)
+        held[each] = client_socket(proto, addr)
         held[each].connect((addr, int(port)))
 
     def work():
@@ -532,12 +546,13 @@ def checksums(name):
 
 def send(ns, interface, to_ns, to_interface, *expressions):
     """Sends packets from one interface to another's hardware address. Each
-    expression is Python that uses packet.py, for a packet or a list of them."""
+    expression is a packet, a list of them, or Python for one of these that uses
+    packet.py."""
     there = hardware(to_ns, to_interface)
     enter(ns)
     with socket.socket(socket.AF_PACKET, socket.SOCK_DGRAM) as sock:
         for expression in expressions:
-            what = eval(expression)
+            what = eval(expression) if isinstance(expression, str) else expression
             for data in what if isinstance(what, list) else [what]:
                 protocol = 0x86DD if data[0] >> 4 == 6 else 0x0800
                 sock.sendto(data, (interface, protocol, 0, 0, there))

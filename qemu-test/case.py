@@ -9,6 +9,7 @@ import topology
 from topology import configure, enter, inside, say
 
 SLOW = int(os.environ["SLOW"])
+DEBUG = os.environ["KERNEL"] == "debug"
 
 
 def observe(label, text):

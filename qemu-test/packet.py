@@ -11,13 +11,25 @@ import socket
 import struct
 
 TCP_FLAGS = "FSRPAUEC"
-PROTOCOLS = {1: "icmp", 6: "tcp", 17: "udp", 58: "icmp6"}
+PROTOCOLS = {1: "icmp", 6: "tcp", 17: "udp", 58: "icmp6", 132: "sctp"}
+CHUNKS = "DATA INIT INIT-ACK SACK HEARTBEAT HEARTBEAT-ACK ABORT SHUTDOWN SHUTDOWN-ACK ERROR COOKIE-ECHO COOKIE-ACK " \
+    "ECNE CWR SHUTDOWN-COMPLETE"
+CHUNKS = CHUNKS.split()
 
 
 def checksum(data):
     # The ones' complement sum of the 16-bit words is the number modulo 65535.
     number = int.from_bytes(data + b"\0" * (len(data) % 2), "big")
     return (number % 0xFFFF or (0xFFFF if number else 0)) ^ 0xFFFF
+
+
+def crc32c(data):
+    crc = 0xFFFFFFFF
+    for byte in data:
+        crc ^= byte
+        for _ in range(8):
+            crc = crc >> 1 ^ 0x82F63B78 * (crc & 1)
+    return crc ^ 0xFFFFFFFF
 
 
 def address(text):
@@ -65,6 +77,21 @@ def tcp(sport, dport, flags="S", data=b"", seq=1000, ack=0, window=65535, option
 def udp(sport, dport, data=b"", length=None, csum=None):
     length = 8 + len(data) if length is None else length
     return Upper(17, 17, struct.pack("!HHHH", sport, dport, length, 0) + data, 6, csum)
+
+
+def chunk(kind, data=b"", flags=0, length=None):
+    """A chunk of SCTP; `kind` is its name or number."""
+    kind = CHUNKS.index(kind) if isinstance(kind, str) else kind
+    length = 4 + len(data) if length is None else length
+    return struct.pack("!BBH", kind, flags, length) + data + b"\0" * (-len(data) % 4)
+
+
+def sctp(sport, dport, *chunks, tag=1, csum=None):
+    """An SCTP packet; a chunk is the bytes or the name of one. The checksum covers no addresses."""
+    chunks = b"".join(chunk(one) if isinstance(one, str) else one for one in chunks)
+    head = struct.pack("!HHI", sport, dport, tag)
+    csum = crc32c(head + bytes(4) + chunks) if csum is None else csum
+    return Upper(132, 132, head + struct.pack("<I", csum) + chunks)
 
 
 def icmp(kind, code, data=b"", rest=0, csum=None):
@@ -137,6 +164,16 @@ def _sum(data, src, dst, protocol, length, stored, partial):
     return "ok" if checksum(pseudo(src, dst, protocol, length) + data[:length]) in (0, 0xFFFF) else "BAD"
 
 
+def _chunks(data):
+    """Returns the names of the chunks, or the numbers of unknown ones."""
+    names = []
+    while len(data) >= 4:
+        kind, _, length = struct.unpack("!BBH", data[:4])
+        names.append(CHUNKS[kind] if kind < len(CHUNKS) else str(kind))
+        data = data[(length + 3) // 4 * 4 if length >= 4 else len(data):]
+    return ",".join(names) or "-"
+
+
 def _upper(protocol, data, src, dst, partial):
     """`partial`: True, False, or the reason why the checksum is not checked."""
     length = len(data)
@@ -151,6 +188,12 @@ def _upper(protocol, data, src, dst, partial):
         sport, dport, said, csum = struct.unpack("!HHHH", data[:8])
         kind = "none" if csum == 0 else _sum(data, src, dst, 17, length, csum, partial)
         return f"udp {sport} > {dport} data={said - 8} csum={kind}"
+    if protocol == 132 and length >= 12:
+        sport, dport = struct.unpack("!HH", data[:4])
+        csum = int.from_bytes(data[8:12], "little")
+        right = partial if isinstance(partial, str) else "partial" if partial else \
+            "ok" if csum == crc32c(data[:8] + bytes(4) + data[12:]) else "BAD"
+        return f"sctp {sport} > {dport} {_chunks(data[12:])} data={length - 12} csum={right}"
     if protocol in (1, 58) and length >= 8:
         kind, code, csum, rest = struct.unpack("!BBHI", data[:8])
         name = PROTOCOLS[protocol]
@@ -161,7 +204,7 @@ def _upper(protocol, data, src, dst, partial):
         if (protocol == 1 and kind in (3, 4, 5, 11, 12)) or (protocol == 58 and kind < 128):
             return f"{name} {kind}/{code} rest={rest:#x} csum={right} [{show(data[8:])}]"
         return f"{name} {kind}/{code} data={length - 8} csum={right}"
-    if protocol in (6, 17) and length >= 4:
+    if protocol in (6, 17, 132) and length >= 4:
         sport, dport = struct.unpack("!HH", data[:4])
         return f"{PROTOCOLS[protocol]} {sport} > {dport} short={length}"
     return f"{PROTOCOLS.get(protocol, f'protocol {protocol}')} len={length}"

@@ -82,6 +82,9 @@ const BY_FWMARK: u32 = 1 << 31;
 /// Internal flag, not uapi: the conn has a local end, see [`Conn::local`].
 const HAS_LOCAL: u32 = 1 << 30;
 
+/// Internal flag, not uapi: the protocol is neither TCP nor UDP.
+const IS_RARE: u32 = 1 << 29;
+
 /// One end of a connection: address and port.
 pub(crate) type End<'a> = (&'a Addr, Port);
 
@@ -150,6 +153,10 @@ impl Conn {
         let flags = match ext {
             Some(_) => flags | HAS_LOCAL,
             None => flags,
+        };
+        let flags = match params.proto {
+            Proto::Tcp | Proto::Udp => flags,
+            Proto::Sctp => flags | IS_RARE,
         };
         let mut word = 0;
         if flags & IP_VS_CONN_F_INACTIVE != 0 {
@@ -236,6 +243,12 @@ impl Conn {
     #[inline(always)]
     pub(crate) fn has_local(&self) -> bool {
         self.flags() & HAS_LOCAL != 0
+    }
+
+    /// Whether the translation of its packets is more than that of one end of a TCP or UDP packet.
+    #[inline(always)]
+    pub(crate) fn is_translated_rarely(&self) -> bool {
+        self.flags() & (HAS_LOCAL | IS_RARE) != 0
     }
 
     /// The local end, which replaces the client's in packets to the dest, if there is one.

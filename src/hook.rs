@@ -11,7 +11,6 @@
 mod icmp;
 mod persist;
 mod schedule;
-mod unsupported;
 
 use crate::{
     addr::Family,
@@ -49,8 +48,7 @@ use crate::{
     },
     uapi::{
         IPPROTO_ICMP,
-        IPPROTO_ICMPV6,
-        IPPROTO_SCTP, //
+        IPPROTO_ICMPV6, //
     },
     xmit, //
 };
@@ -182,14 +180,13 @@ impl<'a> HookCtx<'a> {
             return skb.accept();
         }
         let mut packet = Packet::new(family);
-        if !packet.parse(&skb) {
+        if !packet.parse_common(&skb) {
             return skb.accept();
         }
         match packet.proto {
-            Some(proto) => self.balance(skb, &mut packet, proto),
+            Some(proto) => self.balance(skb, &mut packet, proto.tcp_or_udp()),
             None if is_icmp(&packet) => self.icmp(skb, &mut packet),
-            None if packet.protocol == IPPROTO_SCTP => self.sctp(skb, &mut packet),
-            None => skb.accept(),
+            None => self.balance_rare(skb, &mut packet),
         }
     }
 
@@ -198,6 +195,16 @@ impl<'a> HookCtx<'a> {
     #[inline(always)]
     fn is_raw_socket(self, skb: &HookSkb<'_>, family: Family) -> bool {
         self.place == HookNum::LocalOut && family == Family::Inet && skb.is_from_nodefrag_socket()
+    }
+
+    /// Handles a packet of a protocol other than TCP, UDP and ICMP.
+    #[cold]
+    fn balance_rare<'h>(self, skb: HookSkb<'h>, packet: &mut Packet) -> Verdict<'h> {
+        packet.read_rare(&skb);
+        match packet.proto {
+            Some(proto) => self.balance(skb, packet, proto),
+            None => skb.accept(),
+        }
     }
 
     /// Handles a packet of a supported protocol.
@@ -213,8 +220,8 @@ impl<'a> HookCtx<'a> {
             return self.without_ports(skb);
         }
         match self.netns.conns.find(self.rcu(), packet) {
-            Some((Direction::Output, conn)) => self.response(skb, conn, packet),
-            Some((_, conn)) if self.may_request(&skb) => self.request(skb, conn, packet),
+            Some((Direction::Output, conn)) => self.response(skb, conn, packet, proto),
+            Some((_, conn)) if self.may_request(&skb) => self.request(skb, conn, packet, proto),
             None if self.may_request(&skb) => self.schedule(skb, packet, proto),
             _ => skb.accept(),
         }
@@ -260,8 +267,14 @@ impl<'a> HookCtx<'a> {
 
     /// Handles a packet of a conn from the client to the dest.
     #[inline(always)]
-    fn request<'h>(self, skb: HookSkb<'h>, conn: ConnRef<'a>, packet: &Packet) -> Verdict<'h> {
-        if conn.proto.is_start(packet.signal) && self.starts_anew(conn) {
+    fn request<'h>(
+        self,
+        skb: HookSkb<'h>,
+        conn: ConnRef<'a>,
+        packet: &Packet,
+        proto: Proto,
+    ) -> Verdict<'h> {
+        if proto.is_start(packet.signal) && self.starts_anew(conn) {
             return self.schedule_anew(skb, conn, packet);
         }
         let dest = conn.get().dest(self.rcu());
@@ -271,34 +284,41 @@ impl<'a> HookCtx<'a> {
             }
             return self.schedule_anew(skb, conn, packet);
         }
-        if !self.touch(conn, Direction::Input, packet) {
-            return self.schedule(skb, packet, conn.proto);
+        if !self.touch(conn, Direction::Input, packet, proto) {
+            return self.schedule(skb, packet, proto);
         }
         if let Some(dest) = dest {
             self.count_in(dest, &skb);
         }
-        xmit::transmit(self.context(conn.get(), dest, packet), skb)
+        xmit::transmit(self.context(conn.get(), dest, packet, proto), skb)
     }
 
     /// Handles a packet of a conn from the dest to the client. With NAT, it gets the service's
     /// address and port (C: `handle_response()`).
     #[inline(always)]
-    fn response<'h>(self, mut skb: HookSkb<'h>, conn: ConnRef<'a>, packet: &Packet) -> Verdict<'h> {
+    fn response<'h>(
+        self,
+        mut skb: HookSkb<'h>,
+        conn: ConnRef<'a>,
+        packet: &Packet,
+        proto: Proto,
+    ) -> Verdict<'h> {
         conn.seen();
-        let context = self.context_of(conn, packet);
+        let context = self.context_of(conn, packet, proto);
         if xmit::reply::translate(context, &mut skb).is_none() {
             return skb.drop_silently();
         }
         self.count_out(context.dest, &skb);
-        self.touch(conn, Direction::Output, packet);
+        self.touch(conn, Direction::Output, packet, proto);
         xmit::reply::send(context, skb)
     }
 
     /// Updates the state and the timeout of the conn. Returns false if the conn is dead.
     #[inline(always)]
-    fn touch(self, conn: ConnRef<'a>, direction: Direction, packet: &Packet) -> bool {
+    fn touch(self, conn: ConnRef<'a>, direction: Direction, packet: &Packet, proto: Proto) -> bool {
         Conn::touch(
             conn,
+            proto,
             self.rcu(),
             &self.netns.protocols,
             direction,
@@ -338,6 +358,7 @@ impl<'a> HookCtx<'a> {
         conn: &'b Conn,
         dest: Option<&'b Dest>,
         packet: &'b Packet,
+        proto: Proto,
     ) -> xmit::Context<'b>
     where
         'a: 'b,
@@ -349,17 +370,23 @@ impl<'a> HookCtx<'a> {
             conn,
             dest,
             packet,
+            proto,
         }
     }
 
     /// As [`context`](Self::context), for a conn in the table and its dest.
     #[inline(always)]
-    fn context_of<'b>(self, conn: ConnRef<'a>, packet: &'b Packet) -> xmit::Context<'b>
+    fn context_of<'b>(
+        self,
+        conn: ConnRef<'a>,
+        packet: &'b Packet,
+        proto: Proto,
+    ) -> xmit::Context<'b>
     where
         'a: 'b,
     {
         let conn = conn.get();
-        self.context(conn, conn.dest(self.rcu()), packet)
+        self.context(conn, conn.dest(self.rcu()), packet, proto)
     }
 
     /// Whether a packet that starts a connection may replace this conn (C: in `ip_vs_in_hook()`).

@@ -15,12 +15,14 @@ use crate::{
         skbuff::Skb, //
     },
     proto::{
+        sctp::states::Event,
         Proto,
         Signal, //
     },
     wire::{
         ipv4,
         ipv6,
+        sctp,
         tcp,
         udp, //
     }, //
@@ -108,9 +110,20 @@ impl Packet {
     /// header. Writes in place, since a `Packet` is too large to be returned by value.
     ///
     /// Returns false if the IP header or the chain of IPv6 extension headers is incomplete.
-    #[inline(always)]
     #[must_use]
     pub(crate) fn parse(&mut self, skb: &Skb) -> bool {
+        if !self.parse_common(skb) {
+            return false;
+        }
+        self.read_rare(skb);
+        true
+    }
+
+    /// As [`parse`](Self::parse), but recognises no transport protocols except TCP and UDP. For the
+    /// others, [`read_rare`](Self::read_rare) does the rest.
+    #[inline(always)]
+    #[must_use]
+    pub(crate) fn parse_common(&mut self, skb: &Skb) -> bool {
         self.parse_from::<false>(skb, 0).is_some()
     }
 
@@ -119,6 +132,7 @@ impl Packet {
     pub(crate) fn parse_inside(skb: &Skb, family: Family, start: u32) -> Option<Self> {
         let mut packet = Self::new(family);
         packet.parse_from::<true>(skb, start)?;
+        packet.read_rare(skb);
         Some(packet)
     }
 
@@ -142,7 +156,7 @@ impl Packet {
             return None;
         }
         self.protocol = header.protocol;
-        self.proto = Proto::of(header.protocol);
+        self.proto = Proto::common(header.protocol);
         self.transport = start.wrapping_add(header.len() as u32);
         self.saddr = header.saddr();
         self.daddr = header.daddr();
@@ -159,7 +173,7 @@ impl Packet {
             return None;
         }
         self.protocol = header.next;
-        self.proto = Proto::of(header.next);
+        self.proto = Proto::common(header.next);
         self.transport = start.wrapping_add(ipv6::LEN as u32);
         self.saddr = header.saddr;
         self.daddr = header.daddr;
@@ -170,7 +184,7 @@ impl Packet {
             self.transport = found.offset;
             self.is_later_fragment = found.fragment_offset != 0;
             if !self.is_later_fragment {
-                self.proto = Proto::of(found.protocol);
+                self.proto = Proto::common(found.protocol);
             }
             self.is_fragment = found.is_fragment;
         }
@@ -188,6 +202,7 @@ impl Packet {
                 self.signal = Signal::Datagram;
                 (header.source, header.dest)
             }),
+            Proto::Sctp => None,
         };
         match ports {
             Some((sport, dport)) => {
@@ -199,9 +214,39 @@ impl Packet {
         }
     }
 
-    /// Reads the ports of a truncated header, or of a protocol that is not supported.
+    /// Reads the transport header of a protocol other than TCP and UDP, if it is supported.
     #[cold]
-    pub(crate) fn read_ports(&mut self, skb: &Skb) {
+    pub(crate) fn read_rare(&mut self, skb: &Skb) {
+        // A later IPv6 fragment has no transport header, and is not reassembled.
+        let has_none = self.is_later_fragment && self.family == Family::Inet6;
+        if self.proto.is_some() || has_none {
+            return;
+        }
+        self.proto = Proto::rare(self.protocol);
+        if self.proto.is_some() && self.read_sctp(skb).is_none() {
+            self.read_ports(skb);
+        }
+    }
+
+    /// Reads the common header of SCTP, and the first chunks. `None` if the header is incomplete.
+    fn read_sctp(&mut self, skb: &Skb) -> Option<()> {
+        let header: sctp::Header = skb.read(self.transport)?;
+        self.sport = header.source;
+        self.dport = header.dest;
+        self.header = Extent::Whole;
+        let chunks = self
+            .transport
+            .wrapping_add(size_of::<sctp::Header>() as u32);
+        let event = Event::of_chunks(|offset| skb.read(chunks.wrapping_add(offset)));
+        if let Some(event) = event {
+            self.signal = Signal::Chunks(event);
+        }
+        Some(())
+    }
+
+    /// Reads the ports of a truncated header.
+    #[cold]
+    fn read_ports(&mut self, skb: &Skb) {
         if let Some([a, b, c, d]) = skb.read::<[u8; 4]>(self.transport) {
             self.sport = Port::from_be16(u16::from_ne_bytes([a, b]));
             self.dport = Port::from_be16(u16::from_ne_bytes([c, d]));

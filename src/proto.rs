@@ -6,9 +6,11 @@
 //! [net/netfilter/ipvs/ip_vs_proto.c].
 //!
 //! To add a protocol, add a file that implements [`Protocol`], an arm in each `match` of this file,
-//! and the header in `packet.rs` and `xmit/edit.rs`.
+//! and the header in `packet.rs` and `xmit/edit.rs`. The path of TCP and UDP packets does not ask
+//! for other protocols: see `Packet::read_rare` and `HookCtx::balance_rare`.
 
 pub(crate) mod direction;
+pub(crate) mod sctp;
 pub(crate) mod tcp;
 pub(crate) mod udp;
 
@@ -18,12 +20,14 @@ use crate::{
         HZ, //
     },
     uapi::{
+        IPPROTO_SCTP,
         IPPROTO_TCP,
         IPPROTO_UDP, //
     },
     wire::tcp::Flags, //
 };
 use direction::Direction;
+use sctp::states::Event;
 
 /// A supported protocol, by its `IPPROTO_*` number.
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
@@ -33,17 +37,21 @@ pub(crate) enum Proto {
     Tcp = IPPROTO_TCP,
     /// UDP.
     Udp = IPPROTO_UDP,
+    /// SCTP.
+    Sctp = IPPROTO_SCTP,
 }
 
 /// The input of a packet to the state machine of its protocol.
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
 pub(crate) enum Signal {
-    /// No input: the transport header is incomplete.
+    /// No input: the transport header is incomplete or, in SCTP, the header of the first chunk.
     Nothing,
     /// A UDP datagram.
     Datagram,
     /// A TCP segment with these flags.
     Segment(Flags),
+    /// An SCTP packet with these chunks.
+    Chunks(Event),
 }
 
 /// The state of a conn after a packet.
@@ -128,19 +136,40 @@ macro_rules! dispatch {
                 type $protocol = $crate::proto::udp::Udp;
                 $result
             }
+            $crate::proto::Proto::Sctp => {
+                type $protocol = $crate::proto::sctp::Sctp;
+                $result
+            }
         }
     };
 }
 pub(crate) use dispatch;
 
 impl Proto {
-    /// The protocol with this number (C: `ip_vs_proto_get()`).
+    /// The protocol with this number, if it is TCP or UDP (C: `ip_vs_proto_get()`).
     #[inline(always)]
-    pub(crate) const fn of(protocol: u8) -> Option<Self> {
+    pub(crate) const fn common(protocol: u8) -> Option<Self> {
         match protocol {
             IPPROTO_TCP => Some(Self::Tcp),
             IPPROTO_UDP => Some(Self::Udp),
             _ => None,
+        }
+    }
+
+    /// The protocol with this number, if it is supported, but neither TCP nor UDP.
+    pub(crate) const fn rare(protocol: u8) -> Option<Self> {
+        match protocol {
+            IPPROTO_SCTP => Some(Self::Sctp),
+            _ => None,
+        }
+    }
+
+    /// A protocol that is TCP or UDP, in a form from which the compiler knows that it is no other.
+    #[inline(always)]
+    pub(crate) const fn tcp_or_udp(self) -> Self {
+        match self {
+            Self::Tcp => Self::Tcp,
+            _ => Self::Udp,
         }
     }
 
@@ -207,7 +236,7 @@ impl Proto {
 }
 
 /// The protocols' data of a network namespace: idle timeouts by state, in jiffies
-/// (C: `struct ip_vs_proto_data`).
+/// (C: `struct ip_vs_proto_data`). Those of SCTP are constants.
 pub(crate) struct ProtoData {
     pub(crate) tcp: tcp::Data,
     pub(crate) udp: udp::Data,

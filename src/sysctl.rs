@@ -8,8 +8,8 @@
 //!
 //! These sysctls are stored and shown, but have no effect: the DoS defense (`amemthresh`,
 //! `am_droprate`, `drop_entry`, `drop_packet`, `secure_tcp`), synchronization (`backup_only`, and
-//! `sync_*` except `sync_ports`), and `cache_bypass`, `ignore_tunneled`,
-//! `nat_icmp_send`, `schedule_icmp`, `sloppy_sctp`.
+//! `sync_*` except `sync_ports`), and `cache_bypass`, `ignore_tunneled`, `nat_icmp_send`,
+//! `schedule_icmp`.
 //!
 //! # Differences from C
 //!
@@ -190,6 +190,12 @@ impl Sysctl {
     #[inline(always)]
     pub(crate) fn sloppy_tcp(&self) -> bool {
         get(&self.ints.sloppy_tcp) != 0
+    }
+
+    /// Whether any SCTP packet may create a conn, not only an INIT.
+    #[inline(always)]
+    pub(crate) fn sloppy_sctp(&self) -> bool {
+        get(&self.ints.sloppy_sctp) != 0
     }
 
     /// Whether a template is not used while its dest has weight 0.

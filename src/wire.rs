@@ -12,5 +12,6 @@ pub(crate) mod icmp;
 pub(crate) mod icmpv6;
 pub(crate) mod ipv4;
 pub(crate) mod ipv6;
+pub(crate) mod sctp;
 pub(crate) mod tcp;
 pub(crate) mod udp;

@@ -53,6 +53,11 @@ __oot_helper unsigned int oot_dst_hard_header_len(const struct dst_entry *dst)
 	return dst_dev(dst)->hard_header_len;
 }
 
+__oot_helper bool oot_dst_sums_sctp(const struct dst_entry *dst)
+{
+	return dst_dev(dst)->features & NETIF_F_SCTP_CRC;
+}
+
 __oot_helper unsigned int oot_dst_reserved_space(const struct dst_entry *dst)
 {
 	const struct net_device *dev = dst_dev(dst);

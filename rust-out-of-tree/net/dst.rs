@@ -109,6 +109,12 @@ impl DstRef<'_> {
         unsafe { bindings::oot_dst_hard_header_len(self.as_raw()) }
     }
 
+    /// Whether the output device computes the checksum of SCTP packets (`NETIF_F_SCTP_CRC`).
+    pub(crate) fn sums_sctp(self, _guard: &rcu::Guard) -> bool {
+        // SAFETY: The route is live, and so is its device while the RCU read lock is held.
+        unsafe { bindings::oot_dst_sums_sctp(self.as_raw()) }
+    }
+
     /// The headroom to reserve for the link header in bytes, as `LL_RESERVED_SPACE()`.
     pub(crate) fn reserved_space(self, _guard: &rcu::Guard) -> u32 {
         // SAFETY: The route is live, and so is its device while the RCU read lock is held.

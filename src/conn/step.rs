@@ -19,6 +19,7 @@ use crate::{
     proto::{
         direction::Direction,
         dispatch,
+        Proto,
         ProtoData,
         Protocol,
         Signal, //
@@ -29,16 +30,17 @@ use kernel::sync::rcu;
 impl Conn {
     /// Updates the time of the last packet, the state and the timeout for a packet
     /// (C: `set_tcp_state()` and its counterparts). Writes only what changes. Returns false if the
-    /// conn is dead.
+    /// conn is dead. `proto` is the protocol of the conn, which that of the packet tells.
     #[inline(always)]
     pub(crate) fn touch(
         this: ConnRef<'_>,
+        proto: Proto,
         guard: &rcu::Guard,
         data: &ProtoData,
         direction: Direction,
         signal: Signal,
     ) -> bool {
-        dispatch!(this.proto, P => Self::touch_by::<P>(this, guard, data, direction, signal))
+        dispatch!(proto, P => Self::touch_by::<P>(this, guard, data, direction, signal))
     }
 
     #[inline(always)]

@@ -33,11 +33,11 @@ use crate::{
         },
         sync::RcuRef, //
     },
-    packet::{
-        Extent,
-        Packet, //
+    packet::Packet,
+    proto::{
+        Proto,
+        Signal, //
     },
-    proto::Proto,
     sched::Flow,
     service::Service,
     spec::{
@@ -82,10 +82,14 @@ impl<'a> HookCtx<'a> {
         packet: &Packet,
         proto: Proto,
     ) -> Verdict<'h> {
-        if packet.header != Extent::Whole {
+        if packet.signal == Signal::Nothing {
             return skb.drop_eperm();
         }
-        let is_sloppy = proto == Proto::Tcp && self.netns.sysctl.sloppy_tcp();
+        let is_sloppy = match proto {
+            Proto::Tcp => self.netns.sysctl.sloppy_tcp(),
+            Proto::Sctp => self.netns.sysctl.sloppy_sctp(),
+            Proto::Udp => false,
+        };
         if !proto.may_start(packet.signal, is_sloppy) {
             return skb.accept();
         }
@@ -243,7 +247,7 @@ impl<'a> HookCtx<'a> {
                 self.count_in(dest, &skb);
             }
         }
-        xmit::transmit(self.context(conn, dest, packet), skb)
+        xmit::transmit(self.context(conn, dest, packet, conn.proto), skb)
     }
 
     /// Drops a packet for which the service has no dest, and sends an ICMP error to the sender

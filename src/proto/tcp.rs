@@ -113,7 +113,7 @@ impl Protocol for Tcp {
     fn may_start(signal: Signal, sloppy: bool) -> bool {
         match signal {
             Signal::Segment(flags) => may_start_conn(flags, sloppy),
-            Signal::Nothing | Signal::Datagram => false,
+            _ => false,
         }
     }
 

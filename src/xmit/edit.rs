@@ -2,7 +2,7 @@
 
 //! Rewriting of a packet's source and destination, and of the checksums that cover them.
 //!
-//! C version: `tcp_snat_handler()`, `tcp_dnat_handler()` and the UDP variants
+//! C version: `tcp_snat_handler()`, `tcp_dnat_handler()` and the UDP and SCTP variants
 //! [net/netfilter/ipvs/ip_vs_proto_tcp.c].
 
 use crate::{
@@ -32,6 +32,7 @@ use crate::{
         },
         ipv4,
         ipv6,
+        sctp,
         tcp,
         udp, //
     }, //
@@ -97,19 +98,19 @@ impl<'a> Edit<'a> {
         }
     }
 
-    /// Applies the edit to a packet that is not quoted in an ICMP error.
+    /// Applies the edit to a TCP or UDP packet that is not quoted in an ICMP error.
     ///
     /// Returns `None` if the transport header is incomplete or the packet cannot be made writable.
     #[inline(always)]
-    pub(super) fn apply(&self, packet: &Packet, skb: &mut Skb) -> Option<()> {
+    pub(super) fn apply(&self, packet: &Packet, proto: Proto, skb: &mut Skb) -> Option<()> {
         if packet.header != Extent::Whole {
             return None;
         }
-        let proto = packet.proto?;
+        let proto = proto.tcp_or_udp();
         let summed = skb.ip_summed();
         let len = match proto {
             Proto::Tcp => size_of::<tcp::Header>(),
-            Proto::Udp => size_of::<udp::Header>(),
+            _ => size_of::<udp::Header>(),
         };
         let bytes = skb
             .writable(packet.transport.checked_add(len as u32)?)
@@ -118,14 +119,14 @@ impl<'a> Edit<'a> {
         self.apply_network(packet.family, network)?;
         match proto {
             Proto::Tcp => self.apply_tcp(packet.family, summed, transport)?,
-            Proto::Udp if !self.apply_udp(packet.family, summed, transport)? => {
+            _ if !self.apply_udp(packet.family, summed, transport)? => {
                 let source = self.source.map_or(&packet.saddr, |change| change.new.0);
                 let destination = self
                     .destination
                     .map_or(&packet.daddr, |change| change.new.0);
                 return sum_udp(packet, source, destination, skb);
             }
-            Proto::Udp => (),
+            _ => (),
         }
         if summed == IpSummed::Complete {
             skb.set_checksum_none();
@@ -191,6 +192,40 @@ impl<'a> Edit<'a> {
         Some(true)
     }
 
+    /// As [`apply`](Self::apply), for SCTP. The checksum, a CRC32c, covers neither addresses nor
+    /// other parts of the IP header. Each segment of a GSO packet gets its own when it is sent.
+    /// `is_summed_later`: the device that sends the packet computes it, if it is not complete.
+    pub(super) fn apply_sctp(
+        &self,
+        packet: &Packet,
+        skb: &mut Skb,
+        is_summed_later: bool,
+    ) -> Option<()> {
+        if packet.header != Extent::Whole {
+            return None;
+        }
+        let end = packet
+            .transport
+            .checked_add(size_of::<sctp::Header>() as u32)?;
+        let bytes = skb.writable(end).ok()?;
+        let (network, transport) = bytes.split_at_mut_checked(packet.transport as usize)?;
+        self.apply_network(packet.family, network)?;
+        let (header, _) = sctp::Header::mut_from_prefix(transport).ok()?;
+        let old = (header.source, header.dest);
+        self.set_ports(&mut header.source, &mut header.dest);
+        let has_new_ports = (header.source, header.dest) != old;
+        let is_partial = skb.ip_summed() == IpSummed::Partial;
+        if has_new_ports || is_partial && !is_summed_later {
+            if !skb.is_gso() {
+                return sum_sctp(packet.transport, skb);
+            }
+        } else if !is_partial {
+            // As in C, although the checksum was not verified.
+            skb.set_checksum_unnecessary();
+        }
+        Some(())
+    }
+
     #[inline(always)]
     fn set_ports(&self, source: &mut Port, destination: &mut Port) {
         if let Some(Change { new: (_, port), .. }) = self.source {
@@ -241,5 +276,22 @@ fn sum_udp(packet: &Packet, saddr: &Addr, daddr: &Addr, skb: &mut Skb) -> Option
     let (header, _) = udp::Header::mut_from_prefix(bytes).ok()?;
     header.check = check;
     skb.set_checksum_unnecessary();
+    Some(())
+}
+
+/// Sets the checksum of the SCTP packet at offset `start` (C: `sctp_nat_csum()`).
+fn sum_sctp(start: u32, skb: &mut Skb) -> Option<()> {
+    set_sctp_checksum(start, skb, 0)?;
+    let sum = skb.crc32c_from(start);
+    set_sctp_checksum(start, skb, sum)?;
+    skb.set_checksum_unnecessary();
+    Some(())
+}
+
+fn set_sctp_checksum(start: u32, skb: &mut Skb, sum: u32) -> Option<()> {
+    let end = start.checked_add(size_of::<sctp::Header>() as u32)?;
+    let bytes = skb.writable(end).ok()?.get_mut(start as usize..)?;
+    let (header, _) = sctp::Header::mut_from_prefix(bytes).ok()?;
+    header.checksum.set(sum);
     Some(())
 }

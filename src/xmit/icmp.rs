@@ -15,6 +15,7 @@ use crate::{
         Outer,
         Packet, //
     },
+    proto::Proto,
     uapi::IPPROTO_ICMPV6,
     wire::{
         csum::{
@@ -31,12 +32,19 @@ use zerocopy::FromBytes;
 /// The offset of the checksum in an ICMPv6 header, in bytes.
 const ICMPV6_CHECK: u16 = 2;
 
-/// Applies `edit` to a packet, or to the ICMP error that quotes it. The slow path, for errors and
-/// for packets both of whose ends change.
+/// Applies `edit` to a packet, or to the ICMP error that quotes it. The slow path, for errors, for
+/// SCTP, and for packets both of whose ends change. `sums_sctp`: see [`Edit::apply_sctp`].
 #[cold]
-pub(super) fn translate_rarely(edit: &Edit<'_>, packet: &Packet, skb: &mut Skb) -> Option<()> {
+pub(super) fn translate_rarely(
+    edit: &Edit<'_>,
+    packet: &Packet,
+    proto: Proto,
+    skb: &mut Skb,
+    sums_sctp: bool,
+) -> Option<()> {
     match &packet.outer {
-        None => edit.apply(packet, skb),
+        None if proto == Proto::Sctp => edit.apply_sctp(packet, skb, sums_sctp),
+        None => edit.apply(packet, proto, skb),
         Some(outer) => translate(edit, packet, outer, skb),
     }
 }

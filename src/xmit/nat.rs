@@ -12,7 +12,7 @@ use super::{
         Context, //
     },
     route::{
-        self,
+        is_loopback6,
         RouteFlags,
         Target,
         Transmitter, //
@@ -21,6 +21,7 @@ use super::{
 use crate::{
     addr::Family,
     oot::net::{
+        dst::DstRef,
         filter::{
             HookNum,
             HookSkb,
@@ -47,7 +48,7 @@ impl Transmitter for Nat {
     fn send<'h>(context: Context<'_>, mut skb: HookSkb<'h>, target: Target<'_>) -> Verdict<'h> {
         if is_leak(context, &target, &skb)
             || make_room(context, &target, &mut skb).is_none()
-            || translate(context, &mut skb).is_none()
+            || translate(context, &target, &mut skb).is_none()
         {
             return skb.drop_silently();
         }
@@ -57,13 +58,14 @@ impl Transmitter for Nat {
 
 /// Translates the destination, and the source if the conn has a local end.
 #[inline(always)]
-fn translate(context: Context<'_>, skb: &mut Skb) -> Option<()> {
+fn translate(context: Context<'_>, target: &Target<'_>, skb: &mut Skb) -> Option<()> {
     let Context { conn, packet, .. } = context;
-    if conn.has_local() || packet.is_in_icmp() {
+    if conn.is_translated_rarely() || packet.is_in_icmp() {
         let edit = Edit::request(conn, conn.local(context.rcu));
-        return icmp::translate_rarely(&edit, packet, skb);
+        let sums_sctp = route(target, skb).is_some_and(|dst| dst.sums_sctp(context.rcu));
+        return icmp::translate_rarely(&edit, packet, context.proto, skb, sums_sctp);
     }
-    Edit::request(conn, None).apply(packet, skb)
+    Edit::request(conn, None).apply(packet, context.proto, skb)
 }
 
 /// Whether a packet from another host would be sent to a loopback address of this host.
@@ -85,17 +87,22 @@ fn is_loopback(context: Context<'_>) -> bool {
     let daddr = &context.conn.daddr;
     match context.packet.family {
         Family::Inet => matches!(daddr.v4(), [127, ..]),
-        Family::Inet6 => route::is_loopback6(daddr),
+        Family::Inet6 => is_loopback6(daddr),
     }
 }
 
 /// Makes the packet writable, with headroom for the link-layer header (C: `skb_cow()`).
 #[inline(always)]
 fn make_room(context: Context<'_>, target: &Target<'_>, skb: &mut Skb) -> Option<()> {
-    let dst = match target {
-        Target::Local => skb.dst()?,
-        Target::Remote(route, _) => route.dst(),
-    };
-    let headroom = dst.hard_header_len(context.rcu);
+    let headroom = route(target, skb)?.hard_header_len(context.rcu);
     skb.cow(headroom).ok()
+}
+
+/// The route by which the packet will be sent. To a dest on this host it keeps its current one.
+#[inline(always)]
+fn route<'s>(target: &'s Target<'_>, skb: &'s Skb) -> Option<DstRef<'s>> {
+    match target {
+        Target::Local => skb.dst(),
+        Target::Remote(route, _) => Some(route.dst()),
+    }
 }

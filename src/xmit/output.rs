@@ -28,7 +28,10 @@ use crate::{
         }, //
     },
     packet::Packet,
-    proto::direction::Direction,
+    proto::{
+        direction::Direction,
+        Proto, //
+    },
     uapi::{
         IPPROTO_ICMP,
         IPPROTO_ICMPV6, //
@@ -47,6 +50,8 @@ pub(crate) struct Context<'a> {
     /// The conn's dest; `None` if it is not configured.
     pub(crate) dest: Option<&'a Dest>,
     pub(crate) packet: &'a Packet,
+    /// The transport protocol of packet and conn.
+    pub(crate) proto: Proto,
 }
 
 impl Context<'_> {

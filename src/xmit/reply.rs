@@ -31,11 +31,12 @@ pub(crate) fn translate(context: Context<'_>, skb: &mut HookSkb<'_>) -> Option<(
         return Some(());
     }
     let Context { conn, packet, .. } = context;
-    if conn.has_local() || packet.is_in_icmp() {
+    if conn.is_translated_rarely() || packet.is_in_icmp() {
         let edit = Edit::reply(conn, conn.local(context.rcu));
-        icmp::translate_rarely(&edit, packet, skb)?;
+        // The device is not known until the packet is routed again.
+        icmp::translate_rarely(&edit, packet, context.proto, skb, false)?;
     } else {
-        Edit::reply(conn, None).apply(packet, skb)?;
+        Edit::reply(conn, None).apply(packet, context.proto, skb)?;
     }
     reroute(context, skb)
 }

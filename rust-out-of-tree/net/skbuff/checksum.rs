@@ -80,6 +80,16 @@ impl Skb {
         unsafe { bindings::skb_checksum(self.as_raw(), offset as i32, len as i32, 0) }
     }
 
+    /// The CRC32c of the packet from `offset` to its end: the checksum of SCTP, if its field is 0
+    /// now (`sctp_compute_cksum()`). 0 if the packet is too short.
+    pub(crate) fn crc32c_from(&self, offset: u32) -> u32 {
+        let Some(len) = self.len().checked_sub(offset) else {
+            return 0;
+        };
+        // SAFETY: The packet has `len` bytes from `offset` on.
+        !unsafe { bindings::skb_crc32c(self.as_raw(), offset as i32, len as i32, !0) }
+    }
+
     /// Verifies the checksum of the message at `offset`, whose transport protocol is `proto`, as
     /// `nf_checksum()`. A packet without device was sent by this host and is valid.
     pub(crate) fn has_valid_checksum(&mut self, offset: u32, proto: u8) -> bool {
