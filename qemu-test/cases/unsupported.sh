@@ -2,10 +2,9 @@
 # dropped and counted, with one warning for each load of the module. (C implements
 # them.)
 #
-# Covers: src/xmit src/hook/unsupported
-[ "$MODULE" = rust ] || skip "C has GUE, GRE and SCTP"
+# Covers: src/hook/unsupported
+[ "$MODULE" = rust ] || skip "C has SCTP"
 . ./kernel-log.sh
-TUNNELS="GUE and GRE tunnels are not supported yet"
 SCTP="SCTP is not supported yet"
 DAEMONS="sync daemons do not send or receive yet"
 
@@ -21,8 +20,6 @@ load() {
 }
 lines() { printf '%s\n' "$@"; }
 
-gue() { from_client "ip('$CIP', '$VIP', udp($((5000 + $1)), 80, b'gue'))"; }
-gre() { from_client "ip('$CIP', '$VIP', udp($((5000 + $1)), 81, b'gre'))"; }
 sctp() { from_client "ip('$CIP', '$VIP', raw(132, bytes((0x13, $1, 0, 80)) + bytes(28)))"; }
 
 # unsupported FEATURE WARNINGS…: uses the features in this order; WARNINGS are those
@@ -32,10 +29,6 @@ unsupported() {
 	topology nat
 	vs -A -u "$VIPB:99" -s rr
 	vs -a -u "$VIPB:99" -r "$RIPB1:99" -m
-	vs -A -u "$VIPB:80" -s rr
-	vs -a -u "$VIPB:80" -r "$RIPB1:80" -i --tun-type gue --tun-port 6080
-	vs -A -u "$VIPB:81" -s rr
-	vs -a -u "$VIPB:81" -r "$RIPB1:81" -i --tun-type gre
 	vs -A --sctp-service "$VIPB:80" -s rr
 	vs -a --sctp-service "$VIPB:80" -r "$RIPB1:80" -m
 	before=$(counted)
@@ -73,18 +66,18 @@ daemons() {
 
 load "unsupported, first"
 FAMILY=4
-unsupported gue "$TUNNELS" gre "$TUNNELS" sctp "$(lines "$TUNNELS" "$SCTP")"
+unsupported sctp "$SCTP" sctp "$SCTP"
 daemons
-all=$(lines "$TUNNELS" "$SCTP" "$DAEMONS")
+all=$(lines "$SCTP" "$DAEMONS")
 expect "$all" warnings
 # No further warnings in other namespaces, with the other family and more daemons.
 FAMILY=6
-unsupported sctp "$all" gre "$all" gue "$all"
+unsupported sctp "$all"
 daemons
 expect "$all" warnings
 
 load "unsupported, second"
 FAMILY=4
-unsupported sctp "$SCTP" gre "$(lines "$SCTP" "$TUNNELS")" gue "$(lines "$SCTP" "$TUNNELS")"
+unsupported sctp "$SCTP"
 daemons
-expect "$(lines "$SCTP" "$TUNNELS" "$DAEMONS")" warnings
+expect "$all" warnings
