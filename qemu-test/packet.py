@@ -15,6 +15,7 @@ PROTOCOLS = {1: "icmp", 6: "tcp", 17: "udp", 58: "icmp6", 132: "sctp"}
 CHUNKS = "DATA INIT INIT-ACK SACK HEARTBEAT HEARTBEAT-ACK ABORT SHUTDOWN SHUTDOWN-ACK ERROR COOKIE-ECHO COOKIE-ACK " \
     "ECNE CWR SHUTDOWN-COMPLETE"
 CHUNKS = CHUNKS.split()
+GUE = 6080  # the port of GUE tunnels
 
 
 def checksum(data):
@@ -112,6 +113,20 @@ def inside(packet):
     return Upper(4, 4, packet) if packet[0] >> 4 == 4 else Upper(41, 41, packet)
 
 
+def gue(packet, sport=45000, port=GUE, options=b"", hlen=None, control=0, version=0, protocol=None, flags=0, csum=0):
+    """Returns `packet` in a UDP datagram with a GUE header."""
+    hlen = len(options) // 4 if hlen is None else hlen
+    protocol = (4 if packet[0] >> 4 == 4 else 41) if protocol is None else protocol
+    head = struct.pack("!BBH", version << 6 | control << 5 | hlen, protocol, flags)
+    return udp(sport, port, head + options + packet, csum=csum)
+
+
+def gre(packet, flags=0, protocol=None, more=b""):
+    """Returns `packet` behind a GRE header; `more` follows its first 4 bytes."""
+    protocol = (0x0800 if packet[0] >> 4 == 4 else 0x86DD) if protocol is None else protocol
+    return raw(47, struct.pack("!HH", flags, protocol) + more + packet)
+
+
 def ip(src, dst, upper, ttl=64, df=True, ident=1, tos=0, offset=0, more=False, options=b"", length=None, ihl=None,
        version=None, csum=None, protocol=None, exthdr=b"", nexthdr=None):
     src, dst = address(src), address(dst)
@@ -159,6 +174,8 @@ def fragments(packet, size, ident=77):
 def _sum(data, src, dst, protocol, length, stored, partial):
     if isinstance(partial, str):
         return partial
+    if partial is None:  # complete or not
+        partial = checksum(pseudo(src, dst, protocol, length) + data[:length]) not in (0, 0xFFFF)
     if partial:  # offloaded to the device: the field has the pseudo header's sum
         return "partial" if stored == checksum(pseudo(src, dst, protocol, length)) ^ 0xFFFF else "BADPARTIAL"
     return "ok" if checksum(pseudo(src, dst, protocol, length) + data[:length]) in (0, 0xFFFF) else "BAD"
@@ -175,7 +192,7 @@ def _chunks(data):
 
 
 def _upper(protocol, data, src, dst, partial):
-    """`partial`: True, False, or the reason why the checksum is not checked."""
+    """`partial`: True, False, None if unknown, or the reason why the checksum is not checked."""
     length = len(data)
     if protocol in (4, 41):
         return f"[{show(data, partial)}]"
@@ -187,6 +204,10 @@ def _upper(protocol, data, src, dst, partial):
     if protocol == 17 and length >= 8:
         sport, dport, said, csum = struct.unpack("!HHHH", data[:8])
         kind = "none" if csum == 0 else _sum(data, src, dst, 17, length, csum, partial)
+        if dport == GUE and length >= 12 and data[8] < 0x20:
+            if kind == "BADPARTIAL":  # the inner checksum is the offloaded one
+                kind = "outer"
+            return f"udp {sport} > {dport} data={said - 8} csum={kind} {_gue(data[8:], partial)}"
         return f"udp {sport} > {dport} data={said - 8} csum={kind}"
     if protocol == 132 and length >= 12:
         sport, dport = struct.unpack("!HH", data[:4])
@@ -194,6 +215,8 @@ def _upper(protocol, data, src, dst, partial):
         right = partial if isinstance(partial, str) else "partial" if partial else \
             "ok" if csum == crc32c(data[:8] + bytes(4) + data[12:]) else "BAD"
         return f"sctp {sport} > {dport} {_chunks(data[12:])} data={length - 12} csum={right}"
+    if protocol == 47 and length >= 4:
+        return _gre(data, partial)
     if protocol in (1, 58) and length >= 8:
         kind, code, csum, rest = struct.unpack("!BBHI", data[:8])
         name = PROTOCOLS[protocol]
@@ -208,6 +231,37 @@ def _upper(protocol, data, src, dst, partial):
         sport, dport = struct.unpack("!HH", data[:4])
         return f"{PROTOCOLS[protocol]} {sport} > {dport} short={length}"
     return f"{PROTOCOLS.get(protocol, f'protocol {protocol}')} len={length}"
+
+
+def _inner(partial):
+    """Returns `partial` for the inner packet of a tunnel: either checksum may be the one that the device completes."""
+    return None if partial is True else partial
+
+
+def _gue(data, partial):
+    words, protocol, flags = struct.unpack("!BBH", data[:4])
+    size = 4 + words * 4
+    head = f"gue {protocol}"
+    if words or flags:
+        head += f" flags={flags:#x} options={data[4:size].hex()}"
+    # With remote checksum offload the receiver completes the inner checksum.
+    return f"{head} [{show(data[size:], True if flags == 1 and partial in (True, False) else _inner(partial))}]"
+
+
+def _gre(data, partial):
+    flags, protocol = struct.unpack("!HH", data[:4])
+    head = f"gre {protocol:#x}"
+    if not flags & 0x8000 or len(data) < 8:
+        return f"{head}{f' flags={flags:#x}' if flags else ''} [{show(data[4:], _inner(partial))}]"
+    csum, reserved = struct.unpack("!HH", data[4:8])
+    if isinstance(partial, str):
+        right = partial
+    elif partial:
+        right = "outer" if csum else "partial"
+    else:
+        right = "ok" if checksum(data) in (0, 0xFFFF) else "BAD"
+    more = (f" flags={flags:#x}" if flags != 0x8000 else "") + (" reserved" if reserved else "")
+    return f"{head} csum={right}{more} [{show(data[8:], _inner(partial))}]"
 
 
 def show(packet, partial=False):
@@ -235,6 +289,8 @@ def show(packet, partial=False):
         length, protocol, hops = struct.unpack("!HBB", packet[4:8])
         src, dst = packet[8:24], packet[24:40]
         head = f"ip6 {socket.inet_ntop(socket.AF_INET6, src)} > {socket.inet_ntop(socket.AF_INET6, dst)} hlim={hops}"
+        if protocol in (4, 41, 47) and packet[1] & 0xF | packet[2] | packet[3]:
+            head += " label"
         if length + 40 > len(packet):
             head += f" cut={len(packet)}/{length + 40}"
             partial = "cut"

@@ -8,6 +8,7 @@
 //! C registers two hooks at each hook point, one for packets from dests and one for packets to
 //! services. Here there is one, since a single conn lookup also determines the packet's direction.
 
+mod decap;
 mod icmp;
 mod persist;
 mod schedule;

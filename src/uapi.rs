@@ -11,6 +11,7 @@
 pub(crate) const IPPROTO_ICMP: u8 = 1;
 pub(crate) const IPPROTO_TCP: u8 = 6;
 pub(crate) const IPPROTO_UDP: u8 = 17;
+pub(crate) const IPPROTO_GRE: u8 = 47;
 pub(crate) const IPPROTO_ICMPV6: u8 = 58;
 pub(crate) const IPPROTO_SCTP: u8 = 132;
 
@@ -59,6 +60,14 @@ pub(crate) const IP_VS_CONN_F_DEST_MASK: u32 =
 
 pub(crate) const IP_VS_CONN_F_TUNNEL_TYPE_IPIP: u8 = 0;
 pub(crate) const IP_VS_CONN_F_TUNNEL_TYPE_GUE: u8 = 1;
+pub(crate) const IP_VS_CONN_F_TUNNEL_TYPE_GRE: u8 = 2;
+
+// Flags of a tunnel.
+
+/// The GUE or GRE header has a checksum.
+pub(crate) const IP_VS_TUNNEL_ENCAP_FLAG_CSUM: u16 = 1 << 0;
+/// The receiver of a GUE packet completes an inner checksum (remote checksum offload).
+pub(crate) const IP_VS_TUNNEL_ENCAP_FLAG_REMCSUM: u16 = 1 << 1;
 
 // Roles of a sync daemon.
 

@@ -8,6 +8,8 @@
 //! fail. The values of fields are not checked.
 
 pub(crate) mod csum;
+pub(crate) mod gre;
+pub(crate) mod gue;
 pub(crate) mod icmp;
 pub(crate) mod icmpv6;
 pub(crate) mod ipv4;

@@ -10,6 +10,7 @@
 #include <net/netfilter/nf_conntrack.h>
 #include <net/route.h>
 #include <net/sock.h>
+#include <net/udp.h>
 
 __oot_helper int oot_skb_cow(struct sk_buff *skb, unsigned int headroom)
 {
@@ -152,6 +153,17 @@ __oot_helper void oot_skb_set_csum_start(struct sk_buff *skb, u32 start, u16 off
 	skb->csum_offset = offset;
 }
 
+/* Relative to the data. Only with CHECKSUM_PARTIAL. */
+__oot_helper int oot_skb_csum_start(const struct sk_buff *skb)
+{
+	return skb_checksum_start_offset(skb);
+}
+
+__oot_helper u16 oot_skb_csum_offset(const struct sk_buff *skb)
+{
+	return skb->csum_offset;
+}
+
 __oot_helper void oot_skb_forward_csum(struct sk_buff *skb)
 {
 	skb_forward_csum(skb);
@@ -212,6 +224,22 @@ __oot_helper void oot_skb_set_inner_headers(struct sk_buff *skb, u8 protocol)
 	skb->transport_header = skb->network_header;
 	skb_set_inner_ipproto(skb, protocol);
 	skb_set_inner_mac_header(skb, skb_inner_network_offset(skb));
+}
+
+/* In place of the inner IP protocol. */
+__oot_helper void oot_skb_set_inner_ethertype(struct sk_buff *skb, u16 ethertype)
+{
+	skb_set_inner_protocol(skb, htons(ethertype));
+}
+
+__oot_helper void oot_skb_clear_encapsulation(struct sk_buff *skb)
+{
+	skb->encapsulation = 0;
+}
+
+__oot_helper __be16 oot_udp_flow_src_port(struct net *net, struct sk_buff *skb)
+{
+	return udp_flow_src_port(net, skb, 0, 0, false);
 }
 
 __oot_helper void oot_kfree_skb(struct sk_buff *skb)

@@ -13,7 +13,10 @@
 //!
 //! `schedule_icmp`: an error about a packet that belongs to no conn is accepted unchanged.
 
-use super::HookCtx;
+use super::{
+    decap::Tunnelled,
+    HookCtx, //
+};
 use crate::{
     addr::Family,
     conn::ConnRef,
@@ -28,8 +31,10 @@ use crate::{
             self,
             IcmpError, //
         },
-        skbuff::SkBuff,
-        tunnel, //
+        skbuff::{
+            SkBuff,
+            Skb, //
+        }, //
     },
     packet::{
         Extent,
@@ -38,8 +43,7 @@ use crate::{
     proto::direction::Direction,
     uapi::{
         IPPROTO_ICMP,
-        IPPROTO_ICMPV6,
-        IP_VS_CONN_F_TUNNEL_TYPE_IPIP, //
+        IPPROTO_ICMPV6, //
     },
     wire::{
         icmp,
@@ -66,7 +70,7 @@ struct TunnelError<'p> {
     /// The quoted outer header, which the tunnel added.
     tunnel: &'p Packet,
     /// The quoted inner packet.
-    inner: &'p Packet,
+    inner: Packet,
 }
 
 impl<'a> HookCtx<'a> {
@@ -96,12 +100,19 @@ impl<'a> HookCtx<'a> {
         let Some(quoted) = Packet::parse_inside(&skb, outer.family, start) else {
             return skb.accept();
         };
-        if has_ports(&quoted) {
-            return self.translate(skb, &quoted.swapped().inside(outer));
+        if let Some((conn, inner)) = self.tunnelled(&skb, &quoted) {
+            let error = TunnelError {
+                header,
+                error,
+                outer,
+                tunnel: &quoted,
+                inner,
+            };
+            return self.relay_tunnel_error(skb, &error, conn);
         }
-        match self.place {
-            HookNum::LocalIn => self.tunnel_error(skb, outer, error, header, &quoted),
-            _ => skb.accept(),
+        match has_ports(&quoted) {
+            true => self.translate(skb, &quoted.swapped().inside(outer)),
+            false => skb.accept(),
         }
     }
 
@@ -164,46 +175,25 @@ impl<'a> HookCtx<'a> {
         xmit::transmit(context, skb)
     }
 
-    /// Handles an error about a packet that was sent through a tunnel: relays it to the sender of
-    /// the inner packet, quoting the inner packet.
-    fn tunnel_error<'h>(
-        self,
-        skb: HookSkb<'h>,
-        outer: &Packet,
-        error: IcmpError,
-        header: icmp::Header,
-        tunnel: &Packet,
-    ) -> Verdict<'h> {
-        let known = tunnel.protocol == tunnel::IPPROTO_IPIP
-            && !tunnel.is_later_fragment
-            && skb.dst().is_some_and(|dst| dst.is_local(self.rcu()));
-        if !known {
-            return skb.accept();
+    /// The conn and the inner packet of a quoted packet that was sent through a tunnel to a dest. An
+    /// error about such a packet is sent to this host.
+    fn tunnelled(self, skb: &Skb, quoted: &Packet) -> Option<(ConnRef<'a>, Packet)> {
+        if self.place != HookNum::LocalIn || !skb.dst()?.is_local(self.rcu()) {
+            return None;
         }
-        let inner = Packet::parse_inside(&skb, tunnel.family, tunnel.transport);
-        let Some(inner) = inner.filter(has_ports) else {
-            return skb.accept();
-        };
-        let Some(conn) = self.netns.conns.find_in(self.rcu(), &inner) else {
-            return skb.accept();
-        };
-        let dest = conn.get().dest(self.rcu());
+        let tunnelled = Tunnelled::read(skb, quoted)?;
+        let inner = Packet::parse_inside(skb, quoted.family, tunnelled.inner).filter(has_ports)?;
+        let conn = self.netns.conns.find_in(self.rcu(), &inner)?;
+        let dest = conn.get().dest(self.rcu())?;
         let is_ours = conn.forward() == Forward::Tunnel
-            && conn.daddr == tunnel.daddr
-            && dest.is_some_and(|dest| dest.tunnel().kind == IP_VS_CONN_F_TUNNEL_TYPE_IPIP);
-        if !is_ours {
-            return skb.accept();
-        }
-        let error = TunnelError {
-            header,
-            error,
-            outer,
-            tunnel,
-            inner: &inner,
-        };
-        self.relay_tunnel_error(skb, &error, conn)
+            && dest.family == quoted.family
+            && conn.daddr == quoted.daddr
+            && tunnelled.is_by(dest.tunnel());
+        is_ours.then_some((conn, inner))
     }
 
+    /// Relays an error about a packet that was sent through a tunnel to the sender of the inner
+    /// packet, quoting the inner packet.
     fn relay_tunnel_error<'h>(
         self,
         mut skb: HookSkb<'h>,

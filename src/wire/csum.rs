@@ -109,6 +109,20 @@ impl Sum {
         Csum16((!self.fold()).to_ne_bytes())
     }
 
+    /// The sum itself, as a checksum field holds it with `CHECKSUM_PARTIAL`.
+    #[inline]
+    pub(crate) const fn partial(self) -> Csum16 {
+        Csum16(self.fold().to_ne_bytes())
+    }
+
+    /// Adds the sum of data that end in a checksum which the device completes: the complement of
+    /// the field's current value (C: `lco_csum()`).
+    #[inline]
+    pub(crate) const fn add_completed(self, field: Csum16) -> Self {
+        let [a, b] = field.0;
+        self.add_u16([!a, !b])
+    }
+
     /// Whether the data, which include their checksum, are intact.
     #[inline]
     pub(crate) const fn is_valid(self) -> bool {
@@ -359,6 +373,26 @@ mod tests {
             };
             assert_eq!(check.update(Delta::NONE), want);
             assert_eq!(check.update(Delta::NONE.replace_u16(port, port)), want);
+        }
+    }
+
+    #[test]
+    fn sums_for_the_device() {
+        let mut random = Bytes(5);
+        for inner in (0..40).step_by(2) {
+            // An outer header and its checksum, then data with a checksum that the device completes.
+            let mut data: Vec<u8> = random.by_ref().take(60).collect();
+            let field = inner + 16;
+            let addrs: Vec<u8> = random.by_ref().take(12).collect();
+            let pseudo = Sum::ZERO.add_bytes(&addrs);
+            let partial = pseudo.partial();
+            let Csum16([a, b]) = pseudo.checksum();
+            assert_eq!(partial.bytes(), [!a, !b]);
+            data[field..field + 2].copy_from_slice(&partial.bytes());
+            let before = Sum::ZERO.add_bytes(&data[..inner]).add_completed(partial);
+            let check = Sum::ZERO.add_bytes(&data[inner..]).checksum();
+            data[field..field + 2].copy_from_slice(&check.bytes());
+            assert_eq!(before.checksum(), Sum::ZERO.add_bytes(&data).checksum());
         }
     }
 

@@ -15,6 +15,9 @@ use zerocopy_derive::{
     Unaligned, //
 };
 
+/// The offset of the checksum in bytes.
+pub(crate) const CHECK: u16 = 6;
+
 /// A UDP header.
 #[derive(Clone, Copy, Debug, FromBytes, IntoBytes, Immutable, KnownLayout, Unaligned)]
 #[repr(C)]

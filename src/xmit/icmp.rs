@@ -142,10 +142,8 @@ fn sum6(outer: &Outer, skb: &mut Skb) -> Option<()> {
             IPPROTO_ICMPV6,
             len,
         )
-        .checksum();
-    // The field holds the sum itself, not its complement.
-    let [a, b] = pseudo.bytes();
-    set_check(outer, skb, Csum16::from_bytes([!a, !b]))?;
+        .partial();
+    set_check(outer, skb, pseudo)?;
     skb.set_partial_checksum(outer.transport, ICMPV6_CHECK).ok()
 }
 

@@ -37,11 +37,6 @@ use crate::{
 use kernel::prelude::*;
 use zerocopy::FromBytes;
 
-/// The minimum MTU of IPv4 in bytes (RFC 791).
-const MIN_MTU4: u32 = 68;
-/// The minimum MTU of IPv6 in bytes (RFC 8200).
-const MIN_MTU6: u32 = 1280;
-
 /// The conditions on the route to a dest (C: `IP_VS_RT_MODE_*`).
 #[derive(Clone, Copy)]
 pub(crate) struct RouteFlags {
@@ -112,6 +107,13 @@ pub(super) trait Transmitter {
     /// The conditions on the route.
     fn flags(context: Context<'_>) -> RouteFlags;
 
+    /// The MTU for the packet, if that of the route is `mtu`, in bytes. If it is too small for any
+    /// packet, returns `None`.
+    #[inline(always)]
+    fn inner_mtu(_context: Context<'_>, _skb: &mut Skb, mtu: u32) -> Option<u32> {
+        Some(mtu)
+    }
+
     /// Sends a packet that has passed all checks. It still has its previous route.
     fn send<'h>(context: Context<'_>, skb: HookSkb<'h>, target: Target<'_>) -> Verdict<'h>;
 }
@@ -158,7 +160,7 @@ fn by_route<'h, T: Transmitter>(
         return T::send(context, skb, Target::Local);
     }
     let may_go = decrement_ttl(context, &mut skb)
-        .and_then(|()| check_mtu(context, &mut skb, flags, way.dst()));
+        .and_then(|()| check_mtu::<T>(context, &mut skb, way.dst()));
     match may_go {
         Some(()) => T::send(context, skb, Target::Remote(way, saddr)),
         None => skb.drop_silently(),
@@ -286,20 +288,12 @@ fn time_exceeded6(context: Context<'_>, skb: &mut Skb) -> Option<()> {
 /// Checks the size of the packet against the MTU of the route. If the packet is too big, sends an
 /// ICMP error and returns `None` (C: `ensure_mtu_is_adequate()`).
 #[inline(always)]
-fn check_mtu(
-    context: Context<'_>,
-    skb: &mut Skb,
-    flags: RouteFlags,
-    dst: DstRef<'_>,
-) -> Option<()> {
-    let mut mtu = dst.mtu();
-    if flags.tunnel {
-        mtu = tunnel_mtu(context, skb, mtu)?;
-    }
+fn check_mtu<T: Transmitter>(context: Context<'_>, skb: &mut Skb, dst: DstRef<'_>) -> Option<()> {
+    let mtu = T::inner_mtu(context, skb, dst.mtu())?;
     let packet = context.packet;
     match packet.family {
         Family::Inet => {
-            if flags.tunnel && !context.netns.sysctl.pmtu_disc() {
+            if T::flags(context).tunnel && !context.netns.sysctl.pmtu_disc() {
                 return Some(());
             }
             if !skb.exceeds_mtu(mtu) || packet.is_in_icmp() || !packet.must_not_be_fragmented() {
@@ -323,19 +317,4 @@ fn check_mtu(
         }
     }
     None
-}
-
-/// The MTU in bytes inside the tunnel, `None` if it is below the minimum. A local sender's socket
-/// gets it as its path MTU (C: `maybe_update_pmtu()`).
-fn tunnel_mtu(context: Context<'_>, skb: &mut Skb, mtu: u32) -> Option<u32> {
-    let (header, least) = match context.dest_family() {
-        Family::Inet => (ipv4::MIN_LEN, MIN_MTU4),
-        Family::Inet6 => (ipv6::LEN, MIN_MTU6),
-    };
-    let mtu = mtu.checked_sub(header as u32)?;
-    if mtu < least {
-        return None;
-    }
-    ip::update_socket_pmtu(skb, mtu);
-    Some(mtu)
 }

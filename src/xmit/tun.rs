@@ -4,10 +4,10 @@
 //!
 //! C version: `ip_vs_tunnel_xmit()`, `ip_vs_tunnel_xmit_v6()`
 //! [net/netfilter/ipvs/ip_vs_xmit.c].
-//!
-//! # Not supported
-//!
-//! GUE and GRE: packets to a dest with such a tunnel are dropped.
+
+mod checksum;
+mod gre;
+mod gue;
 
 use super::{
     output::{
@@ -31,24 +31,29 @@ use crate::{
             HookSkb,
             Verdict, //
         },
-        skbuff::SkBuff,
+        ip,
+        skbuff::{
+            SkBuff,
+            Skb, //
+        },
         tunnel, //
     },
     packet::nf_proto,
-    uapi::IP_VS_CONN_F_TUNNEL_TYPE_IPIP,
+    spec,
+    uapi::{
+        IP_VS_CONN_F_TUNNEL_TYPE_GRE,
+        IP_VS_CONN_F_TUNNEL_TYPE_GUE, //
+    },
     wire::{
         ipv4,
         ipv6, //
     }, //
 };
 
-/// The fields of the outer header that the inner one determines.
-struct Inherited {
-    protocol: u8,
-    traffic_class: u8,
-    ttl: u8,
-    dont_fragment: bool,
-}
+/// The minimum MTU of IPv4 in bytes (RFC 791).
+const MIN_MTU4: u32 = 68;
+/// The minimum MTU of IPv6 in bytes (RFC 8200).
+const MIN_MTU6: u32 = 1280;
 
 /// The transmitter of packets to the dest.
 pub(super) struct Tunnel;
@@ -56,6 +61,24 @@ pub(super) struct Tunnel;
 impl Transmitter for Tunnel {
     fn flags(_context: Context<'_>) -> RouteFlags {
         RouteFlags::TUNNEL
+    }
+
+    /// The MTU inside the tunnel, `None` if it is below the minimum. A local sender's socket gets it
+    /// as its path MTU (C: `maybe_update_pmtu()`).
+    fn inner_mtu(context: Context<'_>, skb: &mut Skb, mtu: u32) -> Option<u32> {
+        let dest = context.dest?;
+        let (header, least) = match dest.family {
+            Family::Inet => (ipv4::MIN_LEN, MIN_MTU4),
+            Family::Inet6 => (ipv6::LEN, MIN_MTU6),
+        };
+        let mtu = mtu
+            .checked_sub(header as u32)?
+            .checked_sub(overhead(dest.tunnel(), skb))?;
+        if mtu < least {
+            return None;
+        }
+        ip::update_socket_pmtu(skb, mtu);
+        Some(mtu)
     }
 
     fn send<'h>(context: Context<'_>, skb: HookSkb<'h>, target: Target<'_>) -> Verdict<'h> {
@@ -71,34 +94,180 @@ impl Transmitter for Tunnel {
     }
 }
 
-/// Adds the outer header, with `reserved` bytes of headroom before it. Frees the packet and returns
-/// `None` on failure.
+/// The length in bytes of the headers between the IP headers of a packet.
+fn overhead(tunnel: spec::Tunnel, skb: &Skb) -> u32 {
+    match tunnel.kind {
+        IP_VS_CONN_F_TUNNEL_TYPE_GUE => gue::len(tunnel, skb),
+        IP_VS_CONN_F_TUNNEL_TYPE_GRE => gre::Gre::of(tunnel).len(),
+        _ => Ip.len(),
+    }
+}
+
+/// Adds the headers of the dest's tunnel, with `reserved` bytes of headroom before them. As in C, a
+/// tunnel of an unknown type is an IPIP tunnel. Frees the packet and returns `None` on failure.
 fn encapsulate<'h>(
     context: Context<'_>,
     saddr: &Addr,
     reserved: u32,
-    mut skb: SkBuff<'h>,
+    skb: SkBuff<'h>,
 ) -> Option<SkBuff<'h>> {
     let dest = context.dest?;
-    if dest.tunnel().kind != IP_VS_CONN_F_TUNNEL_TYPE_IPIP {
-        kernel::pr_warn_once!("GUE and GRE tunnels are not supported yet\n");
-        return None;
+    let outer = Outer {
+        context,
+        family: dest.family,
+        saddr,
+        reserved,
+    };
+    let tunnel = dest.tunnel();
+    match tunnel.kind {
+        IP_VS_CONN_F_TUNNEL_TYPE_GUE => outer.wrap(&gue::Gue::of(tunnel, &skb)?, skb),
+        IP_VS_CONN_F_TUNNEL_TYPE_GRE => outer.wrap(&gre::Gre::of(tunnel), skb),
+        _ => outer.wrap(&Ip, skb),
     }
-    let header_len = match dest.family {
-        Family::Inet => ipv4::MIN_LEN,
-        Family::Inet6 => ipv6::LEN,
-    } as u32;
-    let headroom = reserved.checked_add(header_len)?;
-    drop_early_demux(&mut skb);
-    let mut skb = skb.with_headroom(headroom).ok()?;
-    let inherited = inherit(context.packet.family, &mut skb)?;
-    let payload = skb.len();
-    tunnel::start(&mut skb, nf_proto(dest.family), inherited.protocol).ok()?;
+}
 
-    match dest.family {
-        Family::Inet => outer4(context, saddr, &inherited, skb),
-        Family::Inet6 => outer6(context, saddr, &inherited, payload, skb),
+/// A type of tunnel: what it adds between the outer and the inner IP header of a packet.
+trait Encap {
+    /// The headers.
+    type Headers: AsRef<[u8]>;
+
+    /// The length of the headers in bytes.
+    fn len(&self) -> u32;
+
+    /// The type, for the offload of GSO packets and checksums.
+    fn offload(&self) -> tunnel::Encap;
+
+    /// The protocol number in the outer IP header, if that of the inner packet is `inner`.
+    fn protocol(&self, inner: u8) -> u8;
+
+    /// The headers of a packet that begins with its inner IP header.
+    fn headers(&self, context: Context<'_>, inner: u8, skb: &mut SkBuff<'_>) -> Self::Headers;
+
+    /// Sets the checksum of the headers, which start at offset `start` of the packet. Returns `None`
+    /// on failure.
+    fn set_checksum(&self, outer: Outer<'_>, start: u32, skb: &mut SkBuff<'_>) -> Option<()>;
+}
+
+/// IP in IP: the inner packet follows the outer header.
+struct Ip;
+
+impl Encap for Ip {
+    type Headers = [u8; 0];
+
+    #[inline(always)]
+    fn len(&self) -> u32 {
+        0
     }
+
+    #[inline(always)]
+    fn offload(&self) -> tunnel::Encap {
+        tunnel::Encap::Ip
+    }
+
+    #[inline(always)]
+    fn protocol(&self, inner: u8) -> u8 {
+        inner
+    }
+
+    #[inline(always)]
+    fn headers(&self, _: Context<'_>, _: u8, _: &mut SkBuff<'_>) -> Self::Headers {
+        []
+    }
+
+    #[inline(always)]
+    fn set_checksum(&self, _: Outer<'_>, _: u32, _: &mut SkBuff<'_>) -> Option<()> {
+        Some(())
+    }
+}
+
+/// What the outer header is made of.
+#[derive(Clone, Copy)]
+struct Outer<'a> {
+    context: Context<'a>,
+    /// The family of the dest's address.
+    family: Family,
+    saddr: &'a Addr,
+    /// The headroom before the header in bytes.
+    reserved: u32,
+}
+
+impl Outer<'_> {
+    /// Adds the headers of a tunnel. Frees the packet and returns `None` on failure.
+    fn wrap<'h, E: Encap>(self, encap: &E, mut skb: SkBuff<'h>) -> Option<SkBuff<'h>> {
+        let header_len = match self.family {
+            Family::Inet => ipv4::MIN_LEN,
+            Family::Inet6 => ipv6::LEN,
+        } as u32;
+        let headers_len = header_len.checked_add(encap.len())?;
+        drop_early_demux(&mut skb);
+        let mut skb = skb
+            .with_headroom(self.reserved.checked_add(headers_len)?)
+            .ok()?;
+        let inherited = inherit(self.context.packet.family, &mut skb)?;
+        let inner = inherited.protocol;
+        tunnel::start(&mut skb, nf_proto(self.family), inner, encap.offload()).ok()?;
+
+        let headers = encap.headers(self.context, inner, &mut skb);
+        let protocol = encap.protocol(inner);
+        match self.family {
+            Family::Inet => self.push4(&inherited, protocol, headers.as_ref(), &mut skb)?,
+            Family::Inet6 => self.push6(&inherited, protocol, headers.as_ref(), &mut skb)?,
+        }
+        encap.set_checksum(self, header_len, &mut skb)?;
+        Some(skb)
+    }
+
+    #[inline(always)]
+    fn push4(
+        self,
+        inherited: &Inherited,
+        protocol: u8,
+        headers: &[u8],
+        skb: &mut SkBuff<'_>,
+    ) -> Option<()> {
+        let netns = self.context.netns;
+        let header = ipv4::Header::new(
+            encapsulated_class(inherited.traffic_class),
+            inherited.dont_fragment && netns.sysctl.pmtu_disc(),
+            inherited.ttl,
+            protocol,
+            self.saddr,
+            &self.context.conn.daddr,
+        );
+        skb.push_ipv4_header(&header, headers).ok()?;
+        tunnel::select_ident(netns.net(), skb);
+        Some(())
+    }
+
+    #[inline(always)]
+    fn push6(
+        self,
+        inherited: &Inherited,
+        protocol: u8,
+        headers: &[u8],
+        skb: &mut SkBuff<'_>,
+    ) -> Option<()> {
+        let payload = (skb.len() as usize).checked_add(headers.len())?;
+        let header = ipv6::Header::new(
+            encapsulated_class(inherited.traffic_class),
+            // A GSO packet may be too long for the field. Each segment gets its own length.
+            u16::try_from(payload).unwrap_or(0),
+            protocol,
+            inherited.ttl,
+            self.saddr,
+            &self.context.conn.daddr,
+        );
+        skb.push_ipv6_header(&header, headers).ok()
+    }
+}
+
+/// The fields of the outer header that the inner one determines.
+struct Inherited {
+    /// The protocol number of the inner packet.
+    protocol: u8,
+    traffic_class: u8,
+    ttl: u8,
+    dont_fragment: bool,
 }
 
 /// Reads the inner header. Recomputes its IPv4 checksum, which may be wrong.
@@ -136,45 +305,4 @@ fn encapsulated_class(class: u8) -> u8 {
         CE => class & !MASK | ECT_0,
         _ => class,
     }
-}
-
-fn outer4<'h>(
-    context: Context<'_>,
-    saddr: &Addr,
-    inherited: &Inherited,
-    mut skb: SkBuff<'h>,
-) -> Option<SkBuff<'h>> {
-    let dont_fragment = inherited.dont_fragment && context.netns.sysctl.pmtu_disc();
-    let header = ipv4::Header::new(
-        encapsulated_class(inherited.traffic_class),
-        dont_fragment,
-        inherited.ttl,
-        inherited.protocol,
-        saddr,
-        &context.conn.daddr,
-    );
-    skb.push_ipv4_header(&header).ok()?;
-    tunnel::select_ident(context.netns.net(), &mut skb);
-    Some(skb)
-}
-
-fn outer6<'h>(
-    context: Context<'_>,
-    saddr: &Addr,
-    inherited: &Inherited,
-    payload: u32,
-    mut skb: SkBuff<'h>,
-) -> Option<SkBuff<'h>> {
-    // A GSO packet may be too long for the field. Each segment gets its own length.
-    let payload = u16::try_from(payload).unwrap_or(0);
-    let header = ipv6::Header::new(
-        encapsulated_class(inherited.traffic_class),
-        payload,
-        inherited.protocol,
-        inherited.ttl,
-        saddr,
-        &context.conn.daddr,
-    );
-    skb.push_ipv6_header(&header).ok()?;
-    Some(skb)
 }

@@ -21,6 +21,15 @@ pub(crate) enum IpSummed {
     Partial,
 }
 
+/// A checksum that the device completes (`CHECKSUM_PARTIAL`).
+#[derive(Clone, Copy)]
+pub(crate) struct PartialChecksum {
+    /// The offset in bytes from which on the device takes the sum.
+    pub(crate) start: u32,
+    /// The offset of the checksum field in bytes.
+    pub(crate) field: u32,
+}
+
 impl Skb {
     /// Returns the state of the transport checksum.
     #[inline(always)]
@@ -68,6 +77,21 @@ impl Skb {
         unsafe { bindings::oot_skb_set_csum_start(self.as_raw(), start, offset) };
         self.set_ip_summed(bindings::CHECKSUM_PARTIAL);
         Ok(())
+    }
+
+    /// The checksum that the device completes, if there is one. `None` also if its field is not
+    /// within the linear part of the packet.
+    pub(crate) fn partial_checksum(&self) -> Option<PartialChecksum> {
+        if self.ip_summed() != IpSummed::Partial {
+            return None;
+        }
+        // SAFETY: The packet is live by the type invariant.
+        let start = u32::try_from(unsafe { bindings::oot_skb_csum_start(self.as_raw()) }).ok()?;
+        // SAFETY: The packet is live by the type invariant.
+        let offset = unsafe { bindings::oot_skb_csum_offset(self.as_raw()) };
+        let field = start.checked_add(offset.into())?;
+        let end = field.checked_add(size_of::<u16>() as u32)?;
+        (end <= self.head_len()).then_some(PartialChecksum { start, field })
     }
 
     /// The unfolded sum of the packet from `offset` to its end, as `skb_checksum()`. 0 if the

@@ -186,39 +186,59 @@ impl<'h> SkBuff<'h> {
         headroom >= len && unsafe { bindings::oot_skb_cloned(raw) } == 0
     }
 
-    /// Prepends an IPv4 header without options.
+    /// Prepends an IPv4 header without options, followed by the `transport` header, which may be
+    /// empty. The offset of the transport header is set unless it is empty.
     ///
     /// # Errors
     ///
     /// `ENOMEM` if the headroom is too small: see [`Self::with_headroom`].
-    pub(crate) fn push_ipv4_header<T: IntoBytes + Immutable>(&mut self, header: &T) -> Result {
+    #[inline]
+    pub(crate) fn push_ipv4_header<T: IntoBytes + Immutable>(
+        &mut self,
+        header: &T,
+        transport: &[u8],
+    ) -> Result {
         const { assert!(size_of::<T>() == size_of::<bindings::iphdr>()) };
-        self.push_network_header(NfProto::Ipv4, header.as_bytes())
+        self.push_network_header(NfProto::Ipv4, header.as_bytes(), transport)
     }
 
-    /// Prepends an IPv6 header.
+    /// As [`push_ipv4_header`](Self::push_ipv4_header), with an IPv6 header.
     ///
     /// # Errors
     ///
     /// `ENOMEM` if the headroom is too small: see [`Self::with_headroom`].
-    pub(crate) fn push_ipv6_header<T: IntoBytes + Immutable>(&mut self, header: &T) -> Result {
+    #[inline]
+    pub(crate) fn push_ipv6_header<T: IntoBytes + Immutable>(
+        &mut self,
+        header: &T,
+        transport: &[u8],
+    ) -> Result {
         const { assert!(size_of::<T>() == size_of::<bindings::ipv6hdr>()) };
-        self.push_network_header(NfProto::Ipv6, header.as_bytes())
+        self.push_network_header(NfProto::Ipv6, header.as_bytes(), transport)
     }
 
-    fn push_network_header(&mut self, family: NfProto, bytes: &[u8]) -> Result {
-        let len = bytes.len() as u32;
+    #[inline]
+    fn push_network_header(&mut self, family: NfProto, bytes: &[u8], transport: &[u8]) -> Result {
+        let len = bytes.len().checked_add(transport.len()).ok_or(ENOMEM)?;
+        let len = u32::try_from(len).map_err(|_| ENOMEM)?;
         if !self.has_own_headroom(len) {
             return Err(ENOMEM);
         }
         // SAFETY: The headroom is sufficient, and the packet's head is unshared.
-        let start = unsafe { bindings::skb_push(self.as_raw(), len) };
-        // SAFETY: `start` is the beginning of `bytes.len()` bytes that were just added.
-        unsafe { core::ptr::copy_nonoverlapping(bytes.as_ptr(), start.cast(), bytes.len()) };
+        let start = unsafe { bindings::skb_push(self.as_raw(), len) }.cast::<u8>();
+        // SAFETY: `start` is the beginning of `len` bytes that were just added, `bytes` first.
+        unsafe { core::ptr::copy_nonoverlapping(bytes.as_ptr(), start, bytes.len()) };
         // INVARIANT: The callers pass a header of `family`.
         self.family = family;
         self.network_header_is_new();
-        Ok(())
+        if transport.is_empty() {
+            return Ok(());
+        }
+        // SAFETY: `bytes.len()` is at most `len`.
+        let next = unsafe { start.add(bytes.len()) };
+        // SAFETY: `transport.len()` of the added bytes are left from `next` on.
+        unsafe { core::ptr::copy_nonoverlapping(transport.as_ptr(), next, transport.len()) };
+        self.set_transport_header(bytes.len() as u32)
     }
 
     /// Drops the conntrack entry, as `nf_reset_ct()`.
