@@ -185,7 +185,7 @@ impl<'a> HookCtx<'a> {
             return skb.accept();
         }
         match packet.proto {
-            Some(proto) => self.balance(skb, &mut packet, proto.tcp_or_udp()),
+            Some(proto) => self.balance::<false>(skb, &mut packet, proto),
             None if is_icmp(&packet) => self.icmp(skb, &mut packet),
             None => self.balance_rare(skb, &mut packet),
         }
@@ -203,14 +203,19 @@ impl<'a> HookCtx<'a> {
     fn balance_rare<'h>(self, skb: HookSkb<'h>, packet: &mut Packet) -> Verdict<'h> {
         packet.read_rare(&skb);
         match packet.proto {
-            Some(proto) => self.balance(skb, packet, proto),
+            Some(proto) => self.balance::<true>(skb, packet, proto),
             None => skb.accept(),
         }
     }
 
-    /// Handles a packet of a supported protocol.
+    /// Handles a packet of a supported protocol. `IS_RARE`: it is neither TCP nor UDP.
     #[inline(always)]
-    fn balance<'h>(self, mut skb: HookSkb<'h>, packet: &mut Packet, proto: Proto) -> Verdict<'h> {
+    fn balance<'h, const IS_RARE: bool>(
+        self,
+        mut skb: HookSkb<'h>,
+        packet: &mut Packet,
+        proto: Proto,
+    ) -> Verdict<'h> {
         if packet.is_fragment && packet.family == Family::Inet {
             skb = match self.defrag(skb, packet) {
                 Ok(skb) => skb,
@@ -221,8 +226,8 @@ impl<'a> HookCtx<'a> {
             return self.without_ports(skb);
         }
         match self.netns.conns.find(self.rcu(), packet) {
-            Some((Direction::Output, conn)) => self.response(skb, conn, packet, proto),
-            Some((_, conn)) if self.may_request(&skb) => self.request(skb, conn, packet, proto),
+            Some((Direction::Output, conn)) => self.response::<IS_RARE>(skb, conn, packet),
+            Some((_, conn)) if self.may_request(&skb) => self.request::<IS_RARE>(skb, conn, packet),
             None if self.may_request(&skb) => self.schedule(skb, packet, proto),
             _ => skb.accept(),
         }
@@ -268,14 +273,13 @@ impl<'a> HookCtx<'a> {
 
     /// Handles a packet of a conn from the client to the dest.
     #[inline(always)]
-    fn request<'h>(
+    fn request<'h, const IS_RARE: bool>(
         self,
         skb: HookSkb<'h>,
         conn: ConnRef<'a>,
         packet: &Packet,
-        proto: Proto,
     ) -> Verdict<'h> {
-        if proto.is_start(packet.signal) && self.starts_anew(conn) {
+        if proto_of::<IS_RARE>(conn).is_start(packet.signal) && self.starts_anew(conn) {
             return self.schedule_anew(skb, conn, packet);
         }
         let dest = conn.get().dest(self.rcu());
@@ -285,41 +289,45 @@ impl<'a> HookCtx<'a> {
             }
             return self.schedule_anew(skb, conn, packet);
         }
-        if !self.touch(conn, Direction::Input, packet, proto) {
-            return self.schedule(skb, packet, proto);
+        if !self.touch::<IS_RARE>(conn, Direction::Input, packet) {
+            return self.schedule(skb, packet, conn.proto);
         }
         if let Some(dest) = dest {
             self.count_in(dest, &skb);
         }
-        xmit::transmit(self.context(conn.get(), dest, packet, proto), skb)
+        xmit::transmit(self.context(conn.get(), dest, packet), skb)
     }
 
     /// Handles a packet of a conn from the dest to the client. With NAT, it gets the service's
     /// address and port (C: `handle_response()`).
     #[inline(always)]
-    fn response<'h>(
+    fn response<'h, const IS_RARE: bool>(
         self,
         mut skb: HookSkb<'h>,
         conn: ConnRef<'a>,
         packet: &Packet,
-        proto: Proto,
     ) -> Verdict<'h> {
         conn.seen();
-        let context = self.context_of(conn, packet, proto);
+        let context = self.context_of(conn, packet);
         if xmit::reply::translate(context, &mut skb).is_none() {
             return skb.drop_silently();
         }
         self.count_out(context.dest, &skb);
-        self.touch(conn, Direction::Output, packet, proto);
+        self.touch::<IS_RARE>(conn, Direction::Output, packet);
         xmit::reply::send(context, skb)
     }
 
     /// Updates the state and the timeout of the conn. Returns false if the conn is dead.
     #[inline(always)]
-    fn touch(self, conn: ConnRef<'a>, direction: Direction, packet: &Packet, proto: Proto) -> bool {
+    fn touch<const IS_RARE: bool>(
+        self,
+        conn: ConnRef<'a>,
+        direction: Direction,
+        packet: &Packet,
+    ) -> bool {
         Conn::touch(
             conn,
-            proto,
+            proto_of::<IS_RARE>(conn),
             self.rcu(),
             &self.netns.protocols,
             direction,
@@ -359,7 +367,6 @@ impl<'a> HookCtx<'a> {
         conn: &'b Conn,
         dest: Option<&'b Dest>,
         packet: &'b Packet,
-        proto: Proto,
     ) -> xmit::Context<'b>
     where
         'a: 'b,
@@ -371,23 +378,17 @@ impl<'a> HookCtx<'a> {
             conn,
             dest,
             packet,
-            proto,
         }
     }
 
     /// As [`context`](Self::context), for a conn in the table and its dest.
     #[inline(always)]
-    fn context_of<'b>(
-        self,
-        conn: ConnRef<'a>,
-        packet: &'b Packet,
-        proto: Proto,
-    ) -> xmit::Context<'b>
+    fn context_of<'b>(self, conn: ConnRef<'a>, packet: &'b Packet) -> xmit::Context<'b>
     where
         'a: 'b,
     {
         let conn = conn.get();
-        self.context(conn, conn.dest(self.rcu()), packet, proto)
+        self.context(conn, conn.dest(self.rcu()), packet)
     }
 
     /// Whether a packet that starts a connection may replace this conn (C: in `ip_vs_in_hook()`).
@@ -413,6 +414,15 @@ impl<'a> HookCtx<'a> {
             dest.stats.count_out(skb.len().into());
             self.netns.stats().count_out(skb.len().into());
         }
+    }
+}
+
+/// The protocol of a conn. Unless it `IS_RARE`, the compiler knows that it is TCP or UDP.
+#[inline(always)]
+fn proto_of<const IS_RARE: bool>(conn: ConnRef<'_>) -> Proto {
+    match IS_RARE {
+        true => conn.proto,
+        false => conn.proto.tcp_or_udp(),
     }
 }
 

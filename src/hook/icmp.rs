@@ -151,7 +151,7 @@ impl<'a> HookCtx<'a> {
 
     /// Handles an error from a dest, or a router on the path to it, to a client.
     fn icmp_out<'h>(self, mut skb: HookSkb<'h>, inner: &Packet, conn: ConnRef<'a>) -> Verdict<'h> {
-        let context = self.context_of(conn, inner, conn.proto);
+        let context = self.context_of(conn, inner);
         let is_translated = conn.forward() == Forward::Masq;
         if is_translated && !has_valid_checksum(&mut skb, inner.family, inner.network_len())
             || xmit::reply::translate(context, &mut skb).is_none()
@@ -168,7 +168,7 @@ impl<'a> HookCtx<'a> {
         if is_translated && !has_valid_checksum(&mut skb, inner.family, inner.network_len()) {
             return skb.drop_eperm();
         }
-        let context = self.context_of(conn, inner, conn.proto);
+        let context = self.context_of(conn, inner);
         if let Some(dest) = context.dest.filter(|dest| dest.is_available()) {
             self.count_in(dest, &skb);
         }

@@ -247,7 +247,7 @@ impl<'a> HookCtx<'a> {
                 self.count_in(dest, &skb);
             }
         }
-        xmit::transmit(self.context(conn, dest, packet, conn.proto), skb)
+        xmit::transmit(self.context(conn, dest, packet), skb)
     }
 
     /// Drops a packet for which the service has no dest, and sends an ICMP error to the sender

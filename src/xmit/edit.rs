@@ -106,7 +106,6 @@ impl<'a> Edit<'a> {
         if packet.header != Extent::Whole {
             return None;
         }
-        let proto = proto.tcp_or_udp();
         let summed = skb.ip_summed();
         let len = match proto {
             Proto::Tcp => size_of::<tcp::Header>(),

@@ -63,9 +63,9 @@ fn translate(context: Context<'_>, target: &Target<'_>, skb: &mut Skb) -> Option
     if conn.is_translated_rarely() || packet.is_in_icmp() {
         let edit = Edit::request(conn, conn.local(context.rcu));
         let sums_sctp = route(target, skb).is_some_and(|dst| dst.sums_sctp(context.rcu));
-        return icmp::translate_rarely(&edit, packet, context.proto, skb, sums_sctp);
+        return icmp::translate_rarely(&edit, packet, conn.proto, skb, sums_sctp);
     }
-    Edit::request(conn, None).apply(packet, context.proto, skb)
+    Edit::request(conn, None).apply(packet, conn.proto, skb)
 }
 
 /// Whether a packet from another host would be sent to a loopback address of this host.

@@ -28,10 +28,7 @@ use crate::{
         }, //
     },
     packet::Packet,
-    proto::{
-        direction::Direction,
-        Proto, //
-    },
+    proto::direction::Direction,
     uapi::{
         IPPROTO_ICMP,
         IPPROTO_ICMPV6, //
@@ -50,8 +47,6 @@ pub(crate) struct Context<'a> {
     /// The conn's dest; `None` if it is not configured.
     pub(crate) dest: Option<&'a Dest>,
     pub(crate) packet: &'a Packet,
-    /// The transport protocol of packet and conn.
-    pub(crate) proto: Proto,
 }
 
 impl Context<'_> {

@@ -34,9 +34,9 @@ pub(crate) fn translate(context: Context<'_>, skb: &mut HookSkb<'_>) -> Option<(
     if conn.is_translated_rarely() || packet.is_in_icmp() {
         let edit = Edit::reply(conn, conn.local(context.rcu));
         // The device is not known until the packet is routed again.
-        icmp::translate_rarely(&edit, packet, context.proto, skb, false)?;
+        icmp::translate_rarely(&edit, packet, conn.proto, skb, false)?;
     } else {
-        Edit::reply(conn, None).apply(packet, context.proto, skb)?;
+        Edit::reply(conn, None).apply(packet, conn.proto, skb)?;
     }
     reroute(context, skb)
 }
