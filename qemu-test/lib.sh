@@ -66,8 +66,8 @@ wait_for() {
 	done
 }
 
-# The loaded IPVS modules; schedulers come before ip_vs, which they use.
-modules() { awk '/^ip_vs/ { print $1 }' /proc/modules | sort -r; }
+# The loaded IPVS modules; ip_vs, which the others use, comes last.
+modules() { awk '/^(xt_)?ip_?vs/ { print $1 }' /proc/modules | sort -r; }
 # Tries once to unload them; for wait_for.
 unload() {
 	# shellcheck disable=SC2046 # words

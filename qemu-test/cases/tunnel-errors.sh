@@ -91,3 +91,11 @@ observe "at the server" received silent
 observe "connections" connections
 served 3
 observe "counts" counts
+
+# Errors about a dest that was removed since are not relayed; those about another are.
+for p in t u; do vs -d -$p "$VIPB:80" -r "$GSB:80"; done
+agent capture client gone eth0
+about "3, 1" "$packet"
+from_server "ip('$router', '$DIP', icmp(3, 1, ip('$DIP', '${short[1]}', inside(ip('$GC', '$VIP', udp(5000, 82, b'question'))))))"
+agent captured gone 1 "5000 > 82" >/dev/null
+observe "at the client, of a removed dest" received gone
