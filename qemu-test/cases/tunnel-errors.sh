@@ -92,7 +92,7 @@ observe "connections" connections
 served 3
 observe "counts" counts
 
-# Errors about a dest that was removed since are not relayed; those about another are.
+# A dest that was removed since; another service still has one with this address.
 for p in t u; do vs -d -$p "$VIPB:80" -r "$GSB:80"; done
 agent capture client gone eth0
 about "3, 1" "$packet"

@@ -185,8 +185,7 @@ impl<'a> HookCtx<'a> {
         let inner = Packet::parse_inside(skb, quoted.family, tunnelled.inner).filter(has_ports)?;
         let conn = self.netns.conns.find_in(self.rcu(), &inner)?;
         let dest = conn.get().dest(self.rcu())?;
-        let is_ours = dest.is_available()
-            && conn.forward() == Forward::Tunnel
+        let is_ours = conn.forward() == Forward::Tunnel
             && dest.family == quoted.family
             && conn.daddr == quoted.daddr
             && tunnelled.is_by(dest.tunnel());
