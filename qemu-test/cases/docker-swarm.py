@@ -95,7 +95,7 @@ def containers(network):
 def ask(address):
     """Makes one request of the published port; returns the answer or the errno's name."""
     try:
-        with agent.client_socket(socket.SOCK_STREAM, address, 20) as sock:
+        with agent.client_socket("tcp", address, 20) as sock:
             sock.connect((address, PORT))
             sock.sendall(b"GET / HTTP/1.0\r\n\r\n")
             answer = b"".join(iter(lambda: sock.recv(1 << 16), b""))
