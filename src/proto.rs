@@ -145,6 +145,13 @@ macro_rules! dispatch {
 }
 pub(crate) use dispatch;
 
+/// A file of C's source, whose directory `qemu-test/check` passes in `IPVS_C`.
+#[cfg(test)]
+fn c_source(file: &str) -> Option<String> {
+    let dir = std::env::var("IPVS_C").ok()?;
+    Some(std::fs::read_to_string(format!("{dir}/{file}")).unwrap())
+}
+
 impl Proto {
     /// The protocol with this number, if it is TCP or UDP (C: `ip_vs_proto_get()`).
     #[inline(always)]

@@ -248,6 +248,7 @@ static STATES: [[[State; State::COUNT]; Event::ROWS]; 3] = [
 #[cfg(test)]
 mod tests {
     use super::*;
+    use crate::proto::c_source;
     use zerocopy::FromBytes;
     use Direction::*;
     use Event::*;
@@ -270,10 +271,8 @@ mod tests {
         (0..State::COUNT as u16).map(|n| State::from_number(n).unwrap())
     }
 
-    /// The source of C, whose directory `qemu-test/check` passes in `IPVS_C`.
     fn c() -> Option<String> {
-        let dir = std::env::var("IPVS_C").ok()?;
-        Some(std::fs::read_to_string(dir + "/ip_vs_proto_sctp.c").unwrap())
+        c_source("ip_vs_proto_sctp.c")
     }
 
     /// The lines of an array of C with designators, `[NAME] = VALUE`.

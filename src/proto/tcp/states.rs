@@ -223,6 +223,7 @@ static SECURE: Table = [
 #[cfg(test)]
 mod tests {
     use super::*;
+    use crate::proto::c_source;
     use Direction::{Input, InputOnly, Output};
     use Event::{Ack, Fin, Other, Rst, Syn};
 
@@ -351,14 +352,11 @@ mod tests {
         walk(Rules::Secure, &[(InputOnly, Syn, SA), (InputOnly, Ack, ES)]);
     }
 
-    /// Compares the tables with those in the C source, whose directory `qemu-test/check` passes in
-    /// `IPVS_C`.
     #[test]
     fn tables_are_those_of_c() {
-        let Ok(dir) = std::env::var("IPVS_C") else {
+        let Some(source) = c_source("ip_vs_proto_tcp.c") else {
             return;
         };
-        let source = std::fs::read_to_string(dir + "/ip_vs_proto_tcp.c").unwrap();
         let names = "sNO sES sSS sSR sFW sTW sCL sCW sLA sLI sSA";
         let names: Vec<_> = names.split(' ').zip(states()).collect();
         let state = |word| {
