@@ -3,14 +3,14 @@ and hooks, and random contents, with the number of packets that each rule matche
 # Covers: src/xt_ipvs rust-out-of-tree/net/x_tables
 
 import errno
-import os
 import random
 import re
 import socket
 import struct
 
 import agent
-from case import expect, observe, output, say
+from case import DEBUG, expect, observe, output, say
+from genl import attr, string
 from topology import NAT, build, inside
 
 NFPROTO = {"inet": 1, "ip": 2, "arp": 3, "bridge": 7, "ip6": 10}
@@ -24,16 +24,8 @@ SIZE = 40  # of struct xt_ipvs_mtinfo
 VIP, CIP, RIP = (NAT.addresses[name][0] for name in ("VIP", "CIP", "RIP1"))
 
 
-def attribute(kind, data):
-    return struct.pack("=HH", 4 + len(data), kind) + data + bytes(-len(data) % 4)
-
-
-def nested(kind, *attributes):
-    return attribute(kind | 0x8000, b"".join(attributes))
-
-
 def expression(name, *data):
-    return nested(1, attribute(1, name + b"\0"), nested(2, *data))
+    return attr(1, [attr(1, string(name)), attr(2, list(data))])
 
 
 def message(kind, flags, number, family, data=b"", resource=0):
@@ -43,8 +35,8 @@ def message(kind, flags, number, family, data=b"", resource=0):
 
 def add_rule(family, chain, info, revision=0):
     """Appends a rule of a match and a counter to a chain of the table `t`. Returns "ok" or the errno's name."""
-    match = expression(b"match", attribute(1, b"ipvs\0"), attribute(2, struct.pack("!I", revision)), attribute(3, info))
-    rule = attribute(1, b"t\0") + attribute(2, chain.encode() + b"\0") + nested(4, match, expression(b"counter"))
+    match = expression("match", attr(1, string("ipvs")), attr(2, struct.pack("!I", revision)), attr(3, info))
+    rule = attr(1, string("t")) + attr(2, string(chain)) + attr(4, [match, expression("counter")])
     with inside("director"), socket.socket(socket.AF_NETLINK, socket.SOCK_RAW, 12) as sock:
         sock.settimeout(60)
         sock.bind((0, 0))
@@ -76,7 +68,7 @@ agent.serve("rs1", "rs1", 80)
 director("sysctl -qw net.ipv4.vs.conntrack=1")
 director(f"ipvsadm -A -u {VIP}:80 -s rr")
 director(f"ipvsadm -a -u {VIP}:80 -r {RIP}:80 -m")
-if os.environ["KERNEL"] == "debug":  # it has no tables of these families
+if DEBUG:  # it has no tables of these families
     del HOOKS["arp"], HOOKS["bridge"]
 for family, hooks in HOOKS.items():
     chains = "".join(f"chain {hook} {{ type filter hook {hook} priority 0; }}; " for hook in hooks.split())

@@ -2,13 +2,12 @@
 translations, DNAT before IPVS, and a flowtable. Nothing may remain in the table when the conns have expired."""
 # Covers: src/xmit/output src/conn rust-out-of-tree/net/conntrack
 
-import os
 import re
 import subprocess
 import sys
 
 import agent
-from case import expect, observe, output, wait_for
+from case import DEBUG, expect, observe, output, wait_for
 from topology import NAT, build
 
 VIP, DIP = NAT.addresses["VIP"][0], NAT.addresses["DIP"][0]
@@ -128,7 +127,7 @@ observe("DNAT: entries", entries())
 
 # --- a flowtable for what the director forwards
 
-if os.environ["KERNEL"] == "debug":
+if DEBUG:
     sys.exit()  # it has no flowtables
 begin(*REALS)
 director("""nft 'table inet quick {
