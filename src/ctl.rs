@@ -43,9 +43,9 @@ use crate::{
     proto::tcp::states::State as TcpState,
     sched::Kind,
     service::{
-        Entry,
         Pool,
         Service, //
+        ServiceRef,
     },
     spec::{
         Refusal,
@@ -103,13 +103,13 @@ impl<'a> Ctl<'a> {
     }
 
     /// Returns the service named `id`, if it exists (C: `__ip_vs_service_find()`).
-    pub(crate) fn find(&self, id: &ServiceId) -> Option<Entry> {
+    pub(crate) fn find(&self, id: &ServiceId) -> Option<ServiceRef> {
         self.netns.services.load(id)
     }
 
     /// Returns the first service after `cursor` and moves `cursor` past it. `None` at the end of
     /// the table.
-    pub(crate) fn next(&self, cursor: &mut HashCursor) -> Option<Entry> {
+    pub(crate) fn next(&self, cursor: &mut HashCursor) -> Option<ServiceRef> {
         self.netns.services.load_next(cursor)
     }
 
@@ -198,7 +198,7 @@ impl<'a> Ctl<'a> {
 
     /// Removes a service and moves its dests to the trash (C: `ip_vs_del_service()`). The last
     /// service of a family unregisters the hooks of the family.
-    pub(crate) fn del_service(&mut self, service: &Entry) {
+    pub(crate) fn del_service(&mut self, service: &ServiceRef) {
         let netns = self.netns;
         netns.services.remove(service);
         if netns.services.len(service.id.family) == 0 {

@@ -9,8 +9,8 @@
 //! key.
 
 use crate::shim::{
+    Array, //
     NoMemory,
-    Table, //
 };
 
 /// A slot of the table, empty if its number is [`NONE`].
@@ -40,7 +40,7 @@ const FEWEST: usize = 16;
 #[derive(Default)]
 pub(crate) struct Index {
     /// The length is a power of two.
-    slots: Option<Table<Slot>>,
+    slots: Option<Array<Slot>>,
     len: usize,
 }
 
@@ -63,7 +63,7 @@ impl Index {
         if self.len < size / 4 * 3 {
             return Ok(());
         }
-        let mut larger = Table::new(size.wrapping_mul(2).max(FEWEST), |_| EMPTY)?;
+        let mut larger = Array::new(size.wrapping_mul(2).max(FEWEST), |_| EMPTY)?;
         for slot in self.slots.iter().flat_map(|slots| slots.iter()) {
             if !slot.is_empty() {
                 put(&mut larger, *slot);

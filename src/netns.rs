@@ -8,7 +8,7 @@ use crate::{
     addr::Family,
     conn::table::{
         ConnCache,
-        Table as Conns, //
+        ConnTable, //
     },
     dest::trash::Trash,
     estimator::EstimatorThread,
@@ -28,7 +28,7 @@ use crate::{
     },
     proto::ProtoData,
     sched::mh,
-    service,
+    service::ServiceTable,
     stats::Stats,
     sync::Daemons,
     sysctl::Sysctl,
@@ -58,9 +58,9 @@ pub(crate) struct Netns {
     #[pin]
     pub(crate) control: Mutex<Control>,
     #[pin]
-    pub(crate) conns: Delayed<Conns>,
+    pub(crate) conns: Delayed<ConnTable>,
     #[pin]
-    pub(crate) services: service::Table,
+    pub(crate) services: ServiceTable,
     #[pin]
     pub(crate) estimator: Delayed<EstimatorThread>,
     pub(crate) protocols: ProtoData,
@@ -106,7 +106,7 @@ pub(crate) struct Control {
 }
 
 impl Netns {
-    /// State without services. Conns, at most `conn_max`, are allocated from `cache`.
+    /// State without services. ConnTable, at most `conn_max`, are allocated from `cache`.
     ///
     /// # Errors
     ///
@@ -126,8 +126,8 @@ impl Netns {
                 daemons: Daemons::default(),
                 mixed_family_dests: 0,
             }),
-            conns <- Delayed::new(Conns::new(cache?, conn_max)),
-            services <- service::Table::new(),
+            conns <- Delayed::new(ConnTable::new(cache?, conn_max)),
+            services <- ServiceTable::new(),
             estimator <- Delayed::new(EstimatorThread::new()),
             protocols: ProtoData::new(),
             sysctl <- Sysctl::new(net, conn_max, mh),

@@ -66,7 +66,7 @@ use kernel::{
     },
 };
 pub(crate) use names::Names;
-pub(crate) use table::Table;
+pub(crate) use table::ServiceTable;
 
 /// The dests and the scheduler of a service, as published to the data path.
 pub(crate) struct Pool {
@@ -149,7 +149,7 @@ impl_has_hash_links! {
 }
 
 /// A counted reference to a service in the table.
-pub(crate) type Entry = RcuArc<Service>;
+pub(crate) type ServiceRef = RcuArc<Service>;
 
 impl Service {
     /// Allocates a service without dests, with the scheduler `kind`.
@@ -162,7 +162,7 @@ impl Service {
         spec: &ServiceSpec<'_>,
         kind: Option<Kind>,
         sysctl: &Sysctl,
-    ) -> Result<Entry> {
+    ) -> Result<ServiceRef> {
         let setup = setup(&id, sysctl);
         let pool = Pool {
             dests: HeadList::new(),

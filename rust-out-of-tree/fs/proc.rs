@@ -5,7 +5,7 @@
 //! A [`File`] describes what a file shows. A [`Registration`] creates some files in a namespace,
 //! which show the value that the registration has a reference to.
 //!
-//! A file shows either the records of a [`Table`] or the text of a [`Single`].
+//! A file shows either the records of a [`Records`] or the text of a [`Single`].
 //!
 //! C headers: [`include/linux/proc_fs.h`](srctree/include/linux/proc_fs.h),
 //! [`include/linux/seq_file.h`](srctree/include/linux/seq_file.h)
@@ -13,7 +13,7 @@
 //! # Reads of a table
 //!
 //! A reader may read any number of bytes at a time, and seek. A read continues at the
-//! [`Table::Cursor`] stored for the reader; only a seek starts from the beginning. The RCU read
+//! [`Records::Cursor`] stored for the reader; only a seek starts from the beginning. The RCU read
 //! lock is held from `start` to `stop` of a read, as in C, so that the current record stays valid
 //! between the steps.
 
@@ -37,7 +37,7 @@ use kernel::{
 use pin_init::Zeroable;
 
 /// A file that shows the records of a table.
-pub(crate) trait Table: 'static {
+pub(crate) trait Records: 'static {
     /// The value that contains the table.
     type Context: Sync + 'static;
 
@@ -82,7 +82,7 @@ pub(crate) struct File<C> {
 
 impl<C: Sync + 'static> File<C> {
     /// Describes a file that shows the records of `T`. A `mode` of 0 stands for 0444.
-    pub(crate) const fn table<T: Table<Context = C>>(name: &'static CStr, mode: u16) -> Self {
+    pub(crate) const fn table<T: Records<Context = C>>(name: &'static CStr, mode: u16) -> Self {
         Self {
             name,
             mode,
@@ -163,7 +163,7 @@ pub(crate) fn write(seq: &SeqFile, bytes: &[u8]) -> bool {
 
 /// The state of a reader of a table. The kernel allocates it zeroed.
 #[repr(C)]
-struct Reading<T: Table> {
+struct Reading<T: Records> {
     /// The kernel's part, which must be the first field.
     net: bindings::seq_net_private,
     /// The current position: 0 is the header, `n` the `n`th record.
@@ -174,7 +174,7 @@ struct Reading<T: Table> {
     behind: T::Cursor,
 }
 
-impl<T: Table> Reading<T> {
+impl<T: Records> Reading<T> {
     /// Returns the record at `pos`, which must not be 0.
     fn seek<'g>(
         &mut self,
@@ -209,10 +209,10 @@ impl<T: Table> Reading<T> {
 /// The pointer that stands for the header (C: `SEQ_START_TOKEN`).
 const HEADER: *mut c_void = core::ptr::without_provenance_mut(1);
 
-/// The C functions for a [`Table`].
+/// The C functions for a [`Records`].
 struct Adapter<T>(PhantomData<T>);
 
-impl<T: Table> Adapter<T> {
+impl<T: Records> Adapter<T> {
     const OPS: bindings::seq_operations = bindings::seq_operations {
         start: Some(Self::start),
         stop: Some(Self::stop),

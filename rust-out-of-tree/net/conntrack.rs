@@ -67,13 +67,13 @@ impl Tuple {
 /// # Invariants
 ///
 /// `ct` is live for `'a`, since the packet has a reference to it.
-pub(crate) struct Entry<'a> {
+pub(crate) struct NfConn<'a> {
     ct: NonNull<bindings::nf_conn>,
     info: u32,
     _packet: PhantomData<&'a Skb>,
 }
 
-impl Entry<'_> {
+impl NfConn<'_> {
     /// Whether the entry is in the table.
     pub(crate) fn is_confirmed(&self) -> bool {
         // SAFETY: The entry is live by the type invariant.
@@ -99,12 +99,12 @@ impl Entry<'_> {
 
 impl Skb {
     /// The packet's entry.
-    pub(crate) fn conntrack(&self) -> Option<Entry<'_>> {
+    pub(crate) fn conntrack(&self) -> Option<NfConn<'_>> {
         let mut info = 0;
         // SAFETY: The packet is live by the type invariant.
         let ct = unsafe { bindings::oot_nf_ct_get(self.as_raw(), &mut info) };
         // INVARIANT: The packet holds a reference to the entry while it is borrowed.
-        Some(Entry {
+        Some(NfConn {
             ct: NonNull::new(ct)?,
             info,
             _packet: PhantomData,

@@ -103,7 +103,7 @@ pub(crate) enum Birth<'a> {
 
 /// The conns and templates of a network namespace.
 #[pin_data]
-pub(crate) struct Table {
+pub(crate) struct ConnTable {
     #[pin]
     hash: RcuHash<Conn>,
     #[pin]
@@ -115,14 +115,14 @@ pub(crate) struct Table {
 }
 
 /// Kills the conns of removed dests (C: `expire_nodest_conn_handler()`).
-impl Work for Table {
+impl Work for ConnTable {
     fn run(&self) -> Option<usize> {
         self.for_each(Conn::expire_nodest);
         None
     }
 }
 
-impl Table {
+impl ConnTable {
     /// The slab cache of conns.
     pub(crate) fn cache(&self) -> &Arc<ConnCache> {
         &self.cache

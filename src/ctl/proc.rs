@@ -22,8 +22,8 @@ use crate::{
         fs::proc::{
             self,
             File,
+            Records, //
             Single,
-            Table, //
         },
         net::pernet::PerNet,
         sync::{
@@ -69,7 +69,7 @@ pub(crate) static FILES: [File<PerNet<Netns>>; 7] = [
 /// /proc/net/ip_vs
 struct Info;
 
-impl Table for Info {
+impl Records for Info {
     type Context = PerNet<Netns>;
     type Record = Service;
     type Cursor = [usize; 2];

@@ -32,8 +32,8 @@ use crate::{
     },
     sched::Kind,
     service::{
-        Entry,
         Service, //
+        ServiceRef,
     },
     spec::ServiceId,
     stats::KStats,
@@ -273,7 +273,7 @@ fn set_dest(ctl: &mut Ctl<'_>, option: i32, user: &ServiceDestUser) -> Result {
 /// # Errors
 ///
 /// `EFAULT` if the protocol is not TCP, UDP or SCTP; `ESRCH` if the service does not exist.
-fn find(ctl: &Ctl<'_>, id: &ServiceId) -> Result<Entry> {
+fn find(ctl: &Ctl<'_>, id: &ServiceId) -> Result<ServiceRef> {
     check_protocol(id)?;
     let service = ctl.find(id).ok_or(ESRCH)?;
     match service.id.protocol == id.protocol {
@@ -330,7 +330,7 @@ fn get_services(netns: &PerNet<Netns>, call: &Get<'_>) -> Result {
     let mut writer = call.writer(size_of::<GetServices>());
     let mut cursor = HashCursor::default();
     let services = core::iter::from_fn(|| ctl.next(&mut cursor));
-    let alike = |service: &Entry| service.id.family == Family::Inet;
+    let alike = |service: &ServiceRef| service.id.family == Family::Inet;
     for (_, service) in (0..asked.num_services).zip(services.filter(alike)) {
         let mut entry = ServiceEntry::default();
         fill(&mut entry, &ctl, &service)?;

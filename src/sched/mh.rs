@@ -49,8 +49,8 @@ use crate::{
     },
     hash::hsiphash_1u32,
     shim::{
+        Array, //
         NoMemory,
-        Table, //
     },
 };
 
@@ -109,7 +109,7 @@ impl Settings {
 pub(crate) struct Mh {
     setup: Setup,
     /// The index of each bucket's owner. Empty if there are no dests, or none ever had a weight.
-    owners: Table<u32>,
+    owners: Array<u32>,
     /// Only if there are more dests than buckets.
     crowd: Option<Crowd>,
 }
@@ -118,9 +118,9 @@ pub(crate) struct Mh {
 /// rebuilt.
 struct Crowd {
     /// The names of the dests.
-    names: Table<Name>,
+    names: Array<Name>,
     /// The names of the removed dests that own buckets, at most one per bucket.
-    gone: Table<Name>,
+    gone: Array<Name>,
 }
 
 /// The address and port of a dest.
@@ -188,7 +188,7 @@ impl Mh {
 
     /// The successor of a table that cannot be rebuilt: the owners stay the same.
     fn crowded<D: Candidate>(&self, dests: &[D], change: Change) -> Result<Self, NoMemory> {
-        let names = Table::new(dests.len(), |index| {
+        let names = Array::new(dests.len(), |index| {
             dests.get(index).map_or(Name::NONE, Name::of)
         })?;
         let mover = match change {
@@ -200,12 +200,12 @@ impl Mh {
         let is_new = known.is_none() && matches!(change, Change::Removed(_));
         let new = mover.filter(|_| is_new);
         let len = self.gone().len();
-        let gone = Table::new(len.saturating_add(usize::from(new.is_some())), |index| {
+        let gone = Array::new(len.saturating_add(usize::from(new.is_some())), |index| {
             let old = self.gone().get(index).copied();
             old.or(new).unwrap_or(Name::NONE)
         })?;
         let reserved = RESERVED.wrapping_sub(known.unwrap_or(len) as u32);
-        let owners = Table::new(self.owners.len(), |bucket| {
+        let owners = Array::new(self.owners.len(), |bucket| {
             let owner = self.owners.get(bucket).copied().unwrap_or(FREE);
             match change {
                 Change::Added if owner == reserved => 0,
@@ -276,10 +276,10 @@ impl Permutation {
 }
 
 /// Builds the table (C: `ip_vs_mh_populate()`).
-fn populate<D: Candidate>(setup: &Setup, dests: &[D]) -> Result<Table<u32>, NoMemory> {
+fn populate<D: Candidate>(setup: &Setup, dests: &[D]) -> Result<Array<u32>, NoMemory> {
     let divisor = dests.iter().map(last_weight).fold(0, gcd);
     if divisor == 0 {
-        return Table::new(0, |_| FREE);
+        return Array::new(0, |_| FREE);
     }
     let part = |weight: u32| weight.checked_div(divisor).unwrap_or(0);
     let highest = part(dests.iter().map(last_weight).max().unwrap_or(0));
@@ -287,7 +287,7 @@ fn populate<D: Candidate>(setup: &Setup, dests: &[D]) -> Result<Table<u32>, NoMe
     let shift = bits.saturating_sub(setup.mh.weight_bits);
     let is_exact = setup.mh.is_exact && shift > 0;
 
-    let mut permutations = Table::new(dests.len(), |index| {
+    let mut permutations = Array::new(dests.len(), |index| {
         let permutation = |dest: &D| {
             let quota = match last_weight(dest) {
                 0 => 0,
@@ -301,7 +301,7 @@ fn populate<D: Candidate>(setup: &Setup, dests: &[D]) -> Result<Table<u32>, NoMe
         set_exact_quotas(setup.mh.size, dests, &mut permutations);
     }
 
-    let mut owners = Table::new(setup.mh.size as usize, |_| FREE)?;
+    let mut owners = Array::new(setup.mh.size as usize, |_| FREE)?;
     let mut free = setup.mh.size;
     for turn in 0..setup.mh.size {
         for (index, permutation) in (0..FREE).zip(permutations.iter_mut().flatten()) {

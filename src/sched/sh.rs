@@ -25,8 +25,8 @@ use super::{
 use crate::{
     hash::hash_32,
     shim::{
+        Array, //
         NoMemory,
-        Table, //
     }, //
 };
 
@@ -38,7 +38,7 @@ const BUCKETS: u32 = 1 << BUCKET_BITS;
 pub(crate) struct Sh {
     /// The index of each bucket's owner. A byte is enough, since at most 256 dests own buckets.
     /// Empty if there are no dests.
-    owners: Table<u8>,
+    owners: Array<u8>,
 }
 
 impl Scheduler for Sh {
@@ -78,7 +78,7 @@ impl Sh {
             core::iter::repeat_n(index, weight as usize)
         };
         let mut turns = (0..=u8::MAX).zip(dests).cycle().flat_map(turn);
-        let owners = Table::new(buckets as usize, |_| turns.next().unwrap_or(0))?;
+        let owners = Array::new(buckets as usize, |_| turns.next().unwrap_or(0))?;
         Ok(Self { owners })
     }
 

@@ -5,8 +5,8 @@
 //! C version: `ip_vs_service_find()` [net/netfilter/ipvs/ip_vs_ctl.c].
 
 use super::{
-    Entry,
     Service, //
+    ServiceRef,
 };
 use crate::{
     addr::{
@@ -88,7 +88,7 @@ impl Numbers {
 
 /// The services of a namespace.
 #[pin_data]
-pub(crate) struct Table {
+pub(crate) struct ServiceTable {
     #[pin]
     hash: RcuHash<Service>,
     key: HashKey,
@@ -98,7 +98,7 @@ pub(crate) struct Table {
     used: Atomic<u32>,
 }
 
-impl Table {
+impl ServiceTable {
     /// An empty table. Sleeps.
     ///
     /// # Errors
@@ -242,14 +242,14 @@ impl Table {
 }
 
 /// The control plane, under its mutex.
-impl Table {
+impl ServiceTable {
     /// Returns a reference to the service named `id`.
-    pub(crate) fn load(&self, id: &ServiceId) -> Option<Entry> {
+    pub(crate) fn load(&self, id: &ServiceId) -> Option<ServiceRef> {
         self.get_ref(&rcu::read_lock(), id)?.upgrade()
     }
 
     /// Returns a reference to the first service after `cursor`, and moves `cursor` past it.
-    pub(crate) fn load_next(&self, cursor: &mut HashCursor) -> Option<Entry> {
+    pub(crate) fn load_next(&self, cursor: &mut HashCursor) -> Option<ServiceRef> {
         let guard = rcu::read_lock();
         let (service, after) = self.hash.next(&guard, *cursor)?;
         *cursor = after;
@@ -262,7 +262,7 @@ impl Table {
     }
 
     /// Adds a service (C: `ip_vs_svc_hash()`).
-    pub(crate) fn insert(&self, service: Entry) {
+    pub(crate) fn insert(&self, service: ServiceRef) {
         self.set_used();
         self.numbers(service.id.family).count(&service.id, 1);
         let hash = self.hash_of(&service.id);
@@ -270,7 +270,7 @@ impl Table {
     }
 
     /// Removes a service (C: `ip_vs_svc_unhash()`).
-    pub(crate) fn remove(&self, service: &Entry) {
+    pub(crate) fn remove(&self, service: &ServiceRef) {
         if let Some(service) = RcuHash::unlink(service.as_rcu(), &rcu::read_lock()) {
             self.numbers(service.id.family).count(&service.id, u32::MAX);
         }

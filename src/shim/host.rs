@@ -318,15 +318,15 @@ impl Word32 {
     }
 }
 
-pub(crate) struct Table<T>(Vec<T>);
+pub(crate) struct Array<T>(Vec<T>);
 
-impl<T> Table<T> {
+impl<T> Array<T> {
     pub(crate) fn new(len: usize, make: impl FnMut(usize) -> T) -> Result<Self, NoMemory> {
         Ok(Self((0..len).map(make).collect()))
     }
 }
 
-impl<T> Deref for Table<T> {
+impl<T> Deref for Array<T> {
     type Target = [T];
 
     #[inline]
@@ -335,7 +335,7 @@ impl<T> Deref for Table<T> {
     }
 }
 
-impl<T> DerefMut for Table<T> {
+impl<T> DerefMut for Array<T> {
     #[inline]
     fn deref_mut(&mut self) -> &mut [T] {
         &mut self.0

@@ -176,9 +176,9 @@ impl Word32 {
 }
 
 /// An allocated array of fixed length.
-pub(crate) struct Table<T>(KVVec<T>);
+pub(crate) struct Array<T>(KVVec<T>);
 
-impl<T> Table<T> {
+impl<T> Array<T> {
     /// Allocates an array of `len` elements; `make` returns the element for each index.
     ///
     /// # Errors
@@ -195,7 +195,7 @@ impl<T> Table<T> {
     }
 }
 
-impl<T> Deref for Table<T> {
+impl<T> Deref for Array<T> {
     type Target = [T];
 
     #[inline(always)]
@@ -204,7 +204,7 @@ impl<T> Deref for Table<T> {
     }
 }
 
-impl<T> DerefMut for Table<T> {
+impl<T> DerefMut for Array<T> {
     #[inline(always)]
     fn deref_mut(&mut self) -> &mut [T] {
         &mut self.0

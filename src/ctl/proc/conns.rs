@@ -14,7 +14,7 @@ use crate::{
     oot::{
         fs::proc::{
             self,
-            Table, //
+            Records, //
         },
         net::pernet::PerNet,
         time::HZ, //
@@ -31,7 +31,7 @@ use super::line::Line;
 /// /proc/net/ip_vs_conn
 pub(super) struct Conns;
 
-impl Table for Conns {
+impl Records for Conns {
     type Context = PerNet<Netns>;
     type Record = Conn;
     type Cursor = [usize; 3];
@@ -63,7 +63,7 @@ impl Table for Conns {
 /// /proc/net/ip_vs_conn_sync
 pub(super) struct SyncConns;
 
-impl Table for SyncConns {
+impl Records for SyncConns {
     type Context = PerNet<Netns>;
     type Record = Conn;
     type Cursor = [usize; 3];

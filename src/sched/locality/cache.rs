@@ -33,6 +33,7 @@ use crate::{
     shim::{
         jiffies,
         start,
+        Array,
         Guard,
         Item,
         Jiffies,
@@ -41,7 +42,6 @@ use crate::{
         Periodic,
         Share,
         Shared,
-        Table,
         Tick,
         Word,
         HZ, //
@@ -112,7 +112,7 @@ impl<T: Content> Share for Entry<T> {}
 
 /// The cache of one service.
 pub(crate) struct Cache<T: Content> {
-    buckets: Table<List<Entry<T>>>,
+    buckets: Array<List<Entry<T>>>,
     /// The number of entries.
     len: Word,
     /// The number of checks since the last full one.
@@ -137,7 +137,7 @@ impl<T: Content> Cache<T> {
     /// An empty cache whose entries expire when they are unused for `expiration`.
     pub(super) fn new(expiration: Jiffies) -> Result<SharedCache<T>, NoMemory> {
         let cache = Self {
-            buckets: Table::new(BUCKETS, |_| List::new())?,
+            buckets: Array::new(BUCKETS, |_| List::new())?,
             len: Word::new(0),
             checks: Word::new(1),
             rover: Word::new(0),

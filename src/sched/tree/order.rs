@@ -71,10 +71,10 @@ use crate::{
     shim::{
         bh_disable,
         fence,
+        Array,
         Guard,
         NoMemory,
         Share,
-        Table,
         Word, //
     },
 };
@@ -104,11 +104,11 @@ pub(crate) struct Order {
     kind: Kind,
     /// The children of each node. The root is node 1, and the children of node n are 4n to 4n + 3,
     /// so the root is a child of node 0. Nodes from `base` on are leaves, slot 0 first.
-    children: Table<[Rank; CHILDREN]>,
+    children: Array<[Rank; CHILDREN]>,
     /// A power of 4, at least the number of slots.
     base: usize,
     /// The successor of each slot in the queue.
-    next: Table<Word>,
+    next: Array<Word>,
     /// 1 while a CPU writes the nodes.
     combining: Word,
     /// The head of the queue of slots whose matches are to be replayed.
@@ -206,7 +206,7 @@ impl Order {
                 Rank::of(slot as u64, key(kind, figures(slot)))
             }))
         };
-        let children = Table::new(parents.wrapping_add(room / CHILDREN), |node| {
+        let children = Array::new(parents.wrapping_add(room / CHILDREN), |node| {
             let first = node.wrapping_mul(CHILDREN);
             core::array::from_fn(|child| rank(first.wrapping_add(child)))
         })?;
@@ -224,7 +224,7 @@ impl Order {
             kind,
             children,
             base,
-            next: Table::new(room, |_| Word::new(NOT_QUEUED))?,
+            next: Array::new(room, |_| Word::new(NOT_QUEUED))?,
             combining: Word::new(0),
             queue: Word::new(END),
             sums,

@@ -10,8 +10,8 @@
 use crate::{
     search::partition_point,
     shim::{
+        Array, //
         NoMemory,
-        Table, //
     }, //
 };
 
@@ -32,7 +32,7 @@ pub(super) struct Slots {
     /// The number of holes.
     holes: u32,
     /// The groups up to that of the highest hole.
-    groups: Table<Group>,
+    groups: Array<Group>,
 }
 
 impl Slots {
@@ -42,7 +42,7 @@ impl Slots {
         Ok(Self {
             len,
             holes: 0,
-            groups: Table::new(0, |_| Group {
+            groups: Array::new(0, |_| Group {
                 holes: 0,
                 before: 0,
             })?,
@@ -128,7 +128,7 @@ impl Slots {
         let new_group = new.map(|slot| (slot / GROUP) as usize);
         let groups = new_group.map_or(0, |group| group.saturating_add(1));
         let mut before: u32 = 0;
-        let groups = Table::new(groups.max(self.groups.len()), |number| {
+        let groups = Array::new(groups.max(self.groups.len()), |number| {
             let mut holes = self.groups.get(number).map_or(0, |group| group.holes);
             if let Some(slot) = new.filter(|_| new_group == Some(number)) {
                 holes |= 1_u32.wrapping_shl(slot % GROUP);

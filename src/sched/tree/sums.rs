@@ -21,8 +21,8 @@
 //! a slot takes 8 bytes.
 
 use crate::shim::{
+    Array,
     NoMemory,
-    Table,
     Word, //
 };
 
@@ -31,11 +31,11 @@ const CHILDREN: usize = 4;
 
 /// The parts of all slots, and their sums.
 pub(crate) struct Sums {
-    parts: Table<Word>,
+    parts: Array<Word>,
     /// For each child of a node, the sum of the parts below the children before it. The root is
     /// node 0, and child k of node n is node 4n + 1 + k. The last level has only the nodes that
     /// have slots. Empty if there is no tree.
-    nodes: Table<[Word; CHILDREN]>,
+    nodes: Array<[Word; CHILDREN]>,
     /// The number of slot 0 as a child of a node.
     base: usize,
     /// The sum of all parts.
@@ -78,13 +78,13 @@ impl Sums {
         base: usize,
         part: impl Fn(usize) -> u64,
     ) -> Result<Self, NoMemory> {
-        let parts = Table::new(room, |slot| Word::new(part(slot)))?;
+        let parts = Array::new(room, |slot| Word::new(part(slot)))?;
         let total = parts
             .iter()
             .fold(0, |sum: u64, part| sum.wrapping_add(part.get()));
         Ok(Self {
             parts,
-            nodes: Table::new(nodes, |_| [const { Word::new(0) }; CHILDREN])?,
+            nodes: Array::new(nodes, |_| [const { Word::new(0) }; CHILDREN])?,
             base,
             total: Word::new(total),
         })
