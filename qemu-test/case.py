@@ -1,6 +1,7 @@
 """Functions for the cases in Python, as lib.sh is for those in bash."""
 
 import os
+import re
 import subprocess
 import sys
 import time
@@ -21,6 +22,14 @@ def observe(label, text):
 def fail(text):
     say(f"FAILED: {text}")
     sys.exit(1)
+
+
+def skip(why):
+    """Ends the case: there is nothing to test on this kernel."""
+    say(f"SKIPPED: {why}")
+    with open(os.environ["SKIPPED"], "w") as f:
+        print(why, file=f)
+    sys.exit()
 
 
 def expect(what, wanted, got):
@@ -58,6 +67,12 @@ def output(machine, command):
     say(f"[{machine}] {command}")
     with inside(machine):
         return subprocess.run(command, shell=True, check=True, stdout=subprocess.PIPE, text=True).stdout.rstrip()
+
+
+def entries(machine, options=""):
+    """Returns a machine's conntrack entries, without times and reference counts, sorted."""
+    lines = output(machine, f"conntrack -L {options} 2>/dev/null").split("\n")
+    return "\n".join(sorted(re.sub(r"^(\w+ +\d+) \d+| use=\d+| secctx=\S+", r"\1", line) for line in lines))
 
 
 def netns(*names):

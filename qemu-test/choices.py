@@ -301,6 +301,8 @@ class Full(History):
 
     BUCKETS = 4093
     CLIENTS = 400
+    # mh hashes the addresses: they are the same in every boot, whatever ran before.
+    first = 1 << 20
     WELL = dict(FWD_METHOD=u32(0), WEIGHT=u32(1), U_THRESH=u32(0), L_THRESH=u32(0))
 
     def __init__(self, wire, vip, tells_all):

@@ -134,16 +134,12 @@ class Family:
         self.send(command, body, flags, **lies)
         answers = []
         while True:
-            data = self.sock.recv(1 << 20)
-            while len(data) >= 16:
-                length, kind, _, sequence, _ = struct.unpack("=IHHII", data[:16])
-                message, data = data[16:length], data[(length + 3) & ~3:]
+            for kind, sequence, message in received(self.sock.recv(1 << 20)):
                 if sequence != self.sequence:
                     continue
                 if kind in (NLMSG_ERROR, NLMSG_DONE):
-                    code = -struct.unpack("=i", message[:4])[0] if len(message) >= 4 else 0
-                    if code:
-                        raise Refused(errno.errorcode.get(code, str(code)))
+                    if name := error(message):
+                        raise Refused(name)
                     return answers
                 answers.append((message[0], message[4:]))
 
@@ -157,6 +153,20 @@ class Family:
             return str(e)
         except TimeoutError:
             return "no answer"
+
+
+def received(data):
+    """Yields (type, sequence number, body) of each netlink message in what one recv() returned."""
+    while len(data) >= 16:
+        length, kind, _, sequence, _ = struct.unpack("=IHHII", data[:16])
+        yield kind, sequence, data[16:length]
+        data = data[(length + 3) & ~3:]
+
+
+def error(body):
+    """The errno's name in an NLMSG_ERROR or NLMSG_DONE, or None."""
+    code = -struct.unpack("=i", body[:4])[0] if len(body) >= 4 else 0
+    return errno.errorcode.get(code, str(code)) if code else None
 
 
 def text(data, names=CMD, indent=0):

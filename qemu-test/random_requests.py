@@ -288,14 +288,10 @@ class NetlinkRequest:
             last = ipvs.sequence
         errors, answers = [], []
         while True:
-            data = ipvs.sock.recv(1 << 20)
-            while len(data) >= 16:
-                length, kind, _, sequence, _ = struct.unpack("=IHHII", data[:16])
-                message, data = data[16:length], data[(length + 3) & ~3:]
+            for kind, sequence, message in received(ipvs.sock.recv(1 << 20)):
                 if kind in (NLMSG_ERROR, NLMSG_DONE):
-                    code = -struct.unpack("=i", message[:4])[0] if len(message) >= 4 else 0
-                    if sequence == mine and code:
-                        errors.append(errno.errorcode.get(code, str(code)))
+                    if sequence == mine and (name := error(message)):
+                        errors.append(name)
                     if sequence == last:
                         return f"{' '.join(errors) or 'ok'} {told(answers)}".rstrip()
                 elif sequence == mine:

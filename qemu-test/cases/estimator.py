@@ -7,7 +7,7 @@ import os
 import socket
 import time
 
-from case import SLOW, enter, expect, fail, netns, observe, run, settled
+from case import SLOW, enter, expect, netns, observe, run, settled
 from genl import *
 
 VIP, RIP = "192.168.1.110", "10.1.1.11"

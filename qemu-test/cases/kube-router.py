@@ -5,15 +5,15 @@ nodes see must be C's."""
 # Covers: src/xt_ipvs src/xmit/tun src/xmit/output rust-out-of-tree/net/x_tables rust-out-of-tree/net/conntrack
 
 import os
-import re
 
 import agent
-from case import observe, output, run, wait_for
-from topology import build, cable, interface, switch
+from case import entries, observe, output, run, wait_for
+from topology import build, cable, interface
 
 PODS = "10.1.0.0/16"
 CLUSTER_IP, EXTERNAL_IP, CONTROL_PLANE = "10.96.0.10", "192.168.77.10", "192.168.9.50"
 MARK = 0x1234
+ESTABLISHED = "-p tcp --state ESTABLISHED"
 
 
 def node(number, pods):
@@ -57,12 +57,6 @@ def seen(machine, address, port, count):
     return "\n".join(" ".join(word for i, word in enumerate(answer.split()) if i != 2) for answer in answers)
 
 
-def entries(machine):
-    """Returns the entries of established connections, without times and reference counts."""
-    lines = output(machine, "conntrack -L -p tcp --state ESTABLISHED 2>/dev/null").split("\n")
-    return "\n".join(sorted(re.sub(r"^tcp +6 [0-9]+ | use=[0-9]+|(secctx|zone)=\S+", "", line) for line in lines))
-
-
 run("modprobe -a dummy ipip br_netfilter || true")
 agent.reset()
 build({
@@ -100,7 +94,7 @@ for machine in ("client", "node1", "pod11", "pod12"):
     observe(f"cluster IP from {machine}", seen(machine, CLUSTER_IP, 80, 6))
 agent.hold("client", "far", "tcp", CLUSTER_IP, 80, 3)
 agent.hold("pod11", "near", "tcp", CLUSTER_IP, 80, 3)
-observe("entries", entries("node1"))
+observe("entries", entries("node1", ESTABLISHED))
 agent.close("far*", "near*")
 
 # --- kube-router: direct server return
@@ -128,7 +122,7 @@ for number in (1, 2, 3):
 observe("control plane", seen("client", CONTROL_PLANE, 6443, 6))
 observe("control plane from its node", seen("node1", CONTROL_PLANE, 6443, 3))
 agent.hold("client", "plane", "tcp", CONTROL_PLANE, 6443, 3)
-observe("entries of the control plane", "\n".join(line for line in entries("node1").split("\n") if CONTROL_PLANE in line))
+observe("entries of the control plane", "\n".join(line for line in entries("node1", ESTABLISHED).split("\n") if CONTROL_PLANE in line))
 
 
 def conns():

@@ -2,7 +2,6 @@
 and hooks, and random contents, with the number of packets that each rule matches under traffic."""
 # Covers: src/xt_ipvs rust-out-of-tree/net/x_tables
 
-import errno
 import random
 import re
 import socket
@@ -10,7 +9,7 @@ import struct
 
 import agent
 from case import DEBUG, expect, observe, output, say
-from genl import attr, string
+from genl import NLMSG_ERROR, attr, error, received, string
 from topology import NAT, build, inside
 
 NFPROTO = {"inet": 1, "ip": 2, "arp": 3, "bridge": 7, "ip6": 10}
@@ -44,13 +43,9 @@ def add_rule(family, chain, info, revision=0):
                   + message(NEWRULE, REQUEST | ACK | CREATE_LAST, 2, NFPROTO[family], rule)
                   + message(BATCH_END, REQUEST, 3, 0, resource=TABLES))
         while True:
-            data = sock.recv(65536)
-            while data:
-                length, kind, _, number = struct.unpack_from("=IHHI", data)
-                if kind == 2 and number in (1, 2):  # NLMSG_ERROR
-                    code, = struct.unpack_from("=i", data, 16)
-                    return errno.errorcode[-code] if code else "ok"
-                data = data[length + 3 & ~3:]
+            for kind, number, body in received(sock.recv(65536)):
+                if kind == NLMSG_ERROR and number in (1, 2):
+                    return error(body) or "ok"
 
 
 def director(command):

@@ -2,12 +2,11 @@
 translations, DNAT before IPVS, and a flowtable. Nothing may remain in the table when the conns have expired."""
 # Covers: src/xmit/output src/conn rust-out-of-tree/net/conntrack
 
-import re
 import subprocess
 import sys
 
 import agent
-from case import DEBUG, expect, observe, output, wait_for
+from case import DEBUG, entries, expect, observe, output, wait_for
 from topology import NAT, build
 
 VIP, DIP = NAT.addresses["VIP"][0], NAT.addresses["DIP"][0]
@@ -31,11 +30,6 @@ def begin(*reals):
         director(f"ipvsadm -A {option} {VIP}:80 -s rr")
         for real in reals:
             director(f"ipvsadm -a {option} {VIP}:80 -r {real}:80 -m")
-
-
-def entries():
-    lines = director("conntrack -L 2>/dev/null").split("\n")
-    return "\n".join(sorted(re.sub(r"^(\w+ +[0-9]+) [0-9]+| use=[0-9]+| secctx=\S+", r"\1", line) for line in lines))
 
 
 def number():
@@ -105,7 +99,7 @@ end("full", ["first*", "second*"])
 begin(*REALS)
 director("nft 'table ip raw { chain pre { type filter hook prerouting priority raw; ct zone set 5; }; }'")
 observe("zone: held", agent.hold("client", "zone", "tcp", VIP, 80, 3))
-observe("zone: entries", entries())
+observe("zone: entries", entries("director"))
 observe("zone: again", " ".join(agent.use(f"zone{i}") for i in (1, 2, 3)))
 
 # --- translations that clash: one port for two connections with the same real server
@@ -115,7 +109,7 @@ director(f"iptables -t nat -A POSTROUTING -p tcp -m ipvs --vaddr {VIP} --vport 8
 observe("clash: the first", agent.hold("client", "one", "tcp", VIP, 80, 1))
 observe("clash: the second", agent.hold("client", "two", "tcp", VIP, 80, 1))
 observe("clash: the first again", agent.use("one1"))
-observe("clash: entries", "\n".join(line for line in entries().split("\n") if "ESTABLISHED" in line))
+observe("clash: entries", "\n".join(line for line in entries("director").split("\n") if "ESTABLISHED" in line))
 
 # --- DNAT before IPVS
 
@@ -123,7 +117,7 @@ begin(*REALS)
 director("ip addr add 192.168.1.111/24 dev eth0")
 director(f"iptables -t nat -A PREROUTING -d 192.168.1.111 -p tcp --dport 8080 -j DNAT --to-destination {VIP}:80")
 observe("DNAT: new", agent.hold("client", "dnat", "tcp", "192.168.1.111", 8080, 3))
-observe("DNAT: entries", entries())
+observe("DNAT: entries", entries("director"))
 
 # --- a flowtable for what the director forwards
 

@@ -20,7 +20,7 @@ import subprocess
 import time
 import traceback
 
-from case import SLOW, enter, expect, fail, netns, observe, run, say, wait_for
+from case import DEBUG, SLOW, enter, expect, fail, netns, observe, run, say, wait_for
 from genl import *
 
 SECONDS = 60 if os.environ.get("LONG") else 8 * SLOW
@@ -531,7 +531,7 @@ def resized():
 
 
 # The debug kernel creates conns too slowly for a resize here; resize_amid() has tested it.
-must_resize = OURS and os.environ["KERNEL"] != "debug"
+must_resize = OURS and not DEBUG
 begun = time.monotonic()
 while (passed := time.monotonic() - begun) < SECONDS or must_resize and passed < 10 * SECONDS and min(map(len, resized())) < 2:
     seen_sizes.append(sizes())

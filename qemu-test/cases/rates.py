@@ -3,7 +3,6 @@ then replies, the sequence of rates must be C's, for the dest, the service and t
 # Covers: src/estimator src/stats
 # Needs: a fast kernel
 
-import os
 import socket
 import struct
 import subprocess
@@ -11,12 +10,12 @@ import time
 
 import options
 
-from case import enter, expect, fail, netns, observe, run, say
+from case import DEBUG, enter, expect, fail, netns, observe, run, say
 from genl import *
 
 VIP, RIP, CLIENTS = "192.168.1.110", "10.1.1.11", 100
 # The number of packets; they fit between two estimations.
-BURST = 200 if os.environ["KERNEL"] == "debug" else 1000
+BURST = 200 if DEBUG else 1000
 RATES = ("CPS", "INPPS", "OUTPPS", "INBPS", "OUTBPS")
 NAMES = ("dest", "service", "namespace")
 

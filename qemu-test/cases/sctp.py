@@ -6,7 +6,7 @@ import re
 
 import agent
 import sctp_lab as lab
-from case import DEBUG, configure, expect, output
+from case import DEBUG, configure, entries, expect, output
 from sctp_lab import MAPPED, PORT, at, become, begin, begun, capture, conns, counters, lay_out, listing, request, service
 from sctp_lab import settings, tell, templates, uplink
 from topology import DR, NAT, TUN
@@ -108,12 +108,6 @@ def on_the_director():
     tell("local: connections", conns())
 
 
-def entries():
-    text = output("director", f"conntrack -L -p sctp -f ipv{6 if lab.v6 else 4} 2>/dev/null")
-    text = re.sub(r" use=\d+|(secctx|zone)=\S+ ", "", text)
-    return "\n".join(sorted(re.sub(r"^(sctp +132) \d+", r"\1", line) for line in text.split("\n")))
-
-
 def tracked():
     """Connection tracking follows the connections, and the match `ipvs` finds them."""
     begin(real=True)
@@ -126,10 +120,10 @@ def tracked():
     configure("director", [f"{tables} -A INPUT -m conntrack --ctstate NEW",
                            *(f"{tables} -A OUTPUT -m ipvs {match}" for match in matches)])
     expect("held", "rs3 rs2 rs1", agent.hold("client", "tracked", "sctp", lab.here["VIP"], PORT, 3))
-    tell("tracked", entries())
+    tell("tracked", entries("director", f"-p sctp -f ipv{6 if lab.v6 else 4}"))
     agent.abort("tracked*")
     become("CLOSED CLOSED CLOSED")
-    tell("tracked, ended", entries())
+    tell("tracked, ended", entries("director", f"-p sctp -f ipv{6 if lab.v6 else 4}"))
     rules = output("director", f"{tables} -nvxL OUTPUT").split("\n")[2:]
     tell("rules that matched", "\n".join(match for rule, match in zip(rules, matches) if int(rule.split()[0])))
     configure("director", [f"{tables} -F"])

@@ -16,7 +16,7 @@ import threading
 import time
 
 import genl
-from case import enter, expect, fail, netns, observe, run, say, wait_for
+from case import DEBUG, enter, expect, fail, netns, observe, run, say, wait_for
 from options import *
 
 netns("director", "client", "other")
@@ -336,7 +336,7 @@ def somebody_in_it(faults):
 userfaultfd = libc.syscall(323, os.O_CLOEXEC)
 if userfaultfd >= 0:
     somebody_in_it(userfaultfd)
-elif os.environ["KERNEL"] == "debug":
+elif DEBUG:
     say("this kernel has no userfaultfd")
 else:
     fail("no userfaultfd")
