@@ -29,11 +29,11 @@ services() { # OPTIONS…
 	done
 }
 # left NUMBER…: the templates' remaining time in seconds, rounded up to a known
-# number if the difference is within measuring delay
+# number if the difference is not more than the time since the case began
 left() {
 	director awk 'NR > 1 && $3 == "0000" { print $7, $8, $9 }' /proc/net/ip_vs_conn | while read -r port state left; do
 		for known in 1 2 3 60 "$@"; do [ "$left" -gt "$known" ] || break; done
-		[ $((known - left)) -ge 0 ] && [ $((known - left)) -lt $((10 * SLOW)) ] || known="$left, not $known"
+		[ $((known - left)) -ge 0 ] && [ $((known - left)) -le "$SECONDS" ] || known="$left, not $known"
 		echo "$port $state $known"
 	done | sort
 }

@@ -1,7 +1,9 @@
 # Truncated packets, wrong lengths and fragments: the packets sent to the real
-# server must be C's, and other traffic must not be affected.
+# server must be C's, and other traffic must not be affected. Hosts answer packets of
+# SCTP and GRE otherwise once these modules are loaded: they always are.
 #
 # Covers: src/hook src/packet
+modprobe -qa sctp gre || true
 bad() { # OPTION
 	local c=$GC v=$VIP label="IPv$FAMILY $1${CONNTRACK:+, tracked}"
 	for p in t u; do

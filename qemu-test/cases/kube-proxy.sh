@@ -159,6 +159,46 @@ observe "established ones go on" xargs < <(for i in 1 2 3 4; do agent use held$i
 vs -d -u 10.96.0.53:53 -r 10.244.1.11:8080
 observe "UDP without a pod" seen client udp 10.96.0.53 53 3
 observe "not served" agent get client tcp 10.96.0.10 81 1 name 2
+# SCTP: the kernel of each pod listens on the pod's own address.
+if modprobe -q sctp; then
+	for pod in 11 21; do agent serve_sctp pod$pod pod$pod "10.244.${pod:0:1}.1${pod:1:1}" 8080; done
+	for node in node1 node2; do cluster_ip $node sctp 10.96.0.30 9000 11 21; done
+	for from in client node1 pod11 pod21; do
+		observe "SCTP from $from" agent get $from sctp 10.96.0.30 9000 2
+	done
+fi
+# A hundred services come, change and go while connections are served by another one.
+many() { # WHAT POD-OPTIONS…
+	local i pod
+	for i in {1..100}; do
+		case $1 in
+		-A | -D) echo "$1 -t 10.96.1.$i:80" ;;
+		esac
+		[ $# -eq 1 ] || for pod in 1.11 1.12 2.11 2.12; do echo "${*:2:1} -t 10.96.1.$i:80 -r 10.244.$pod:8080 ${*:3}"; done
+	done
+}
+addresses() { # del|replace, add|del
+	local i
+	for i in {1..100}; do echo "addr $1 10.96.1.$i/32 dev kube-ipvs0"; done | ip -n node1 -batch -
+	for i in {1..100}; do echo "$2 KUBE-CLUSTER-IP 10.96.1.$i,tcp:80"; done | n node1 ipset -exist restore
+}
+cluster_ip node1 tcp 10.96.0.40 80 11 12 21 22
+agent get client tcp 10.96.0.40 80 60 name 20 >/run/served &
+for round in 1 2; do
+	many -A -a -m | sed '/^-A/s/$/ -s rr/' | vs -R
+	addresses replace add
+	many -e -e -m -w 2 | vs -R
+	if [ $round = 2 ]; then break; fi
+	many -e -e -m -w 0 | vs -R
+	addresses del del
+	many -D | vs -R
+done
+wait $!
+observe "served during the changes" xargs < <(sort /run/served | uniq -c)
+expect 100 n node1 grep -c "TCP  0A6001" /proc/net/ip_vs
+for i in 1 50 100; do observe "service $i of 100" seen client tcp 10.96.1.$i 80 4; done
+many -D | vs -R
+addresses del del
 counted() { n node1 gawk --non-decimal-data 'NR == 3 { exit !(("0x" $2) + 0 >= 100) }' /proc/net/ip_vs_stats; }
 wait_for counted
 observe "services" listing

@@ -5,10 +5,11 @@ wrong checksum, fragments, and ICMP errors."""
 import os
 import socket
 import struct
+import time
 
 import agent
 import sctp_lab as lab
-from case import DEBUG, SLOW, configure, wait_for
+from case import DEBUG, configure, wait_for
 from packet import CHUNKS, address, chunk, fragments, icmp, ip, raw, sctp
 from sctp_lab import MAPPED, PORT, PORTS, answer, at, begin, begun, by_port, capture, conns, counters, downlink, last
 from sctp_lab import lay_out, lines, listing, received, request, service, settings, states, tell, uplink
@@ -56,11 +57,14 @@ def timeouts():
     """The remaining time of a conn in each state, which is that of its last packet."""
     begin()
     service(at("GS"))
+    since = time.monotonic()
     play([way.split() for way in WAYS + WAYS_BACK])
-    left = {}
+    left, known = {}, (4, 61, 900)
     for fields in lines():
-        full = min(known for known in (4, 61, 900) if known >= int(fields[8]))
-        left.setdefault(fields[7], set()).add(full if full - int(fields[8]) < 4 + 10 * SLOW else int(fields[8]))
+        seconds = int(fields[8])
+        full = min(number for number in known if number >= seconds)
+        passed = time.monotonic() - since + 4
+        left.setdefault(fields[7], set()).add(full if full - seconds < passed else seconds)
     tell("timeouts", "\n".join(f"{state} {sorted(times)}" for state, times in sorted(left.items())))
 
 
