@@ -678,8 +678,8 @@ def topology(name):
 
 
 COMMANDS = {f.__name__: f for f in (
-    netns, topology, settle, serve, get, hold, use, close, abort, download, upload, load, talk, talked, tally, answered, unload,
-    capture, captured, forget, checksums, largest, mac, send, source,
+    netns, topology, settle, serve, serve_sctp, get, hold, use, close, abort, download, upload, load, talk, talked, tally,
+    answered, unload, capture, captured, forget, checksums, largest, mac, send, source,
     choices, mh_full, persist, sequences, states, timeouts, end, reset)}
 
 
