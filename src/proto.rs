@@ -192,9 +192,11 @@ impl Proto {
         }
     }
 
-    /// The protocol with this number, if it is supported, but neither TCP nor UDP.
+    /// The protocol with this number, if it is supported, but neither TCP nor UDP. As in C, the
+    /// kernel's configuration decides about SCTP, which needs a function for its checksum.
     pub(crate) const fn rare(protocol: u8) -> Option<Self> {
         match protocol {
+            #[cfg(any(test, CONFIG_IP_VS_PROTO_SCTP))]
             IPPROTO_SCTP => Some(Self::Sctp),
             _ => None,
         }
