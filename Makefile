@@ -10,6 +10,8 @@ KDIR ?= /lib/modules/$(shell uname -r)/build
 KERNEL ?= stock
 
 SCHEDULERS := rr wrr lc wlc fo ovf lblc lblcr dh sh mh sed nq twos
+# Modules that are built and installed with ip_vs.ko, see src/companion/.
+COMPANIONS := xt_ipvs
 
 DESTDIR ?=
 built = build/host
@@ -33,7 +35,7 @@ can-build:
 module: can-build ## build ip_vs.ko for the running kernel [KDIR=build directory]
 	@mkdir -p build
 	@flock build/.lock $(kbuild) modules
-	@cp $(built)/ip_vs.ko ip_vs.ko
+	@cp $(built)/*.ko .
 
 guest-module: setup ## build ip_vs.ko for the guest's kernel, Debian's [KERNEL=stock|debug]
 	@mkdir -p build
@@ -69,6 +71,9 @@ install:
 	@[ -n "$(release)" ] || { echo "error: modinfo finds no kernel release in $(KO)" >&2; exit 1; }
 	@$(MAKE) -s modprobe-conf
 	install -D -m 644 $(KO) $(DESTDIR)/lib/modules/$(release)/updates/ip_vs.ko
+	for k in $(wildcard $(COMPANIONS:%=$(dir $(KO))%.ko)); do \
+		install -m 644 -t $(DESTDIR)/lib/modules/$(release)/updates $$k || exit; \
+	done
 	$(depmod)
 else
 install: can-build
@@ -77,20 +82,19 @@ install: can-build
 	$(kbuild) modules_install INSTALL_MOD_DIR=updates $(if $(DESTDIR),INSTALL_MOD_PATH=$(DESTDIR))
 	$(depmod)
 endif
-install: ## install what `make` built, or KO=file, under updates/ [DESTDIR=]
+install: ## install what `make` built, or KO=file and its companions, under updates/ [DESTDIR=]
 
 # Scripts load C's scheduler modules by name; ours has them built in.
 modprobe-conf:
 	install -d $(dir $(MODPROBE_CONF))
 	printf 'alias ip_vs_%s ip_vs\n' $(SCHEDULERS) >$(MODPROBE_CONF)
-	printf 'alias %s ip_vs\n' xt_ipvs ipt_ipvs ip6t_ipvs >>$(MODPROBE_CONF)
 
 uninstall: ## remove what install put there
-	rm -f $(DESTDIR)/lib/modules/$(release)/updates/ip_vs.ko* $(MODPROBE_CONF)
+	rm -f $(foreach m,ip_vs $(COMPANIONS),$(DESTDIR)/lib/modules/$(release)/updates/$m.ko*) $(MODPROBE_CONF)
 	$(depmod)
 
 clean: ## remove what was built here (caches outside stay)
-	rm -rf build ip_vs.ko out
+	rm -rf build out $(addsuffix .ko,ip_vs $(COMPANIONS))
 
 help: ## this list
 	@sed -n 's/^\([a-z-]*\):.*## \(.*\)/make \1\t\2/p' $(MAKEFILE_LIST) | column -t -s '	'

@@ -14,12 +14,14 @@
 //!   to a persistent service.
 
 mod control;
+mod drop_entry;
 mod expiry;
 mod ext;
 mod life;
 mod step;
 pub(crate) mod table;
 pub(crate) mod template;
+mod todrop;
 
 use crate::{
     addr::{

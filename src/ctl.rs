@@ -14,6 +14,7 @@
 //! trash has its own mutex, which is taken after that one.
 
 mod daemon;
+pub(crate) mod defense;
 mod dests;
 pub(crate) mod genl;
 pub(crate) mod proc;

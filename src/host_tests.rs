@@ -12,6 +12,7 @@ mod addr;
 mod conn {
     pub(crate) mod expiry;
     pub(crate) mod life;
+    pub(crate) mod todrop;
 }
 mod ctl {
     pub(crate) mod proc {
@@ -34,6 +35,9 @@ mod stats {
 }
 mod sync {
     pub(crate) mod config;
+}
+mod sysctl {
+    pub(crate) mod defense;
 }
 mod uapi;
 mod wire;

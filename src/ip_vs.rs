@@ -47,8 +47,7 @@ use crate::{
             genetlink,
             notifier,
             pernet as namespaces,
-            sockopt,
-            x_tables, //
+            sockopt, //
         },
         sync::percpu, //
     },
@@ -85,7 +84,6 @@ fn mh_settings() -> Option<mh::Settings> {
 /// and the netdev notifier are unregistered, then the state of each network namespace is destroyed.
 /// After that, [`RcuModule`] waits for the RCU callbacks.
 struct IpVs {
-    _match: x_tables::Registration<xt_ipvs::Ipvs>,
     _options: sockopt::Registration,
     _requests: genetlink::Registration,
     _devices: notifier::Registration<Netns>,
@@ -94,7 +92,7 @@ struct IpVs {
 }
 
 impl kernel::Module for IpVs {
-    fn init(module: &'static ThisModule) -> Result<Self> {
+    fn init(_module: &'static ThisModule) -> Result<Self> {
         if mh_settings().is_none() {
             pr_err!("mh_tab_size is not a supported size\n");
             return Err(EINVAL);
@@ -104,10 +102,8 @@ impl kernel::Module for IpVs {
         let devices = notifier::Registration::new(notifier::PRIORITY_BEFORE_ADDRESSES)?;
         let requests = ctl::genl::register()?;
         let options = ctl::sockopt::register()?;
-        let ipvs_match = x_tables::Registration::new(module)?;
         pr_info!("ipvs loaded.\n");
         Ok(Self {
-            _match: ipvs_match,
             _options: options,
             _requests: requests,
             _devices: devices,

@@ -24,7 +24,10 @@ use crate::{
             pernet::Ref, //
         },
         sync::Once,
-        workqueue::Delayed, //
+        workqueue::{
+            Delayed,
+            Work, //
+        }, //
     },
     proto::ProtoData,
     sched::mh,
@@ -80,6 +83,21 @@ pub(crate) struct Registrations {
     inet6: Option<filter::Registration<Ref<Netns>>>,
     pub(crate) proc: Option<proc::Registration<Ref<Netns>>>,
     pub(crate) sysctl: Option<sysctl_files::Registration<Ref<Netns>>>,
+    /// The work of the defenses against floods.
+    pub(crate) defense: Option<Pin<KBox<Delayed<Job>>>>,
+}
+
+/// Delayed work on the whole state of a namespace.
+pub(crate) struct Job {
+    pub(crate) netns: Ref<Netns>,
+    /// The function. Returns the number of jiffies after which to run again, or `None`.
+    pub(crate) run: fn(&Netns) -> Option<usize>,
+}
+
+impl Work for Job {
+    fn run(&self) -> Option<usize> {
+        (self.run)(&self.netns)
+    }
 }
 
 impl Registrations {

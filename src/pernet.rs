@@ -70,19 +70,21 @@ impl Pernet for Netns {
         Netns::new(net, cache, conn_max, mh)
     }
 
-    /// Registers the sysctls and the files in /proc/net.
+    /// Creates the work of the defenses, and registers the sysctls and the files in /proc/net.
     ///
     /// # Errors
     ///
     /// `ENOMEM`, also if a file or sysctl of that name exists.
     fn start(this: &Ref<Self>) -> Result {
         this.conns.set_owner(this.hold().ok_or(ENOENT)?)?;
+        let defense = ctl::defense::work(this.clone())?;
         let settings = ctl::sysctl::FILES;
         let settings = fs::sysctl::Registration::new(this.clone(), ctl::sysctl::PATH, settings)?;
         let files = fs::proc::Registration::new(this.clone(), &ctl::proc::FILES)?;
         let mut registrations = this.registrations.lock();
         registrations.sysctl = Some(settings);
         registrations.proc = Some(files);
+        registrations.defense = Some(defense);
         Ok(())
     }
 
@@ -95,10 +97,12 @@ impl Pernet for Netns {
         registrations.are_closed = true;
         let hooks = [Family::Inet, Family::Inet6].map(|family| registrations.hooks(family).take());
         let files = (registrations.proc.take(), registrations.sysctl.take());
+        let defense = registrations.defense.take();
         // Unregistering waits for accesses of the files, which may lock the mutex.
         drop(registrations);
         drop(hooks);
         drop(files);
+        drop(defense);
         ctl::cleanup(this);
         // As in C, the conntrack entries are left alone.
         this.conns.drop_owner();

@@ -72,6 +72,15 @@ impl Next {
     }
 }
 
+/// Which conns `drop_entry` drops.
+#[derive(Clone, Copy, Debug, PartialEq, Eq)]
+pub(crate) enum Dropped {
+    Never,
+    /// Some of those that have been idle for long, after few packets (C: `todrop_entry()`).
+    IfIdle,
+    Always,
+}
+
 /// The operations of a protocol. States are numbers, as in sync messages.
 pub(crate) trait Protocol {
     /// The name in /proc.
@@ -100,6 +109,26 @@ pub(crate) trait Protocol {
 
     /// The idle timeout of a state, in jiffies.
     fn timeout(data: &ProtoData, state: u8) -> u32;
+
+    /// [`next`](Self::next) and [`timeout`](Self::timeout), for the path of an established packet:
+    /// by the rules that most namespaces have. Where others are in force, the timeout is one that
+    /// no conn has.
+    #[inline(always)]
+    fn quick(
+        data: &ProtoData,
+        state: u8,
+        no_output: bool,
+        direction: Direction,
+        signal: Signal,
+    ) -> (Option<Next>, u32) {
+        let next = Self::next(data, state, no_output, direction, signal);
+        (next, Self::timeout(data, state))
+    }
+
+    /// Which conns in this state `drop_entry` drops (C: in `ip_vs_random_dropentry()`).
+    fn dropped(_state: u8) -> Dropped {
+        Dropped::IfIdle
+    }
 
     /// Whether a conn that enters this state assures its template.
     fn assures(_state: u8) -> bool {
@@ -163,9 +192,11 @@ impl Proto {
         }
     }
 
-    /// The protocol with this number, if it is supported, but neither TCP nor UDP.
+    /// The protocol with this number, if it is supported, but neither TCP nor UDP. As in C, the
+    /// kernel's configuration decides about SCTP, which needs a function for its checksum.
     pub(crate) const fn rare(protocol: u8) -> Option<Self> {
         match protocol {
+            #[cfg(any(test, CONFIG_IP_VS_PROTO_SCTP))]
             IPPROTO_SCTP => Some(Self::Sctp),
             _ => None,
         }
@@ -218,6 +249,11 @@ impl Proto {
     #[inline(always)]
     pub(crate) fn timeout(self, data: &ProtoData, state: u8) -> u32 {
         dispatch!(self, P => P::timeout(data, state))
+    }
+
+    /// See [`Protocol::dropped`].
+    pub(crate) fn dropped(self, state: u8) -> Dropped {
+        dispatch!(self, P => P::dropped(state))
     }
 
     /// See [`Protocol::assures`].

@@ -6,8 +6,7 @@
 //!
 //! # Not supported
 //!
-//! These sysctls are stored and shown, but have no effect: the DoS defense (`amemthresh`,
-//! `am_droprate`, `drop_entry`, `drop_packet`, `secure_tcp`), synchronization (`backup_only`, and
+//! These sysctls are stored and shown, but have no effect: synchronization (`backup_only`, and
 //! `sync_*` except `sync_ports`), and `cache_bypass`, `ignore_tunneled`, `nat_icmp_send`,
 //! `schedule_icmp`.
 //!
@@ -15,6 +14,8 @@
 //!
 //! At the default load factor a table has up to one entry per bucket. C's has 16 or 4 buckets per
 //! conn, and 8 or 4 per service. As in C, each step of the load factor halves or doubles the table.
+
+pub(crate) mod defense;
 
 use crate::{
     oot::{
@@ -29,6 +30,7 @@ use crate::{
         mh, //
     }, //
 };
+use defense::PacketDrops;
 use kernel::{
     new_mutex,
     prelude::*,
@@ -98,6 +100,8 @@ ints! {
 #[pin_data]
 pub(crate) struct Sysctl {
     pub(crate) ints: Ints,
+    /// Which packets `drop_packet` drops.
+    pub(crate) packet_drops: PacketDrops,
     /// The maximum number of sync messages queued for sending.
     pub(crate) sync_qlen_max: Atomic<usize>,
     /// The time after which an unused lblc entry expires.
@@ -155,6 +159,7 @@ impl Sysctl {
         set(&ints.svc_lfactor, load.services);
         pin_init::pin_init!(Self {
             ints,
+            packet_drops: PacketDrops::new(),
             sync_qlen_max: Atomic::new(mm::free_buffer_pages() / 32),
             lblc_expiration: Jiffies::new(DEFAULT_EXPIRATION)?,
             lblcr_expiration: Jiffies::new(DEFAULT_EXPIRATION)?,

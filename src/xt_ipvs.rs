@@ -2,8 +2,9 @@
 
 //! The match `ipvs` of iptables (`-m ipvs`): properties of the conn that a packet belongs to.
 //!
-//! C version: [net/netfilter/xt_ipvs.c]. It is a module of its own there, which needs symbols of C's
-//! ip_vs.
+//! The module xt_ipvs ([src/companion/xt_ipvs.c]) registers it, so that ip_vs does not need x_tables.
+//!
+//! C version: [net/netfilter/xt_ipvs.c].
 
 use crate::{
     addr::{
@@ -18,17 +19,17 @@ use crate::{
         nf_proto::NfProto,
         pernet::PerNet,
         skbuff::Skb,
-        x_tables::Match, //
+        x_tables::{
+            export_match,
+            Match, //
+        },
     },
     packet::{
         Extent,
         Packet, //
     },
 };
-use kernel::{
-    prelude::*,
-    sync::rcu, //
-};
+use kernel::sync::rcu;
 use zerocopy_derive::{
     FromBytes,
     Immutable, //
@@ -90,9 +91,6 @@ impl Options {
 pub(crate) struct Ipvs;
 
 impl Match for Ipvs {
-    const NAME: &'static CStr = c"ipvs";
-    const REVISION: u8 = 0;
-
     type Options = Options;
 
     fn matches(options: &Options, net: &Net, proto: NfProto, skb: &Skb, rcu: &rcu::Guard) -> bool {
@@ -121,3 +119,5 @@ impl Match for Ipvs {
         conn.is_some_and(|conn| options.matches_conn(skb, family, conn.get()))
     }
 }
+
+export_match!(Ipvs as ip_vs_xt_match, 40);

@@ -12,11 +12,6 @@ __oot_helper u8 oot_xt_family(const struct xt_action_param *par)
 	return xt_family(par);
 }
 
-__oot_helper u8 oot_xt_checked_family(const struct xt_mtchk_param *par)
-{
-	return par->family;
-}
-
 __oot_helper const void *oot_xt_matchinfo(const struct xt_action_param *par)
 {
 	return par->matchinfo;

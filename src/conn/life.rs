@@ -10,6 +10,9 @@
 //! operation changes the state and determines the change of the dest's counters. The upper half
 //! counts the conns that this one controls.
 //!
+//! The word also counts the first packets from the client, for `drop_entry`. Once there were
+//! [`COUNTED`], the word does not change any more, so that a packet need not write it.
+//!
 //! # The timeout
 //!
 //! The timeout depends on the state, but is a separate word. A CPU that writes the timeout reads
@@ -52,8 +55,16 @@ const DEAD: u64 = 0x400;
 const INVALID: u64 = 0x800;
 /// The timer is about to set [`DEAD`].
 const DYING: u64 = 0x1000;
+/// How many packets from the client are still to be counted, in units of [`ONE`].
+const COUNTING: u64 = 0xf << 16;
+/// One packet that is still to be counted.
+const ONE: u64 = 1 << 16;
 /// One controlled conn, in the upper half of the word (C: `n_control`).
 const CONTROLLED: u64 = 1 << 32;
+
+/// The number of packets from the client up to which they are counted (C: `in_pkts`). It stands for
+/// any higher number.
+pub(super) const COUNTED: u8 = 9;
 
 /// A flag in the word of the timeout: the first packet from the dest will assure the template.
 const UNANSWERED: u32 = 1 << 31;
@@ -83,7 +94,7 @@ pub(super) enum Step {
     Dead,
     /// The packet does not affect the state.
     Nothing,
-    /// The word does not change. This is the state.
+    /// The word does not change, except for the number of packets. This is the state.
     Same(u8),
     /// The word has changed.
     Changed(Change),
@@ -129,9 +140,11 @@ impl Life {
         }
     }
 
-    /// Sets the first state and its timeout, while the conn is not in the table yet.
+    /// Sets the first state and its timeout, while the conn is not in the table yet, and counts the
+    /// first packet.
     pub(super) fn begin(&self, state: u8, is_active: bool, timeout: u32) {
         let mut word = self.word.get() & !(STATE | INACTIVE) | u64::from(state);
+        word |= to_count(1);
         if !is_active {
             word |= INACTIVE;
         }
@@ -170,9 +183,33 @@ impl Life {
         self.timeout.get()
     }
 
-    /// Sets the timeout of a template, in jiffies.
-    pub(super) fn set_lifetime(&self, timeout: u32) {
+    /// Sets the timeout of a template, in jiffies, while it is not in the table yet. There was no
+    /// packet.
+    pub(super) fn begin_template(&self, timeout: u32) {
+        self.word.set(self.word.get() | to_count(0));
         self.timeout.set(timeout);
+    }
+
+    /// The number of packets from the client, up to [`COUNTED`].
+    pub(super) fn packets(&self) -> u8 {
+        COUNTED.saturating_sub((self.word.get() & COUNTING).wrapping_div(ONE) as u8)
+    }
+
+    /// Counts a packet that does not affect the state.
+    #[cold]
+    pub(super) fn count(&self) {
+        let mut old = self.word.get();
+        while old & COUNTING != 0 {
+            match self.word.compare_exchange(old, counted(old)) {
+                Ok(()) => return,
+                Err(now) => old = now,
+            }
+        }
+    }
+
+    /// Whether no packet has arrived for at least this time, in jiffies.
+    pub(super) fn is_idle_for(&self, now: u32, time: u32) -> bool {
+        expiry::left(now, self.last_seen.get(), time) == 0
     }
 
     /// The rest of `timeout` at the time `now`, in jiffies.
@@ -203,17 +240,23 @@ impl Life {
         }
     }
 
-    /// The state, and whether [`NO_OUTPUT`] is set. `None` if the conn is dead or dying.
+    /// The state, and whether [`NO_OUTPUT`] is set. `None` if the conn is dead or dying, or if the
+    /// packet is to be counted. `is_input`: the packet is from the client.
     #[inline(always)]
-    pub(super) fn settled_state(&self) -> Option<(u8, bool)> {
+    pub(super) fn settled_state(&self, is_input: bool) -> Option<(u8, bool)> {
         let word = self.word.get();
-        (word & (DEAD | DYING) == 0).then_some((state_in(word), word & NO_OUTPUT != 0))
+        let unsettled = match is_input {
+            true => DEAD | DYING | COUNTING,
+            false => DEAD | DYING,
+        };
+        (word & unsettled == 0).then_some((state_in(word), word & NO_OUTPUT != 0))
     }
 
     /// Changes the state to the one that `next` returns for the current state and [`NO_OUTPUT`].
-    /// Writes only if something changes.
+    /// Counts the packet if it is from the client (`is_input`). Writes only if something changes.
     pub(super) fn step(
         &self,
+        is_input: bool,
         next: impl Fn(u8, bool) -> Option<Next>,
         is_active: impl Fn(u8) -> bool,
     ) -> Step {
@@ -224,12 +267,18 @@ impl Life {
             }
             let before = state_in(old);
             let Some(next) = next(before, old & NO_OUTPUT != 0) else {
+                if is_input {
+                    self.count();
+                }
                 return match self.revive() {
                     true => Step::Nothing,
                     false => Step::Dead,
                 };
             };
             let mut new = old & !DYING;
+            if is_input {
+                new = counted(new);
+            }
             if next.has_output {
                 new &= !NO_OUTPUT;
             }
@@ -243,6 +292,7 @@ impl Life {
                 return Step::Same(next.state);
             }
             match self.word.compare_exchange(old, new) {
+                Ok(()) if (old ^ new) & !COUNTING == 0 => return Step::Same(next.state),
                 Ok(()) => {
                     return Step::Changed(Change {
                         old_state: before,
@@ -405,6 +455,20 @@ impl Life {
 #[inline(always)]
 fn state_in(word: u64) -> u8 {
     (word & STATE) as u8
+}
+
+/// The bits of a word in which this number of packets is counted.
+fn to_count(packets: u8) -> u64 {
+    u64::from(COUNTED.saturating_sub(packets)).wrapping_mul(ONE)
+}
+
+/// The word after one more packet from the client.
+#[inline(always)]
+fn counted(word: u64) -> u64 {
+    match word & COUNTING {
+        0 => word,
+        _ => word.wrapping_sub(ONE),
+    }
 }
 
 #[cfg(test)]

@@ -51,12 +51,12 @@ impl Conn {
         direction: Direction,
         signal: Signal,
     ) -> bool {
+        let is_output = direction == Direction::Output;
         this.life.seen(now());
-        if let Some((state, no_output)) = this.life.settled_state() {
-            let next = P::next(data, state, no_output, direction, signal);
-            let is_output = direction == Direction::Output;
+        if let Some((state, no_output)) = this.life.settled_state(!is_output) {
+            let (next, timeout) = P::quick(data, state, no_output, direction, signal);
             if matches!(next, Some(next) if next.is_same(state, no_output))
-                && this.life.has_timeout(P::timeout(data, state), is_output)
+                && this.life.has_timeout(timeout, is_output)
             {
                 return true;
             }
@@ -73,13 +73,16 @@ impl Conn {
         direction: Direction,
         signal: Signal,
     ) -> bool {
+        let is_output = direction == Direction::Output;
         let step = this.life.step(
+            !is_output,
             |state, no_output| P::next(data, state, no_output, direction, signal),
             P::is_active,
         );
         match step {
             Step::Dead => return false,
             Step::Nothing => (),
+            Step::Same(state) if this.life.has_timeout(P::timeout(data, state), is_output) => (),
             Step::Same(state) => Self::settle(this, data, state, direction),
             Step::Changed(change) => Self::changed(this, guard, data, change, direction),
         }

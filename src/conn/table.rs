@@ -13,6 +13,7 @@
 
 use super::{
     ext::Ext,
+    todrop::IdleDrops,
     Conn,
     ConnRef,
     End,
@@ -110,6 +111,8 @@ pub(crate) struct ConnTable {
     templates: RcuHash<Conn>,
     key: HashKey,
     cache: Arc<ConnCache>,
+    /// Which idle conns `drop_entry` drops.
+    pub(super) idle_drops: IdleDrops,
     /// The maximum number of conns and templates (sysctl `net.ipv4.vs.conn_max`).
     pub(crate) max: [Atomic<i32>; 1],
 }
@@ -154,6 +157,7 @@ impl ConnTable {
             templates <- RcuHash::new(),
             key: HashKey::random(),
             cache,
+            idle_drops: IdleDrops::new(),
             max: [Atomic::new(max)],
         }? Error)
     }
@@ -243,7 +247,7 @@ impl ConnTable {
         let entry = RcuArc::new_in(&self.cache, conn).ok()?;
         match birth {
             Birth::Packet(data, signal) => entry.begin(data, signal),
-            Birth::Template(lifetime) => entry.life.set_lifetime(lifetime),
+            Birth::Template(lifetime) => entry.life.begin_template(lifetime),
         }
 
         if let Some(dest) = dest {
@@ -337,6 +341,18 @@ impl ConnTable {
         self.hash.for_each(|guard, conn| act(conn, guard));
         self.templates
             .for_each(|guard, template| act(template, guard));
+    }
+
+    /// The same for those with a hash from `first` to `last`. Sleeps.
+    pub(super) fn for_each_between(
+        &self,
+        first: u32,
+        last: u32,
+        act: impl Fn(ConnRef<'_>, &rcu::Guard),
+    ) {
+        for table in [&self.hash, &self.templates] {
+            table.for_each_between(first, last, |guard, conn| act(conn, guard));
+        }
     }
 
     #[inline(always)]

@@ -68,6 +68,11 @@ impl Conn {
         self.life.invalidate();
     }
 
+    /// Whether this is a template that is marked as assured.
+    pub(super) fn is_assured(&self) -> bool {
+        self.is_template() && self.life.state() & ASSURED != 0
+    }
+
     /// If this conn is a template, marks it as assured.
     pub(super) fn assured(&self) {
         if self.is_template() {

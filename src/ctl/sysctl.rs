@@ -4,6 +4,7 @@
 //!
 //! C version: `vs_vars`, `ip_vs_control_net_init_sysctl()` [net/netfilter/ipvs/ip_vs_ctl.c].
 
+use super::defense;
 use crate::{
     netns::Netns,
     oot::{
@@ -18,7 +19,6 @@ use crate::{
                 Reads, //
             }, //
         },
-        mm,
         net::pernet::PerNet,
         sync::Once, //
     },
@@ -50,19 +50,19 @@ pub(crate) static FILES: &[Setting] = &[
     Setting::one(
         c"drop_entry",
         |netns| &netns.sysctl.ints.drop_entry,
-        &DEFENSE_MODE,
+        &defense::MODE,
     ),
     Setting::one(
         c"drop_packet",
         |netns| &netns.sysctl.ints.drop_packet,
-        &DEFENSE_MODE,
+        &defense::MODE,
     ),
     #[cfg(CONFIG_IP_VS_NFCT)]
     Setting::int(c"conntrack", |netns| &netns.sysctl.ints.conntrack),
     Setting::one(
         c"secure_tcp",
         |netns| &netns.sysctl.ints.secure_tcp,
-        &DEFENSE_MODE,
+        &defense::MODE,
     ),
     Setting::int(c"snat_reroute", |netns| &netns.sysctl.ints.snat_reroute),
     Setting::range(
@@ -183,27 +183,6 @@ static MAX_CONNS: Rule<PerNet<Netns>, 1> = Rule {
         Ok(())
     },
     absent: Some(i32::MIN),
-};
-
-/// C: `proc_do_defense_mode()`.
-///
-/// C switches the stored mode between 1 and 2 once a second, depending on the free memory. Here
-/// modes 1 and 2 are shown as 2 if memory is short and as 1 otherwise, at the time of the read.
-static DEFENSE_MODE: Rule<PerNet<Netns>, 1> = Rule {
-    show: |netns, [mode]| {
-        let is_short = || (mm::available_pages() as i32) < get(&netns.sysctl.ints.amemthresh);
-        [match mode {
-            1 | 2 if is_short() => 2,
-            1 | 2 => 1,
-            mode => mode,
-        }]
-    },
-    set: |_, mode, [value]| {
-        check(value, 0..=3)?;
-        set(mode, value);
-        Ok(())
-    },
-    absent: None,
 };
 
 /// C: `proc_do_sync_ports()`.

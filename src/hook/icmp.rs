@@ -168,6 +168,9 @@ impl<'a> HookCtx<'a> {
         if is_translated && !has_valid_checksum(&mut skb, inner.family, inner.network_len()) {
             return skb.drop_eperm();
         }
+        if !is_translated {
+            conn.count_packet();
+        }
         let context = self.context_of(conn, inner);
         if let Some(dest) = context.dest.filter(|dest| dest.is_available()) {
             self.count_in(dest, &skb);

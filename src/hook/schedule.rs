@@ -96,6 +96,9 @@ impl<'a> HookCtx<'a> {
         let Some(service) = self.service(&skb, packet) else {
             return skb.accept();
         };
+        if self.netns.sysctl.packet_drops.take() {
+            return skb.drop_eperm();
+        }
         match self.choose(&skb, service, packet, proto) {
             Outcome::Chosen(choice) => self.begin(skb, service, choice, packet, proto),
             Outcome::NotMine => skb.accept(),
@@ -200,6 +203,9 @@ impl<'a> HookCtx<'a> {
         if proto == Proto::Udp
             && (service.is_one_packet() || dest.conn_flags() & IP_VS_CONN_F_ONE_PACKET != 0)
         {
+            if let Some(template) = template {
+                template.count_packet();
+            }
             return self.one_packet(skb, &params, dest, packet);
         }
         let conns = &self.netns.conns;

@@ -9,6 +9,7 @@ pub(crate) mod states;
 
 use super::{
     direction::Direction,
+    Dropped,
     Next,
     ProtoData,
     Protocol,
@@ -61,6 +62,14 @@ impl Protocol for Sctp {
 
     fn timeout(_data: &ProtoData, state: u8) -> u32 {
         state_of(state).timeout().wrapping_mul(HZ as u32)
+    }
+
+    fn dropped(state: u8) -> Dropped {
+        match state_of(state) {
+            State::Init1 | State::Init => Dropped::Always,
+            State::Established => Dropped::IfIdle,
+            _ => Dropped::Never,
+        }
     }
 
     fn assures(state: u8) -> bool {
@@ -138,6 +147,12 @@ mod tests {
             let is_established = number == State::Established as u8;
             assert_eq!(Sctp::is_active(number), is_established);
             assert_eq!(Sctp::assures(number), is_established);
+            let dropped = match state_of(number) {
+                State::Init1 | State::Init => Dropped::Always,
+                State::Established => Dropped::IfIdle,
+                _ => Dropped::Never,
+            };
+            assert_eq!(Sctp::dropped(number), dropped);
             for (no_output, mode) in [(false, 1), (true, 1), (false, 2), (true, 2), (true, 3)] {
                 let is_closed = number == State::Closed as u8;
                 assert_eq!(Sctp::is_over(number, no_output, mode), is_closed);

@@ -316,6 +316,13 @@ impl Word32 {
         perhaps_hold_up();
         self.0.store(value, Ordering::Relaxed);
     }
+
+    pub(crate) fn update(&self, next: impl Fn(u32) -> u32) -> u32 {
+        perhaps_hold_up();
+        self.0
+            .fetch_update(Ordering::Relaxed, Ordering::Relaxed, |old| Some(next(old)))
+            .unwrap()
+    }
 }
 
 pub(crate) struct Array<T>(Vec<T>);

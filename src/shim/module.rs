@@ -18,7 +18,8 @@ use kernel::{
     sync::{
         atomic::{
             Atomic,
-            Full, //
+            Full,
+            Relaxed, //
         },
         barrier::smp_mb, //
     },
@@ -172,6 +173,18 @@ impl Word32 {
     #[inline(always)]
     pub(crate) fn set(&self, value: u32) {
         self.0.write_once(value);
+    }
+
+    /// Replaces the value by what `next` returns for it, and returns the old one. No write of
+    /// another CPU is lost.
+    pub(crate) fn update(&self, next: impl Fn(u32) -> u32) -> u32 {
+        let mut old = self.get();
+        loop {
+            match self.0.cmpxchg(old, next(old), Relaxed) {
+                Ok(_) => return old,
+                Err(now) => old = now,
+            }
+        }
     }
 }
 

@@ -105,13 +105,16 @@ impl Skb {
     }
 
     /// The CRC32c of the packet from `offset` to its end: the checksum of SCTP, if its field is 0
-    /// now (`sctp_compute_cksum()`). 0 if the packet is too short.
+    /// now (`sctp_compute_cksum()`). 0 if the packet is too short, or if the kernel lacks the
+    /// function.
     pub(crate) fn crc32c_from(&self, offset: u32) -> u32 {
-        let Some(len) = self.len().checked_sub(offset) else {
-            return 0;
-        };
-        // SAFETY: The packet has `len` bytes from `offset` on.
-        !unsafe { bindings::skb_crc32c(self.as_raw(), offset as i32, len as i32, !0) }
+        #[cfg(CONFIG_NET_CRC32C)]
+        if let Some(len) = self.len().checked_sub(offset) {
+            // SAFETY: The packet has `len` bytes from `offset` on.
+            return !unsafe { bindings::skb_crc32c(self.as_raw(), offset as i32, len as i32, !0) };
+        }
+        let _ = offset;
+        0
     }
 
     /// Verifies the checksum of the message at `offset`, whose transport protocol is `proto`, as

@@ -4,10 +4,13 @@
 
 use kernel::sync::rcu;
 
-use crate::oot::sync::{
-    rcu_arc::RcuRef,
-    rcu_dereference::rcu_dereference_marked,
-    Once, //
+use crate::oot::{
+    bindings,
+    sync::{
+        rcu_arc::RcuRef,
+        rcu_dereference::rcu_dereference_marked,
+        Once, //
+    }, //
 };
 
 use super::{
@@ -44,6 +47,10 @@ impl HashCursor {
         }
     }
 }
+
+/// [`RcuHash::for_each_between`] ends a read-side critical section after this many links and buckets.
+/// That is less than a million instructions, even if each entry is removed.
+const CHUNK: usize = 1 << 8;
 
 impl<T: HasHashLinks> RcuHash<T> {
     /// Returns the next entry of a walk and the cursor after it, or `None` at the end.
@@ -87,7 +94,87 @@ impl<T: HasHashLinks> RcuHash<T> {
     }
 }
 
+impl<T: HasHashLinks> RcuHash<T> {
+    /// Calls `each` with the entries whose first link has a hash from `first` to `last`, in any
+    /// order. If the table is resized meanwhile, some may be left out or visited twice.
+    ///
+    /// Sleeps. The links are visited in chunks, each in its own read-side critical section, with a
+    /// reschedule point after each.
+    pub(crate) fn for_each_between(
+        &self,
+        first: u32,
+        last: u32,
+        mut each: impl FnMut(&rcu::Guard, RcuRef<'_, T>),
+    ) {
+        let mut start = Some(first);
+        while let Some(first) = start {
+            start = self.visit_chunk(&rcu::read_lock(), first, last, &mut each);
+            // SAFETY: No critical section is active here: the guard was dropped, and the function is
+            // documented to sleep.
+            unsafe { bindings::oot_cond_resched() };
+        }
+    }
+
+    /// Visits a chunk, and returns the hash with which the next one starts, if there is one.
+    fn visit_chunk(
+        &self,
+        guard: &rcu::Guard,
+        first: u32,
+        last: u32,
+        each: &mut impl FnMut(&rcu::Guard, RcuRef<'_, T>),
+    ) -> Option<u32> {
+        let table = self.buckets.current(guard);
+        let (mut start, mut visited) = (first, 0_usize);
+        loop {
+            let end = table.last_of(start).min(last);
+            let mut newer = Some(table);
+            while let Some(buckets) = newer {
+                let steps = buckets.visit(guard, start, end, |link| {
+                    // SAFETY: The link was found in a chain within this critical section.
+                    let (_, entry) = unsafe { entry_of(link) };
+                    each(guard, entry);
+                });
+                visited = visited.wrapping_add(steps);
+                newer = buckets.successor();
+            }
+            start = end.checked_add(1).filter(|start| *start <= last)?;
+            if visited >= CHUNK {
+                return Some(start);
+            }
+        }
+    }
+}
+
 impl Buckets {
+    /// Calls `each` with the first links that have a hash in `first..=last`. Returns the number of
+    /// links and buckets visited. A chain in which a link was moved is not visited to its end.
+    fn visit(
+        &self,
+        _guard: &rcu::Guard,
+        first: u32,
+        last: u32,
+        mut each: impl FnMut(usize),
+    ) -> usize {
+        let (mut hash, mut steps) = (first, 0_usize);
+        loop {
+            let mut at = self.bucket(hash).first();
+            while at & 1 == 0 {
+                // SAFETY: A link found in a chain is live until the guard's critical section ends.
+                let link = unsafe { &*(at as *const Link) };
+                if link.index() == 0 && (first..=last).contains(&link.hash.read_once()) {
+                    each(at);
+                }
+                steps = steps.wrapping_add(1);
+                at = rcu_dereference_marked(&link.next);
+            }
+            steps = steps.wrapping_add(1);
+            match self.last_of(hash).checked_add(1) {
+                Some(next) if next <= last => hash = next,
+                _ => return steps,
+            }
+        }
+    }
+
     /// The least first link after `cursor` with a hash in `start..=last`, or `least` if that is
     /// less.
     fn least_after(

@@ -43,7 +43,7 @@ fn timeout_of(state: u8) -> u32 {
 
 fn active(now: u32) -> Life {
     let life = Life::new(INACTIVE, now, false);
-    life.step(to(ACTIVE), is_active);
+    life.step(false, to(ACTIVE), is_active);
     life.settle(ACTIVE, false, timeout_of);
     life
 }
@@ -51,7 +51,7 @@ fn active(now: u32) -> Life {
 #[test]
 fn steps_change_what_changes() {
     let life = Life::new(INACTIVE | NO_OUTPUT, 5, false);
-    let step = life.step(to(ACTIVE), is_active);
+    let step = life.step(false, to(ACTIVE), is_active);
     let change = |old_state, new_state, activity| {
         Step::Changed(Change {
             old_state,
@@ -60,8 +60,8 @@ fn steps_change_what_changes() {
         })
     };
     assert_eq!(step, change(0, ACTIVE, Some(true)));
-    assert_eq!(life.step(to(ACTIVE), is_active), Step::Same(ACTIVE));
-    assert_eq!(life.step(|_, _| None, is_active), Step::Nothing);
+    assert_eq!(life.step(false, to(ACTIVE), is_active), Step::Same(ACTIVE));
+    assert_eq!(life.step(false, |_, _| None, is_active), Step::Nothing);
     let output = |state, no_output: bool| {
         assert!(no_output);
         Some(Next {
@@ -69,16 +69,19 @@ fn steps_change_what_changes() {
             has_output: true,
         })
     };
-    assert_eq!(life.step(output, is_active), change(ACTIVE, ACTIVE, None));
+    assert_eq!(
+        life.step(false, output, is_active),
+        change(ACTIVE, ACTIVE, None)
+    );
     assert!(!life.has_no_output());
     assert_eq!(
-        life.step(to(CLOSED), is_active),
+        life.step(false, to(CLOSED), is_active),
         change(ACTIVE, CLOSED, Some(false))
     );
     assert_eq!(life.kill(), Some(true));
     assert_eq!(life.kill(), None);
-    assert_eq!(life.step(to(ACTIVE), is_active), Step::Dead);
-    assert_eq!(life.step(|_, _| None, is_active), Step::Dead);
+    assert_eq!(life.step(false, to(ACTIVE), is_active), Step::Dead);
+    assert_eq!(life.step(false, |_, _| None, is_active), Step::Dead);
 }
 
 #[test]
@@ -93,6 +96,52 @@ fn timeouts_and_answers() {
     assert_eq!(life.settle(0, false, |_| 250).sooner, None);
 }
 
+/// The first packets from the client are counted, whatever else they change. Then the word does not
+/// change any more.
+#[test]
+fn first_packets_are_counted() {
+    let silent: fn(u8, bool) -> Option<Next> = |_, _| None;
+    for next in [stay, silent] {
+        let life = Life::new(INACTIVE, 0, false);
+        life.begin(ACTIVE, true, 900);
+        assert_eq!(life.packets(), 1);
+        assert_eq!(life.settled_state(true), None);
+        assert_eq!(life.settled_state(false), Some((ACTIVE, false)));
+        assert_eq!(
+            life.step(false, next, is_active),
+            life.step(true, next, is_active)
+        );
+        assert_eq!(life.packets(), 2);
+        life.step(true, to(CLOSED), is_active);
+        assert_eq!((life.packets(), life.state()), (3, CLOSED));
+        life.count();
+        assert!(life.take_control());
+        for packets in 5..20 {
+            life.step(true, next, is_active);
+            assert_eq!(life.packets(), packets.min(COUNTED));
+        }
+        assert!(life.is_in_control());
+        assert_eq!(life.settled_state(true), Some((CLOSED, false)));
+        life.count();
+        assert_eq!(life.packets(), COUNTED);
+    }
+    let template = Life::new(INACTIVE, 0, false);
+    template.begin_template(u32::MAX);
+    assert_eq!((template.packets(), template.state()), (0, 0));
+    template.count();
+    assert_eq!((template.packets(), template.lifetime()), (1, u32::MAX));
+}
+
+#[test]
+fn idle_times() {
+    let life = active(u32::MAX - 10);
+    for (now, is_idle) in [(0, false), (88, false), (89, true), (4000, true)] {
+        assert_eq!(life.is_idle_for(now, 100), is_idle, "{now}");
+    }
+    // A packet has arrived after the clock was read.
+    assert!(!life.is_idle_for(u32::MAX - 11, 100));
+}
+
 /// A packet that changes nothing sets the timeout while another CPU closes the conn. The final
 /// timeout is that of the closed state, and the timer is restarted for it.
 #[test]
@@ -101,11 +150,11 @@ fn a_stale_timeout_does_not_stay() {
     life.timeout.set(0);
     let mut closed = false;
     let closed = std::cell::Cell::from_mut(&mut closed);
-    assert_eq!(life.step(stay, is_active), Step::Same(ACTIVE));
+    assert_eq!(life.step(false, stay, is_active), Step::Same(ACTIVE));
     let settled = life.settle(ACTIVE, false, |state| {
         if !closed.replace(true) {
             // Another CPU, between this CPU's read of the state and its write.
-            life.step(to(CLOSED), is_active);
+            life.step(false, to(CLOSED), is_active);
             life.settle(CLOSED, false, timeout_of);
         }
         timeout_of(state)
@@ -139,7 +188,7 @@ fn a_dying_conn_is_revived() {
     for next in [stay, silent] {
         let life = active(0);
         life.word.set(life.word.get() | DYING);
-        assert_ne!(life.step(next, is_active), Step::Dead);
+        assert_ne!(life.step(false, next, is_active), Step::Dead);
         assert_eq!(life.word.get(), u64::from(ACTIVE));
     }
     let life = active(0);
@@ -165,7 +214,7 @@ fn packets_and_the_timer_agree() {
                     std::hint::spin_loop();
                 }
                 life.seen(now);
-                let step = life.step(stay, is_active);
+                let step = life.step(false, stay, is_active);
                 found_alive.store(step != Step::Dead, SeqCst);
             });
             hold_up(round.wrapping_mul(31));
@@ -188,7 +237,7 @@ fn states_and_timeouts_agree() {
             if let Step::Same(state)
             | Step::Changed(Change {
                 new_state: state, ..
-            }) = life.step(to(state), is_active)
+            }) = life.step(false, to(state), is_active)
             {
                 life.settle(state, false, timeout_of);
             }
