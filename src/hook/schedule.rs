@@ -33,7 +33,10 @@ use crate::{
         },
         sync::RcuRef, //
     },
-    packet::Packet,
+    packet::{
+        Extent,
+        Packet, //
+    },
     proto::{
         Proto,
         Signal, //
@@ -93,6 +96,11 @@ impl<'a> HookCtx<'a> {
         if !proto.may_start(packet.signal, is_sloppy) {
             return skb.accept();
         }
+        self.start(skb, packet, proto)
+    }
+
+    /// Starts a conn with a packet that may do that, if the packet is sent to a service.
+    pub(super) fn start<'h>(self, skb: HookSkb<'h>, packet: &Packet, proto: Proto) -> Verdict<'h> {
         let Some(service) = self.service(&skb, packet) else {
             return skb.accept();
         };
@@ -151,10 +159,14 @@ impl<'a> HookCtx<'a> {
         let flow = Flow {
             family: packet.family,
             caddr: &packet.saddr,
-            cport: packet.sport,
+            // As in C, an incomplete header, which an ICMP error may quote, has no port here.
+            cport: match packet.header {
+                Extent::Whole => packet.sport,
+                Extent::Ports | Extent::Nothing => Port::ZERO,
+            },
             vaddr: &packet.daddr,
             vport: packet.dport,
-            is_inverse: false,
+            is_inverse: packet.is_in_icmp(),
             flags: service.flags(),
         };
         service.schedule(self.rcu(), &flow)
@@ -204,13 +216,21 @@ impl<'a> HookCtx<'a> {
         }
         let conns = &self.netns.conns;
         let Some(template) = template else {
-            let birth = Birth::Packet(&self.netns.protocols, packet.signal);
+            let birth = self.birth(packet);
             return match conns.add(self.rcu(), &params, Some(dest), None, birth) {
                 Some(conn) => self.first(skb, conn.get(), packet),
                 None => skb.drop_eperm(),
             };
         };
         self.begin_after(skb, &params, dest, template, packet)
+    }
+
+    /// The origin of a conn that `packet` starts.
+    pub(super) fn birth(self, packet: &Packet) -> Birth<'a> {
+        match packet.is_in_icmp() {
+            true => Birth::Error,
+            false => Birth::Packet(&self.netns.protocols, packet.signal),
+        }
     }
 
     /// Sends a packet with a conn that exists only for this packet
@@ -237,15 +257,23 @@ impl<'a> HookCtx<'a> {
         verdict
     }
 
-    /// Counts a new conn and sends its first packet.
-    pub(super) fn first<'h>(self, skb: HookSkb<'h>, conn: &Conn, packet: &Packet) -> Verdict<'h> {
+    /// Counts a new conn and sends its first packet, or the ICMP error that quotes it.
+    pub(super) fn first<'h>(
+        self,
+        mut skb: HookSkb<'h>,
+        conn: &Conn,
+        packet: &Packet,
+    ) -> Verdict<'h> {
         let dest = conn.dest(self.rcu());
         self.netns.stats().count_conn();
         if let Some(dest) = dest {
             dest.stats.count_conn();
-            if dest.is_available() {
-                self.count_in(dest, &skb);
-            }
+        }
+        if packet.is_in_icmp() && !super::icmp::may_translate(conn, packet, &mut skb) {
+            return skb.drop_eperm();
+        }
+        if let Some(dest) = dest.filter(|dest| dest.is_available()) {
+            self.count_in(dest, &skb);
         }
         xmit::transmit(self.context(conn, dest, packet), skb)
     }
@@ -253,7 +281,7 @@ impl<'a> HookCtx<'a> {
     /// Drops a packet for which the service has no dest, and sends an ICMP error to the sender
     /// (C: `ip_vs_leave()`).
     #[cold]
-    fn leave<'h>(self, mut skb: HookSkb<'h>, service: &Service, packet: &Packet) -> Verdict<'h> {
+    fn leave<'h>(self, skb: HookSkb<'h>, service: &Service, packet: &Packet) -> Verdict<'h> {
         // The service lookup also returns an FTP service for packets to other ports.
         if service.id.port == FTPPORT && packet.dport != FTPPORT {
             return skb.accept();
@@ -261,7 +289,12 @@ impl<'a> HookCtx<'a> {
         if packet.is_in_icmp() {
             return skb.drop_eperm();
         }
-        match packet.family {
+        self.refuse(skb, packet.family)
+    }
+
+    /// Drops a packet and sends an ICMP error to the sender: no port is open there.
+    pub(super) fn refuse<'h>(self, mut skb: HookSkb<'h>, family: Family) -> Verdict<'h> {
+        match family {
             Family::Inet => ip::icmp_send(&mut skb, IcmpError::DestUnreach, icmp::PORT_UNREACH, 0),
             Family::Inet6 => {
                 skb.set_loopback_dev_if_none(self.netns.net());
