@@ -33,10 +33,7 @@ use crate::{
         },
         sync::RcuRef, //
     },
-    packet::{
-        Extent,
-        Packet, //
-    },
+    packet::Packet,
     proto::{
         Proto,
         Signal, //
@@ -159,11 +156,7 @@ impl<'a> HookCtx<'a> {
         let flow = Flow {
             family: packet.family,
             caddr: &packet.saddr,
-            // As in C, an incomplete header, which an ICMP error may quote, has no port here.
-            cport: match packet.header {
-                Extent::Whole => packet.sport,
-                Extent::Ports | Extent::Nothing => Port::ZERO,
-            },
+            cport: packet.sport,
             vaddr: &packet.daddr,
             vport: packet.dport,
             is_inverse: packet.is_in_icmp(),
