@@ -392,7 +392,7 @@ impl ConnTable {
 }
 
 /// Takes a reference to `found`, if given. Returns `None` if the object is being freed.
-fn upgrade<T: Object>(found: Option<RcuRef<'_, T>>) -> Option<Option<RcuArc<T>>> {
+pub(crate) fn upgrade<T: Object>(found: Option<RcuRef<'_, T>>) -> Option<Option<RcuArc<T>>> {
     match found {
         Some(found) => Some(Some(found.upgrade()?)),
         None => Some(None),

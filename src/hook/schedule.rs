@@ -12,7 +12,10 @@ use crate::{
         Port, //
     },
     conn::{
-        table::Birth,
+        table::{
+            upgrade,
+            Birth, //
+        },
         Conn,
         ConnRef,
         Params, //
@@ -20,6 +23,7 @@ use crate::{
     dest::Dest,
     oot::{
         net::{
+            addrconf,
             filter::{
                 HookSkb,
                 Verdict, //
@@ -104,7 +108,7 @@ impl<'a> HookCtx<'a> {
         match self.choose(&skb, service, packet, proto) {
             Outcome::Chosen(choice) => self.begin(skb, service, choice, packet, proto),
             Outcome::NotMine => skb.accept(),
-            Outcome::NoDest => self.leave(skb, service, packet),
+            Outcome::NoDest => self.leave(skb, service, packet, proto),
             Outcome::Failed => skb.drop_eperm(),
         }
     }
@@ -186,26 +190,16 @@ impl<'a> HookCtx<'a> {
         proto: Proto,
     ) -> Verdict<'h> {
         let params = Params {
-            family: packet.family,
-            proto,
-            caddr: &packet.saddr,
-            cport: packet.sport,
-            vaddr: &packet.daddr,
-            vport: packet.dport,
             daddr: &choice.dest.get().addr,
             dport: choice.dport,
-            local: None,
-            fwmark: skb.mark(),
-            flags: match self.netns.sysctl.conntrack() {
-                true => IP_VS_CONN_F_NFCT,
-                false => 0,
-            },
+            flags: self.conntrack_flag(),
+            ..Params::to_service(packet, proto, skb.mark())
         };
         let Choice { dest, template, .. } = choice;
         if proto == Proto::Udp
             && (service.is_one_packet() || dest.conn_flags() & IP_VS_CONN_F_ONE_PACKET != 0)
         {
-            return self.one_packet(skb, &params, dest, packet);
+            return self.one_packet(skb, &params, Some(dest), packet);
         }
         let conns = &self.netns.conns;
         let Some(template) = template else {
@@ -233,17 +227,23 @@ impl<'a> HookCtx<'a> {
         self,
         skb: HookSkb<'h>,
         params: &Params<'_>,
-        dest: RcuRef<'a, Dest>,
+        dest: Option<RcuRef<'a, Dest>>,
         packet: &Packet,
     ) -> Verdict<'h> {
-        let Some(held) = dest.upgrade().filter(|_| !self.netns.conns.is_full()) else {
+        if self.netns.conns.is_full() {
+            return skb.drop_eperm();
+        }
+        let Some(held) = upgrade(dest) else {
             return skb.drop_eperm();
         };
-        let flags = dest.conn_flags();
+        let flags = dest.map_or(0, |dest| dest.conn_flags());
         let Ok(conn) = Conn::one_packet(params, held) else {
             return skb.drop_eperm();
         };
         pin_init::stack_pin_init!(let conn = conn);
+        let Some(dest) = dest else {
+            return xmit::transmit(self.context(&conn, None, packet), skb);
+        };
         dest.conn_bound(self.rcu(), flags);
         let verdict = self.first(skb, &conn, packet);
         dest.conn_unbound(self.rcu(), flags);
@@ -271,10 +271,21 @@ impl<'a> HookCtx<'a> {
         xmit::transmit(self.context(conn, dest, packet), skb)
     }
 
-    /// Drops a packet for which the service has no dest, and sends an ICMP error to the sender
+    /// Drops a packet for which the service has no dest, and sends an ICMP error to the sender. With
+    /// the sysctl `cache_bypass`, a fwmark service sends the packet to its own destination instead
     /// (C: `ip_vs_leave()`).
     #[cold]
-    fn leave<'h>(self, skb: HookSkb<'h>, service: &Service, packet: &Packet) -> Verdict<'h> {
+    fn leave<'h>(
+        self,
+        skb: HookSkb<'h>,
+        service: &Service,
+        packet: &Packet,
+        proto: Proto,
+    ) -> Verdict<'h> {
+        let may_bypass = service.id.fwmark != 0 && !packet.is_in_icmp();
+        if may_bypass && self.netns.sysctl.cache_bypass() && self.is_to_unicast(packet) {
+            return self.bypass(skb, service, packet, proto);
+        }
         // The service lookup also returns an FTP service for packets to other ports.
         if service.id.port == FTPPORT && packet.dport != FTPPORT {
             return skb.accept();
@@ -283,6 +294,45 @@ impl<'a> HookCtx<'a> {
             return skb.drop_eperm();
         }
         self.refuse(skb, packet.family)
+    }
+
+    /// Whether a packet goes to the unicast address of another host, or of this one if it is IPv6
+    /// (C: `ip_vs_addr_is_unicast()`).
+    fn is_to_unicast(self, packet: &Packet) -> bool {
+        match packet.family {
+            Family::Inet => addrconf::is_unicast4(self.netns.net(), packet.daddr.v4()),
+            Family::Inet6 => addrconf::is_unicast6(*packet.daddr.bytes()),
+        }
+    }
+
+    /// Creates a conn without a dest and sends the packet to its own destination.
+    fn bypass<'h>(
+        self,
+        skb: HookSkb<'h>,
+        service: &Service,
+        packet: &Packet,
+        proto: Proto,
+    ) -> Verdict<'h> {
+        let params = Params {
+            flags: IP_VS_CONN_F_BYPASS | self.conntrack_flag(),
+            ..Params::to_service(packet, proto, skb.mark())
+        };
+        if proto == Proto::Udp && service.is_one_packet() {
+            return self.one_packet(skb, &params, None, packet);
+        }
+        let birth = self.birth(packet);
+        match self.netns.conns.add(self.rcu(), &params, None, None, birth) {
+            Some(conn) => xmit::transmit(self.context(conn.get(), None, packet), skb),
+            None => skb.drop_eperm(),
+        }
+    }
+
+    /// The flag of new conns whose packets connection tracking follows.
+    fn conntrack_flag(self) -> u32 {
+        match self.netns.sysctl.conntrack() {
+            true => IP_VS_CONN_F_NFCT,
+            false => 0,
+        }
     }
 
     /// Drops a packet and sends an ICMP error to the sender: no port is open there.
