@@ -108,6 +108,27 @@ pub(crate) struct Params<'a> {
     pub(crate) flags: u32,
 }
 
+impl<'a> Params<'a> {
+    /// The parameters of a conn that starts with `packet`, from the client to the service, except
+    /// the dest's address and port.
+    #[inline(always)]
+    pub(crate) fn to_service(packet: &'a Packet, proto: Proto, fwmark: u32) -> Self {
+        Self {
+            family: packet.family,
+            proto,
+            caddr: &packet.saddr,
+            cport: packet.sport,
+            vaddr: &packet.daddr,
+            vport: packet.dport,
+            daddr: &Addr::ANY,
+            dport: Port::ZERO,
+            local: None,
+            fwmark,
+            flags: 0,
+        }
+    }
+}
+
 /// A conn (C: `struct ip_vs_conn`). Times are the low 32 bits of jiffies.
 #[repr(C)]
 pub(crate) struct Conn {
@@ -195,11 +216,12 @@ impl Conn {
     /// `ENOMEM` if memory is short.
     pub(crate) fn one_packet<'a>(
         params: &'a Params<'_>,
-        dest: RcuArc<Dest>,
+        dest: Option<RcuArc<Dest>>,
     ) -> Result<impl Init<Self> + use<'a>> {
-        let flags = dest.conn_flags() | IP_VS_CONN_F_ONE_PACKET;
+        let flags = params.flags | IP_VS_CONN_F_ONE_PACKET;
+        let flags = flags | dest.as_ref().map_or(0, |dest| dest.conn_flags());
         let ext = Ext::of(params)?;
-        Ok(Self::init(params, Some(dest), flags, None, ext))
+        Ok(Self::init(params, dest, flags, None, ext))
     }
 
     #[inline(always)]

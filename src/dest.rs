@@ -16,6 +16,7 @@
 //! single fields. `overload` protects the only decision that depends on several fields. The figures
 //! that schedulers use are changed by fully ordered operations. After that, `place` is notified.
 
+pub(crate) mod real;
 pub(crate) mod route;
 pub(crate) mod trash;
 
@@ -29,7 +30,8 @@ use crate::{
         bh,
         Object,
         Once,
-        RcuArc, //
+        RcuArc,
+        RcuArcCell, //
     },
     sched::{
         Candidate,
@@ -64,6 +66,7 @@ use kernel::{
         SpinLock, //
     },
 };
+use real::Real;
 use route::DestRoute;
 
 /// A real server (C: `struct ip_vs_dest`).
@@ -95,6 +98,8 @@ pub(crate) struct Dest {
     #[pin]
     overload: SpinLock<()>,
     place: Place,
+    /// The entry in the table of real servers, while there is one.
+    real: RcuArcCell<Real>,
 
     #[pin]
     pub(crate) stats: Stats,
@@ -145,6 +150,7 @@ impl Dest {
             overloaded: Atomic::new(0),
             overload <- new_spinlock!(()),
             place: Place::new(),
+            real: RcuArcCell::new(None),
             stats <- Stats::new(),
             joined: CounterSet::default(),
             route <- DestRoute::new(),

@@ -17,8 +17,7 @@ pub(crate) enum Forward {
     Tunnel,
     /// Direct routing: packets are sent to the dest unchanged.
     DirectRoute,
-    /// Packets go to their own destination address (C: `ip_vs_bypass_xmit()`). Not supported yet:
-    /// such packets are dropped.
+    /// Packets go to their own destination address (C: `ip_vs_bypass_xmit()`).
     Bypass,
     /// Any other number. It has no transmitter: packets are accepted, as in C.
     Unknown,

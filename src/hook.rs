@@ -45,7 +45,9 @@ use crate::{
     },
     proto::{
         direction::Direction,
-        Proto, //
+        sctp::states::Event,
+        Proto,
+        Signal, //
     },
     uapi::{
         IPPROTO_ICMP,
@@ -204,8 +206,18 @@ impl<'a> HookCtx<'a> {
         packet.read_rare(&skb);
         match packet.proto {
             Some(proto) => self.balance::<true>(skb, packet, proto),
-            None => skb.accept(),
+            None => self.pass(skb),
         }
+    }
+
+    /// Accepts a packet of a protocol that is not supported. With the sysctl `ignore_tunneled`, a
+    /// packet inside it is not handled either.
+    #[cold]
+    fn pass<'h>(self, mut skb: HookSkb<'h>) -> Verdict<'h> {
+        if self.may_request(&skb) && self.netns.sysctl.ignore_tunneled() {
+            skb.set_ipvs_property();
+        }
+        skb.accept()
     }
 
     /// Handles a packet of a supported protocol. `IS_RARE`: it is neither TCP nor UDP.
@@ -228,9 +240,46 @@ impl<'a> HookCtx<'a> {
         match self.netns.conns.find(self.rcu(), packet) {
             Some((Direction::Output, conn)) => self.response::<IS_RARE>(skb, conn, packet),
             Some((_, conn)) if self.may_request(&skb) => self.request::<IS_RARE>(skb, conn, packet),
-            None if self.may_request(&skb) => self.schedule(skb, packet, proto),
+            None => self.without_conn(skb, packet, proto),
             _ => skb.accept(),
         }
+    }
+
+    /// Handles a packet that belongs to no conn.
+    #[inline]
+    fn without_conn<'h>(
+        self,
+        skb: HookSkb<'h>,
+        packet: &Packet,
+        proto: Proto,
+    ) -> Verdict<'h> {
+        if self.netns.sysctl.nat_icmp_send() && self.is_unknown_reply(packet) {
+            return self.refuse(skb, packet.family);
+        }
+        match self.may_request(&skb) {
+            true => self.schedule(skb, packet, proto),
+            false => skb.accept(),
+        }
+    }
+
+    /// Whether a packet comes from a dest with NAT and does not end a connection itself. The dest
+    /// is told if there is none.
+    #[cold]
+    fn is_unknown_reply(self, packet: &Packet) -> bool {
+        let ends = match packet.signal {
+            Signal::Segment(flags) => flags.rst(),
+            Signal::Chunks(event) => event == Event::Abort,
+            Signal::Nothing | Signal::Datagram => false,
+        };
+        !ends && self.real_server(packet).is_some()
+    }
+
+    /// The dest with NAT that the packet comes from.
+    fn real_server(self, packet: &Packet) -> Option<&'a Dest> {
+        let source = (&packet.saddr, packet.sport);
+        self.netns
+            .reals
+            .find(self.rcu(), packet.family, packet.protocol, source)
     }
 
     /// Handles a packet that is too short to have ports. It belongs to no conn and cannot start

@@ -10,7 +10,10 @@ use crate::{
         ConnCache,
         ConnTable, //
     },
-    dest::trash::Trash,
+    dest::{
+        real::RealServers,
+        trash::Trash, //
+    },
     estimator::EstimatorThread,
     oot::{
         fs::{
@@ -64,6 +67,8 @@ pub(crate) struct Netns {
     pub(crate) conns: Delayed<ConnTable>,
     #[pin]
     pub(crate) services: ServiceTable,
+    #[pin]
+    pub(crate) reals: RealServers,
     #[pin]
     pub(crate) estimator: Delayed<EstimatorThread>,
     pub(crate) protocols: ProtoData,
@@ -146,6 +151,7 @@ impl Netns {
             }),
             conns <- Delayed::new(ConnTable::new(cache?, conn_max)),
             services <- ServiceTable::new(),
+            reals <- RealServers::new(),
             estimator <- Delayed::new(EstimatorThread::new()),
             protocols: ProtoData::new(),
             sysctl <- Sysctl::new(net, conn_max, mh),

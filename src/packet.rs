@@ -80,6 +80,7 @@ pub(crate) struct Outer {
     /// The offset of the ICMP header.
     pub(crate) transport: u32,
     pub(crate) saddr: Addr,
+    pub(crate) daddr: Addr,
     pub(crate) is_dont_fragment: bool,
 }
 
@@ -271,6 +272,7 @@ impl Packet {
             outer: Some(Outer {
                 transport: outer.transport,
                 saddr: outer.saddr,
+                daddr: outer.daddr,
                 is_dont_fragment: outer.is_dont_fragment,
             }),
             ..self
@@ -289,6 +291,14 @@ impl Packet {
         match &self.outer {
             Some(outer) => &outer.saddr,
             None => &self.saddr,
+        }
+    }
+
+    /// The destination address of the outermost IP header.
+    pub(crate) fn receiver(&self) -> &Addr {
+        match &self.outer {
+            Some(outer) => &outer.daddr,
+            None => &self.daddr,
         }
     }
 

@@ -7,8 +7,7 @@
 //! # Not supported
 //!
 //! These sysctls are stored and shown, but have no effect: synchronization (`backup_only`, and
-//! `sync_*` except `sync_ports`), and `cache_bypass`, `ignore_tunneled`, `nat_icmp_send`,
-//! `schedule_icmp`.
+//! `sync_*` except `sync_ports`).
 //!
 //! # Differences from C
 //!
@@ -201,6 +200,28 @@ impl Sysctl {
     #[inline(always)]
     pub(crate) fn sloppy_sctp(&self) -> bool {
         get(&self.ints.sloppy_sctp) != 0
+    }
+
+    /// Whether a dest gets an ICMP error for a packet that belongs to no conn.
+    #[inline(always)]
+    pub(crate) fn nat_icmp_send(&self) -> bool {
+        get(&self.ints.nat_icmp_send) != 0
+    }
+
+    /// Whether an ICMP error about a packet that belongs to no conn starts one.
+    pub(crate) fn schedule_icmp(&self) -> bool {
+        get(&self.ints.schedule_icmp) != 0
+    }
+
+    /// Whether a packet to a service is not handled if it arrives in a tunnel that ends on this
+    /// host.
+    pub(crate) fn ignore_tunneled(&self) -> bool {
+        get(&self.ints.ignore_tunneled) != 0
+    }
+
+    /// Whether clients of a fwmark service without a dest are sent to their own destination.
+    pub(crate) fn cache_bypass(&self) -> bool {
+        get(&self.ints.cache_bypass) != 0
     }
 
     /// Whether a template is not used while its dest has weight 0.

@@ -4,6 +4,7 @@
 //!
 //! C version: [net/netfilter/ipvs/ip_vs_xmit.c].
 
+mod bypass;
 mod dr;
 mod edit;
 mod icmp;
@@ -31,7 +32,7 @@ pub(crate) fn transmit<'h>(context: Context<'_>, skb: HookSkb<'h>) -> Verdict<'h
         Forward::Masq => route::transmit::<nat::Nat>(context, skb),
         Forward::Tunnel => tunnel(context, skb),
         Forward::Local => output::accept(context, skb),
-        Forward::Bypass => skb.drop_silently(),
+        Forward::Bypass => bypass::transmit(context, skb),
         // As in C, where such a conn has no transmitter.
         Forward::Unknown => skb.accept(),
     }

@@ -25,13 +25,28 @@ pub(crate) fn is_unicast_or_local4(net: &Net, addr: [u8; 4]) -> bool {
     )
 }
 
-/// Whether an IPv6 address is a unicast address that is not link-local, or an address of this host.
-pub(crate) fn is_unicast_or_local6(net: &Net, addr: [u8; 16]) -> bool {
+/// Whether an IPv4 address is the unicast address of another host.
+pub(crate) fn is_unicast4(net: &Net, addr: [u8; 4]) -> bool {
+    ip::addr_type4(net, addr) == bindings::RTN_UNICAST
+}
+
+/// Whether an IPv6 address is a unicast address.
+pub(crate) fn is_unicast6(addr: [u8; 16]) -> bool {
+    type6(addr) & bindings::IPV6_ADDR_UNICAST != 0
+}
+
+/// The type and scope of an IPv6 address, `IPV6_ADDR_*` (C: `__ipv6_addr_type()`).
+fn type6(addr: [u8; 16]) -> u32 {
     let mut in6 = bindings::in6_addr::default();
     // SAFETY: Any 16 bytes are a valid address.
     *unsafe { in6.in6_u.u6_addr8.as_mut() } = addr;
     // SAFETY: The function only reads a live address.
-    let kind = unsafe { bindings::__ipv6_addr_type(&in6) } as u32;
+    (unsafe { bindings::__ipv6_addr_type(&in6) }) as u32
+}
+
+/// Whether an IPv6 address is a unicast address that is not link-local, or an address of this host.
+pub(crate) fn is_unicast_or_local6(net: &Net, addr: [u8; 16]) -> bool {
+    let kind = type6(addr);
     let is_unicast = kind & bindings::IPV6_ADDR_UNICAST != 0;
     (is_unicast && kind & bindings::IPV6_ADDR_LINKLOCAL == 0)
         || ip::route6(net, addr, false, false, false)

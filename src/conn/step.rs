@@ -15,7 +15,10 @@ use super::{
     ConnRef, //
 };
 use crate::{
-    oot::sync::Timer,
+    oot::{
+        sync::Timer,
+        time::HZ, //
+    },
     proto::{
         direction::Direction,
         dispatch,
@@ -26,6 +29,9 @@ use crate::{
     },
 };
 use kernel::sync::rcu;
+
+/// The timeout in jiffies of a conn until a packet sets its state (C: in `ip_vs_conn_new()`).
+const FIRST_TIMEOUT: u32 = 3 * HZ as u32;
 
 impl Conn {
     /// Updates the time of the last packet, the state and the timeout for a packet
@@ -136,6 +142,12 @@ impl Conn {
             life.begin(next.state, is_active, proto.timeout(data, next.state));
             self.assure_by(next.state);
         }
+    }
+
+    /// Sets the timeout of a new conn whose state is not known yet.
+    pub(super) fn begin_without_state(&self) {
+        let life = &self.life;
+        life.begin(life.state(), !life.is_inactive(), FIRST_TIMEOUT);
     }
 
     /// Assures the template, if a conn that enters `state` does that.

@@ -98,6 +98,9 @@ impl Walk {
 pub(crate) enum Birth<'a> {
     /// The client's first packet, with this signal to the protocol's state machine.
     Packet(&'a ProtoData, Signal),
+    /// An ICMP error about a packet from the service to the client. The conn has no state yet and
+    /// expires soon.
+    Error,
     /// A template that expires this many jiffies after its last use.
     Template(u32),
 }
@@ -247,6 +250,7 @@ impl ConnTable {
         let entry = RcuArc::new_in(&self.cache, conn).ok()?;
         match birth {
             Birth::Packet(data, signal) => entry.begin(data, signal),
+            Birth::Error => entry.begin_without_state(),
             Birth::Template(lifetime) => entry.life.begin_template(lifetime),
         }
 
@@ -404,7 +408,7 @@ impl ConnTable {
 }
 
 /// Takes a reference to `found`, if given. Returns `None` if the object is being freed.
-fn upgrade<T: Object>(found: Option<RcuRef<'_, T>>) -> Option<Option<RcuArc<T>>> {
+pub(crate) fn upgrade<T: Object>(found: Option<RcuRef<'_, T>>) -> Option<Option<RcuArc<T>>> {
     match found {
         Some(found) => Some(Some(found.upgrade()?)),
         None => Some(None),

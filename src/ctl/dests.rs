@@ -12,6 +12,7 @@ use super::{
 use crate::{
     addr::Family,
     dest::{
+        real::RealServers,
         trash::Removed,
         Dest, //
     },
@@ -67,7 +68,7 @@ impl Ctl<'_> {
         // As in C, the dest becomes available before it is linked, so every packet that finds it in
         // the pool finds it available. Packets of conns that it still has use it from here on, too.
         dest.configure(spec);
-        if let Err(error) = self.link(service, &pool, &mut names, &dest) {
+        if let Err(error) = self.enlist(service, &pool, &mut names, &dest) {
             dest.unlinked();
             self.discard(&dest, &service.stats);
             return Err(error);
@@ -83,6 +84,23 @@ impl Ctl<'_> {
             self.state.mixed_family_dests = self.state.mixed_family_dests.wrapping_add(1);
         }
         Ok(())
+    }
+
+    /// Links the dest into the service and the table of real servers, and starts its estimator.
+    ///
+    /// # Errors
+    ///
+    /// `ENOMEM`. None of these is done then.
+    fn enlist(
+        &self,
+        service: &Service,
+        pool: &Pool,
+        names: &mut Names,
+        dest: &RcuArc<Dest>,
+    ) -> Result {
+        self.netns.reals.update(dest)?;
+        self.link(service, pool, names, dest)
+            .inspect_err(|_| RealServers::remove(dest))
     }
 
     /// Links the dest into the service and starts its estimator.
@@ -144,9 +162,15 @@ impl Ctl<'_> {
         dest.configure(spec);
         dest.route.reset();
         // After `configure()`: the new state of the scheduler is built from the new weight.
-        service
-            .edited(&pool)
-            .inspect_err(|_| dest.configure(&before))
+        let edited = self
+            .netns
+            .reals
+            .update(dest)
+            .and_then(|()| service.edited(&pool));
+        edited.inspect_err(|_| {
+            dest.configure(&before);
+            let _ = self.netns.reals.update(dest);
+        })
     }
 
     /// Moves the dest named `id` from the service to the trash (C: `ip_vs_del_dest()`).
@@ -168,6 +192,7 @@ impl Ctl<'_> {
     /// `service_stays`, adds its counters to the service.
     pub(super) fn left(&mut self, service: &Service, dest: &Dest, service_stays: bool) {
         dest.unlinked();
+        RealServers::remove(dest);
         self.netns
             .estimator
             .remove(&dest.stats.rates, service_stays);

@@ -7,11 +7,8 @@
 //!
 //! An error quotes the start of the packet that caused it, which went in the opposite direction.
 //! After parsing, source and destination of the quoted packet are exchanged, so that the conn
-//! lookup is the same as for other packets.
-//!
-//! # Not supported
-//!
-//! `schedule_icmp`: an error about a packet that belongs to no conn is accepted unchanged.
+//! lookup is the same as for other packets. With the sysctl `schedule_icmp`, an error about a packet
+//! from a service that belongs to no conn starts one.
 
 use super::{
     decap::Tunnelled,
@@ -19,7 +16,10 @@ use super::{
 };
 use crate::{
     addr::Family,
-    conn::ConnRef,
+    conn::{
+        Conn,
+        ConnRef, //
+    },
     forward::Forward,
     oot::net::{
         filter::{
@@ -94,7 +94,7 @@ impl<'a> HookCtx<'a> {
             return skb.drop_eperm();
         };
         let Some(error) = IcmpError::from_type(header.kind) else {
-            return skb.accept();
+            return self.pass(skb);
         };
         let start = outer.transport.wrapping_add(ICMP_LEN);
         let Some(quoted) = Packet::parse_inside(&skb, outer.family, start) else {
@@ -110,10 +110,7 @@ impl<'a> HookCtx<'a> {
             };
             return self.relay_tunnel_error(skb, &error, conn);
         }
-        match has_ports(&quoted) {
-            true => self.translate(skb, &quoted.swapped().inside(outer)),
-            false => skb.accept(),
-        }
+        self.translate(skb, &quoted.swapped().inside(outer))
     }
 
     fn icmp6<'h>(self, skb: HookSkb<'h>, outer: &Packet) -> Verdict<'h> {
@@ -121,25 +118,35 @@ impl<'a> HookCtx<'a> {
             return skb.drop_eperm();
         };
         if header.is_info() {
-            return skb.accept();
+            return self.pass(skb);
         }
         // ICMPv6 errors are never fragmented.
         if outer.is_fragment {
             return skb.drop_eperm();
         }
         let start = outer.transport.wrapping_add(ICMP_LEN);
-        match Packet::parse_inside(&skb, outer.family, start).filter(has_ports) {
+        match Packet::parse_inside(&skb, outer.family, start) {
             Some(quoted) => self.translate(skb, &quoted.swapped().inside(outer)),
             None => skb.accept(),
         }
     }
 
-    /// Handles an error about a packet of a supported protocol.
+    /// Handles an error about a packet.
     fn translate<'h>(self, skb: HookSkb<'h>, inner: &Packet) -> Verdict<'h> {
-        match self.netns.conns.find(self.rcu(), inner) {
+        let Some(proto) = inner.proto.filter(|_| !inner.is_later_fragment) else {
+            return skb.accept();
+        };
+        let conn = match inner.header {
+            Extent::Nothing => None,
+            Extent::Ports | Extent::Whole => self.netns.conns.find(self.rcu(), inner),
+        };
+        match conn {
             Some((Direction::Output, conn)) => self.icmp_out(skb, inner, conn),
-            Some((_, conn)) if self.may_translate_in(&skb) => self.icmp_in(skb, inner, conn),
-            _ => skb.accept(),
+            _ if !self.may_translate_in(&skb) => skb.accept(),
+            Some((_, conn)) => self.icmp_in(skb, inner, conn),
+            None if !self.netns.sysctl.schedule_icmp() => skb.accept(),
+            None if inner.header == Extent::Nothing => skb.drop_eperm(),
+            None => self.start(skb, inner, proto),
         }
     }
 
@@ -152,8 +159,7 @@ impl<'a> HookCtx<'a> {
     /// Handles an error from a dest, or a router on the path to it, to a client.
     fn icmp_out<'h>(self, mut skb: HookSkb<'h>, inner: &Packet, conn: ConnRef<'a>) -> Verdict<'h> {
         let context = self.context_of(conn, inner);
-        let is_translated = conn.forward() == Forward::Masq;
-        if is_translated && !has_valid_checksum(&mut skb, inner.family, inner.network_len())
+        if !may_translate(conn.get(), inner, &mut skb)
             || xmit::reply::translate(context, &mut skb).is_none()
         {
             return skb.drop_eperm();
@@ -164,8 +170,7 @@ impl<'a> HookCtx<'a> {
 
     /// Handles an error from a client, or a router on the path to it, to a dest.
     fn icmp_in<'h>(self, mut skb: HookSkb<'h>, inner: &Packet, conn: ConnRef<'a>) -> Verdict<'h> {
-        let is_translated = conn.forward() == Forward::Masq;
-        if is_translated && !has_valid_checksum(&mut skb, inner.family, inner.network_len()) {
+        if !may_translate(conn.get(), inner, &mut skb) {
             return skb.drop_eperm();
         }
         if !is_translated {
@@ -262,6 +267,11 @@ impl<'a> HookCtx<'a> {
         ip::icmp_send(skb, error.error, header.code, info);
         Some(())
     }
+}
+
+/// Whether the conn does not translate errors, or the checksum of this one is valid.
+pub(super) fn may_translate(conn: &Conn, inner: &Packet, skb: &mut HookSkb<'_>) -> bool {
+    conn.forward() != Forward::Masq || has_valid_checksum(skb, inner.family, inner.network_len())
 }
 
 fn has_valid_checksum(skb: &mut HookSkb<'_>, family: Family, transport: u32) -> bool {

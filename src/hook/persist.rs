@@ -144,7 +144,7 @@ impl<'a> HookCtx<'a> {
         // The dest of a template that has just expired is used, but the template cannot control
         // the conn.
         let control = Some(template).filter(|template| template.take_control());
-        let birth = Birth::Packet(&self.netns.protocols, packet.signal);
+        let birth = self.birth(packet);
         match self
             .netns
             .conns

@@ -12,7 +12,10 @@ use crate::{
         Port, //
     },
     conn::{
-        table::Birth,
+        table::{
+            upgrade,
+            Birth, //
+        },
         Conn,
         ConnRef,
         Params, //
@@ -20,6 +23,7 @@ use crate::{
     dest::Dest,
     oot::{
         net::{
+            addrconf,
             filter::{
                 HookSkb,
                 Verdict, //
@@ -93,6 +97,11 @@ impl<'a> HookCtx<'a> {
         if !proto.may_start(packet.signal, is_sloppy) {
             return skb.accept();
         }
+        self.start(skb, packet, proto)
+    }
+
+    /// Starts a conn with a packet that may do that, if the packet is sent to a service.
+    pub(super) fn start<'h>(self, skb: HookSkb<'h>, packet: &Packet, proto: Proto) -> Verdict<'h> {
         let Some(service) = self.service(&skb, packet) else {
             return skb.accept();
         };
@@ -102,7 +111,7 @@ impl<'a> HookCtx<'a> {
         match self.choose(&skb, service, packet, proto) {
             Outcome::Chosen(choice) => self.begin(skb, service, choice, packet, proto),
             Outcome::NotMine => skb.accept(),
-            Outcome::NoDest => self.leave(skb, service, packet),
+            Outcome::NoDest => self.leave(skb, service, packet, proto),
             Outcome::Failed => skb.drop_eperm(),
         }
     }
@@ -157,7 +166,7 @@ impl<'a> HookCtx<'a> {
             cport: packet.sport,
             vaddr: &packet.daddr,
             vport: packet.dport,
-            is_inverse: false,
+            is_inverse: packet.is_in_icmp(),
             flags: service.flags(),
         };
         service.schedule(self.rcu(), &flow)
@@ -184,20 +193,10 @@ impl<'a> HookCtx<'a> {
         proto: Proto,
     ) -> Verdict<'h> {
         let params = Params {
-            family: packet.family,
-            proto,
-            caddr: &packet.saddr,
-            cport: packet.sport,
-            vaddr: &packet.daddr,
-            vport: packet.dport,
             daddr: &choice.dest.get().addr,
             dport: choice.dport,
-            local: None,
-            fwmark: skb.mark(),
-            flags: match self.netns.sysctl.conntrack() {
-                true => IP_VS_CONN_F_NFCT,
-                false => 0,
-            },
+            flags: self.conntrack_flag(),
+            ..Params::to_service(packet, proto, skb.mark())
         };
         let Choice { dest, template, .. } = choice;
         if proto == Proto::Udp
@@ -206,17 +205,25 @@ impl<'a> HookCtx<'a> {
             if let Some(template) = template {
                 template.count_packet();
             }
-            return self.one_packet(skb, &params, dest, packet);
+            return self.one_packet(skb, &params, Some(dest), packet);
         }
         let conns = &self.netns.conns;
         let Some(template) = template else {
-            let birth = Birth::Packet(&self.netns.protocols, packet.signal);
+            let birth = self.birth(packet);
             return match conns.add(self.rcu(), &params, Some(dest), None, birth) {
                 Some(conn) => self.first(skb, conn.get(), packet),
                 None => skb.drop_eperm(),
             };
         };
         self.begin_after(skb, &params, dest, template, packet)
+    }
+
+    /// The origin of a conn that `packet` starts.
+    pub(super) fn birth(self, packet: &Packet) -> Birth<'a> {
+        match packet.is_in_icmp() {
+            true => Birth::Error,
+            false => Birth::Packet(&self.netns.protocols, packet.signal),
+        }
     }
 
     /// Sends a packet with a conn that exists only for this packet
@@ -226,40 +233,65 @@ impl<'a> HookCtx<'a> {
         self,
         skb: HookSkb<'h>,
         params: &Params<'_>,
-        dest: RcuRef<'a, Dest>,
+        dest: Option<RcuRef<'a, Dest>>,
         packet: &Packet,
     ) -> Verdict<'h> {
-        let Some(held) = dest.upgrade().filter(|_| !self.netns.conns.is_full()) else {
+        if self.netns.conns.is_full() {
+            return skb.drop_eperm();
+        }
+        let Some(held) = upgrade(dest) else {
             return skb.drop_eperm();
         };
-        let flags = dest.conn_flags();
+        let flags = dest.map_or(0, |dest| dest.conn_flags());
         let Ok(conn) = Conn::one_packet(params, held) else {
             return skb.drop_eperm();
         };
         pin_init::stack_pin_init!(let conn = conn);
+        let Some(dest) = dest else {
+            return xmit::transmit(self.context(&conn, None, packet), skb);
+        };
         dest.conn_bound(self.rcu(), flags);
         let verdict = self.first(skb, &conn, packet);
         dest.conn_unbound(self.rcu(), flags);
         verdict
     }
 
-    /// Counts a new conn and sends its first packet.
-    pub(super) fn first<'h>(self, skb: HookSkb<'h>, conn: &Conn, packet: &Packet) -> Verdict<'h> {
+    /// Counts a new conn and sends its first packet, or the ICMP error that quotes it.
+    pub(super) fn first<'h>(
+        self,
+        mut skb: HookSkb<'h>,
+        conn: &Conn,
+        packet: &Packet,
+    ) -> Verdict<'h> {
         let dest = conn.dest(self.rcu());
         self.netns.stats().count_conn();
         if let Some(dest) = dest {
             dest.stats.count_conn();
-            if dest.is_available() {
-                self.count_in(dest, &skb);
-            }
+        }
+        if packet.is_in_icmp() && !super::icmp::may_translate(conn, packet, &mut skb) {
+            return skb.drop_eperm();
+        }
+        if let Some(dest) = dest.filter(|dest| dest.is_available()) {
+            self.count_in(dest, &skb);
         }
         xmit::transmit(self.context(conn, dest, packet), skb)
     }
 
-    /// Drops a packet for which the service has no dest, and sends an ICMP error to the sender
+    /// Drops a packet for which the service has no dest, and sends an ICMP error to the sender. With
+    /// the sysctl `cache_bypass`, a fwmark service sends the packet to its own destination instead
     /// (C: `ip_vs_leave()`).
     #[cold]
-    fn leave<'h>(self, mut skb: HookSkb<'h>, service: &Service, packet: &Packet) -> Verdict<'h> {
+    fn leave<'h>(
+        self,
+        skb: HookSkb<'h>,
+        service: &Service,
+        packet: &Packet,
+        proto: Proto,
+    ) -> Verdict<'h> {
+        let may_bypass = service.id.fwmark != 0 && !packet.is_in_icmp();
+        if may_bypass && self.netns.sysctl.cache_bypass() && self.is_to_unicast(packet) {
+            return self.bypass(skb, service, packet, proto);
+        }
         // The service lookup also returns an FTP service for packets to other ports.
         if service.id.port == FTPPORT && packet.dport != FTPPORT {
             return skb.accept();
@@ -267,7 +299,51 @@ impl<'a> HookCtx<'a> {
         if packet.is_in_icmp() {
             return skb.drop_eperm();
         }
+        self.refuse(skb, packet.family)
+    }
+
+    /// Whether a packet goes to the unicast address of another host, or of this one if it is IPv6
+    /// (C: `ip_vs_addr_is_unicast()`).
+    fn is_to_unicast(self, packet: &Packet) -> bool {
         match packet.family {
+            Family::Inet => addrconf::is_unicast4(self.netns.net(), packet.daddr.v4()),
+            Family::Inet6 => addrconf::is_unicast6(*packet.daddr.bytes()),
+        }
+    }
+
+    /// Creates a conn without a dest and sends the packet to its own destination.
+    fn bypass<'h>(
+        self,
+        skb: HookSkb<'h>,
+        service: &Service,
+        packet: &Packet,
+        proto: Proto,
+    ) -> Verdict<'h> {
+        let params = Params {
+            flags: IP_VS_CONN_F_BYPASS | self.conntrack_flag(),
+            ..Params::to_service(packet, proto, skb.mark())
+        };
+        if proto == Proto::Udp && service.is_one_packet() {
+            return self.one_packet(skb, &params, None, packet);
+        }
+        let birth = self.birth(packet);
+        match self.netns.conns.add(self.rcu(), &params, None, None, birth) {
+            Some(conn) => xmit::transmit(self.context(conn.get(), None, packet), skb),
+            None => skb.drop_eperm(),
+        }
+    }
+
+    /// The flag of new conns whose packets connection tracking follows.
+    fn conntrack_flag(self) -> u32 {
+        match self.netns.sysctl.conntrack() {
+            true => IP_VS_CONN_F_NFCT,
+            false => 0,
+        }
+    }
+
+    /// Drops a packet and sends an ICMP error to the sender: no port is open there.
+    pub(super) fn refuse<'h>(self, mut skb: HookSkb<'h>, family: Family) -> Verdict<'h> {
+        match family {
             Family::Inet => ip::icmp_send(&mut skb, IcmpError::DestUnreach, icmp::PORT_UNREACH, 0),
             Family::Inet6 => {
                 skb.set_loopback_dev_if_none(self.netns.net());

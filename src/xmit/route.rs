@@ -12,6 +12,7 @@ use crate::{
         Family, //
     },
     dest::route::Route,
+    forward::Forward,
     oot::net::{
         dst::DstRef,
         filter::{
@@ -69,6 +70,13 @@ impl RouteFlags {
     };
     /// For an ICMP error that this host forwards, with NAT.
     pub(crate) const NAT_FORWARDED: Self = Self {
+        local: false,
+        redirect: false,
+        known_next_hop: false,
+        tunnel: false,
+    };
+    /// For packets that are sent to their own destination.
+    pub(crate) const BYPASS: Self = Self {
         local: false,
         redirect: false,
         known_next_hop: false,
@@ -190,7 +198,10 @@ fn find<'g>(context: Context<'g>, flags: RouteFlags) -> Option<(SkbRoute<'g>, Ad
 
 fn look_up(context: Context<'_>, flags: RouteFlags) -> Result<Route> {
     let net = context.netns.net();
-    let daddr = &context.conn.daddr;
+    let daddr = match context.conn.forward() {
+        Forward::Bypass => context.packet.receiver(),
+        _ => &context.conn.daddr,
+    };
     match context.dest_family() {
         Family::Inet => {
             let daddr = daddr.v4();
