@@ -34,6 +34,8 @@ mod stats {
 }
 mod sync {
     pub(crate) mod config;
+    pub(crate) mod due;
+    pub(crate) mod message;
 }
 mod uapi;
 mod wire;

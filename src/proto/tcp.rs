@@ -70,6 +70,7 @@ fn state_of(state: u8) -> State {
 
 impl Protocol for Tcp {
     const NAME: &'static str = "TCP";
+    const STATES: usize = State::COUNT;
     const IS_ASSURED_BY_OUTPUT: bool = false;
 
     fn state_name(state: u8) -> &'static str {
@@ -108,6 +109,13 @@ impl Protocol for Tcp {
 
     fn assures(state: u8) -> bool {
         state_of(state) == State::Established
+    }
+
+    fn is_sent(state: u8) -> bool {
+        matches!(
+            state_of(state),
+            State::Established | State::FinWait | State::Close | State::CloseWait | State::TimeWait
+        )
     }
 
     fn may_start(signal: Signal, sloppy: bool) -> bool {
