@@ -7,9 +7,8 @@
 //! # Not supported
 //!
 //! These sysctls are stored and shown, but have no effect: the DoS defense (`amemthresh`,
-//! `am_droprate`, `drop_entry`, `drop_packet`, `secure_tcp`), synchronization (`backup_only`, and
-//! `sync_*` except `sync_ports`), and `cache_bypass`, `ignore_tunneled`, `nat_icmp_send`,
-//! `schedule_icmp`.
+//! `am_droprate`, `drop_entry`, `drop_packet`, `secure_tcp`), and `cache_bypass`,
+//! `ignore_tunneled`, `nat_icmp_send`, `schedule_icmp`.
 //!
 //! # Differences from C
 //!
@@ -27,7 +26,8 @@ use crate::{
     sched::{
         locality::cache::DEFAULT_EXPIRATION,
         mh, //
-    }, //
+    },
+    sync::due::Policy, //
 };
 use kernel::{
     new_mutex,
@@ -220,6 +220,42 @@ impl Sysctl {
     /// The number of ports of each sync daemon.
     pub(crate) fn sync_ports(&self) -> i32 {
         get(&self.ints.sync_ports)
+    }
+
+    /// The size of the buffers of the sync daemons' sockets in bytes, 0 for the default.
+    pub(crate) fn sync_sock_size(&self) -> i32 {
+        get(&self.ints.sync_sock_size)
+    }
+
+    /// The version of sync messages.
+    #[inline(always)]
+    pub(crate) fn sync_version(&self) -> i32 {
+        get(&self.ints.sync_version)
+    }
+
+    /// Whether only the templates of persistent services are sent, not the conns that they control.
+    #[inline(always)]
+    pub(crate) fn sync_persist_mode(&self) -> bool {
+        get(&self.ints.sync_persist_mode) != 0
+    }
+
+    /// The number of the packet with which a conn is sent first.
+    #[inline(always)]
+    pub(crate) fn sync_threshold(&self) -> i32 {
+        let [threshold, _] = &self.ints.sync_threshold;
+        threshold.read_once()
+    }
+
+    /// The sysctls that control when a conn is sent.
+    #[inline(always)]
+    pub(crate) fn sync_policy(&self) -> Policy {
+        let [threshold, period] = &self.ints.sync_threshold;
+        Policy {
+            threshold: threshold.read_once(),
+            period: period.read_once(),
+            refresh_period: get(&self.ints.sync_refresh_period) as u32,
+            retries: get(&self.ints.sync_retries),
+        }
     }
 
     /// The load factor of the conn table, in C's scale.

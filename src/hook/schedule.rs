@@ -82,6 +82,9 @@ impl<'a> HookCtx<'a> {
         packet: &Packet,
         proto: Proto,
     ) -> Verdict<'h> {
+        if self.netns.sync.is_backup_only() {
+            return skb.accept();
+        }
         if packet.signal == Signal::Nothing {
             return skb.drop_eperm();
         }
@@ -239,6 +242,9 @@ impl<'a> HookCtx<'a> {
 
     /// Counts a new conn and sends its first packet.
     pub(super) fn first<'h>(self, skb: HookSkb<'h>, conn: &Conn, packet: &Packet) -> Verdict<'h> {
+        if self.netns.sync.concerns_packets() {
+            self.netns.sync_conn(conn, self.rcu());
+        }
         let dest = conn.dest(self.rcu());
         self.netns.stats().count_conn();
         if let Some(dest) = dest {
