@@ -19,6 +19,7 @@ mod expiry;
 mod ext;
 mod life;
 mod step;
+mod sync;
 pub(crate) mod table;
 pub(crate) mod template;
 mod todrop;
@@ -37,7 +38,7 @@ use crate::{
     oot::{
         net::{
             conntrack,
-            pernet::Hold, //
+            namespace::Net, //
         },
         sync::{
             impl_has_hash_links,
@@ -60,6 +61,7 @@ use crate::{
     },
     proto::Proto,
     shim::Word32,
+    sync::due::Sent,
     uapi::*, //
 };
 use ext::Ext;
@@ -68,10 +70,12 @@ use kernel::{
     sync::rcu, //
 };
 use life::{
+    Death,
     Expiry,
     Life,
     INACTIVE,
-    NO_OUTPUT, //
+    NO_OUTPUT,
+    UNBOUND, //
 };
 use pin_init::init;
 
@@ -86,6 +90,15 @@ const HAS_LOCAL: u32 = 1 << 30;
 
 /// Internal flag, not uapi: the protocol is neither TCP nor UDP.
 const IS_RARE: u32 = 1 << 29;
+
+/// The network namespace of conns, as their table knows it.
+pub(crate) trait Owner: Send + Sync + 'static {
+    /// The namespace.
+    fn net(&self) -> &Net;
+
+    /// Called when a conn would have expired, but controls others.
+    fn expire_later(&self, conn: &Conn, guard: &rcu::Guard);
+}
 
 /// One end of a connection: address and port.
 pub(crate) type End<'a> = (&'a Addr, Port);
@@ -150,10 +163,11 @@ pub(crate) struct Conn {
     /// The family of the client's and the service's addresses.
     pub(crate) family: Family,
     life: Life,
-    /// `IP_VS_CONN_F_*`, except those that change with the state. Atomic, like `fwmark`, so that
-    /// sync messages can set them, which is not implemented yet.
+    /// What the master daemon remembers of the conn.
+    sent: Sent,
+    /// `IP_VS_CONN_F_*`, except those that change with the state. Sync messages change them.
     flags: Word32,
-    fwmark: Word32,
+    fwmark: u32,
     /// Empty if the dest is not configured; packets are sent to `daddr` and `dport` all the same.
     dest: RcuArcCell<Dest>,
     /// The conn that controls this one and counts it (C: `control`).
@@ -188,6 +202,10 @@ impl Conn {
         if flags & IP_VS_CONN_F_NOOUTPUT != 0 {
             word |= NO_OUTPUT;
         }
+        if dest.is_none() {
+            word |= UNBOUND;
+        }
+        let now = now();
         let is_unanswered = control.is_some() && params.proto.is_assured_by_output();
         init!(Self {
             links: HashLinks::new(),
@@ -200,9 +218,10 @@ impl Conn {
             dport: params.dport,
             proto: params.proto,
             family: params.family,
-            life: Life::new(word, now(), is_unanswered),
+            life: Life::new(word, now, is_unanswered),
+            sent: Sent::new(now),
             flags: Word32::new(flags),
-            fwmark: Word32::new(params.fwmark),
+            fwmark: params.fwmark,
             dest: RcuArcCell::new(dest),
             control,
             ext: RcuCell::new(ext),
@@ -405,8 +424,8 @@ impl Conn {
     /// Marks the conn as dead and removes it from the table. Returns false if it was dead already.
     pub(crate) fn kill(this: ConnRef<'_>, guard: &rcu::Guard) -> bool {
         match this.life.kill() {
-            Some(was_inactive) => {
-                Self::unlink(this, guard, was_inactive);
+            Some(death) => {
+                Self::unlink(this, guard, death);
                 true
             }
             None => false,
@@ -414,9 +433,9 @@ impl Conn {
     }
 
     /// Removes a dead conn from the table and from the counts of its dest and its controlling conn.
-    fn unlink(this: ConnRef<'_>, guard: &rcu::Guard, was_inactive: bool) {
-        if let Some(dest) = this.dest.get(guard) {
-            dest.conn_unbound(guard, this.flags_with(was_inactive));
+    fn unlink(this: ConnRef<'_>, guard: &rcu::Guard, death: Death) {
+        if let Some(dest) = this.dest.get(guard).filter(|_| death.was_bound) {
+            dest.conn_unbound(guard, this.flags_with(death.was_inactive));
         }
         if let Some(control) = &this.control {
             control.uncontrol();
@@ -486,7 +505,7 @@ fn now() -> u32 {
 }
 
 impl_has_hash_links! {
-    impl HasHashLinks<Hold> for Conn { self.links }
+    impl HasHashLinks<KBox<dyn Owner>> for Conn { self.links }
 }
 
 impl_has_timer! {
@@ -503,8 +522,14 @@ impl TimerCallback for Conn {
         match this.life.fired(now(), this.timeout()) {
             Expiry::Over => None,
             Expiry::Again(delay) => Some(delay as usize),
-            Expiry::Died { was_inactive } => {
-                Self::unlink(this, guard, was_inactive);
+            Expiry::Controls(delay) => {
+                if let Some(owner) = RcuHash::owner(this, guard) {
+                    owner.expire_later(this.get(), guard);
+                }
+                Some(delay as usize)
+            }
+            Expiry::Died(death) => {
+                Self::unlink(this, guard, death);
                 None
             }
         }

@@ -286,7 +286,7 @@ impl<'a> HookCtx<'a> {
     /// one.
     #[cold]
     fn without_ports<'h>(self, skb: HookSkb<'h>) -> Verdict<'h> {
-        match self.may_request(&skb) {
+        match self.may_request(&skb) && !self.netns.sync.is_backup_only() {
             true => skb.drop_eperm(),
             false => skb.accept(),
         }
@@ -328,6 +328,35 @@ impl<'a> HookCtx<'a> {
         conn: ConnRef<'a>,
         packet: &Packet,
     ) -> Verdict<'h> {
+        if self.netns.sync.concerns_packets() {
+            return self.request_synced(skb, conn, packet);
+        }
+        self.serve::<IS_RARE, false>(skb, conn, packet)
+    }
+
+    /// Handles such a packet while a sync daemon concerns packets.
+    #[inline(never)]
+    fn request_synced<'h>(
+        self,
+        skb: HookSkb<'h>,
+        conn: ConnRef<'a>,
+        packet: &Packet,
+    ) -> Verdict<'h> {
+        match self.netns.sync.is_backup_only() {
+            true => skb.accept(),
+            false => self.serve::<true, true>(skb, conn, packet),
+        }
+    }
+
+    /// Sends such a packet to the dest. `IS_SYNCED`: the conn may have to be sent to backup
+    /// directors.
+    #[inline(always)]
+    fn serve<'h, const IS_RARE: bool, const IS_SYNCED: bool>(
+        self,
+        skb: HookSkb<'h>,
+        conn: ConnRef<'a>,
+        packet: &Packet,
+    ) -> Verdict<'h> {
         if proto_of::<IS_RARE>(conn).is_start(packet.signal) && self.starts_anew(conn) {
             return self.schedule_anew(skb, conn, packet);
         }
@@ -340,6 +369,9 @@ impl<'a> HookCtx<'a> {
         }
         if !self.touch::<IS_RARE>(conn, Direction::Input, packet) {
             return self.schedule(skb, packet, conn.proto);
+        }
+        if IS_SYNCED {
+            self.netns.sync_conn(conn.get(), self.rcu());
         }
         if let Some(dest) = dest {
             self.count_in(dest, &skb);

@@ -35,6 +35,8 @@ mod stats {
 }
 mod sync {
     pub(crate) mod config;
+    pub(crate) mod due;
+    pub(crate) mod message;
 }
 mod sysctl {
     pub(crate) mod defense;

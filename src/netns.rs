@@ -4,11 +4,17 @@
 //!
 //! C version: `struct netns_ipvs` [include/net/ip_vs.h].
 
+mod receive;
+
 use crate::{
     addr::Family,
-    conn::table::{
-        ConnCache,
-        ConnTable, //
+    conn::{
+        table::{
+            ConnCache,
+            ConnTable, //
+        },
+        Conn,
+        Owner, //
     },
     dest::{
         real::RealServers,
@@ -36,18 +42,23 @@ use crate::{
     sched::mh,
     service::ServiceTable,
     stats::Stats,
-    sync::Daemons,
+    sync::{
+        Daemons,
+        State, //
+    },
     sysctl::Sysctl,
     LocalModule, //
 };
 use kernel::{
     module::this_module,
-    new_mutex,
+    new_mutex, new_spinlock,
     prelude::*,
     sync::{
         atomic::Atomic,
+        rcu,
         Arc,
-        Mutex, //
+        Mutex,
+        SpinLock, //
     },
 };
 
@@ -59,6 +70,11 @@ pub(crate) struct Netns {
     pub(crate) registrations: Mutex<Registrations>,
     /// 1 once the namespace is being deleted; see [`Netns::is_going`].
     going: Atomic<u32>,
+    /// The sync daemons, as packets know them.
+    pub(crate) sync: State,
+    /// Held, with softirqs disabled, while a received conn gets a dest.
+    #[pin]
+    binding: SpinLock<()>,
     #[pin]
     pub(crate) trash: Trash,
     #[pin]
@@ -122,7 +138,7 @@ impl Registrations {
 pub(crate) struct Control {
     /// A module reference for each service and each running daemon; they prevent unloading.
     pub(crate) uses: module::Uses,
-    pub(crate) daemons: Daemons,
+    pub(crate) daemons: Daemons<Ref<Netns>>,
     /// The number of dests of another family than their service. No daemon is started unless it is
     /// 0.
     pub(crate) mixed_family_dests: u32,
@@ -143,10 +159,12 @@ impl Netns {
         kernel::try_pin_init!(Self {
             registrations <- new_mutex!(Registrations::default()),
             going: Atomic::new(0),
+            sync: State::new(),
+            binding <- new_spinlock!(()),
             trash <- Trash::new(),
             control <- new_mutex!(Control {
                 uses: module::Uses::new(this_module::<LocalModule>()),
-                daemons: Daemons::default(),
+                daemons: Daemons::new(),
                 mixed_family_dests: 0,
             }),
             conns <- Delayed::new(ConnTable::new(cache?, conn_max)),
@@ -170,9 +188,29 @@ impl Netns {
         self.going.read_once() != 0
     }
 
+    /// Counts a packet of a conn to its dest, and sends the conn to backup directors, if that is
+    /// due and a master daemon runs.
+    pub(crate) fn sync_conn(&self, conn: &Conn, guard: &rcu::Guard) {
+        if let Some(master) = self.sync.master(guard) {
+            conn.sync(master, &self.sysctl);
+        }
+    }
+
     /// The counters and rates of the whole namespace.
     #[inline(always)]
     pub(crate) fn stats(&self) -> &Stats {
         &self.estimator.total
+    }
+}
+
+impl Owner for Ref<Netns> {
+    fn net(&self) -> &Net {
+        (**self).net()
+    }
+
+    fn expire_later(&self, conn: &Conn, guard: &rcu::Guard) {
+        if let Some(master) = self.sync.master(guard) {
+            conn.sync_later(master, &self.sysctl);
+        }
     }
 }

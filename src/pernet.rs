@@ -76,7 +76,7 @@ impl Pernet for Netns {
     ///
     /// `ENOMEM`, also if a file or sysctl of that name exists.
     fn start(this: &Ref<Self>) -> Result {
-        this.conns.set_owner(this.hold().ok_or(ENOENT)?)?;
+        this.conns.set_owner(KBox::new(this.clone(), GFP_KERNEL)?)?;
         let defense = ctl::defense::work(this.clone())?;
         let settings = ctl::sysctl::FILES;
         let settings = fs::sysctl::Registration::new(this.clone(), ctl::sysctl::PATH, settings)?;

@@ -86,6 +86,9 @@ pub(crate) trait Protocol {
     /// The name in /proc.
     const NAME: &'static str;
 
+    /// The number of states (C: `num_states`).
+    const STATES: usize;
+
     /// Whether any packet from the dest assures the template of a conn. Otherwise a
     /// [state](Self::assures) does.
     const IS_ASSURED_BY_OUTPUT: bool;
@@ -133,6 +136,12 @@ pub(crate) trait Protocol {
     /// Whether a conn that enters this state assures its template.
     fn assures(_state: u8) -> bool {
         false
+    }
+
+    /// Whether a conn in this state is sent to backup directors (C: in
+    /// `ip_vs_sync_conn_needed()`).
+    fn is_sent(_state: u8) -> bool {
+        true
     }
 
     /// Whether a packet that belongs to no conn may start one (C: `conn_schedule`). `sloppy` is
@@ -200,6 +209,21 @@ impl Proto {
             IPPROTO_SCTP => Some(Self::Sctp),
             _ => None,
         }
+    }
+
+    /// The protocol with this number, if it is supported (C: `ip_vs_proto_get()`).
+    pub(crate) fn of(protocol: u8) -> Option<Self> {
+        Self::common(protocol).or_else(|| Self::rare(protocol))
+    }
+
+    /// Whether `state` is the number of a state.
+    pub(crate) fn has_state(self, state: u16) -> bool {
+        usize::from(state) < dispatch!(self, P => P::STATES)
+    }
+
+    /// See [`Protocol::is_sent`].
+    pub(crate) fn is_sent(self, state: u8) -> bool {
+        dispatch!(self, P => P::is_sent(state))
     }
 
     /// A protocol that is TCP or UDP, in a form from which the compiler knows that it is no other.

@@ -4,48 +4,177 @@
 //!
 //! C version: [net/netfilter/ipvs/ip_vs_sync.c].
 //!
-//! # Not supported
-//!
-//! - Sending and receiving: a daemon is configured and listed, but does nothing.
-//! - The check whether a port of the daemon is in use.
+//! A daemon has one thread, one socket and one port for each of `sync_ports`. Packets queue conns
+//! in messages ([`master`]), which the threads of a master send. The threads of a backup decode
+//! messages and hand each conn over ([`Receive`]).
 
+mod backup;
 pub(crate) mod config;
+pub(crate) mod due;
+pub(crate) mod master;
+pub(crate) mod message;
+mod socket;
 
-use crate::oot::net::{
-    addrconf,
-    device::Device,
-    ip,
-    namespace::Net, //
+use crate::oot::{
+    kthread::{
+        Run,
+        Thread, //
+    },
+    net::namespace::NetRef,
+    sync::{
+        Once,
+        RcuArcCell, //
+    },
 };
+use backup::Listener;
 use config::{
     Config,
     DaemonSpec,
-    Group,
     Role, //
 };
 use kernel::{
     prelude::*,
-    sync::rcu, //
+    str::CString,
+    sync::{
+        atomic::{
+            Atomic,
+            Relaxed, //
+        },
+        rcu, //
+    },
 };
+use master::{
+    Master,
+    Sender, //
+};
+use message::Record;
+pub(crate) use socket::Via;
 
 /// C: `IP_VS_SYNC_PORTS_MAX`
 const MAX_PORTS: u16 = 64;
 
+/// A reference to a network namespace, which gets the conns that its backup daemon receives.
+pub(crate) trait Receive: NetRef + Clone {
+    /// Adds or updates a conn.
+    fn receive(&self, record: &Record<'_>);
+}
+
+/// What packets need to know of the daemons (C: `sync_state`).
+pub(crate) struct State {
+    /// A sum of [`BACKUP`], [`WANTS_BACKUP_ONLY`] and [`MASTER`].
+    word: Atomic<u32>,
+    master: RcuArcCell<Master>,
+}
+
+/// A backup daemon runs.
+const BACKUP: u32 = 1;
+/// The sysctl `backup_only` is set.
+const WANTS_BACKUP_ONLY: u32 = 2;
+/// A master daemon runs.
+const MASTER: u32 = 4;
+/// Packets are not balanced.
+const BACKUP_ONLY: u32 = BACKUP | WANTS_BACKUP_ONLY;
+
+impl State {
+    /// The state while no daemon runs.
+    pub(crate) fn new() -> Self {
+        Self {
+            word: Atomic::new(0),
+            master: RcuArcCell::new(None),
+        }
+    }
+
+    /// Whether a master runs, or packets are not balanced.
+    #[inline(always)]
+    pub(crate) fn concerns_packets(&self) -> bool {
+        self.word.read_once() >= BACKUP_ONLY
+    }
+
+    /// Whether packets are not balanced: a backup daemon runs, and `backup_only` is set
+    /// (C: `sysctl_backup_only()`).
+    pub(crate) fn is_backup_only(&self) -> bool {
+        self.word.read_once() & BACKUP_ONLY == BACKUP_ONLY
+    }
+
+    /// The master daemon, if one runs.
+    pub(crate) fn master<'g>(&'g self, guard: &'g rcu::Guard) -> Option<&'g Master> {
+        match self.word.read_once() & MASTER {
+            0 => None,
+            _ => self.master.get(guard).map(|master| master.get()),
+        }
+    }
+
+    /// Tells the value of the sysctl `backup_only`.
+    pub(crate) fn set_backup_only(&self, is_set: bool) {
+        self.change(WANTS_BACKUP_ONLY, is_set);
+    }
+
+    fn change(&self, bit: u32, is_set: bool) {
+        let mut old = self.word.load(Relaxed);
+        loop {
+            let new = if is_set { old | bit } else { old & !bit };
+            match self.word.cmpxchg(old, new, Relaxed) {
+                Ok(_) => return,
+                Err(now) => old = now,
+            }
+        }
+    }
+}
+
 /// The running daemons of a network namespace.
-#[derive(Default)]
-pub(crate) struct Daemons {
-    master: Option<Config>,
-    backup: Option<Config>,
+pub(crate) struct Daemons<N: Receive> {
+    master: Option<Daemon<Sender<N>>>,
+    backup: Option<Daemon<Listener<N>>>,
     /// The number of consecutive ports of each daemon: `sync_ports` when the first daemon started.
     ports: u16,
 }
 
-impl Daemons {
+/// A running daemon. Its threads are stopped when it is dropped.
+struct Daemon<T: Run> {
+    config: Config,
+    role: &'static str,
+    threads: KVec<Thread<T>>,
+}
+
+impl<T: Run> Drop for Daemon<T> {
+    fn drop(&mut self) {
+        while let Some(thread) = self.threads.pop() {
+            let (role, id) = (self.role, self.threads.len());
+            pr_info!("stopping {role} sync thread {id} ...\n");
+            drop(thread);
+        }
+    }
+}
+
+/// What a daemon is started with, in addition to its specification.
+pub(crate) struct Setting<'a, N> {
+    pub(crate) netns: &'a N,
+    pub(crate) state: &'a State,
+    /// The device.
+    pub(crate) via: Via,
+    /// The sysctl `sync_ports`.
+    pub(crate) ports: i32,
+    /// The sysctl `sync_sock_size`: the size of the sockets' buffers in bytes, 0 for the default.
+    pub(crate) sock_size: i32,
+    /// The number of the namespace in the names of threads.
+    pub(crate) generation: u32,
+}
+
+impl<N: Receive> Daemons<N> {
+    /// No daemons.
+    pub(crate) fn new() -> Self {
+        Self {
+            master: None,
+            backup: None,
+            ports: 0,
+        }
+    }
+
     /// Returns the configuration of the daemon in `role`, if it runs.
     pub(crate) fn get(&self, role: Role) -> Option<&Config> {
         match role {
-            Role::Master => self.master.as_ref(),
-            Role::Backup => self.backup.as_ref(),
+            Role::Master => self.master.as_ref().map(|daemon| &daemon.config),
+            Role::Backup => self.backup.as_ref().map(|daemon| &daemon.config),
         }
     }
 
@@ -54,123 +183,102 @@ impl Daemons {
         self.master.is_some() || self.backup.is_some()
     }
 
-    fn slot(&mut self, role: Role) -> &mut Option<Config> {
-        match role {
-            Role::Master => &mut self.master,
-            Role::Backup => &mut self.backup,
-        }
-    }
-
-    /// Starts a daemon on `device` (C: `start_sync_thread()`). `sync_ports` is the sysctl of that
-    /// name.
+    /// Starts a daemon (C: `start_sync_thread()`). May sleep.
     ///
     /// # Errors
     ///
     /// In this order:
     ///
     /// - `EEXIST` if a daemon runs in `role`.
-    /// - `EAFNOSUPPORT` if the group is IPv6 and IPv6 is disabled.
-    /// - Whatever [`check_sending`] returns for a master, or [`check_listening`] for a backup.
+    /// - `ENOMEM`.
+    /// - Whatever [`socket::sending`] returns for a master, or [`socket::receiving`] for a backup.
+    /// - `EINTR` if the calling task is being killed.
     pub(crate) fn start(
         &mut self,
         role: Role,
         spec: &DaemonSpec,
-        net: &Net,
-        device: &Device,
-        sync_ports: i32,
-        guard: &rcu::Guard,
+        setting: &Setting<'_, N>,
     ) -> Result {
         if !self.any() {
-            self.ports = sync_ports.clamp(1, MAX_PORTS.into()) as u16;
+            self.ports = setting.ports.clamp(1, MAX_PORTS.into()) as u16;
         }
         if self.get(role).is_some() {
             return Err(EEXIST);
         }
-        let config = spec.settle(role, device.mtu());
-        if matches!(config.group, Group::V6(_)) && !addrconf::is_ipv6_enabled() {
-            pr_err!("Error during creation of socket; terminating\n");
-            return Err(EAFNOSUPPORT);
-        }
+        let config = spec.settle(role, setting.via.mtu);
         match role {
-            Role::Master => check_sending(net, device, &config.group)?,
-            Role::Backup => check_listening(net, device, guard, &config, self.ports)?,
+            Role::Master => self.start_master(config, setting),
+            Role::Backup => self.start_backup(config, setting),
         }
-        kernel::pr_warn_once!("sync daemons do not send or receive yet\n");
-        *self.slot(role) = Some(config);
+    }
+
+    fn start_master(&mut self, config: Config, setting: &Setting<'_, N>) -> Result {
+        let master = Master::new(&config, self.ports)?;
+        let threads = self.start_threads("m", setting, |id| {
+            let (netns, size) = (setting.netns.clone(), setting.sock_size);
+            let socket = socket::sending(netns, &setting.via, &config, id, size)?;
+            Sender::new(&master, &config, id, socket)
+        })?;
+        self.master = Some(Daemon {
+            config,
+            role: "master",
+            threads,
+        });
+        drop(setting.state.master.replace(Some(master)));
+        setting.state.change(MASTER, true);
         Ok(())
     }
 
-    /// Stops a daemon (C: `stop_sync_thread()`).
+    fn start_backup(&mut self, config: Config, setting: &Setting<'_, N>) -> Result {
+        let threads = self.start_threads("b", setting, |id| {
+            let (netns, size) = (setting.netns, setting.sock_size);
+            let socket = socket::receiving(netns.clone(), &setting.via, &config, id, size)?;
+            Listener::new(netns.clone(), &config, id, socket)
+        })?;
+        self.backup = Some(Daemon {
+            config,
+            role: "backup",
+            threads,
+        });
+        setting.state.change(BACKUP, true);
+        Ok(())
+    }
+
+    /// Starts a thread for each port, on what `make` returns for its number.
+    fn start_threads<T: Run>(
+        &self,
+        letter: &str,
+        setting: &Setting<'_, N>,
+        make: impl Fn(u16) -> Result<T>,
+    ) -> Result<KVec<Thread<T>>> {
+        let mut threads = KVec::with_capacity(self.ports.into(), GFP_KERNEL)?;
+        for id in 0..self.ports {
+            let generation = setting.generation;
+            let name = CString::try_from_fmt(fmt!("ipvs-{letter}:{generation}:{id}"))?;
+            threads.push(Thread::start(&name, make(id)?)?, GFP_KERNEL)?;
+        }
+        Ok(threads)
+    }
+
+    /// Stops a daemon and waits for its threads to end (C: `stop_sync_thread()`).
     ///
     /// # Errors
     ///
     /// `ESRCH` if no daemon runs in `role`.
-    pub(crate) fn stop(&mut self, role: Role) -> Result {
-        self.slot(role).take().map(drop).ok_or(ESRCH)
-    }
-}
-
-/// Checks whether a socket could send to the group through the device (C: `make_send_sock()`).
-///
-/// # Errors
-///
-/// `EADDRNOTAVAIL` if the IPv4 address of the device is not local; whatever
-/// [`ip::route_to_group4`] or [`ip::route_to_group6`] returns.
-fn check_sending(net: &Net, device: &Device, group: &Group) -> Result {
-    let route = match group {
-        Group::V4(group) => {
-            let saddr = device.select_addr4();
-            if saddr == [0; 4] {
-                pr_err!("You probably need to specify IP address on multicast interface.\n");
-            } else if !ip::may_bind4(net, saddr) {
-                pr_err!("Error binding address of the mcast interface\n");
-                return Err(EADDRNOTAVAIL);
+    pub(crate) fn stop(&mut self, role: Role, state: &State) -> Result {
+        match role {
+            Role::Master => {
+                let daemon = self.master.take().ok_or(ESRCH)?;
+                state.change(MASTER, false);
+                drop(state.master.replace(None));
+                drop(daemon);
             }
-            ip::route_to_group4(net, *group, saddr, device)
+            Role::Backup => {
+                let daemon = self.backup.take().ok_or(ESRCH)?;
+                state.change(BACKUP, false);
+                drop(daemon);
+            }
         }
-        Group::V6(group) => ip::route_to_group6(net, *group, device),
-    };
-    if let Err(error) = route {
-        pr_err!("Error connecting to the multicast addr\n");
-        return Err(error);
+        Ok(())
     }
-    Ok(())
-}
-
-/// Checks whether sockets could receive from the group through the device
-/// (C: `make_receive_sock()`). There is one socket for each of `ports` ports.
-///
-/// # Errors
-///
-/// For the first port that fails, in this order:
-///
-/// - `EACCES` if the caller may not bind the port.
-/// - `ENODEV` if the group is IPv4 and the device has no IPv4.
-/// - `ENOBUFS` if the group is IPv4 and `igmp_max_memberships` is 0.
-/// - `EINVAL` if the group is IPv6 and the device has no IPv6.
-fn check_listening(
-    net: &Net,
-    device: &Device,
-    guard: &rcu::Guard,
-    config: &Config,
-    ports: u16,
-) -> Result {
-    for id in 0..ports {
-        // As in C, port numbers wrap.
-        if !ip::may_bind_port(net, config.port.wrapping_add(id)) {
-            pr_err!("Error binding to the multicast addr\n");
-            return Err(EACCES);
-        }
-        let joined = match config.group {
-            Group::V4(_) if !device.has_inet(guard) => Err(ENODEV),
-            Group::V4(_) if !ip::may_join4(net) => Err(ENOBUFS),
-            Group::V6(_) if !device.has_inet6(guard) => Err(EINVAL),
-            Group::V4(_) | Group::V6(_) => Ok(()),
-        };
-        if let Err(error) = joined {
-            pr_err!("Error joining to the multicast group\n");
-            return Err(error);
-        }
-    }
-    Ok(())
 }

@@ -4,11 +4,6 @@
 //!
 //! C version: `sysctl_*` of `struct netns_ipvs` [include/net/ip_vs.h].
 //!
-//! # Not supported
-//!
-//! These sysctls are stored and shown, but have no effect: synchronization (`backup_only`, and
-//! `sync_*` except `sync_ports`).
-//!
 //! # Differences from C
 //!
 //! At the default load factor a table has up to one entry per bucket. C's has 16 or 4 buckets per
@@ -27,7 +22,8 @@ use crate::{
     sched::{
         locality::cache::DEFAULT_EXPIRATION,
         mh, //
-    }, //
+    },
+    sync::due::Policy, //
 };
 use defense::PacketDrops;
 use kernel::{
@@ -246,6 +242,42 @@ impl Sysctl {
     /// The number of ports of each sync daemon.
     pub(crate) fn sync_ports(&self) -> i32 {
         get(&self.ints.sync_ports)
+    }
+
+    /// The size of the buffers of the sync daemons' sockets in bytes, 0 for the default.
+    pub(crate) fn sync_sock_size(&self) -> i32 {
+        get(&self.ints.sync_sock_size)
+    }
+
+    /// The version of sync messages.
+    #[inline(always)]
+    pub(crate) fn sync_version(&self) -> i32 {
+        get(&self.ints.sync_version)
+    }
+
+    /// Whether only the templates of persistent services are sent, not the conns that they control.
+    #[inline(always)]
+    pub(crate) fn sync_persist_mode(&self) -> bool {
+        get(&self.ints.sync_persist_mode) != 0
+    }
+
+    /// The number of the packet with which a conn is sent first.
+    #[inline(always)]
+    pub(crate) fn sync_threshold(&self) -> i32 {
+        let [threshold, _] = &self.ints.sync_threshold;
+        threshold.read_once()
+    }
+
+    /// The sysctls that control when a conn is sent.
+    #[inline(always)]
+    pub(crate) fn sync_policy(&self) -> Policy {
+        let [threshold, period] = &self.ints.sync_threshold;
+        Policy {
+            threshold: threshold.read_once(),
+            period: period.read_once(),
+            refresh_period: get(&self.ints.sync_refresh_period) as u32,
+            retries: get(&self.ints.sync_retries),
+        }
     }
 
     /// The load factor of the conn table, in C's scale.

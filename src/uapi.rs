@@ -42,10 +42,16 @@ pub(crate) const IP_VS_CONN_F_LOCALNODE: u32 = 0x0001;
 pub(crate) const IP_VS_CONN_F_TUNNEL: u32 = 0x0002;
 pub(crate) const IP_VS_CONN_F_DROUTE: u32 = 0x0003;
 pub(crate) const IP_VS_CONN_F_BYPASS: u32 = 0x0004;
+/// The conn was created by a sync message.
+pub(crate) const IP_VS_CONN_F_SYNC: u32 = 0x0020;
 /// Replies do not pass through this director.
 pub(crate) const IP_VS_CONN_F_NOOUTPUT: u32 = 0x0080;
 /// The conn is inactive.
 pub(crate) const IP_VS_CONN_F_INACTIVE: u32 = 0x0100;
+/// Sequence numbers are adjusted, in packets to the client or from it.
+pub(crate) const IP_VS_CONN_F_SEQ_MASK: u32 = 0x0600;
+/// The client's port is not known yet.
+pub(crate) const IP_VS_CONN_F_NO_CPORT: u32 = 0x0800;
 /// A template: it assigns the conns of a client to one dest.
 pub(crate) const IP_VS_CONN_F_TEMPLATE: u32 = 0x1000;
 /// The conn forwards only one packet.
@@ -55,6 +61,17 @@ pub(crate) const IP_VS_CONN_F_NFCT: u32 = 1 << 16;
 /// The flags of a dest that user space may set.
 pub(crate) const IP_VS_CONN_F_DEST_MASK: u32 =
     IP_VS_CONN_F_FWD_MASK | IP_VS_CONN_F_ONE_PACKET | IP_VS_CONN_F_NFCT;
+
+/// The flags of a new conn that a sync message may set.
+pub(crate) const IP_VS_CONN_F_BACKUP_MASK: u32 = IP_VS_CONN_F_FWD_MASK
+    | IP_VS_CONN_F_NOOUTPUT
+    | IP_VS_CONN_F_INACTIVE
+    | IP_VS_CONN_F_SEQ_MASK
+    | IP_VS_CONN_F_NO_CPORT
+    | IP_VS_CONN_F_TEMPLATE;
+/// The flags that are sent in sync messages: all of C's.
+pub(crate) const IP_VS_CONN_F_SENT_MASK: u32 =
+    IP_VS_CONN_F_BACKUP_MASK | IP_VS_CONN_F_SYNC | IP_VS_CONN_F_NFCT;
 
 // Tunnel types.
 

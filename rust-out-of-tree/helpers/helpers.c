@@ -28,6 +28,7 @@
 #include "skbuff.c"
 #include "slab.c"
 #include "sock.c"
+#include "socket.c"
 #include "sync.c"
 #include "workqueue.c"
 #include "x_tables.c"

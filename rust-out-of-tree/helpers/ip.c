@@ -80,15 +80,6 @@ __oot_helper struct dst_entry *oot_ip_route_output(struct net *net, __be32 daddr
 	return (struct dst_entry *)rt;
 }
 
-__oot_helper struct dst_entry *oot_ip_route_udp(struct net *net, __be32 daddr, __be32 saddr, int oif)
-{
-	struct flowi4 fl4 = {
-		.daddr = daddr, .saddr = saddr, .flowi4_oif = oif, .flowi4_proto = IPPROTO_UDP
-	};
-
-	return (struct dst_entry *)ip_route_output_flow(net, &fl4, NULL);
-}
-
 __oot_helper struct dst_entry *oot_ip6_route_output(struct net *net, struct flowi6 *fl6)
 {
 	return ip6_route_output(net, NULL, fl6);
@@ -177,16 +168,6 @@ __oot_helper void oot_update_socket_pmtu(struct sk_buff *skb, u32 mtu)
 __oot_helper bool oot_inet_port_requires_bind_service(struct net *net, u16 port)
 {
 	return inet_port_requires_bind_service(net, port);
-}
-
-__oot_helper bool oot_ip_nonlocal_bind(const struct net *net)
-{
-	return READ_ONCE(net->ipv4.sysctl_ip_nonlocal_bind);
-}
-
-__oot_helper int oot_igmp_max_memberships(const struct net *net)
-{
-	return READ_ONCE(net->ipv4.sysctl_igmp_max_memberships);
 }
 
 __oot_helper void oot_ip_select_ident(struct net *net, struct sk_buff *skb)

@@ -23,13 +23,3 @@ __oot_helper unsigned int oot_dev_mtu(const struct net_device *dev)
 {
 	return READ_ONCE(dev->mtu);
 }
-
-__oot_helper bool oot_dev_has_inet(const struct net_device *dev)
-{
-	return __in_dev_get_rcu(dev) != NULL;
-}
-
-__oot_helper bool oot_dev_has_inet6(const struct net_device *dev)
-{
-	return __in6_dev_get(dev) != NULL;
-}

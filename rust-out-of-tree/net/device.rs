@@ -51,7 +51,7 @@ impl Device {
     }
 
     /// The interface index.
-    pub(super) fn index(&self) -> c_int {
+    pub(crate) fn index(&self) -> c_int {
         // SAFETY: The device is live, and its index does not change.
         unsafe { bindings::oot_dev_ifindex(self.as_raw()) }
     }
@@ -60,18 +60,6 @@ impl Device {
     pub(crate) fn mtu(&self) -> u32 {
         // SAFETY: The device is live.
         unsafe { bindings::oot_dev_mtu(self.as_raw()) }
-    }
-
-    /// Whether the device has an IPv4 configuration. A device lacks one if its MTU is too small.
-    pub(crate) fn has_inet(&self, _guard: &rcu::Guard) -> bool {
-        // SAFETY: The device is live, and the RCU read lock is held.
-        unsafe { bindings::oot_dev_has_inet(self.as_raw()) }
-    }
-
-    /// Whether the device has an IPv6 configuration.
-    pub(crate) fn has_inet6(&self, _guard: &rcu::Guard) -> bool {
-        // SAFETY: The device is live, and the RCU read lock is held.
-        unsafe { bindings::oot_dev_has_inet6(self.as_raw()) }
     }
 
     /// Returns the global source address for packets sent through this device. If the device has

@@ -17,7 +17,6 @@ use kernel::{
 use crate::oot::bindings;
 
 use super::{
-    device::Device,
     dst::Dst,
     filter::HookSkb,
     namespace::Net,
@@ -130,49 +129,6 @@ pub(crate) fn route6(
         cookie,
         dst,
     })
-}
-
-/// Looks up the route of a UDP socket to the multicast group `group` through `device`, from `saddr`
-/// unless that is zero.
-///
-/// # Errors
-///
-/// The error of the lookup, for example `ENETUNREACH`; `EHOSTUNREACH` if it returns no route.
-pub(crate) fn route_to_group4(
-    net: &Net,
-    group: [u8; 4],
-    saddr: [u8; 4],
-    device: &Device,
-) -> Result<Dst> {
-    let [daddr, saddr] = [group, saddr].map(u32::from_ne_bytes);
-    let (net, index) = (net.as_raw(), device.index());
-    // SAFETY: The namespace is live.
-    let rt = from_err_ptr(unsafe { bindings::oot_ip_route_udp(net, daddr, saddr, index) })?;
-    let dst = NonNull::new(rt).ok_or(EHOSTUNREACH)?;
-    // SAFETY: The lookup returned a reference.
-    Ok(unsafe { Dst::from_raw(dst, NfProto::Ipv4) })
-}
-
-/// As [`route_to_group4`] for IPv6, with a source address that the kernel selects.
-///
-/// # Errors
-///
-/// The error of the lookup, for example `ENETUNREACH`; `EHOSTUNREACH` if it returns no route.
-pub(crate) fn route_to_group6(net: &Net, group: [u8; 16], device: &Device) -> Result<Dst> {
-    let mut flow = bindings::flowi6::default();
-    // SAFETY: Any 16 bytes are a valid address.
-    *unsafe { flow.daddr.in6_u.u6_addr8.as_mut() } = group;
-    flow.__fl_common.flowic_oif = device.index();
-    flow.__fl_common.flowic_proto = bindings::IPPROTO_UDP as u8;
-    let (sk, final_dst) = (core::ptr::null(), core::ptr::null());
-    // SAFETY: The namespace is live and `flow` is a local variable. The socket and the final
-    // destination may be null.
-    let dst = from_err_ptr(unsafe {
-        bindings::ip6_dst_lookup_flow(net.as_raw(), sk, &mut flow, final_dst)
-    })?;
-    let dst = NonNull::new(dst).ok_or(EHOSTUNREACH)?;
-    // SAFETY: The lookup returned a reference.
-    Ok(unsafe { Dst::from_raw(dst, NfProto::Ipv6) })
 }
 
 /// Sets the route of a packet and sends it through LOCAL_OUT, as `NF_HOOK()` with `dst_output()`.
@@ -320,25 +276,6 @@ pub(crate) fn update_socket_pmtu(skb: &mut Skb, mtu: u32) {
 pub(crate) fn requires_privilege(net: &Net, port: u16) -> bool {
     // SAFETY: The namespace is live.
     unsafe { bindings::oot_inet_port_requires_bind_service(net.as_raw(), port) }
-}
-
-/// Whether the current task may bind a socket to `port`, in host byte order. 0 is any free port.
-pub(crate) fn may_bind_port(net: &Net, port: u16) -> bool {
-    port == 0 || !requires_privilege(net, port) || net.is_capable(bindings::CAP_NET_BIND_SERVICE)
-}
-
-/// Whether a socket may join an IPv4 multicast group: the sysctl `igmp_max_memberships` is above 0.
-pub(crate) fn may_join4(net: &Net) -> bool {
-    // SAFETY: The namespace is live.
-    unsafe { bindings::oot_igmp_max_memberships(net.as_raw()) > 0 }
-}
-
-/// Whether a socket may be bound to `addr`: it is an address of this host, or the sysctl
-/// `ip_nonlocal_bind` is set.
-pub(crate) fn may_bind4(net: &Net, addr: [u8; 4]) -> bool {
-    // SAFETY: The namespace is live.
-    let any = unsafe { bindings::oot_ip_nonlocal_bind(net.as_raw()) };
-    any || addr_type4(net, addr) == bindings::RTN_LOCAL
 }
 
 /// The type of an IPv4 address for this host, `RTN_UNICAST`, `RTN_LOCAL` and so on (C:

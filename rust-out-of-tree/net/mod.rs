@@ -15,6 +15,7 @@ pub(crate) mod nf_proto;
 pub(crate) mod notifier;
 pub(crate) mod pernet;
 pub(crate) mod skbuff;
+pub(crate) mod socket;
 pub(crate) mod sockopt;
 pub(crate) mod tunnel;
 pub(crate) mod x_tables;

@@ -246,12 +246,6 @@ impl<T: Pernet> PerNet<T> {
         // INVARIANT: The reference was just taken.
         self.head.get().then(|| Ref(NonNull::from(self)))
     }
-
-    /// Takes a reference that does not tell the type. `None` if the last one was dropped.
-    pub(crate) fn hold(&self) -> Option<Hold> {
-        // INVARIANT: The reference was just taken.
-        self.head.get().then(|| Hold(NonNull::from(&self.head)))
-    }
 }
 
 impl<T: Pernet> Deref for PerNet<T> {
@@ -298,37 +292,6 @@ impl<T: Pernet> Clone for Ref<T> {
 impl<T: Pernet> Drop for Ref<T> {
     fn drop(&mut self) {
         self.head.put();
-    }
-}
-
-/// A counted reference to a per-netns value of any type, for its namespace. See [`Ref`].
-///
-/// # Invariants
-///
-/// The value that contains the head is live, and this value owns one of its references.
-pub(crate) struct Hold(NonNull<Head>);
-
-// SAFETY: A head is `Send + Sync`, and dropping a reference does not drop the value.
-unsafe impl Send for Hold {}
-
-// SAFETY: A head is `Send + Sync`, and dropping a reference does not drop the value.
-unsafe impl Sync for Hold {}
-
-impl Hold {
-    fn head(&self) -> &Head {
-        // SAFETY: By the type invariant.
-        unsafe { self.0.as_ref() }
-    }
-
-    /// The namespace.
-    pub(crate) fn net(&self) -> &Net {
-        self.head().net()
-    }
-}
-
-impl Drop for Hold {
-    fn drop(&mut self) {
-        self.head().put();
     }
 }
 

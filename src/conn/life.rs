@@ -59,6 +59,8 @@ const DYING: u64 = 0x1000;
 const COUNTING: u64 = 0xf << 16;
 /// One packet that is still to be counted.
 const ONE: u64 = 1 << 16;
+/// No dest counts the conn.
+pub(super) const UNBOUND: u64 = 0x2000;
 /// One controlled conn, in the upper half of the word (C: `n_control`).
 const CONTROLLED: u64 = 1 << 32;
 
@@ -105,8 +107,27 @@ pub(super) enum Step {
 pub(super) struct Change {
     pub(super) old_state: u8,
     pub(super) new_state: u8,
-    /// Whether the conn has become active (true) or inactive (false); `None` if neither.
+    /// Whether the dest must count the conn as active (true) or inactive (false) from now on;
+    /// `None` if neither.
     pub(super) activity: Option<bool>,
+}
+
+/// The end of a conn.
+#[derive(Clone, Copy, Debug, PartialEq, Eq)]
+pub(super) struct Death {
+    pub(super) was_inactive: bool,
+    /// Whether the dest counts the conn.
+    pub(super) was_bound: bool,
+}
+
+impl Death {
+    /// The end of a conn with this word.
+    fn of(word: u64) -> Self {
+        Self {
+            was_inactive: word & INACTIVE != 0,
+            was_bound: word & UNBOUND == 0,
+        }
+    }
 }
 
 /// The result of the timer.
@@ -116,8 +137,10 @@ pub(super) enum Expiry {
     Over,
     /// The timer must fire again after this many jiffies.
     Again(u32),
+    /// The same, for a conn that is kept only because it controls others.
+    Controls(u32),
     /// The timer has made the conn dead.
-    Died { was_inactive: bool },
+    Died(Death),
 }
 
 /// The result of [`Life::settle`].
@@ -297,7 +320,7 @@ impl Life {
                     return Step::Changed(Change {
                         old_state: before,
                         new_state: next.state,
-                        activity: ((old ^ new) & INACTIVE != 0).then_some(new & INACTIVE == 0),
+                        activity: activity(old, new),
                     })
                 }
                 Err(now) => old = now,
@@ -374,16 +397,16 @@ impl Life {
         if word >= CONTROLLED {
             self.last_seen.set(now);
             self.timeout.set(CONTROL_PERIOD);
-            return Expiry::Again(CONTROL_PERIOD);
+            return Expiry::Controls(CONTROL_PERIOD);
         }
         // If the word has changed, the conn was just used: by a packet, or as a template.
         if !self.word.exchange(word, word | DYING) {
             return Expiry::Again(1);
         }
         match left() {
-            0 if self.word.exchange(word | DYING, word & !DYING | DEAD) => Expiry::Died {
-                was_inactive: word & INACTIVE != 0,
-            },
+            0 if self.word.exchange(word | DYING, word & !DYING | DEAD) => {
+                Expiry::Died(Death::of(word))
+            }
             left => {
                 self.revive();
                 Expiry::Again(left.max(1))
@@ -391,18 +414,67 @@ impl Life {
         }
     }
 
-    /// Sets [`DEAD`] and returns whether the conn was inactive. `None` if it was dead already.
-    pub(super) fn kill(&self) -> Option<bool> {
+    /// Sets [`DEAD`]. `None` if the conn was dead already.
+    pub(super) fn kill(&self) -> Option<Death> {
         let mut old = self.word.get();
         loop {
             if old & DEAD != 0 {
                 return None;
             }
             match self.word.compare_exchange(old, old & !DYING | DEAD) {
-                Ok(()) => return Some(old & INACTIVE != 0),
+                Ok(()) => return Some(Death::of(old)),
                 Err(now) => old = now,
             }
         }
+    }
+
+    /// Sets the state and whether the conn is inactive, as received. `None` if the conn is dead.
+    pub(super) fn receive(&self, state: u8, is_inactive: bool) -> Option<Change> {
+        let (old, new) = self.change(|old| {
+            let new = old & !(STATE | INACTIVE) | u64::from(state);
+            new | if is_inactive { INACTIVE } else { 0 }
+        })?;
+        Some(Change {
+            old_state: state_in(old),
+            new_state: state,
+            activity: activity(old, new),
+        })
+    }
+
+    /// Clears [`UNBOUND`] and sets [`NO_OUTPUT`] if `no_output`, when the conn gets a dest. Returns
+    /// whether the conn is inactive; `None` if it is dead.
+    pub(super) fn bind(&self, no_output: bool) -> Option<bool> {
+        let (old, _) = self.change(|old| {
+            let new = old & !(UNBOUND | NO_OUTPUT);
+            new | if no_output { NO_OUTPUT } else { 0 }
+        })?;
+        Some(old & INACTIVE != 0)
+    }
+
+    /// Changes the word of a conn that is used: clears [`DYING`]. Returns the old word and the new
+    /// one; `None` if the conn is dead.
+    fn change(&self, new_of: impl Fn(u64) -> u64) -> Option<(u64, u64)> {
+        let mut old = self.word.get();
+        while old & DEAD == 0 {
+            let new = new_of(old & !DYING);
+            match self.word.compare_exchange(old, new) {
+                Ok(()) => return Some((old, new)),
+                Err(now) => old = now,
+            }
+        }
+        None
+    }
+
+    /// Sets the timeout, in jiffies, and the time of the last use, of a received conn.
+    pub(super) fn set_timeout(&self, timeout: u32, now: u32) {
+        self.timeout
+            .set(timeout.min(!UNANSWERED) | self.timeout.get() & UNANSWERED);
+        self.last_seen.set(now);
+    }
+
+    /// Whether no dest counts the conn.
+    pub(super) fn is_unbound(&self) -> bool {
+        self.word.get() & UNBOUND != 0
     }
 
     /// Counts a conn that this one is to control. Returns false if this one is dead.
@@ -449,6 +521,11 @@ impl Life {
             }
         }
     }
+}
+
+/// Whether a dest must count the conn as active or inactive after a change of the word.
+fn activity(old: u64, new: u64) -> Option<bool> {
+    ((old ^ new) & INACTIVE != 0 && new & UNBOUND == 0).then_some(new & INACTIVE == 0)
 }
 
 /// The state in a word.

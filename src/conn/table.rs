@@ -17,6 +17,7 @@ use super::{
     Conn,
     ConnRef,
     End,
+    Owner,
     Params, //
 };
 use crate::{
@@ -24,7 +25,6 @@ use crate::{
     dest::Dest,
     oot::{
         hash::HashKey,
-        net::pernet::Hold,
         sync::{
             ChainLengths,
             HashCursor,
@@ -103,6 +103,19 @@ pub(crate) enum Birth<'a> {
     Error,
     /// A template that expires this many jiffies after its last use.
     Template(u32),
+    /// A sync message.
+    Received(Received),
+}
+
+/// The fields of a received conn that change with each message.
+#[derive(Clone, Copy)]
+pub(crate) struct Received {
+    pub(crate) state: u8,
+    pub(crate) is_inactive: bool,
+    /// In jiffies.
+    pub(crate) timeout: u32,
+    /// The number of packets that count as seen.
+    pub(crate) packets: i32,
 }
 
 /// The conns and templates of a network namespace.
@@ -134,12 +147,13 @@ impl ConnTable {
         &self.cache
     }
 
-    /// Sets the reference to the namespace by which conns find their conntrack entries.
+    /// Sets the namespace of the conns, with which they find their conntrack entries and the
+    /// master daemon.
     ///
     /// # Errors
     ///
     /// `ENOMEM`.
-    pub(crate) fn set_owner(&self, owner: Hold) -> Result {
+    pub(crate) fn set_owner(&self, owner: KBox<dyn Owner>) -> Result {
         self.hash.set_owner(Some(RcuBox::new(owner, GFP_KERNEL)?));
         Ok(())
     }
@@ -223,6 +237,17 @@ impl ConnTable {
             .find(guard, hash, |_, conn| conn.is_template_for(params))
     }
 
+    /// Returns the conn from the client to the service in `params` (C: `ip_vs_conn_in_get()`).
+    pub(crate) fn find_conn<'g>(
+        &'g self,
+        guard: &'g rcu::Guard,
+        params: &Params<'_>,
+    ) -> Option<ConnRef<'g>> {
+        let hash = self.hash_of_params(params, (params.vaddr, params.vport));
+        self.hash
+            .find(guard, hash, |link, conn| link == 0 && conn.is_for(params))
+    }
+
     /// Adds a conn or a template to `dest`, if that is configured (C: `ip_vs_conn_new()`). Its
     /// state is set and its timer started before packets can find it.
     ///
@@ -242,7 +267,10 @@ impl ConnTable {
         }
         let mut flags = params.flags;
         if let Some(dest) = dest {
-            flags |= dest.conn_flags() & !IP_VS_CONN_F_ONE_PACKET;
+            flags = match birth {
+                Birth::Received(_) => Conn::flags_when_bound(flags, dest.conn_flags()),
+                _ => flags | dest.conn_flags() & !IP_VS_CONN_F_ONE_PACKET,
+            };
         }
         let (held, control) = (upgrade(dest)?, upgrade(control)?);
         let ext = Ext::of(params).ok()?;
@@ -252,6 +280,7 @@ impl ConnTable {
             Birth::Packet(data, signal) => entry.begin(data, signal),
             Birth::Error => entry.begin_without_state(),
             Birth::Template(lifetime) => entry.life.begin_template(lifetime),
+            Birth::Received(received) => entry.begin_received(received),
         }
 
         if let Some(dest) = dest {

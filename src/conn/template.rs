@@ -55,6 +55,7 @@ impl Conn {
     pub(super) fn is_template_for(&self, params: &Params<'_>) -> bool {
         self.caddr == *params.caddr
             && self.vaddr == *params.vaddr
+            && self.cport == params.cport
             && self.vport == params.vport
             && self.proto == params.proto
             && self.family == params.family

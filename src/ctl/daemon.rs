@@ -5,11 +5,18 @@
 //! C version: `start_sync_thread()`, `stop_sync_thread()` [net/netfilter/ipvs/ip_vs_sync.c].
 
 use crate::{
-    oot::net::device::Device,
-    sync::config::{
-        Config,
-        DaemonSpec,
-        Role, //
+    oot::net::{
+        device::Device,
+        namespace::Net, //
+    },
+    sync::{
+        config::{
+            Config,
+            DaemonSpec,
+            Role, //
+        },
+        Setting,
+        Via, //
     }, //
 };
 use kernel::{
@@ -42,18 +49,18 @@ impl Ctl<'_> {
             // As in C, the backup daemon creates the conn table, even without services.
             self.netns.services.set_used();
         }
-        let guard = rcu::read_lock();
         let netns = self.netns;
-        let net = netns.net();
-        let name = spec.ifn.bytes();
-        let Some(device) = Device::by_name(net, name, &guard) else {
-            pr_err!("Unknown mcast interface: {}\n", BStr::from_bytes(name));
-            return Err(ENODEV);
+        let via = device(netns.net(), spec.ifn.bytes())?;
+        let setting = Setting {
+            netns: &netns.get_ref().ok_or(ESRCH)?,
+            state: &netns.sync,
+            via,
+            ports: netns.sysctl.sync_ports(),
+            sock_size: netns.sysctl.sync_sock_size(),
+            generation: netns.estimator.generation(),
         };
         let role = role.ok_or(EINVAL)?;
-        let sync_ports = netns.sysctl.sync_ports();
-        let daemons = &mut self.state.daemons;
-        daemons.start(role, spec, net, device, sync_ports, &guard)
+        self.state.daemons.start(role, spec, &setting)
     }
 
     /// Stops a sync daemon (C: `stop_sync_thread()`). `state` is as for
@@ -64,7 +71,7 @@ impl Ctl<'_> {
     /// `EINVAL` if `state` has another value; `ESRCH` if the daemon does not run.
     pub(super) fn stop_daemon(&mut self, state: u32) -> Result {
         let role = Role::from_state(state).ok_or(EINVAL)?;
-        self.state.daemons.stop(role)?;
+        self.state.daemons.stop(role, &self.netns.sync)?;
         self.state.uses.dec();
         Ok(())
     }
@@ -84,5 +91,20 @@ impl Ctl<'_> {
     /// Whether any daemon runs. Then no dest of another family than its service may be added.
     pub(super) fn has_daemons(&self) -> bool {
         self.state.daemons.any()
+    }
+}
+
+/// Returns the device called `name`, as a daemon uses it.
+///
+/// # Errors
+///
+/// `ENODEV` if there is none.
+fn device(net: &Net, name: &[u8]) -> Result<Via> {
+    match Device::by_name(net, name, &rcu::read_lock()) {
+        Some(device) => Ok(Via::from(device)),
+        None => {
+            pr_err!("Unknown mcast interface: {}\n", BStr::from_bytes(name));
+            Err(ENODEV)
+        }
     }
 }

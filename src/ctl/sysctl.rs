@@ -103,7 +103,11 @@ pub(crate) static FILES: &[Setting] = &[
     ),
     Setting::int(c"nat_icmp_send", |netns| &netns.sysctl.ints.nat_icmp_send),
     Setting::int(c"pmtu_disc", |netns| &netns.sysctl.ints.pmtu_disc),
-    Setting::int(c"backup_only", |netns| &netns.sysctl.ints.backup_only),
+    Setting::one(
+        c"backup_only",
+        |netns| &netns.sysctl.ints.backup_only,
+        &BACKUP_ONLY,
+    ),
     Setting::int(c"conn_reuse_mode", |netns| {
         &netns.sysctl.ints.conn_reuse_mode
     }),
@@ -209,6 +213,18 @@ static SYNC_THRESHOLD: Rule<PerNet<Netns>, 2> = Rule {
         let _changes = netns.sysctl.changes.lock();
         threshold.write_once(packets);
         period.write_once(every);
+        Ok(())
+    },
+    absent: None,
+};
+
+/// Packets look at a copy of the value.
+static BACKUP_ONLY: Rule<PerNet<Netns>, 1> = Rule {
+    show: as_is,
+    set: |netns, place, [value]| {
+        let _changes = netns.sysctl.changes.lock();
+        set(place, value);
+        netns.sync.set_backup_only(value != 0);
         Ok(())
     },
     absent: None,

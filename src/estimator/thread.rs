@@ -60,6 +60,11 @@ impl EstimatorThread {
         }? Error)
     }
 
+    /// The number of namespaces created before this one.
+    pub(crate) fn generation(&self) -> u32 {
+        self.generation
+    }
+
     /// Starts the thread, unless `run_estimation` is 0 or `est_cpulist` is empty. The caller has
     /// locked the settings.
     ///

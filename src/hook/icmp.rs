@@ -153,7 +153,8 @@ impl<'a> HookCtx<'a> {
     /// Whether an error to a dest is handled at this hook. Unlike requests, errors are handled at
     /// the forward hook, too.
     fn may_translate_in(self, skb: &HookSkb<'_>) -> bool {
-        self.place == HookNum::Forward || self.may_request(skb)
+        (self.place == HookNum::Forward || self.may_request(skb))
+            && !self.netns.sync.is_backup_only()
     }
 
     /// Handles an error from a dest, or a router on the path to it, to a client.
@@ -187,6 +188,9 @@ impl<'a> HookCtx<'a> {
     /// error about such a packet is sent to this host.
     fn tunnelled(self, skb: &Skb, quoted: &Packet) -> Option<(ConnRef<'a>, Packet)> {
         if self.place != HookNum::LocalIn || !skb.dst()?.is_local(self.rcu()) {
+            return None;
+        }
+        if self.netns.sync.is_backup_only() {
             return None;
         }
         let tunnelled = Tunnelled::read(skb, quoted)?;

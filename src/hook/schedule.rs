@@ -86,6 +86,9 @@ impl<'a> HookCtx<'a> {
         packet: &Packet,
         proto: Proto,
     ) -> Verdict<'h> {
+        if self.netns.sync.is_backup_only() {
+            return skb.accept();
+        }
         if packet.signal == Signal::Nothing {
             return skb.drop_eperm();
         }
@@ -263,6 +266,9 @@ impl<'a> HookCtx<'a> {
         conn: &Conn,
         packet: &Packet,
     ) -> Verdict<'h> {
+        if self.netns.sync.concerns_packets() {
+            self.netns.sync_conn(conn, self.rcu());
+        }
         let dest = conn.dest(self.rcu());
         self.netns.stats().count_conn();
         if let Some(dest) = dest {

@@ -33,6 +33,7 @@ fn state_of(state: u8) -> State {
 
 impl Protocol for Sctp {
     const NAME: &'static str = "SCTP";
+    const STATES: usize = State::COUNT;
     const IS_ASSURED_BY_OUTPUT: bool = false;
 
     fn state_name(state: u8) -> &'static str {
@@ -74,6 +75,17 @@ impl Protocol for Sctp {
 
     fn assures(state: u8) -> bool {
         state_of(state) == State::Established
+    }
+
+    fn is_sent(state: u8) -> bool {
+        matches!(
+            state_of(state),
+            State::Established
+                | State::ShutdownSent
+                | State::ShutdownReceived
+                | State::ShutdownAckSent
+                | State::Closed
+        )
     }
 
     fn may_start(signal: Signal, sloppy: bool) -> bool {

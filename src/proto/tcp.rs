@@ -112,6 +112,7 @@ fn next_by(
 
 impl Protocol for Tcp {
     const NAME: &'static str = "TCP";
+    const STATES: usize = State::COUNT;
     const IS_ASSURED_BY_OUTPUT: bool = false;
 
     fn state_name(state: u8) -> &'static str {
@@ -160,6 +161,13 @@ impl Protocol for Tcp {
 
     fn assures(state: u8) -> bool {
         state_of(state) == State::Established
+    }
+
+    fn is_sent(state: u8) -> bool {
+        matches!(
+            state_of(state),
+            State::Established | State::FinWait | State::Close | State::CloseWait | State::TimeWait
+        )
     }
 
     fn may_start(signal: Signal, sloppy: bool) -> bool {

@@ -47,6 +47,7 @@ impl Data {
 
 impl Protocol for Udp {
     const NAME: &'static str = "UDP";
+    const STATES: usize = State::COUNT;
     const IS_ASSURED_BY_OUTPUT: bool = true;
 
     fn state_name(_state: u8) -> &'static str {

@@ -325,6 +325,28 @@ impl Word32 {
     }
 }
 
+impl Word32 {
+    #[inline]
+    pub(crate) fn fetch_add(&self, value: u32) -> u32 {
+        perhaps_hold_up();
+        self.0.fetch_add(value, Ordering::Relaxed)
+    }
+
+    #[inline]
+    pub(crate) fn compare_exchange(&self, from: u32, to: u32) -> Result<(), u32> {
+        perhaps_hold_up();
+        self.0
+            .compare_exchange(from, to, Ordering::Relaxed, Ordering::Relaxed)
+            .map(|_| ())
+    }
+}
+
+pub(crate) type Bytes = Vec<u8>;
+
+pub(crate) fn zeroed(len: usize) -> Result<Bytes, NoMemory> {
+    Ok(vec![0; len])
+}
+
 pub(crate) struct Array<T>(Vec<T>);
 
 impl<T> Array<T> {

@@ -188,6 +188,36 @@ impl Word32 {
     }
 }
 
+impl Word32 {
+    /// Adds `value` and returns the old value. The sum wraps.
+    #[inline(always)]
+    pub(crate) fn fetch_add(&self, value: u32) -> u32 {
+        self.0.fetch_add(value, Relaxed)
+    }
+
+    /// Writes `to` if the word is `from`.
+    ///
+    /// # Errors
+    ///
+    /// The current value, if it is not `from`.
+    #[inline]
+    pub(crate) fn compare_exchange(&self, from: u32, to: u32) -> Result<(), u32> {
+        self.0.cmpxchg(from, to, Relaxed).map(|_| ())
+    }
+}
+
+/// Allocates `len` bytes, which are 0. Does not sleep.
+///
+/// # Errors
+///
+/// [`NoMemory`] if the allocation fails.
+pub(crate) fn zeroed(len: usize) -> Result<KVec<u8>, NoMemory> {
+    KVec::zeroed(len, GFP_ATOMIC).map_err(|_| NoMemory)
+}
+
+/// Allocated bytes.
+pub(crate) type Bytes = KVec<u8>;
+
 /// An allocated array of fixed length.
 pub(crate) struct Array<T>(KVVec<T>);
 

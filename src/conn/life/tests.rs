@@ -78,7 +78,11 @@ fn steps_change_what_changes() {
         life.step(false, to(CLOSED), is_active),
         change(ACTIVE, CLOSED, Some(false))
     );
-    assert_eq!(life.kill(), Some(true));
+    let death = Death {
+        was_inactive: true,
+        was_bound: true,
+    };
+    assert_eq!(life.kill(), Some(death));
     assert_eq!(life.kill(), None);
     assert_eq!(life.step(false, to(ACTIVE), is_active), Step::Dead);
     assert_eq!(life.step(false, |_, _| None, is_active), Step::Dead);
@@ -170,12 +174,13 @@ fn the_timer_waits_for_what_is_left() {
     life.seen(100);
     assert_eq!(life.fired(900, 900), Expiry::Again(100));
     assert!(life.take_control());
-    assert_eq!(life.fired(1000, 900), Expiry::Again(CONTROL_PERIOD));
+    assert_eq!(life.fired(1000, 900), Expiry::Controls(CONTROL_PERIOD));
     assert_eq!(life.left(1001, life.timeout()), CONTROL_PERIOD - 1);
     life.uncontrol();
-    let died = Expiry::Died {
+    let died = Expiry::Died(Death {
         was_inactive: false,
-    };
+        was_bound: true,
+    });
     assert_eq!(life.fired(1000 + CONTROL_PERIOD, CONTROL_PERIOD), died);
     assert_eq!(life.fired(0, 0), Expiry::Over);
     assert!(!life.take_control() && !life.is_usable());
@@ -219,7 +224,7 @@ fn packets_and_the_timer_agree() {
             });
             hold_up(round.wrapping_mul(31));
             gate.wait();
-            matches!(life.fired(now, 900), Expiry::Died { .. })
+            matches!(life.fired(now, 900), Expiry::Died(_))
         });
         assert_ne!(died, found_alive.load(SeqCst), "round {round}");
         assert_eq!(life.word.get() & DYING, 0);
@@ -248,4 +253,36 @@ fn states_and_timeouts_agree() {
         });
         assert_eq!(life.timeout(), timeout_of(life.state()));
     }
+}
+
+#[test]
+fn received_conns() {
+    let life = Life::new(INACTIVE | UNBOUND, 0, false);
+    let received = |old_state, new_state, activity| {
+        Some(Change {
+            old_state,
+            new_state,
+            activity,
+        })
+    };
+    // No dest counts it yet.
+    assert_eq!(life.receive(1, false), received(0, 1, None));
+    assert!(life.is_unbound() && !life.has_no_output());
+    assert_eq!(life.bind(true), Some(false));
+    assert!(!life.is_unbound() && life.has_no_output());
+    // Whatever the state, the message says whether it is active.
+    assert_eq!(life.receive(1, true), received(1, 1, Some(false)));
+    assert_eq!(life.receive(4, true), received(1, 4, None));
+    assert_eq!(life.receive(4, false), received(4, 4, Some(true)));
+    life.set_timeout(u32::MAX, 7);
+    assert_eq!(life.timeout(), u32::MAX >> 1);
+    assert_eq!(life.left(8, life.timeout()), life.timeout() - 1);
+    let death = Death {
+        was_inactive: false,
+        was_bound: true,
+    };
+    assert_eq!(life.kill(), Some(death));
+    assert_eq!((life.receive(1, true), life.bind(false)), (None, None));
+    let unbound = Life::new(UNBOUND, 0, false);
+    assert_eq!(unbound.kill().map(|death| death.was_bound), Some(false));
 }

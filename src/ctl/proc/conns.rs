@@ -85,9 +85,12 @@ impl Records for SyncConns {
 
     fn show(_netns: &PerNet<Netns>, guard: &rcu::Guard, conn: &Self::Record, seq: &SeqFile) {
         let mut line = Line::new();
-        // Sync is not supported: every conn was created on this director.
+        let origin = match conn.is_received() {
+            true => "SYNC",
+            false => "LOCAL",
+        };
         write_ends(&mut line, guard, conn)
-            .text_padded("LOCAL", 6)
+            .text_padded(origin, 6)
             .text(" ")
             .decimal_right(seconds_left(conn), 7)
             .text("\n");

@@ -1,0 +1,271 @@
+// SPDX-License-Identifier: GPL-2.0
+
+//! Conns in sync messages: sent by a master daemon, received by a backup daemon.
+//!
+//! C version: `ip_vs_sync_conn()`, `ip_vs_proc_conn()` [net/netfilter/ipvs/ip_vs_sync.c],
+//! `ip_vs_bind_dest()`, `ip_vs_try_bind_dest()` [net/netfilter/ipvs/ip_vs_conn.c].
+//!
+//! # Not supported
+//!
+//! Sequence data and the data of persistence engines: received sequence data are ignored.
+
+use super::{
+    forward,
+    now,
+    table::Received,
+    Conn,
+    ConnRef,
+    Params,
+    BY_FWMARK, //
+};
+use crate::{
+    addr::Family,
+    dest::Dest,
+    oot::{
+        sync::{
+            Once,
+            RcuRef,
+            Timer, //
+        },
+        time::HZ, //
+    },
+    sync::{
+        due::{
+            Kind,
+            Moment, //
+        },
+        master::Master,
+        message::{
+            Record,
+            Version, //
+        },
+    },
+    sysctl::Sysctl,
+    uapi::*, //
+};
+use kernel::sync::rcu;
+
+/// The master.
+impl Conn {
+    /// Counts a packet to the dest, and queues the conn and those that control it to be sent, if
+    /// that is due (C: `ip_vs_sync_conn()`).
+    pub(crate) fn sync(&self, master: &Master, sysctl: &Sysctl) {
+        let packets = match self.is_one_packet() {
+            true => sysctl.sync_threshold(),
+            false => self.sent.count(),
+        };
+        self.sync_with(master, sysctl, packets);
+    }
+
+    /// Queues a conn that is kept only because it controls others.
+    pub(crate) fn sync_later(&self, master: &Master, sysctl: &Sysctl) {
+        self.sync_with(master, sysctl, sysctl.sync_threshold());
+    }
+
+    #[inline(always)]
+    fn sync_with(&self, master: &Master, sysctl: &Sysctl, packets: i32) {
+        let is_sent = self.is_due(sysctl, packets);
+        if is_sent {
+            self.push(master, sysctl);
+        }
+        if self.control.is_some() {
+            self.sync_control(master, sysctl, is_sent);
+        }
+    }
+
+    /// Queues the conns that control this one. With version 0 of the messages, that is done only if
+    /// this one `is_sent`.
+    #[cold]
+    fn sync_control(&self, master: &Master, sysctl: &Sysctl, is_sent: bool) {
+        let (mut conn, mut is_sent) = (self, is_sent);
+        while let Some(control) = &conn.control {
+            if sysctl.sync_version() == 0 && !is_sent {
+                return;
+            }
+            let packets = match control.is_template() {
+                true => control.sent.count(),
+                false => sysctl.sync_threshold(),
+            };
+            is_sent = control.is_due(sysctl, packets);
+            if is_sent {
+                control.push(master, sysctl);
+            }
+            conn = control;
+        }
+    }
+
+    /// Whether the conn is sent with this packet (C: `ip_vs_sync_conn_needed()`).
+    #[inline(always)]
+    fn is_due(&self, sysctl: &Sysctl, packets: i32) -> bool {
+        let state = self.life.state();
+        let kind = if self.is_template() {
+            Kind::Template
+        } else {
+            if !self.proto.is_sent(state) {
+                return false;
+            }
+            if sysctl.sync_persist_mode() && self.is_in_persistence() || self.is_one_packet() {
+                return false;
+            }
+            Kind::Conn {
+                state,
+                is_established: self.proto.assures(state),
+            }
+        };
+        if sysctl.sync_version() == 0 && self.family == Family::Inet6 {
+            return false;
+        }
+        let moment = Moment {
+            kind,
+            packets,
+            timeout: self.timeout(),
+            now: now(),
+        };
+        self.sent.is_due(&sysctl.sync_policy(), moment)
+    }
+
+    /// Whether a template controls the conn.
+    fn is_in_persistence(&self) -> bool {
+        let mut conn = self;
+        while let Some(control) = &conn.control {
+            if control.is_template() {
+                return true;
+            }
+            conn = control;
+        }
+        false
+    }
+
+    /// Queues the conn to be sent.
+    #[cold]
+    fn push(&self, master: &Master, sysctl: &Sysctl) {
+        let version = Version::from_sysctl(sysctl.sync_version());
+        // All conns have the same size, which is at least this.
+        let number = core::ptr::from_ref(self).addr() / size_of::<Self>();
+        let queue_max = sysctl.sync_qlen_max.read_once();
+        master.push(number, &self.record(), version, queue_max);
+    }
+
+    /// The conn as it is sent.
+    fn record(&self) -> Record<'static> {
+        let mut flags = self.flags_with(self.life.is_inactive()) & !IP_VS_CONN_F_NOOUTPUT;
+        if self.life.has_no_output() {
+            flags |= IP_VS_CONN_F_NOOUTPUT;
+        }
+        Record {
+            family: self.family,
+            protocol: match self.flags() & BY_FWMARK {
+                0 => self.proto as u8,
+                _ => 0,
+            },
+            flags: flags & IP_VS_CONN_F_SENT_MASK,
+            state: self.life.state().into(),
+            cport: self.cport,
+            vport: self.vport,
+            dport: self.shown_dport(),
+            fwmark: self.fwmark,
+            timeout: self.timeout() / HZ as u32,
+            caddr: self.caddr,
+            vaddr: self.vaddr,
+            daddr: self.daddr,
+            seq: None,
+            pe: None,
+        }
+    }
+}
+
+/// The backup.
+impl Conn {
+    /// Whether a sync message created the conn.
+    pub(crate) fn is_received(&self) -> bool {
+        self.flags() & IP_VS_CONN_F_SYNC != 0
+    }
+
+    /// Whether this is the conn from the client to the service in `params`.
+    pub(super) fn is_for(&self, params: &Params<'_>) -> bool {
+        self.cport == params.cport
+            && self.vport == params.vport
+            && self.caddr == *params.caddr
+            && self.vaddr == *params.vaddr
+            && self.proto == params.proto
+            && self.family == params.family
+    }
+
+    /// The flags of a received conn that gets a dest: those that depend on the forwarding method
+    /// become the dest's.
+    pub(super) fn flags_when_bound(flags: u32, dest_flags: u32) -> u32 {
+        let mut added = dest_flags & !IP_VS_CONN_F_ONE_PACKET;
+        if flags & IP_VS_CONN_F_TEMPLATE == 0 {
+            added &= !IP_VS_CONN_F_INACTIVE;
+        }
+        flags & !(IP_VS_CONN_F_FWD_MASK | IP_VS_CONN_F_NOOUTPUT) | added
+    }
+
+    /// Sets the state and the timeout of a received conn that is not in the table yet.
+    pub(super) fn begin_received(&self, received: Received) {
+        let Received { state, .. } = received;
+        if self.is_template() {
+            self.life.set_state_bits(state);
+        } else {
+            self.life.receive(state, received.is_inactive);
+        }
+        self.set_received(received);
+    }
+
+    fn set_received(&self, received: Received) {
+        self.life.set_timeout(received.timeout, now());
+        if self.is_template() {
+            self.life.set_lifetime(received.timeout);
+        }
+        self.sent.received(received.packets, received.state);
+    }
+
+    /// Updates the conn by a sync message, and starts its timer again. Returns false if the conn is
+    /// dead.
+    pub(crate) fn update(this: ConnRef<'_>, received: Received, guard: &rcu::Guard) -> bool {
+        let is_inactive = match this.is_template() {
+            // It is not counted by activity.
+            true => this.life.is_inactive(),
+            false => received.is_inactive,
+        };
+        let Some(change) = this.life.receive(received.state, is_inactive) else {
+            return false;
+        };
+        if let Some(dest) = this.dest.get(guard).filter(|_| !this.is_template()) {
+            match change.activity {
+                Some(true) => dest.conn_activated(guard),
+                Some(false) => dest.conn_deactivated(guard),
+                None => (),
+            }
+        }
+        this.set_received(received);
+        Timer::start(this, this.timeout() as usize);
+        true
+    }
+
+    /// Whether the conn has no dest, and would be found by replies as it is if it had `dest`.
+    pub(crate) fn may_be_bound(&self, dest: &Dest) -> bool {
+        let is_nat = |flags| forward::number(flags) == IP_VS_CONN_F_MASQ;
+        self.is_template() || is_nat(self.flags()) == is_nat(dest.conn_flags())
+    }
+
+    /// Whether the conn has no dest.
+    pub(crate) fn is_unbound(&self) -> bool {
+        self.life.is_unbound()
+    }
+
+    /// Gives a dest to a conn without one. Two CPUs must not do this at once.
+    pub(crate) fn bind(this: ConnRef<'_>, dest: RcuRef<'_, Dest>, guard: &rcu::Guard) {
+        let Some(held) = dest.upgrade() else {
+            return;
+        };
+        let flags = Self::flags_when_bound(this.flags(), dest.conn_flags());
+        // A packet that changes the state once the dest counts the conn must find the dest.
+        drop(this.dest.replace(Some(held)));
+        this.flags.set(flags);
+        let no_output = flags & IP_VS_CONN_F_NOOUTPUT != 0;
+        if let Some(is_inactive) = this.life.bind(no_output) {
+            dest.conn_bound(guard, this.flags_with(is_inactive));
+        }
+    }
+}

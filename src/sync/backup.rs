@@ -1,0 +1,91 @@
+// SPDX-License-Identifier: GPL-2.0
+
+//! The threads of a backup daemon, which receive messages.
+//!
+//! C version: `sync_thread_backup()` [net/netfilter/ipvs/ip_vs_sync.c].
+
+use super::{
+    config::Config,
+    message::Records,
+    Receive, //
+};
+use crate::oot::{
+    kthread::{
+        Current,
+        Run, //
+    },
+    net::socket::UdpSocket, //
+};
+use kernel::{
+    prelude::*,
+    str::BStr, //
+};
+
+/// What a thread works on.
+pub(super) struct Listener<N: Receive> {
+    netns: N,
+    socket: UdpSocket<N>,
+    config: Config,
+    id: u16,
+    /// As long as the longest message.
+    buffer: KVec<u8>,
+}
+
+impl<N: Receive> Listener<N> {
+    /// The work of the thread with the number `id`.
+    ///
+    /// # Errors
+    ///
+    /// `ENOMEM`.
+    pub(super) fn new(netns: N, config: &Config, id: u16, socket: UdpSocket<N>) -> Result<Self> {
+        Ok(Self {
+            netns,
+            socket,
+            config: *config,
+            id,
+            buffer: KVec::zeroed(config.maxlen.into(), GFP_KERNEL)?,
+        })
+    }
+
+    /// Receives a message and handles its conns.
+    ///
+    /// # Errors
+    ///
+    /// The error of the socket; `ENODATA` if the message is empty.
+    fn receive(&mut self) -> Result {
+        let len = self.socket.receive(&mut self.buffer)?;
+        if len == 0 {
+            return Err(ENODATA);
+        }
+        let message = self.buffer.get(..len).unwrap_or_default();
+        for record in Records::of(message, self.config.sync_id) {
+            self.netns.receive(&record);
+        }
+        Ok(())
+    }
+}
+
+impl<N: Receive> Run for Listener<N> {
+    fn run(&mut self, current: &Current) {
+        let Config { ifn, sync_id, .. } = self.config;
+        pr_info!(
+            "sync thread started: state = BACKUP, mcast_ifn = {}, syncid = {}, id = {}\n",
+            BStr::from_bytes(ifn.bytes()),
+            sync_id as i32,
+            self.id
+        );
+        while !current.should_stop() {
+            self.socket.wait_readable(current);
+            while self.socket.is_readable() && !current.should_stop() {
+                match self.receive() {
+                    Ok(()) => current.resched(),
+                    Err(EAGAIN) => break,
+                    Err(_) => {
+                        pr_err!("receiving message error\n");
+                        break;
+                    }
+                }
+            }
+        }
+    }
+}

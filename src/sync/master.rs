@@ -1,0 +1,303 @@
+// SPDX-License-Identifier: GPL-2.0
+
+//! The messages of a master daemon, and the threads that send them.
+//!
+//! A packet appends its conn to the current message of a thread. A full message is queued. The
+//! thread is woken 20 ms after the first message was queued, or by the eighth, and sends the queue.
+//! A message that does not get full is sent after 2 s.
+//!
+//! C version: `ip_vs_sync_conn()`, `sync_thread_master()` [net/netfilter/ipvs/ip_vs_sync.c].
+
+use super::{
+    config::Config,
+    message::{
+        Message,
+        Record,
+        Version, //
+    },
+    Receive, //
+};
+use crate::oot::{
+    kthread::{
+        Current,
+        Run,
+        Waker, //
+    },
+    net::socket::UdpSocket,
+    sync::{
+        bh,
+        Object,
+        RcuArc, //
+    },
+    time::{
+        jiffies,
+        HZ, //
+    },
+};
+use kernel::{
+    list::{
+        impl_list_arc_safe,
+        impl_list_item,
+        List,
+        ListArc,
+        ListLinks, //
+    },
+    new_spinlock,
+    prelude::*,
+    str::BStr,
+    sync::{
+        Arc,
+        SpinLock, //
+    },
+};
+
+/// The time in jiffies after which a message is sent that is not full (C: `IPVS_SYNC_FLUSH_TIME`).
+const FLUSH_TIME: usize = 2 * HZ;
+/// The interval in jiffies at which this is checked (C: `IPVS_SYNC_CHECK_PERIOD`).
+const CHECK_PERIOD: usize = HZ;
+/// The time in jiffies for which queued messages wait for others (C: `IPVS_SYNC_SEND_DELAY`).
+const SEND_DELAY: usize = if HZ < 50 { 1 } else { HZ / 50 };
+/// The number of queued messages that are sent at once (C: `IPVS_SYNC_WAKEUP_RATE`).
+const WAKEUP_RATE: usize = 8;
+
+/// A message in a queue.
+#[pin_data]
+struct Queued {
+    #[pin]
+    links: ListLinks,
+    message: Message,
+}
+
+impl_list_arc_safe! {
+    impl ListArcSafe<0> for Queued { untracked; }
+}
+
+impl_list_item! {
+    impl ListItem<0> for Queued { using ListLinks { self.links }; }
+}
+
+/// The messages of a thread that were not sent yet.
+struct Outgoing {
+    current: Option<Message>,
+    /// When the current message got its first conn, in jiffies.
+    since: usize,
+    queue: List<Queued>,
+    len: usize,
+}
+
+/// The messages of a thread (C: `struct ipvs_master_sync_state`).
+#[pin_data]
+struct Outbox {
+    #[pin]
+    outgoing: SpinLock<Outgoing>,
+    #[pin]
+    waker: Waker,
+}
+
+impl Outbox {
+    fn new() -> Result<Arc<Self>> {
+        let outbox = pin_init::pin_init!(Self {
+            outgoing <- new_spinlock!(Outgoing {
+                current: None,
+                since: 0,
+                queue: List::new(),
+                len: 0,
+            }),
+            waker <- Waker::new(),
+        });
+        Ok(Arc::pin_init(outbox, GFP_KERNEL)?)
+    }
+
+    /// Appends a conn to the current message, or starts a new one.
+    fn push(&self, master: &Master, record: &Record<'_>, version: Version, queue_max: usize) {
+        let _bh = bh::Disabled::new();
+        let mut outgoing = self.outgoing.lock();
+        if let Some(current) = &mut outgoing.current {
+            if current.version() == version && current.push(record) {
+                return;
+            }
+        }
+        if let Some(full) = outgoing.current.take() {
+            if outgoing.enqueue(full, queue_max) {
+                self.waker.wake();
+            }
+        }
+        match Message::new(version, master.sync_id, master.maxlen.into(), record) {
+            Ok(message) => {
+                outgoing.current = Some(message);
+                outgoing.since = jiffies();
+            }
+            Err(_) => pr_err!("ip_vs_sync_buff_create failed.\n"),
+        }
+    }
+
+    /// Takes the next message to be sent (C: `next_sync_buff()`).
+    fn next(&self) -> Option<Next> {
+        let _bh = bh::Disabled::new();
+        let mut outgoing = self.outgoing.lock();
+        if let Some(queued) = outgoing.queue.pop_front() {
+            outgoing.len = outgoing.len.wrapping_sub(1);
+            return Some(Next::Queued(queued));
+        }
+        if jiffies().wrapping_sub(outgoing.since) < FLUSH_TIME {
+            return None;
+        }
+        outgoing.current.take().map(Next::Current)
+    }
+
+    /// The number of queued messages.
+    fn queued(&self) -> usize {
+        let _bh = bh::Disabled::new();
+        self.outgoing.lock().len
+    }
+}
+
+impl Outgoing {
+    /// Queues a message. Drops it if there are too many, or memory is short. Returns whether the
+    /// thread must be woken.
+    fn enqueue(&mut self, message: Message, max: usize) -> bool {
+        if self.len >= max {
+            return false;
+        }
+        let queued = kernel::try_pin_init!(Queued {
+            links <- ListLinks::new(),
+            message,
+        }? Error);
+        let Ok(queued) = ListArc::pin_init(queued, GFP_ATOMIC) else {
+            return false;
+        };
+        self.queue.push_back(queued);
+        self.len = self.len.wrapping_add(1);
+        matches!(self.len, 1 | WAKEUP_RATE)
+    }
+}
+
+/// A message that is sent.
+enum Next {
+    Queued(ListArc<Queued>),
+    Current(Message),
+}
+
+impl Next {
+    fn bytes(&self) -> &[u8] {
+        match self {
+            Self::Queued(queued) => queued.message.bytes(),
+            Self::Current(message) => message.bytes(),
+        }
+    }
+}
+
+/// The messages of a master daemon.
+pub(crate) struct Master {
+    /// One for each thread.
+    outboxes: KVec<Arc<Outbox>>,
+    sync_id: u32,
+    maxlen: u16,
+}
+
+impl Object for Master {}
+
+impl Master {
+    /// The messages of a daemon with `ports` threads.
+    ///
+    /// # Errors
+    ///
+    /// `ENOMEM`.
+    pub(super) fn new(config: &Config, ports: u16) -> Result<RcuArc<Self>> {
+        let mut outboxes = KVec::with_capacity(ports.into(), GFP_KERNEL)?;
+        for _ in 0..ports {
+            outboxes.push(Outbox::new()?, GFP_KERNEL)?;
+        }
+        let master = Self {
+            outboxes,
+            sync_id: config.sync_id,
+            maxlen: config.maxlen,
+        };
+        RcuArc::new(master, GFP_KERNEL)
+    }
+
+    /// Queues a conn to be sent. The same `number` selects the same thread. `queue_max` is the
+    /// maximum number of messages that wait for that thread.
+    pub(crate) fn push(
+        &self,
+        number: usize,
+        record: &Record<'_>,
+        version: Version,
+        queue_max: usize,
+    ) {
+        // The number of threads is a power of two.
+        let id = number & self.outboxes.len().wrapping_sub(1);
+        if let Some(outbox) = self.outboxes.get(id) {
+            outbox.push(self, record, version, queue_max);
+        }
+    }
+}
+
+/// What a thread works on.
+pub(super) struct Sender<N: Receive> {
+    outbox: Arc<Outbox>,
+    socket: UdpSocket<N>,
+    config: Config,
+    id: u16,
+}
+
+impl<N: Receive> Sender<N> {
+    /// The work of the thread with the number `id`.
+    ///
+    /// # Errors
+    ///
+    /// `EINVAL` if there is no such thread.
+    pub(super) fn new(
+        master: &Master,
+        config: &Config,
+        id: u16,
+        socket: UdpSocket<N>,
+    ) -> Result<Self> {
+        Ok(Self {
+            outbox: master.outboxes.get(usize::from(id)).ok_or(EINVAL)?.clone(),
+            socket,
+            config: *config,
+            id,
+        })
+    }
+
+    /// Sends a message. Waits for room in the send buffer.
+    fn send(&self, current: &Current, message: &[u8]) {
+        while let Err(error) = self.socket.send(message) {
+            if error != EAGAIN {
+                pr_err!("ip_vs_send_async error {}\n", error.to_errno());
+                return;
+            }
+            self.socket.wait_writable(current);
+            if current.should_stop() {
+                return;
+            }
+        }
+    }
+
+    /// Sleeps until there may be something to send.
+    fn rest(&self, current: &Current) {
+        let waker = &self.outbox.waker;
+        if current.wait(waker, CHECK_PERIOD) && self.outbox.queued() < WAKEUP_RATE {
+            current.wait(waker, SEND_DELAY);
+        }
+    }
+}
+
+impl<N: Receive> Run for Sender<N> {
+    fn run(&mut self, current: &Current) {
+        let Config { ifn, sync_id, .. } = self.config;
+        pr_info!(
+            "sync thread started: state = MASTER, mcast_ifn = {}, syncid = {}, id = {}\n",
+            BStr::from_bytes(ifn.bytes()),
+            sync_id as i32,
+            self.id
+        );
+        while !current.should_stop() {
+            match self.outbox.next() {
+                Some(message) => self.send(current, message.bytes()),
+                None => self.rest(current),
+            }
+        }
+    }
+}
