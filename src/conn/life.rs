@@ -206,11 +206,16 @@ impl Life {
         self.timeout.get()
     }
 
+    /// Sets the timeout of a template, in jiffies.
+    pub(super) fn set_lifetime(&self, timeout: u32) {
+        self.timeout.set(timeout);
+    }
+
     /// Sets the timeout of a template, in jiffies, while it is not in the table yet. There was no
     /// packet.
     pub(super) fn begin_template(&self, timeout: u32) {
         self.word.set(self.word.get() | to_count(0));
-        self.timeout.set(timeout);
+        self.set_lifetime(timeout);
     }
 
     /// The number of packets from the client, up to [`COUNTED`].

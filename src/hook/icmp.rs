@@ -174,7 +174,7 @@ impl<'a> HookCtx<'a> {
         if !may_translate(conn.get(), inner, &mut skb) {
             return skb.drop_eperm();
         }
-        if !is_translated {
+        if conn.forward() != Forward::Masq {
             conn.count_packet();
         }
         let context = self.context_of(conn, inner);
