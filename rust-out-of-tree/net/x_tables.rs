@@ -49,6 +49,11 @@ const ALIGN: usize = 8;
 /// The C module that registers the function must do so with this size.
 macro_rules! export_match {
     ($of:ty as $name:ident, $size:literal) => {
+        /// The C function of a match.
+        ///
+        /// # Safety
+        ///
+        /// To be called only by x_tables, with options of the given size.
         #[allow(unsafe_code)]
         #[no_mangle]
         unsafe extern "C" fn $name(
