@@ -329,12 +329,16 @@ impl fmt::Display for Version<'_> {
     }
 }
 
-/// Stops the sync daemons and removes all services, when the namespace is deleted or the module is
-/// unloaded (C: `ip_vs_control_net_cleanup()`).
+/// Stops the sync daemons, when the namespace is deleted or the module is unloaded
+/// (C: `ip_vs_sync_net_cleanup()`). None can be started any more.
+pub(crate) fn stop_daemons(netns: &PerNet<Netns>) {
+    Ctl::lock(netns).stop_daemons();
+}
+
+/// Removes all services, when the namespace is deleted or the module is unloaded
+/// (C: `ip_vs_control_net_cleanup()`).
 pub(crate) fn cleanup(netns: &PerNet<Netns>) {
-    let mut ctl = Ctl::lock(netns);
-    ctl.stop_daemons();
-    ctl.flush();
+    Ctl::lock(netns).flush();
 }
 
 /// Returns the scheduler that `spec` names, or `None` for "none".

@@ -12,8 +12,10 @@
 //! until the last device of the namespace is removed. Packets without a route are dropped without
 //! an ICMP error ([`Netns::is_going`]). When a device goes down, each dest drops its cached route
 //! through the device, and caches no other route through it, so that the device can be removed.
-//! After the last device, no packet arrives: hooks and files are unregistered, sync daemons are
-//! stopped, services and conns are flushed, and the state is freed after a grace period.
+//! After the last device, no packet arrives: hooks and files are unregistered, services and conns
+//! are flushed, and the state is freed after a grace period.
+//!
+//! Sync daemons are stopped first, since their sockets refer to devices.
 //!
 //! # Differences from C
 //!
@@ -90,6 +92,7 @@ impl Pernet for Netns {
 
     fn pre_exit(this: &PerNet<Self>) {
         this.set_going();
+        ctl::stop_daemons(this);
     }
 
     fn exit(this: &PerNet<Self>) {

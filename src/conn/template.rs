@@ -59,7 +59,7 @@ impl Conn {
             && self.vport == params.vport
             && self.proto == params.proto
             && self.family == params.family
-            && self.flags() & BY_MARK == params.flags
+            && (self.flags() ^ params.flags) & BY_MARK == 0
             && self.dport != NO_PORT
             && self.life.is_usable()
     }

@@ -36,6 +36,7 @@ impl Ctl<'_> {
     /// In this order:
     ///
     /// - `ENOPROTOOPT` if the module is being unloaded.
+    /// - `ESRCH` if the namespace is being deleted.
     /// - `ENODEV` if the namespace has no device with the name in `spec`.
     /// - `EINVAL` if `state` has another value.
     /// - Whatever [`Daemons::start`](crate::sync::Daemons::start) returns.
@@ -44,6 +45,9 @@ impl Ctl<'_> {
     }
 
     fn try_start_daemon(&mut self, spec: &DaemonSpec, state: u32) -> Result {
+        if self.netns.is_going() {
+            return Err(ESRCH);
+        }
         let role = Role::from_state(state);
         if role == Some(Role::Backup) {
             // As in C, the backup daemon creates the conn table, even without services.
@@ -76,7 +80,7 @@ impl Ctl<'_> {
         Ok(())
     }
 
-    /// Stops each daemon that runs (C: `ip_vs_sync_net_cleanup()`).
+    /// Stops each daemon that runs.
     pub(super) fn stop_daemons(&mut self) {
         for role in Role::ALL {
             let _ = self.stop_daemon(role.state());
