@@ -11,7 +11,7 @@ KERNEL ?= stock
 
 SCHEDULERS := rr wrr lc wlc fo ovf lblc lblcr dh sh mh sed nq twos
 # Modules that are built and installed with ip_vs.ko, see src/companion/.
-COMPANIONS := xt_ipvs
+COMPANIONS := xt_ipvs ip_vs_ftp
 
 DESTDIR ?=
 built = build/host

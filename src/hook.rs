@@ -257,7 +257,7 @@ impl<'a> HookCtx<'a> {
             return self.refuse(skb, packet.family);
         }
         match self.may_request(&skb) {
-            true => self.schedule(skb, packet, proto),
+            true => self.begin_or_fill(skb, packet, proto),
             false => skb.accept(),
         }
     }

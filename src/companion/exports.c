@@ -5,6 +5,9 @@
 
 #include <linux/export.h>
 
+#include "../../rust-out-of-tree/nat_helper.h"
 #include "companion.h"
 
 EXPORT_SYMBOL_GPL(ip_vs_xt_match);
+EXPORT_SYMBOL_GPL(oot_nat_helper_register);
+EXPORT_SYMBOL_GPL(oot_nat_helper_unregister);

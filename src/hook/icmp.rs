@@ -144,9 +144,29 @@ impl<'a> HookCtx<'a> {
             Some((Direction::Output, conn)) => self.icmp_out(skb, inner, conn),
             _ if !self.may_translate_in(&skb) => skb.accept(),
             Some((_, conn)) => self.icmp_in(skb, inner, conn),
-            None if !self.netns.sysctl.schedule_icmp() => skb.accept(),
-            None if inner.header == Extent::Nothing => skb.drop_eperm(),
-            None => self.start(skb, inner, proto),
+            None => self.without_conn_icmp(skb, inner, proto),
+        }
+    }
+
+    /// Handles an error to a dest about a packet that matches no conn. It may belong to one without
+    /// client port.
+    fn without_conn_icmp<'h>(
+        self,
+        skb: HookSkb<'h>,
+        inner: &Packet,
+        proto: Proto,
+    ) -> Verdict<'h> {
+        let conns = &self.netns.conns;
+        let has_ports = inner.header != Extent::Nothing;
+        if has_ports && conns.has_portless(inner.family) {
+            if let Some(conn) = conns.find_portless(self.rcu(), inner) {
+                return self.icmp_in(skb, inner, conn);
+            }
+        }
+        match self.netns.sysctl.schedule_icmp() {
+            false => skb.accept(),
+            true if has_ports => self.start(skb, inner, proto),
+            true => skb.drop_eperm(),
         }
     }
 
