@@ -151,7 +151,7 @@ pub(crate) struct Control {
 #[derive(Default)]
 pub(crate) struct Tracked {
     pub(crate) services: u32,
-    pub(crate) tracking: Option<conntrack::Tracking>,
+    pub(crate) tracking: Option<conntrack::Tracking<Ref<Netns>>>,
 }
 
 impl Control {

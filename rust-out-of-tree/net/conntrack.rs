@@ -21,9 +21,11 @@ use crate::oot::bindings;
 
 use super::{
     filter::HookNum,
-    namespace::Net,
+    namespace::{
+        Net,
+        NetRef, //
+    },
     nf_proto::NfProto,
-    pernet::Hold,
     skbuff::Skb, //
 };
 
@@ -209,25 +211,25 @@ impl Skb {
 
 /// Connection tracking of a family in a namespace, which is on while this value lives. A firewall
 /// rule about the state of connections enables it as well.
-pub(crate) struct Tracking {
-    net: Hold,
+pub(crate) struct Tracking<N: NetRef> {
+    net: N,
     family: NfProto,
 }
 
-impl Tracking {
+impl<N: NetRef> Tracking<N> {
     /// Enables connection tracking. May sleep.
     ///
     /// # Errors
     ///
     /// That of `nf_ct_netns_get()`, for example `ENOMEM`.
-    pub(crate) fn new(net: Hold, family: NfProto) -> Result<Self> {
+    pub(crate) fn new(net: N, family: NfProto) -> Result<Self> {
         // SAFETY: The namespace is live.
         to_result(unsafe { bindings::nf_ct_netns_get(net.net().as_raw(), family.as_raw()) })?;
         Ok(Self { net, family })
     }
 }
 
-impl Drop for Tracking {
+impl<N: NetRef> Drop for Tracking<N> {
     /// May sleep.
     fn drop(&mut self) {
         // SAFETY: The namespace is live, and connection tracking was enabled in `new`.

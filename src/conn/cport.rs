@@ -128,14 +128,14 @@ impl ConnTable {
             daddr: &conn.daddr,
             dport: conn.dport,
             local: None,
-            fwmark: conn.fwmark.get(),
+            fwmark: conn.fwmark,
             flags: conn.flags() & !(IP_VS_CONN_F_NO_CPORT | HAS_APP),
         };
         let (dest, control) = (conn.dest.load(), conn.control.clone());
         let entry = self.create(guard, &params, params.flags, dest, control)?;
         // Of all packets, one succeeds.
-        let was_inactive = conn.life.kill()?;
-        entry.resume(data, conn.life.state(), was_inactive);
+        let death = conn.life.kill()?;
+        entry.resume(data, conn.life.state(), death.was_inactive);
         conn.count_portless(guard, -1);
         conn.unbind_app(guard);
         drop(RcuHash::unlink(old, guard));

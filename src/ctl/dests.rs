@@ -208,7 +208,7 @@ impl Ctl<'_> {
         if tracked.tracking.is_none() {
             tracked.tracking = self
                 .netns
-                .hold()
+                .get_ref()
                 .and_then(|net| Tracking::new(net, nf_proto(family)).ok());
         }
         if tracked.tracking.is_some() {

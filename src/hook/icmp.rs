@@ -40,7 +40,10 @@ use crate::{
         Extent,
         Packet, //
     },
-    proto::direction::Direction,
+    proto::{
+        direction::Direction,
+        Proto, //
+    },
     uapi::{
         IPPROTO_ICMP,
         IPPROTO_ICMPV6, //
