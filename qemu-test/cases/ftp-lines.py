@@ -27,7 +27,8 @@ def lay_out(family):
 
 def conns():
     """Returns the conns of data connections."""
-    fields = [line.split() for line in output("director", "cat /proc/net/ip_vs_conn").split("\n")[1:]]
+    with inside("director"), open("/proc/thread-self/net/ip_vs_conn") as file:
+        fields = [line.split() for line in file][1:]
     return {" ".join(f[:8]) for f in fields if f[4] != "0015"}
 
 

@@ -72,15 +72,20 @@ def apps():
     return output("director", "cat /proc/net/ip_vs_app")
 
 
+def proc():
+    """Returns the fields of each conn in /proc."""
+    with inside("director"), open("/proc/thread-self/net/ip_vs_conn") as file:
+        return [line.split() for line in file][1:]
+
+
 def conns():
     """Returns the conns. The client's ports, which are random, are `any`, unless they are not known."""
-    fields = [line.split() for line in output("director", "cat /proc/net/ip_vs_conn").split("\n")[1:]]
-    return "\n".join(sorted(" ".join([f[0], f[1], "0000" if f[2] == "0000" else "any", *f[3:8]]) for f in fields))
+    return "\n".join(sorted(" ".join([f[0], f[1], "0000" if f[2] == "0000" else "any", *f[3:8]]) for f in proc()))
 
 
 def times():
     """Returns the remaining seconds of conns by the service's port."""
-    return {f[4]: int(f[8]) for f in (line.split() for line in output("director", "tail -n +2 /proc/net/ip_vs_conn").split("\n"))}
+    return {f[4]: int(f[8]) for f in proc()}
 
 
 def listing():
