@@ -11,6 +11,7 @@
 mod decap;
 mod icmp;
 mod persist;
+mod related;
 mod schedule;
 
 use crate::{
@@ -206,6 +207,7 @@ impl<'a> HookCtx<'a> {
         packet.read_rare(&skb);
         match packet.proto {
             Some(proto) => self.balance::<true>(skb, packet, proto),
+            None if packet.is_ipsec() => self.related(skb, packet),
             None => self.pass(skb),
         }
     }
