@@ -11,6 +11,8 @@ KERNEL ?= stock
 
 SCHEDULERS := rr wrr lc wlc fo ovf lblc lblcr dh sh mh sed nq twos
 
+ENGINES := sip
+
 DESTDIR ?=
 built = build/host
 MODPROBE_CONF = $(DESTDIR)/etc/modprobe.d/ip_vs-rust.conf
@@ -79,10 +81,11 @@ install: can-build
 endif
 install: ## install what `make` built, or KO=file, under updates/ [DESTDIR=]
 
-# Scripts load C's scheduler modules by name; ours has them built in.
+# Scripts load C's modules of schedulers and engines by name; ours has them built in.
 modprobe-conf:
 	install -d $(dir $(MODPROBE_CONF))
 	printf 'alias ip_vs_%s ip_vs\n' $(SCHEDULERS) >$(MODPROBE_CONF)
+	printf 'alias ip_vs_pe_%s ip_vs\n' $(ENGINES) >>$(MODPROBE_CONF)
 	printf 'alias %s ip_vs\n' xt_ipvs ipt_ipvs ip6t_ipvs >>$(MODPROBE_CONF)
 
 uninstall: ## remove what install put there
