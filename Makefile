@@ -10,6 +10,7 @@ KDIR ?= /lib/modules/$(shell uname -r)/build
 KERNEL ?= stock
 
 SCHEDULERS := rr wrr lc wlc fo ovf lblc lblcr dh sh mh sed nq twos
+ENGINES := sip
 # Modules that are built and installed with ip_vs.ko, see src/companion/.
 COMPANIONS := xt_ipvs ip_vs_ftp
 
@@ -84,10 +85,11 @@ install: can-build
 endif
 install: ## install what `make` built, or KO=file and its companions, under updates/ [DESTDIR=]
 
-# Scripts load C's scheduler modules by name; ours has them built in.
+# Scripts load C's modules of schedulers and engines by name; ours has them built in.
 modprobe-conf:
 	install -d $(dir $(MODPROBE_CONF))
 	printf 'alias ip_vs_%s ip_vs\n' $(SCHEDULERS) >$(MODPROBE_CONF)
+	printf 'alias ip_vs_pe_%s ip_vs\n' $(ENGINES) >>$(MODPROBE_CONF)
 
 uninstall: ## remove what install put there
 	rm -f $(foreach m,ip_vs $(COMPANIONS),$(DESTDIR)/lib/modules/$(release)/updates/$m.ko*) $(MODPROBE_CONF)

@@ -20,6 +20,7 @@ mod drop_entry;
 mod expiry;
 mod ext;
 mod life;
+mod params;
 mod step;
 mod sync;
 pub(crate) mod table;
@@ -61,6 +62,7 @@ use crate::{
         nf_proto,
         Packet, //
     },
+    pe::Engine,
     proto::Proto,
     shim::Word32,
     sync::due::Sent,
@@ -83,6 +85,7 @@ use life::{
     NO_OUTPUT,
     UNBOUND, //
 };
+pub(crate) use params::Params;
 use pin_init::init;
 
 /// A reference to a conn, valid in an RCU read-side critical section.
@@ -111,45 +114,6 @@ pub(crate) trait Owner: Send + Sync + 'static {
 
 /// One end of a connection: address and port.
 pub(crate) type End<'a> = (&'a Addr, Port);
-
-/// The parameters of a new conn (C: `struct ip_vs_conn_param`).
-pub(crate) struct Params<'a> {
-    pub(crate) family: Family,
-    pub(crate) proto: Proto,
-    pub(crate) caddr: &'a Addr,
-    pub(crate) cport: Port,
-    pub(crate) vaddr: &'a Addr,
-    pub(crate) vport: Port,
-    pub(crate) daddr: &'a Addr,
-    /// The port that packets to the dest get: the dest's or, if that is 0, the one the client used.
-    pub(crate) dport: Port,
-    /// The local end, which replaces the client's in packets to the dest, if any.
-    pub(crate) local: Option<End<'a>>,
-    pub(crate) fwmark: u32,
-    /// `IP_VS_CONN_F_*`, in addition to those of the dest.
-    pub(crate) flags: u32,
-}
-
-impl<'a> Params<'a> {
-    /// The parameters of a conn that starts with `packet`, from the client to the service, except
-    /// the dest's address and port.
-    #[inline(always)]
-    pub(crate) fn to_service(packet: &'a Packet, proto: Proto, fwmark: u32) -> Self {
-        Self {
-            family: packet.family,
-            proto,
-            caddr: &packet.saddr,
-            cport: packet.sport,
-            vaddr: &packet.daddr,
-            vport: packet.dport,
-            daddr: &Addr::ANY,
-            dport: Port::ZERO,
-            local: None,
-            fwmark,
-            flags: 0,
-        }
-    }
-}
 
 /// A conn (C: `struct ip_vs_conn`). Times are the low 32 bits of jiffies.
 #[repr(C)]
@@ -310,6 +274,12 @@ impl Conn {
     pub(crate) fn local<'g>(&'g self, guard: &'g rcu::Guard) -> Option<End<'g>> {
         let (addr, port) = self.ext.get(guard)?.local.as_ref()?;
         Some((addr, *port))
+    }
+
+    /// The persistence engine of a template and its data (C: `pe`, `pe_data`).
+    pub(crate) fn pe<'g>(&'g self, guard: &'g rcu::Guard) -> Option<(Engine, &'g [u8])> {
+        let (engine, data) = self.ext.get(guard)?.pe.as_ref()?;
+        Some((*engine, data))
     }
 
     /// Whether the forwarding method is NAT.

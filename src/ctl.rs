@@ -41,6 +41,7 @@ use crate::{
         sync::HashCursor,
         time::HZ,
     },
+    pe::Engine,
     proto::tcp::states::State as TcpState,
     sched::Kind,
     service::{
@@ -140,7 +141,7 @@ impl<'a> Ctl<'a> {
     /// In this order:
     ///
     /// - `ENOPROTOOPT` if the module is being unloaded.
-    /// - `ENOENT` if the scheduler is unknown, or if `spec` names a persistence engine.
+    /// - `ENOENT` if the scheduler or the persistence engine is unknown.
     /// - `EINVAL` if the netmask of an IPv6 service is not a prefix length from 1 to 128.
     /// - Whatever [`addrconf::enable_defrag6`] returns, for an IPv6 service.
     /// - Whatever [`hook::enable`] returns, for the first service of the family.
@@ -151,38 +152,45 @@ impl<'a> Ctl<'a> {
 
     fn try_add_service(&self, id: ServiceId, spec: &ServiceSpec<'_>) -> Result {
         let netns = self.netns;
-        let kind = scheduler(spec)?;
+        let (kind, engine) = (scheduler(spec)?, engine(spec)?);
         spec.check_netmask(id.family)?;
         enable_defrag(netns.net(), id.family)?;
         let is_first = netns.services.len(id.family) == 0;
         if is_first {
             hook::enable(netns, id.family)?;
         }
-        let added = self.new_service(id, spec, kind);
+        let added = self.new_service(id, spec, kind, engine);
         if added.is_err() && is_first {
             hook::disable(netns, id.family);
         }
         added
     }
 
-    fn new_service(&self, id: ServiceId, spec: &ServiceSpec<'_>, kind: Option<Kind>) -> Result {
+    fn new_service(
+        &self,
+        id: ServiceId,
+        spec: &ServiceSpec<'_>,
+        kind: Option<Kind>,
+        engine: Option<Engine>,
+    ) -> Result {
         let netns = self.netns;
         let service = Service::new(id, spec, kind, &netns.sysctl)?;
         netns.estimator.begin();
         netns
             .estimator
             .add(Source::Service(service.stats.clone()))?;
+        netns.services.set_engine(&service, engine);
         netns.services.insert(service);
         Ok(())
     }
 
-    /// Sets scheduler, flags, timeout and netmask of a service (C: `ip_vs_edit_service()`).
+    /// Sets scheduler, flags, timeout, netmask and persistence engine of a service (C: `ip_vs_edit_service()`).
     ///
     /// # Errors
     ///
     /// In this order:
     ///
-    /// - `ENOENT` if the scheduler is unknown, or if `spec` names a persistence engine.
+    /// - `ENOENT` if the scheduler or the persistence engine is unknown.
     /// - `EINVAL` if the netmask of an IPv6 service is not a prefix length from 1 to 128.
     /// - `EINVAL` if the service has more dests than the new scheduler supports.
     /// - `ENOMEM`.
@@ -190,10 +198,11 @@ impl<'a> Ctl<'a> {
     /// On error the service is unchanged, except that the state of its scheduler may be initialized
     /// again; see [`Service::set_scheduler`].
     pub(crate) fn edit_service(&mut self, service: &Service, spec: &ServiceSpec<'_>) -> Result {
-        let kind = scheduler(spec)?;
+        let (kind, engine) = (scheduler(spec)?, engine(spec)?);
         spec.check_netmask(service.id.family)?;
         service.set_scheduler(kind, &self.netns.sysctl)?;
         service.configure(spec);
+        self.netns.services.set_engine(service, engine);
         Ok(())
     }
 
@@ -346,23 +355,32 @@ pub(crate) fn cleanup(netns: &PerNet<Netns>) {
 ///
 /// # Errors
 ///
-/// `ENOENT` if the scheduler is unknown, or if `spec` names a persistence engine.
+/// `ENOENT` if the scheduler is unknown.
 fn scheduler(spec: &ServiceSpec<'_>) -> Result<Option<Kind>> {
-    let kind = match spec.sched_name {
-        b"none" => None,
-        name => Some(Kind::by_name(name).ok_or_else(|| {
+    match spec.sched_name {
+        b"none" => Ok(None),
+        name => Kind::by_name(name).map(Some).ok_or_else(|| {
             let name = BStr::from_bytes(name);
             pr_info!("Scheduler module ip_vs_{name} not found\n");
             ENOENT
-        })?),
-    };
-    if spec.pe_name.is_empty() {
-        return Ok(kind);
+        }),
     }
-    // No persistence engine is supported.
-    let name = BStr::from_bytes(spec.pe_name);
-    pr_info!("persistence engine module ip_vs_pe_{name} not found\n");
-    Err(ENOENT)
+}
+
+/// Returns the persistence engine that `spec` names, if it names one.
+///
+/// # Errors
+///
+/// `ENOENT` if the engine is unknown.
+fn engine(spec: &ServiceSpec<'_>) -> Result<Option<Engine>> {
+    match spec.pe_name {
+        b"" => Ok(None),
+        name => Engine::by_name(name).map(Some).ok_or_else(|| {
+            let name = BStr::from_bytes(name);
+            pr_info!("persistence engine module ip_vs_pe_{name} not found\n");
+            ENOENT
+        }),
+    }
 }
 
 /// Enables IPv6 defragmentation, which runs before the IPVS hooks. The IPv4 hooks defragment

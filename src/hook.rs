@@ -10,7 +10,9 @@
 
 mod decap;
 mod icmp;
+mod initiated;
 mod persist;
+mod related;
 mod schedule;
 
 use crate::{
@@ -37,7 +39,10 @@ use crate::{
         pernet::PerNet,
         skbuff::Skb, //
     },
-    oot::sync::rcu::Section,
+    oot::sync::{
+        rcu::Section,
+        RcuRef, //
+    },
     packet::{
         nf_proto,
         Extent,
@@ -206,6 +211,7 @@ impl<'a> HookCtx<'a> {
         packet.read_rare(&skb);
         match packet.proto {
             Some(proto) => self.balance::<true>(skb, packet, proto),
+            None if packet.is_ipsec() => self.related(skb, packet),
             None => self.pass(skb),
         }
     }
@@ -247,12 +253,13 @@ impl<'a> HookCtx<'a> {
 
     /// Handles a packet that belongs to no conn.
     #[inline]
-    fn without_conn<'h>(
-        self,
-        skb: HookSkb<'h>,
-        packet: &Packet,
-        proto: Proto,
-    ) -> Verdict<'h> {
+    fn without_conn<'h>(self, mut skb: HookSkb<'h>, packet: &Packet, proto: Proto) -> Verdict<'h> {
+        if proto == Proto::Udp && self.netns.services.starts_from_dest(packet.family) {
+            skb = match self.initiated(skb, packet) {
+                Ok(verdict) => return verdict,
+                Err(skb) => skb,
+            };
+        }
         if self.netns.sysctl.nat_icmp_send() && self.is_unknown_reply(packet) {
             return self.refuse(skb, packet.family);
         }
@@ -275,7 +282,7 @@ impl<'a> HookCtx<'a> {
     }
 
     /// The dest with NAT that the packet comes from.
-    fn real_server(self, packet: &Packet) -> Option<&'a Dest> {
+    fn real_server(self, packet: &Packet) -> Option<RcuRef<'a, Dest>> {
         let source = (&packet.saddr, packet.sport);
         self.netns
             .reals

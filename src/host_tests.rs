@@ -25,6 +25,7 @@ mod ctl {
 mod forward;
 mod hash;
 mod index;
+mod pe;
 mod proto;
 mod sched;
 mod search;

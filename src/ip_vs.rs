@@ -22,6 +22,7 @@ mod netns;
 #[path = "../rust-out-of-tree/lib.rs"]
 mod oot;
 mod packet;
+mod pe;
 mod pernet;
 mod proto;
 #[allow(dead_code)]

@@ -19,6 +19,11 @@ use crate::{
         Proto,
         Signal, //
     },
+    uapi::{
+        IPPROTO_AH,
+        IPPROTO_ESP,
+        IPPROTO_UDP, //
+    },
     wire::{
         ipv4,
         ipv6,
@@ -27,6 +32,9 @@ use crate::{
         udp, //
     }, //
 };
+
+/// The UDP port of ISAKMP (C: `PORT_ISAKMP`).
+const ISAKMP: Port = Port::new(500);
 
 /// The parsed headers of a packet. Offsets are in bytes from the start of the skb's data.
 ///
@@ -182,7 +190,8 @@ impl Packet {
         if self.proto.is_none() {
             let found = skb.ipv6_find_header(start)?;
             self.protocol = found.protocol;
-            self.transport = found.offset;
+            // The offset of a later fragment is that of the IP header.
+            self.transport = self.transport.max(found.offset);
             self.is_later_fragment = found.fragment_offset != 0;
             if !self.is_later_fragment {
                 self.proto = Proto::common(found.protocol);
@@ -252,6 +261,21 @@ impl Packet {
             self.sport = Port::from_be16(u16::from_ne_bytes([a, b]));
             self.dport = Port::from_be16(u16::from_ne_bytes([c, d]));
             self.header = Extent::Ports;
+        }
+    }
+
+    /// Whether it is an AH or ESP packet, which has no ports.
+    pub(crate) fn is_ipsec(&self) -> bool {
+        matches!(self.protocol, IPPROTO_AH | IPPROTO_ESP)
+    }
+
+    /// An ISAKMP packet between the same addresses.
+    pub(crate) fn as_isakmp(&self) -> Self {
+        Self {
+            protocol: IPPROTO_UDP,
+            sport: ISAKMP,
+            dport: ISAKMP,
+            ..*self
         }
     }
 

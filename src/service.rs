@@ -33,6 +33,7 @@ use crate::{
         },
         time::HZ, //
     },
+    pe::Engine,
     sched::{
         self,
         AnyScheduler,
@@ -132,6 +133,8 @@ pub(crate) struct Service {
     timeout: Atomic<u32>,
     /// As [`ServiceSpec::netmask`].
     netmask: Atomic<u32>,
+    /// The number of the persistence engine, 0 for none.
+    engine: Atomic<u32>,
     /// Never empty. A removed service keeps its pool until it is freed, so that a packet that has
     /// found the service can use it until the end of its read-side critical section.
     pool: RcuArcCell<Pool>,
@@ -178,6 +181,7 @@ impl Service {
             flags: Atomic::new(0),
             timeout: Atomic::new(0),
             netmask: Atomic::new(0),
+            engine: Atomic::new(0),
             pool: RcuArcCell::new(Some(RcuArc::new(pool, GFP_KERNEL)?)),
             names <- new_mutex!(Names::new()),
             stats: Arc::pin_init(ServiceStats::new(), GFP_KERNEL)?,
@@ -226,6 +230,15 @@ impl Service {
     #[inline]
     pub(crate) fn netmask(&self) -> u32 {
         self.netmask.read_once()
+    }
+
+    /// The persistence engine (C: `pe`).
+    #[inline]
+    pub(crate) fn engine(&self) -> Option<Engine> {
+        match self.engine.read_once() {
+            0 => None,
+            number => Engine::by_number(number as u8),
+        }
     }
 
     /// The pool, for the data path.

@@ -12,6 +12,8 @@ pub(crate) const IPPROTO_ICMP: u8 = 1;
 pub(crate) const IPPROTO_TCP: u8 = 6;
 pub(crate) const IPPROTO_UDP: u8 = 17;
 pub(crate) const IPPROTO_GRE: u8 = 47;
+pub(crate) const IPPROTO_ESP: u8 = 50;
+pub(crate) const IPPROTO_AH: u8 = 51;
 pub(crate) const IPPROTO_ICMPV6: u8 = 58;
 pub(crate) const IPPROTO_SCTP: u8 = 132;
 

@@ -86,6 +86,7 @@ table "persistence, flags, one packet" <<-.
 	-A -t 192.168.1.115:81 -s mh --sched-flags mh-port,mh-fallback
 	-A -t 192.168.1.115:82 -s rr -b flag-1,flag-2
 	-A -t 192.168.1.116:80 -s rr --pe nosuch
+	-A -t 192.168.1.117:80 -s rr -p 50 --pe sip
 .
 table edited <<-.
 	-E -t 192.168.1.110:80 -s wrr
@@ -114,17 +115,6 @@ table deleted <<-.
 	-D --sctp-service [2001:db8:1::110]:80
 	-D -t 192.168.1.113:80
 .
-
-# Only C has the persistence engine for SIP yet.
-engine() { nsenter --net=/run/netns/director ipvsadm -A -t 192.168.1.116:80 -s rr -p 50 --pe sip; }
-echo "-A --pe sip" >>"$typed"
-if [ "$MODULE" = c ]; then
-	engine
-	vs -D -t 192.168.1.116:80
-else
-	refused engine 2>/tmp/said
-	expect "Scheduler or persistence engine not found" cat /tmp/said
-fi
 
 table dests <<-.
 	-a -t 192.168.1.110:80 -r 10.1.1.11

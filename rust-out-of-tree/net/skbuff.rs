@@ -179,6 +179,14 @@ impl Skb {
         unsafe { bindings::oot_pskb_may_pull(self.as_raw(), len) }
     }
 
+    /// Makes the whole packet linear and returns it, as `skb_linearize()`. `None` if memory runs out.
+    pub(crate) fn linearized(&mut self) -> Option<&[u8]> {
+        match self.may_pull(self.len()) {
+            true => Some(self.linear()),
+            false => None,
+        }
+    }
+
     /// Sets the offset of the transport header.
     ///
     /// # Errors

@@ -128,6 +128,7 @@ impl ConnTable {
             daddr: &conn.daddr,
             dport: conn.dport,
             local: None,
+            pe: None,
             fwmark: conn.fwmark,
             flags: conn.flags() & !(IP_VS_CONN_F_NO_CPORT | HAS_APP),
         };

@@ -15,6 +15,7 @@ use crate::{
         Port, //
     },
     oot::sync::RcuBox,
+    pe::Engine,
     uapi::IP_VS_CONN_F_NO_CPORT, //
 };
 use kernel::{
@@ -30,6 +31,8 @@ pub(super) struct Ext {
     pub(super) app: Option<App>,
     /// The numbers of conns, for a conn without client port.
     pub(super) counts: Option<Arc<Counts>>,
+    /// The persistence engine of a template, and the data by which packets find it.
+    pub(super) pe: Option<(Engine, KVec<u8>)>,
 }
 
 impl Ext {
@@ -46,7 +49,7 @@ impl Ext {
         counts: &Arc<Counts>,
     ) -> Result<Option<RcuBox<Self>>> {
         let is_portless = params.flags & IP_VS_CONN_F_NO_CPORT != 0;
-        if params.local.is_none() && app.is_none() && !is_portless {
+        if params.local.is_none() && params.pe.is_none() && app.is_none() && !is_portless {
             return Ok(None);
         }
         Self::new(params, app, is_portless.then(|| counts.clone())).map(Some)
@@ -58,7 +61,20 @@ impl Ext {
         app: Option<App>,
         counts: Option<Arc<Counts>>,
     ) -> Result<RcuBox<Self>> {
-        let local = params.local.map(|(addr, port)| (*addr, port));
-        RcuBox::new(Self { local, app, counts }, GFP_ATOMIC)
+        let pe = match params.pe {
+            Some((engine, data)) => {
+                let mut copy = KVec::with_capacity(data.len(), GFP_ATOMIC)?;
+                copy.extend_from_slice(data, GFP_ATOMIC)?;
+                Some((engine, copy))
+            }
+            None => None,
+        };
+        let ext = Self {
+            local: params.local.map(|(addr, port)| (*addr, port)),
+            app,
+            counts,
+            pe,
+        };
+        RcuBox::new(ext, GFP_ATOMIC)
     }
 }

@@ -196,6 +196,10 @@ impl Life {
         self.word.get() & (INVALID | DEAD) == 0
     }
 
+    pub(super) fn is_dead(&self) -> bool {
+        self.word.get() & DEAD != 0
+    }
+
     /// The idle timeout in jiffies, for a conn that is not a template.
     pub(super) fn timeout(&self) -> u32 {
         self.timeout.get() & !UNANSWERED

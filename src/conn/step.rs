@@ -71,6 +71,12 @@ impl Conn {
         Self::step::<P>(this, guard, data, direction, signal)
     }
 
+    /// As [`touch`](Self::touch), for a packet that has no effect on the state. The timeout stays.
+    pub(crate) fn keep(this: ConnRef<'_>) -> bool {
+        this.seen();
+        this.life.settled_state().is_some() || this.life.step(|_, _| None, |_| false) != Step::Dead
+    }
+
     /// The slow path of [`touch`](Self::touch), for a packet that may change the state or timeout.
     #[cold]
     fn step<P: Protocol>(

@@ -45,6 +45,7 @@ use crate::{
         workqueue::Work, //
     },
     packet::Packet,
+    pe,
     proto::{
         direction::Direction,
         ProtoData,
@@ -103,9 +104,9 @@ impl Walk {
 pub(crate) enum Birth<'a> {
     /// The client's first packet, with this signal to the protocol's state machine.
     Packet(&'a ProtoData, Signal),
-    /// An ICMP error about a packet from the service to the client. The conn has no state yet and
-    /// expires soon.
-    Error,
+    /// A packet that does not set the state: an ICMP error about a packet from the service to the
+    /// client, or a packet from the dest. The conn expires soon, unless other packets follow.
+    Stateless,
     /// A template that expires this many jiffies after its last use.
     Template(u32),
     /// A sync message.
@@ -245,7 +246,7 @@ impl ConnTable {
     ) -> Option<ConnRef<'g>> {
         let hash = self.hash_of_params(params, (params.vaddr, params.vport));
         self.templates
-            .find(guard, hash, |_, conn| conn.is_template_for(params))
+            .find(guard, hash, |_, conn| conn.is_template_for(guard, params))
     }
 
     /// Returns the conn from the client to the service in `params` (C: `ip_vs_conn_in_get()`).
@@ -287,7 +288,7 @@ impl ConnTable {
         let entry = self.create(guard, params, flags, held, control)?;
         match birth {
             Birth::Packet(data, signal) => entry.begin(data, signal),
-            Birth::Error => entry.begin_without_state(),
+            Birth::Stateless => entry.begin_without_state(),
             Birth::Template(lifetime) => entry.life.begin_template(lifetime),
             Birth::Received(received) => entry.begin_received(received),
             Birth::Listen(data) => entry.begin_listening(data),
@@ -330,7 +331,8 @@ impl ConnTable {
         let (family, protocol) = (entry.family, entry.proto as u8);
         let first = self.hash_of(family, protocol, entry.client(), entry.service());
         if entry.is_template() {
-            return self.insert(&self.templates, guard, entry, first, None);
+            let data = entry.pe(guard).map(|(_, data)| self.hash_of_data(data));
+            return self.insert(&self.templates, guard, entry, data.unwrap_or(first), None);
         }
         let second = entry.has_other_reply().then(|| {
             let (source, destination) = entry.reply(guard);
@@ -441,11 +443,26 @@ impl ConnTable {
         self.hash_of(packet.family, packet.protocol, source, destination)
     }
 
-    /// The hash of the client's end in `params` and `end`.
+    /// The hash of the client's end in `params` and `end`, or of a persistence engine's data.
     #[inline]
     fn hash_of_params(&self, params: &Params<'_>, end: End<'_>) -> u32 {
+        if let Some((_, data)) = params.pe {
+            return self.hash_of_data(data);
+        }
         let client = (params.caddr, params.cport);
         self.hash_of(params.family, params.proto as u8, client, end)
+    }
+
+    /// The hash of up to [`pe::MAX_LEN`] bytes.
+    #[cold]
+    fn hash_of_data(&self, data: &[u8]) -> u32 {
+        let mut words = [0; (pe::MAX_LEN + 1) / 8];
+        for (word, chunk) in words.iter_mut().zip(data.chunks(8)) {
+            *word = chunk
+                .iter()
+                .fold(0, |word, byte| word << 8 | u64::from(*byte));
+        }
+        self.key.hash_words(&words)
     }
 
     /// The hash of packets between two ends, the same in both directions.

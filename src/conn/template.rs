@@ -22,6 +22,7 @@ use crate::{
     oot::sync::Timer,
     uapi::*, //
 };
+use kernel::sync::rcu;
 
 /// The dest's port in an invalid template, as in C. A template to a dest that has this port is
 /// never found.
@@ -51,8 +52,9 @@ impl Conn {
         self.flags() & IP_VS_CONN_F_TEMPLATE != 0
     }
 
-    /// Whether this is the template for `params` and may be used.
-    pub(super) fn is_template_for(&self, params: &Params<'_>) -> bool {
+    /// Whether this is the template for `params` and may be used. As in C, a persistence engine also
+    /// finds an invalid one: its dest may be in use again.
+    pub(super) fn is_template_for(&self, guard: &rcu::Guard, params: &Params<'_>) -> bool {
         self.caddr == *params.caddr
             && self.vaddr == *params.vaddr
             && self.cport == params.cport
@@ -60,8 +62,11 @@ impl Conn {
             && self.proto == params.proto
             && self.family == params.family
             && (self.flags() ^ params.flags) & BY_MARK == 0
-            && self.dport != NO_PORT
-            && self.life.is_usable()
+            && self.pe(guard) == params.pe
+            && match params.pe {
+                Some(_) => !self.life.is_dead(),
+                None => self.dport != NO_PORT && self.life.is_usable(),
+            }
     }
 
     /// Makes the template invalid: it is not used for new conns, but still controls existing ones.

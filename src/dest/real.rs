@@ -75,7 +75,7 @@ impl RealServers {
         family: Family,
         protocol: u8,
         (addr, port): (&Addr, Port),
-    ) -> Option<&'g Dest> {
+    ) -> Option<RcuRef<'g, Dest>> {
         let is_it = |dest: &Dest| {
             dest.port == port
                 && dest.family == family
@@ -87,7 +87,7 @@ impl RealServers {
             .find(guard, self.hash_of(family, addr, port), |_, real| {
                 real.dest.get(guard).is_some_and(|dest| is_it(dest.get()))
             })?;
-        found.get().dest.get(guard).map(RcuRef::get)
+        found.get().dest.get(guard)
     }
 
     /// Adds or removes a dest as its forwarding method demands.

@@ -136,6 +136,9 @@ impl<'a> HookCtx<'a> {
 
     /// Handles an error about a packet.
     fn translate<'h>(self, skb: HookSkb<'h>, inner: &Packet) -> Verdict<'h> {
+        if inner.is_ipsec() {
+            return self.related_error(skb, inner);
+        }
         let Some(proto) = inner.proto.filter(|_| !inner.is_later_fragment) else {
             return skb.accept();
         };
@@ -175,13 +178,18 @@ impl<'a> HookCtx<'a> {
 
     /// Whether an error to a dest is handled at this hook. Unlike requests, errors are handled at
     /// the forward hook, too.
-    fn may_translate_in(self, skb: &HookSkb<'_>) -> bool {
+    pub(super) fn may_translate_in(self, skb: &HookSkb<'_>) -> bool {
         (self.place == HookNum::Forward || self.may_request(skb))
             && !self.netns.sync.is_backup_only()
     }
 
     /// Handles an error from a dest, or a router on the path to it, to a client.
-    fn icmp_out<'h>(self, mut skb: HookSkb<'h>, inner: &Packet, conn: ConnRef<'a>) -> Verdict<'h> {
+    pub(super) fn icmp_out<'h>(
+        self,
+        mut skb: HookSkb<'h>,
+        inner: &Packet,
+        conn: ConnRef<'a>,
+    ) -> Verdict<'h> {
         let context = self.context_of(conn, inner);
         if !may_translate(conn.get(), inner, &mut skb)
             || xmit::reply::translate(context, &mut skb).is_none()
@@ -193,7 +201,12 @@ impl<'a> HookCtx<'a> {
     }
 
     /// Handles an error from a client, or a router on the path to it, to a dest.
-    fn icmp_in<'h>(self, mut skb: HookSkb<'h>, inner: &Packet, conn: ConnRef<'a>) -> Verdict<'h> {
+    pub(super) fn icmp_in<'h>(
+        self,
+        mut skb: HookSkb<'h>,
+        inner: &Packet,
+        conn: ConnRef<'a>,
+    ) -> Verdict<'h> {
         if !may_translate(conn.get(), inner, &mut skb) {
             return skb.drop_eperm();
         }

@@ -35,21 +35,59 @@ use crate::{
         sync::RcuRef, //
     },
     packet::Packet,
+    pe::Engine,
     proto::Proto,
     service::Service,
-    spec::FTPPORT, //
+    spec::FTPPORT,
+    wire::udp, //
 };
+
+/// A packet without the data that the service's persistence engine needs.
+pub(super) struct NoData;
+
+/// The persistence engine of the service and the data that it finds in the packet; `None` if the
+/// service has no engine.
+///
+/// # Errors
+///
+/// [`NoData`] if the engine finds none, or if memory is short.
+pub(super) fn pe_data<'s>(
+    skb: &'s mut Skb,
+    service: &Service,
+    packet: &Packet,
+) -> Result<Option<(Engine, &'s [u8])>, NoData> {
+    match service.engine() {
+        Some(engine) => data_for(engine, skb, packet).map(Some).ok_or(NoData),
+        None => Ok(None),
+    }
+}
+
+#[cold]
+fn data_for<'s>(engine: Engine, skb: &'s mut Skb, packet: &Packet) -> Option<(Engine, &'s [u8])> {
+    if packet.protocol != engine.protocol() || packet.is_in_icmp() {
+        return None;
+    }
+    let start = packet
+        .transport
+        .checked_add(size_of::<udp::Header>() as u32)?;
+    let payload = skb.linearized()?.get(start as usize..)?;
+    Some((engine, engine.data(payload)?))
+}
 
 impl<'a> HookCtx<'a> {
     /// Chooses the dest of the client's template. If there is no template, creates one to the dest
     /// that the scheduler chooses.
     pub(super) fn persist(
         self,
-        skb: &Skb,
+        skb: &mut Skb,
         service: &'a Service,
         packet: &Packet,
         proto: Proto,
     ) -> Outcome<'a> {
+        let fwmark = skb.mark();
+        let Ok(pe) = pe_data(skb, service, packet) else {
+            return Outcome::Failed;
+        };
         let caddr = packet.saddr.masked(packet.family, service.netmask());
         let mark = Addr::from_v4(service.id.fwmark.to_be_bytes());
         let is_port = packet.dport == service.id.port;
@@ -67,7 +105,8 @@ impl<'a> HookCtx<'a> {
             daddr: &Addr::ANY,
             dport: Port::ZERO,
             local: None,
-            fwmark: skb.mark(),
+            pe,
+            fwmark,
             flags: if is_by_mark {
                 template::BY_MARK
             } else {
@@ -109,7 +148,7 @@ impl<'a> HookCtx<'a> {
 
     /// Returns the template, if its dest may be used. Otherwise invalidates the template
     /// (C: `ip_vs_check_template()`).
-    fn good_template(self, params: &Params<'_>) -> Option<ConnRef<'a>> {
+    pub(super) fn good_template(self, params: &Params<'_>) -> Option<ConnRef<'a>> {
         let template = self.netns.conns.find_template(self.rcu(), params)?;
         let dest = template.get().dest(self.rcu())?;
         let is_quiescent = dest.weight() == 0 && self.netns.sysctl.expire_quiescent_template();
@@ -120,7 +159,7 @@ impl<'a> HookCtx<'a> {
         Some(template)
     }
 
-    fn new_template(
+    pub(super) fn new_template(
         self,
         service: &Service,
         params: &Params<'_>,

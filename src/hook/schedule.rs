@@ -132,14 +132,19 @@ impl<'a> HookCtx<'a> {
     }
 
     /// Starts a conn with a packet that may do that, if the packet is sent to a service.
-    pub(super) fn start<'h>(self, skb: HookSkb<'h>, packet: &Packet, proto: Proto) -> Verdict<'h> {
+    pub(super) fn start<'h>(
+        self,
+        mut skb: HookSkb<'h>,
+        packet: &Packet,
+        proto: Proto,
+    ) -> Verdict<'h> {
         let Some(service) = self.service(&skb, packet) else {
             return skb.accept();
         };
         if self.netns.sysctl.packet_drops.take() {
             return skb.drop_eperm();
         }
-        match self.choose(&skb, service, packet, proto) {
+        match self.choose(&mut skb, service, packet, proto) {
             Outcome::Chosen(choice) => self.begin(skb, service, choice, packet, proto),
             Outcome::NotMine => skb.accept(),
             Outcome::NoDest => self.leave(skb, service, packet, proto),
@@ -160,7 +165,13 @@ impl<'a> HookCtx<'a> {
     }
 
     /// Chooses the dest of a new conn (C: `ip_vs_schedule()`).
-    fn choose(self, skb: &Skb, service: &'a Service, packet: &Packet, proto: Proto) -> Outcome<'a> {
+    fn choose(
+        self,
+        skb: &mut Skb,
+        service: &'a Service,
+        packet: &Packet,
+        proto: Proto,
+    ) -> Outcome<'a> {
         if packet.sport == FTPDATA || self.is_local_reply(skb, packet) {
             return Outcome::NotMine;
         }
@@ -252,7 +263,7 @@ impl<'a> HookCtx<'a> {
     /// The origin of a conn that `packet` starts.
     pub(super) fn birth(self, packet: &Packet) -> Birth<'a> {
         match packet.is_in_icmp() {
-            true => Birth::Error,
+            true => Birth::Stateless,
             false => Birth::Packet(&self.netns.protocols, packet.signal),
         }
     }
@@ -368,7 +379,7 @@ impl<'a> HookCtx<'a> {
     }
 
     /// The flag of new conns whose packets connection tracking follows.
-    fn conntrack_flag(self) -> u32 {
+    pub(super) fn conntrack_flag(self) -> u32 {
         match self.netns.sysctl.conntrack() {
             true => IP_VS_CONN_F_NFCT,
             false => 0,

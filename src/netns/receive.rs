@@ -101,6 +101,7 @@ fn params<'a>(netns: &Netns, record: &'a Record<'_>) -> Option<Params<'a>> {
         daddr: &record.daddr,
         dport: record.dport,
         local: None,
+        pe: None,
         fwmark: record.fwmark,
         flags,
     })

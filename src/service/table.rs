@@ -28,6 +28,7 @@ use crate::{
             RcuRef, //
         }, //
     },
+    pe::Engine,
     spec::{
         ServiceId,
         FTPDATA,
@@ -53,6 +54,8 @@ struct Numbers {
     by_address: Atomic<u32>,
     ftp: Atomic<u32>,
     any_port: Atomic<u32>,
+    /// Services whose persistence engine starts conns for packets from dests.
+    by_dest: Atomic<u32>,
 }
 
 impl Numbers {
@@ -63,6 +66,7 @@ impl Numbers {
             by_address: Atomic::new(0),
             ftp: Atomic::new(0),
             any_port: Atomic::new(0),
+            by_dest: Atomic::new(0),
         }
     }
 
@@ -184,6 +188,13 @@ impl ServiceTable {
         }
     }
 
+    /// Whether the persistence engine of a service starts conns for packets from dests
+    /// (C: `conn_out_counter`).
+    #[inline]
+    pub(crate) fn starts_from_dest(&self, family: Family) -> bool {
+        self.numbers(family).by_dest.read_once() != 0
+    }
+
     fn numbers(&self, family: Family) -> &Numbers {
         match family {
             Family::Inet => &self.inet,
@@ -261,6 +272,18 @@ impl ServiceTable {
         self.used.write_once(1);
     }
 
+    /// Sets the persistence engine of a service.
+    pub(crate) fn set_engine(&self, service: &Service, engine: Option<Engine>) {
+        let counts =
+            |engine: Option<Engine>| u32::from(engine.is_some_and(Engine::starts_from_dest));
+        let step = counts(engine).wrapping_sub(counts(service.engine()));
+        self.numbers(service.id.family)
+            .by_dest
+            .fetch_add(step, Relaxed);
+        let number = engine.map_or(0, |engine| engine as u32);
+        service.engine.write_once(number);
+    }
+
     /// Adds a service (C: `ip_vs_svc_hash()`).
     pub(crate) fn insert(&self, service: ServiceRef) {
         self.set_used();
@@ -273,6 +296,7 @@ impl ServiceTable {
     pub(crate) fn remove(&self, service: &ServiceRef) {
         if let Some(service) = RcuHash::unlink(service.as_rcu(), &rcu::read_lock()) {
             self.numbers(service.id.family).count(&service.id, u32::MAX);
+            self.set_engine(&service, None);
         }
     }
 }

@@ -98,13 +98,13 @@ impl<'a> Edit<'a> {
         }
     }
 
-    /// Applies the edit to a TCP or UDP packet that is not quoted in an ICMP error.
+    /// Applies the edit to a TCP or UDP, AH or ESP packet that is not quoted in an ICMP error.
     ///
     /// Returns `None` if the transport header is incomplete or the packet cannot be made writable.
     #[inline(always)]
     pub(super) fn apply(&self, packet: &Packet, proto: Proto, skb: &mut Skb) -> Option<()> {
         if packet.header != Extent::Whole {
-            return None;
+            return self.apply_without_ports(packet, skb);
         }
         let summed = skb.ip_summed();
         let len = match proto {
@@ -131,6 +131,16 @@ impl<'a> Edit<'a> {
             skb.set_checksum_none();
         }
         Some(())
+    }
+
+    /// Applies the edit to the IP header of an AH or ESP packet. Other packets with an incomplete
+    /// transport header are refused.
+    #[cold]
+    fn apply_without_ports(&self, packet: &Packet, skb: &mut Skb) -> Option<()> {
+        match packet.is_ipsec() {
+            true => self.apply_network(packet.family, skb.writable(packet.transport).ok()?),
+            false => None,
+        }
     }
 
     #[inline(always)]

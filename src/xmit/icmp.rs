@@ -52,8 +52,8 @@ pub(super) fn translate_rarely(
 /// Rewrites an error: the ends of its own header, and the opposite ends of the quoted packet, which
 /// went in the opposite direction.
 fn translate(edit: &Edit<'_>, inner: &Packet, outer: &Outer, skb: &mut Skb) -> Option<()> {
-    let len = inner.transport.checked_add(4)?;
-    let bytes = skb.writable(len).ok()?;
+    let ports = if inner.is_ipsec() { 0 } else { 4 };
+    let bytes = skb.writable(inner.transport.checked_add(ports)?).ok()?;
     match inner.family {
         Family::Inet => edit4(edit, inner, outer, bytes)?,
         Family::Inet6 => edit6(edit, inner, bytes)?,
@@ -91,7 +91,7 @@ fn edit4(edit: &Edit<'_>, inner: &Packet, outer: &Outer, bytes: &mut [u8]) -> Op
     }
     ipv4::set_checksum(inside)?;
     ipv4::set_checksum(head.get_mut(..outer.transport as usize)?)?;
-    edit_ports(edit, ports)
+    edit_ports(edit, inner, ports)
 }
 
 fn edit6(edit: &Edit<'_>, inner: &Packet, bytes: &mut [u8]) -> Option<()> {
@@ -106,11 +106,15 @@ fn edit6(edit: &Edit<'_>, inner: &Packet, bytes: &mut [u8]) -> Option<()> {
         header.daddr = *addr;
         quoted.saddr = *addr;
     }
-    edit_ports(edit, ports)
+    edit_ports(edit, inner, ports)
 }
 
-/// Rewrites the ports of the quoted packet: the edit's source is its destination, and vice versa.
-fn edit_ports(edit: &Edit<'_>, ports: &mut [u8]) -> Option<()> {
+/// Rewrites the ports of the quoted packet, if it has any: the edit's source is its destination, and
+/// vice versa.
+fn edit_ports(edit: &Edit<'_>, inner: &Packet, ports: &mut [u8]) -> Option<()> {
+    if inner.is_ipsec() {
+        return Some(());
+    }
     if let Some(Change { new: (_, port), .. }) = edit.source {
         *ports.get_mut(2..)?.first_chunk_mut()? = port.bytes();
     }

@@ -51,6 +51,9 @@ pub(super) fn service(
         }
         let name = pool.kind().map_or("none", Kind::name);
         nest.put_string(IPVS_SVC_ATTR_SCHED_NAME, name)?;
+        if let Some(engine) = service.engine() {
+            nest.put_string(IPVS_SVC_ATTR_PE_NAME, engine.name())?;
+        }
         nest.put(IPVS_SVC_ATTR_FLAGS, &flags(service.flags()))?;
         nest.put_u32(IPVS_SVC_ATTR_TIMEOUT, service.timeout() / HZ as u32)?;
         nest.put_u32(IPVS_SVC_ATTR_NETMASK, service.netmask())?;

@@ -53,9 +53,16 @@ impl Records for Conns {
 
     fn show(_netns: &PerNet<Netns>, guard: &rcu::Guard, conn: &Self::Record, seq: &SeqFile) {
         let mut line = Line::new();
-        write_ends(&mut line, guard, conn)
-            .decimal_right(seconds_left(conn), 7)
-            .text("\n");
+        write_ends(&mut line, guard, conn).decimal_right(seconds_left(conn), 7);
+        if conn.is_template() {
+            if let Some((engine, data)) = conn.pe(guard) {
+                line.text(" ").text(engine.name()).text(" ");
+                proc::write(seq, line.bytes());
+                proc::write(seq, data);
+                line.clear();
+            }
+        }
+        line.text("\n");
         proc::write(seq, line.bytes());
     }
 }

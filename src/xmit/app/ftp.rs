@@ -180,6 +180,7 @@ fn add<'a>(
         daddr: dest.0,
         dport: dest.1,
         local: None,
+        pe: None,
         fwmark: skb.mark(),
         flags,
     };
