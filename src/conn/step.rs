@@ -74,7 +74,8 @@ impl Conn {
     /// As [`touch`](Self::touch), for a packet that has no effect on the state. The timeout stays.
     pub(crate) fn keep(this: ConnRef<'_>) -> bool {
         this.seen();
-        this.life.settled_state().is_some() || this.life.step(|_, _| None, |_| false) != Step::Dead
+        let life = &this.life;
+        life.settled_state(true).is_some() || life.step(true, |_, _| None, |_| false) != Step::Dead
     }
 
     /// The slow path of [`touch`](Self::touch), for a packet that may change the state or timeout.

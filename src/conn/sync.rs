@@ -36,6 +36,7 @@ use crate::{
         },
         master::Master,
         message::{
+            PeData,
             Record,
             Version, //
         },
@@ -143,11 +144,12 @@ impl Conn {
         // All conns have the same size, which is at least this.
         let number = core::ptr::from_ref(self).addr() / size_of::<Self>();
         let queue_max = sysctl.sync_qlen_max.read_once();
-        master.push(number, &self.record(), version, queue_max);
+        let guard = rcu::read_lock();
+        master.push(number, &self.record(&guard), version, queue_max);
     }
 
     /// The conn as it is sent.
-    fn record(&self) -> Record<'static> {
+    fn record<'g>(&'g self, guard: &'g rcu::Guard) -> Record<'g> {
         let mut flags = self.flags_with(self.life.is_inactive()) & !IP_VS_CONN_F_NOOUTPUT;
         if self.life.has_no_output() {
             flags |= IP_VS_CONN_F_NOOUTPUT;
@@ -169,7 +171,10 @@ impl Conn {
             vaddr: self.vaddr,
             daddr: self.daddr,
             seq: None,
-            pe: None,
+            pe: self.pe(guard).map(|(engine, data)| PeData {
+                name: engine.name().as_bytes(),
+                data,
+            }),
         }
     }
 }

@@ -155,7 +155,7 @@ impl<'a> HookCtx<'a> {
         let Some(held) = dest.upgrade().filter(|_| !self.netns.conns.is_full()) else {
             return Err(skb);
         };
-        let Ok(conn) = Conn::one_packet(params, Some(held)) else {
+        let Ok(conn) = Conn::one_packet(params, Some(held), &self.netns.conns.counts) else {
             return Err(skb);
         };
         pin_init::stack_pin_init!(let conn = conn);

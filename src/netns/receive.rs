@@ -30,13 +30,17 @@ use crate::{
         },
         time::HZ, //
     },
+    pe::Engine,
     proto::Proto,
     spec::{
         DestId,
         ServiceId, //
     },
     sync::{
-        message::Record,
+        message::{
+            PeData,
+            Record, //
+        },
         Receive, //
     },
     uapi::*, //
@@ -50,12 +54,9 @@ impl Receive for Ref<Netns> {
     /// As in C, a conn of a dest that is not configured is added without the dest. It gets the dest
     /// with the first message after the dest was added.
     ///
-    /// A conn with data of a persistence engine is ignored, as in C if there is no such engine, and
-    /// a template of a protocol that is not supported.
+    /// A conn of a persistence engine that does not exist is ignored, and a template of a protocol
+    /// that is not supported.
     fn receive(&self, record: &Record<'_>) {
-        if record.pe.is_some() {
-            return;
-        }
         let Some(params) = params(self, record) else {
             return;
         };
@@ -78,7 +79,7 @@ impl Receive for Ref<Netns> {
     }
 }
 
-/// The parameters of a conn. `None` if its protocol is not supported.
+/// The parameters of a conn. `None` if its protocol or persistence engine is not supported.
 fn params<'a>(netns: &Netns, record: &'a Record<'_>) -> Option<Params<'a>> {
     let mut flags = record.flags & !IP_VS_CONN_F_SEQ_MASK;
     if netns.sysctl.conntrack() {
@@ -91,6 +92,10 @@ fn params<'a>(netns: &Netns, record: &'a Record<'_>) -> Option<Params<'a>> {
         }
         protocol => Proto::of(protocol)?,
     };
+    let pe = match record.pe {
+        Some(PeData { name, data }) => Some((Engine::by_name(name)?, data)),
+        None => None,
+    };
     Some(Params {
         family: record.family,
         proto,
@@ -101,7 +106,7 @@ fn params<'a>(netns: &Netns, record: &'a Record<'_>) -> Option<Params<'a>> {
         daddr: &record.daddr,
         dport: record.dport,
         local: None,
-        pe: None,
+        pe,
         fwmark: record.fwmark,
         flags,
     })
