@@ -8,6 +8,7 @@
 //! fail. The values of fields are not checked.
 
 pub(crate) mod csum;
+pub(crate) mod ftp;
 pub(crate) mod gre;
 pub(crate) mod gue;
 pub(crate) mod icmp;
@@ -16,4 +17,5 @@ pub(crate) mod ipv4;
 pub(crate) mod ipv6;
 pub(crate) mod sctp;
 pub(crate) mod tcp;
+mod text;
 pub(crate) mod udp;
