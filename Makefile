@@ -33,7 +33,7 @@ can-build:
 module: can-build ## build ip_vs.ko for the running kernel [KDIR=build directory]
 	@mkdir -p build
 	@flock build/.lock $(kbuild) modules
-	@cp $(built)/ip_vs.ko ip_vs.ko
+	@cp $(built)/ip_vs*.ko .
 
 guest-module: setup ## build ip_vs.ko for the guest's kernel, Debian's [KERNEL=stock|debug]
 	@mkdir -p build
@@ -68,7 +68,7 @@ install: release := $(firstword $(shell modinfo -F vermagic $(KO) 2>/dev/null))
 install:
 	@[ -n "$(release)" ] || { echo "error: modinfo finds no kernel release in $(KO)" >&2; exit 1; }
 	@$(MAKE) -s modprobe-conf
-	install -D -m 644 $(KO) $(DESTDIR)/lib/modules/$(release)/updates/ip_vs.ko
+	install -D -m 644 -t $(DESTDIR)/lib/modules/$(release)/updates $(KO) $(wildcard $(dir $(KO))ip_vs_ftp.ko)
 	$(depmod)
 else
 install: can-build
@@ -86,11 +86,12 @@ modprobe-conf:
 	printf 'alias %s ip_vs\n' xt_ipvs ipt_ipvs ip6t_ipvs >>$(MODPROBE_CONF)
 
 uninstall: ## remove what install put there
-	rm -f $(DESTDIR)/lib/modules/$(release)/updates/ip_vs.ko* $(MODPROBE_CONF)
+	rm -f $(DESTDIR)/lib/modules/$(release)/updates/ip_vs.ko* \
+		$(DESTDIR)/lib/modules/$(release)/updates/ip_vs_ftp.ko* $(MODPROBE_CONF)
 	$(depmod)
 
 clean: ## remove what was built here (caches outside stay)
-	rm -rf build ip_vs.ko out
+	rm -rf build ip_vs.ko ip_vs_ftp.ko out
 
 help: ## this list
 	@sed -n 's/^\([a-z-]*\):.*## \(.*\)/make \1\t\2/p' $(MAKEFILE_LIST) | column -t -s '	'

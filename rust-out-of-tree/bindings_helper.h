@@ -38,3 +38,4 @@
 #include <net/route.h>
 
 #include "helpers/helpers.c"
+#include "nat_helper.h"

@@ -2,6 +2,8 @@
 
 #include <net/netfilter/nf_conntrack.h>
 #include <net/netfilter/nf_conntrack_core.h>
+#include <net/netfilter/nf_conntrack_expect.h>
+#include <net/netfilter/nf_conntrack_seqadj.h>
 
 __oot_helper struct nf_conn *oot_nf_ct_get(const struct sk_buff *skb, unsigned int *info)
 {
@@ -89,4 +91,33 @@ __oot_helper struct nf_conn *oot_nf_conntrack_find_get(struct net *net,
 __oot_helper void oot_nf_ct_put(struct nf_conn *ct)
 {
 	nf_ct_put(ct);
+}
+
+__oot_helper u8 oot_nf_ct_family(const struct nf_conn *ct)
+{
+	return nf_ct_l3num(ct);
+}
+
+/* Returns false if memory is short. To be called for an unconfirmed entry. */
+__oot_helper bool oot_nf_ct_allow_seqadj(struct nf_conn *ct)
+{
+	return nfct_seqadj(ct) || nfct_seqadj_ext_add(ct);
+}
+
+/*
+ * Expects a connection from any port. Addresses have 16 bytes, the port is in network byte
+ * order. A failure is no error: the connection is only not related.
+ */
+__oot_helper void oot_nf_ct_expect(struct nf_conn *ct, const u8 *saddr, const u8 *daddr, u16 dport,
+				   u8 protocol)
+{
+	struct nf_conntrack_expect *expect = nf_ct_expect_alloc(ct);
+	__be16 port = (__force __be16)dport;
+
+	if (!expect)
+		return;
+	nf_ct_expect_init(expect, NF_CT_EXPECT_CLASS_DEFAULT, nf_ct_l3num(ct), (const void *)saddr,
+			  (const void *)daddr, protocol, NULL, &port);
+	nf_ct_expect_related(expect, 0);
+	nf_ct_expect_put(expect);
 }

@@ -12,6 +12,10 @@ use core::{
     marker::PhantomData,
     ptr::NonNull, //
 };
+use kernel::{
+    error::to_result,
+    prelude::*, //
+};
 
 use crate::oot::bindings;
 
@@ -19,6 +23,7 @@ use super::{
     filter::HookNum,
     namespace::Net,
     nf_proto::NfProto,
+    pernet::Hold,
     skbuff::Skb, //
 };
 
@@ -127,6 +132,41 @@ impl Skb {
         unsafe { bindings::oot_nf_conntrack_alter_reply(entry.ct.as_ptr(), &reply.0) };
     }
 
+    /// Lets the sequence numbers of a connection that this packet starts be adjusted later. Returns
+    /// false if memory is short. Does nothing in the cases of
+    /// [`alter_conntrack_reply`](Self::alter_conntrack_reply).
+    #[must_use]
+    pub(crate) fn allow_seq_adjustment(&mut self) -> bool {
+        match self.conntrack() {
+            Some(entry) if !entry.is_confirmed() && !entry.is_dying() && !entry.is_reply() => {
+                // SAFETY: The entry is not in the table, so this packet alone, which is borrowed
+                // exclusively, refers to it.
+                unsafe { bindings::oot_nf_ct_allow_seqadj(entry.ct.as_ptr()) }
+            }
+            _ => true,
+        }
+    }
+
+    /// Lets connection tracking take a connection from any port of `saddr` to `destination`, with
+    /// the transport protocol `protocol`, as related to the packet's. As in C, this has an effect
+    /// only if the packet's entry has a conntrack helper.
+    pub(crate) fn expect_related(&mut self, protocol: u8, saddr: [u8; 16], destination: End) {
+        let (daddr, dport) = destination;
+        let dport = u16::from_ne_bytes(dport);
+        if let Some(entry) = self.conntrack() {
+            // SAFETY: The entry is live by the type invariant, and the addresses have 16 bytes.
+            unsafe {
+                bindings::oot_nf_ct_expect(
+                    entry.ct.as_ptr(),
+                    saddr.as_ptr(),
+                    daddr.as_ptr(),
+                    dport,
+                    protocol,
+                )
+            };
+        }
+    }
+
     /// Deletes the packet's entry, which is that of an earlier connection, and gives the packet a new
     /// one. Hooks of destination NAT, which the packet has passed already, do not change it. Returns
     /// false if the packet must be dropped: the table is full.
@@ -164,6 +204,34 @@ impl Skb {
         // SAFETY: By the type invariant no other code uses the packet.
         let verdict = unsafe { bindings::oot_nf_conntrack_confirm(self.as_raw()) };
         verdict as u32 == bindings::NF_ACCEPT
+    }
+}
+
+/// Connection tracking of a family in a namespace, which is on while this value lives. A firewall
+/// rule about the state of connections enables it as well.
+pub(crate) struct Tracking {
+    net: Hold,
+    family: NfProto,
+}
+
+impl Tracking {
+    /// Enables connection tracking. May sleep.
+    ///
+    /// # Errors
+    ///
+    /// That of `nf_ct_netns_get()`, for example `ENOMEM`.
+    pub(crate) fn new(net: Hold, family: NfProto) -> Result<Self> {
+        // SAFETY: The namespace is live.
+        to_result(unsafe { bindings::nf_ct_netns_get(net.net().as_raw(), family.as_raw()) })?;
+        Ok(Self { net, family })
+    }
+}
+
+impl Drop for Tracking {
+    /// May sleep.
+    fn drop(&mut self) {
+        // SAFETY: The namespace is live, and connection tracking was enabled in `new`.
+        unsafe { bindings::nf_ct_netns_put(self.net.net().as_raw(), self.family.as_raw()) };
     }
 }
 

@@ -10,6 +10,7 @@ pub(crate) mod filter;
 pub(crate) mod genetlink;
 pub(crate) mod ip;
 pub(crate) mod namespace;
+pub(crate) mod nat_helper;
 pub(crate) mod netlink;
 pub(crate) mod nf_proto;
 pub(crate) mod notifier;
