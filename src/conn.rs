@@ -13,7 +13,9 @@
 //! - A [*template*](template) is a conn that matches no packet. It controls the conns of a client
 //!   to a persistent service.
 
+pub(crate) mod app;
 mod control;
+mod cport;
 mod expiry;
 mod ext;
 mod life;
@@ -60,10 +62,14 @@ use crate::{
     shim::Word32,
     uapi::*, //
 };
+use app::Counts;
 use ext::Ext;
 use kernel::{
     prelude::*,
-    sync::rcu, //
+    sync::{
+        rcu,
+        Arc, //
+    },
 };
 use life::{
     Expiry,
@@ -84,6 +90,9 @@ const HAS_LOCAL: u32 = 1 << 30;
 
 /// Internal flag, not uapi: the protocol is neither TCP nor UDP.
 const IS_RARE: u32 = 1 << 29;
+
+/// Internal flag, not uapi: the conn is bound to an application, see [`app`].
+const HAS_APP: u32 = 1 << 28;
 
 /// One end of a connection: address and port.
 pub(crate) type End<'a> = (&'a Addr, Port);
@@ -150,7 +159,7 @@ impl Conn {
         control: Option<RcuArc<Conn>>,
         ext: Option<RcuBox<Ext>>,
     ) -> impl Init<Self> + use<'a> {
-        let flags = match ext {
+        let flags = match params.local {
             Some(_) => flags | HAS_LOCAL,
             None => flags,
         };
@@ -194,9 +203,11 @@ impl Conn {
     pub(crate) fn one_packet<'a>(
         params: &'a Params<'_>,
         dest: RcuArc<Dest>,
+        counts: &Arc<Counts>,
     ) -> Result<impl Init<Self> + use<'a>> {
         let flags = dest.conn_flags() | IP_VS_CONN_F_ONE_PACKET;
-        let ext = Ext::of(params)?;
+        // No application is for UDP.
+        let ext = Ext::of(params, None, counts)?;
         Ok(Self::init(params, Some(dest), flags, None, ext))
     }
 
@@ -248,14 +259,14 @@ impl Conn {
     /// Whether the translation of its packets is more than that of one end of a TCP or UDP packet.
     #[inline(always)]
     pub(crate) fn is_translated_rarely(&self) -> bool {
-        self.flags() & (HAS_LOCAL | IS_RARE) != 0
+        self.flags() & (HAS_LOCAL | IS_RARE | HAS_APP) != 0
     }
 
     /// The local end, which replaces the client's in packets to the dest, if there is one.
     #[inline]
     pub(crate) fn local<'g>(&'g self, guard: &'g rcu::Guard) -> Option<End<'g>> {
-        let Ext { local } = self.ext.get(guard)?;
-        Some((&local.0, local.1))
+        let (addr, port) = self.ext.get(guard)?.local.as_ref()?;
+        Some((addr, *port))
     }
 
     /// Whether the forwarding method is NAT.
@@ -400,6 +411,10 @@ impl Conn {
         if this.is_tracked() {
             Self::drop_conntrack(this, guard);
         }
+        if this.flags() & (HAS_APP | IP_VS_CONN_F_NO_CPORT) != 0 {
+            this.count_portless(guard, -1);
+            this.unbind_app(guard);
+        }
         drop(RcuHash::unlink(this, guard));
     }
 
@@ -432,12 +447,20 @@ impl Conn {
     /// Deletes the conntrack entry (C: `ip_vs_conn_drop_conntrack()`).
     #[cold]
     fn drop_conntrack(this: ConnRef<'_>, guard: &rcu::Guard) {
+        if this.cport.is_zero() {
+            return;
+        }
         if let Some(owner) = RcuHash::owner(this, guard) {
             let [client, service] = [this.get().client(), this.get().service()].map(tuple_end);
             let family = nf_proto(this.family);
             let tuple = conntrack::Tuple::original(family, this.proto as u8, client, service);
             conntrack::delete(owner.net(), &tuple);
         }
+    }
+
+    /// The number of the state.
+    pub(crate) fn state(&self) -> u8 {
+        self.life.state()
     }
 
     /// The flags, `IP_VS_CONN_F_*`, with `IP_VS_CONN_F_INACTIVE` if `is_inactive`.

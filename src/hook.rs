@@ -228,7 +228,7 @@ impl<'a> HookCtx<'a> {
         match self.netns.conns.find(self.rcu(), packet) {
             Some((Direction::Output, conn)) => self.response::<IS_RARE>(skb, conn, packet),
             Some((_, conn)) if self.may_request(&skb) => self.request::<IS_RARE>(skb, conn, packet),
-            None if self.may_request(&skb) => self.schedule(skb, packet, proto),
+            None if self.may_request(&skb) => self.start(skb, packet, proto),
             _ => skb.accept(),
         }
     }
@@ -279,7 +279,7 @@ impl<'a> HookCtx<'a> {
         conn: ConnRef<'a>,
         packet: &Packet,
     ) -> Verdict<'h> {
-        if proto_of::<IS_RARE>(conn).is_start(packet.signal) && self.starts_anew(conn) {
+        if proto_of::<IS_RARE>(conn).is_start(packet.signal) && self.starts_anew(&skb, conn) {
             return self.schedule_anew(skb, conn, packet);
         }
         let dest = conn.get().dest(self.rcu());
@@ -335,7 +335,7 @@ impl<'a> HookCtx<'a> {
         )
     }
 
-    /// Schedules a new conn for a packet of `old`, then kills `old`. As in C, `old` is still
+    /// Schedules a new conn for a packet of `old`, then kills `old`, unless it controls others. As in C, `old` is still
     /// counted for its dest while the scheduler runs.
     ///
     /// An old conntrack entry of the packet, which cannot lead to another dest, is replaced. C drops
@@ -356,7 +356,9 @@ impl<'a> HookCtx<'a> {
         // The entry belongs to the new conn.
         old.leave_conntrack();
         let verdict = self.schedule(skb, packet, old.proto);
-        Conn::kill(old, self.rcu());
+        if !old.is_in_control() {
+            Conn::kill(old, self.rcu());
+        }
         verdict
     }
 
@@ -393,11 +395,19 @@ impl<'a> HookCtx<'a> {
 
     /// Whether a packet that starts a connection may replace this conn (C: in `ip_vs_in_hook()`).
     #[cold]
-    fn starts_anew(self, conn: ConnRef<'a>) -> bool {
+    fn starts_anew(self, skb: &Skb, conn: ConnRef<'a>) -> bool {
         let sysctl = &self.netns.sysctl;
         let dest = conn.get().dest(self.rcu());
-        (sysctl.expire_nodest_conn() && dest.is_some_and(|dest| dest.weight() == 0))
-            || conn.is_reusable(sysctl.conn_reuse_mode())
+        if sysctl.expire_nodest_conn() && dest.is_some_and(|dest| dest.weight() == 0) {
+            return true;
+        }
+        // The entry of a control connection belongs to its data connections as well.
+        let keeps_entry = || {
+            conn.is_in_control()
+                && conn.is_tracked()
+                && skb.conntrack().is_some_and(|entry| entry.is_confirmed())
+        };
+        conn.is_reusable(sysctl.conn_reuse_mode()) && !keeps_entry()
     }
 
     /// Counts a packet to `dest`.

@@ -46,6 +46,8 @@ pub(crate) const IP_VS_CONN_F_BYPASS: u32 = 0x0004;
 pub(crate) const IP_VS_CONN_F_NOOUTPUT: u32 = 0x0080;
 /// The conn is inactive.
 pub(crate) const IP_VS_CONN_F_INACTIVE: u32 = 0x0100;
+/// The client's port is not known yet.
+pub(crate) const IP_VS_CONN_F_NO_CPORT: u32 = 0x0800;
 /// A template: it assigns the conns of a client to one dest.
 pub(crate) const IP_VS_CONN_F_TEMPLATE: u32 = 0x1000;
 /// The conn forwards only one packet.

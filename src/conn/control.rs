@@ -24,6 +24,11 @@ impl Conn {
         self.life.uncontrol();
     }
 
+    /// Whether this conn controls others.
+    pub(crate) fn is_in_control(&self) -> bool {
+        self.life.is_in_control()
+    }
+
     /// Kills a conn whose dest was removed, unless it controls others. If it was the last conn that
     /// its template controlled, kills the template, too (C: in `ip_vs_expire_nodest_conn_flush()`).
     pub(super) fn expire_nodest(this: ConnRef<'_>, guard: &rcu::Guard) {

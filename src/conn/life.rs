@@ -380,6 +380,21 @@ impl Life {
         self.word.get() >= CONTROLLED
     }
 
+    /// Sets the state, without a change of the activity. Returns false if the conn is dead.
+    pub(super) fn set_state(&self, state: u8) -> bool {
+        let mut old = self.word.get();
+        loop {
+            if old & DEAD != 0 {
+                return false;
+            }
+            let new = old & !(STATE | DYING) | u64::from(state);
+            match self.word.compare_exchange(old, new) {
+                Ok(()) => return true,
+                Err(now) => old = now,
+            }
+        }
+    }
+
     /// Makes a template unusable for new conns.
     pub(super) fn invalidate(&self) {
         self.set_bits(INVALID);

@@ -19,6 +19,7 @@ use crate::{
     proto::{
         direction::Direction,
         dispatch,
+        tcp::states::State,
         Proto,
         ProtoData,
         Protocol,
@@ -132,6 +133,28 @@ impl Conn {
             let is_active = proto.is_active(next.state);
             life.begin(next.state, is_active, proto.timeout(data, next.state));
             self.assure_by(next.state);
+        }
+    }
+
+    /// Sets the state of a new conn for a connection that is announced, as
+    /// [`listen`](Self::listen).
+    pub(super) fn begin_listening(&self, data: &ProtoData) {
+        self.resume(data, State::Listen as u8, self.life.is_inactive());
+    }
+
+    /// Sets the state of a new conn to that of another one.
+    pub(super) fn resume(&self, data: &ProtoData, state: u8, is_inactive: bool) {
+        let timeout = self.proto.timeout(data, state);
+        self.life.begin(state, !is_inactive, timeout);
+    }
+
+    /// Sets the state of a TCP conn when its connection is announced again
+    /// (C: `ip_vs_tcp_conn_listen()`).
+    pub(crate) fn listen(this: ConnRef<'_>, data: &ProtoData) {
+        let state = State::Listen as u8;
+        if this.life.set_state(state) {
+            this.life.seen(now());
+            Self::settle(this, data, state, Direction::Input);
         }
     }
 

@@ -12,11 +12,16 @@
 //! them.
 
 use super::{
+    app::{
+        App,
+        Counts, //
+    },
     ext::Ext,
     Conn,
     ConnRef,
     End,
-    Params, //
+    Params,
+    HAS_APP, //
 };
 use crate::{
     addr::Family,
@@ -99,6 +104,8 @@ pub(crate) enum Birth<'a> {
     Packet(&'a ProtoData, Signal),
     /// A template that expires this many jiffies after its last use.
     Template(u32),
+    /// The announcement of a connection that client or dest will open.
+    Listen(&'a ProtoData),
 }
 
 /// The conns and templates of a network namespace.
@@ -106,10 +113,12 @@ pub(crate) enum Birth<'a> {
 pub(crate) struct ConnTable {
     #[pin]
     hash: RcuHash<Conn>,
+    /// The templates, and the conns without client port.
     #[pin]
-    templates: RcuHash<Conn>,
+    pub(super) templates: RcuHash<Conn>,
     key: HashKey,
     cache: Arc<ConnCache>,
+    pub(crate) counts: Arc<Counts>,
     /// The maximum number of conns and templates (sysctl `net.ipv4.vs.conn_max`).
     pub(crate) max: [Atomic<i32>; 1],
 }
@@ -154,6 +163,7 @@ impl ConnTable {
             templates <- RcuHash::new(),
             key: HashKey::random(),
             cache,
+            counts: Arc::new(Counts::new(), GFP_KERNEL)?,
             max: [Atomic::new(max)],
         }? Error)
     }
@@ -183,7 +193,8 @@ impl ConnTable {
         }
     }
 
-    /// Returns the conn that a packet to a service belongs to (C: `ip_vs_conn_in_get()`).
+    /// Returns the conn that a packet to a service belongs to (C: `ip_vs_conn_in_get()`), unless
+    /// that has no client port.
     pub(crate) fn find_in<'g>(
         &'g self,
         guard: &'g rcu::Guard,
@@ -238,25 +249,60 @@ impl ConnTable {
             flags |= dest.conn_flags() & !IP_VS_CONN_F_ONE_PACKET;
         }
         let (held, control) = (upgrade(dest)?, upgrade(control)?);
-        let ext = Ext::of(params).ok()?;
-        let conn = Conn::init(params, held, flags, control, ext);
-        let entry = RcuArc::new_in(&self.cache, conn).ok()?;
+        let entry = self.create(guard, params, flags, held, control)?;
         match birth {
             Birth::Packet(data, signal) => entry.begin(data, signal),
             Birth::Template(lifetime) => entry.life.set_lifetime(lifetime),
+            Birth::Listen(data) => entry.begin_listening(data),
         }
 
         if let Some(dest) = dest {
             dest.conn_bound(guard, entry.flags_with(entry.life.is_inactive()));
         }
-        let first = self.hash_of_params(params, (params.vaddr, params.vport));
+        self.enter(guard, entry)
+    }
+
+    /// Allocates a conn. Binds it to an application, if there is one for it.
+    #[inline(always)]
+    pub(super) fn create(
+        &self,
+        guard: &rcu::Guard,
+        params: &Params<'_>,
+        flags: u32,
+        dest: Option<RcuArc<Dest>>,
+        control: Option<RcuArc<Conn>>,
+    ) -> Option<RcuArc<Conn>> {
+        let app = App::bind(params, flags, &self.counts, guard);
+        let flags = match app {
+            // The sequence numbers of the connection may have to be adjusted.
+            Some(_) => flags | HAS_APP | IP_VS_CONN_F_NFCT,
+            None => flags,
+        };
+        let ext = Ext::of(params, app, &self.counts).ok()?;
+        let conn = Conn::init(params, dest, flags, control, ext);
+        RcuArc::new_in(&self.cache, conn).ok()
+    }
+
+    /// Adds an entry to its table.
+    #[inline(always)]
+    pub(super) fn enter<'g>(
+        &'g self,
+        guard: &'g rcu::Guard,
+        entry: RcuArc<Conn>,
+    ) -> Option<ConnRef<'g>> {
+        let (family, protocol) = (entry.family, entry.proto as u8);
+        let first = self.hash_of(family, protocol, entry.client(), entry.service());
         if entry.is_template() {
             return self.insert(&self.templates, guard, entry, first, None);
         }
         let second = entry.has_other_reply().then(|| {
             let (source, destination) = entry.reply(guard);
-            self.hash_of(params.family, params.proto as u8, source, destination)
+            self.hash_of(family, protocol, source, destination)
         });
+        if entry.is_portless() {
+            entry.count_portless(guard, 1);
+            return self.insert(&self.templates, guard, entry, first, second);
+        }
         self.insert(&self.hash, guard, entry, first, second)
     }
 
@@ -355,7 +401,13 @@ impl ConnTable {
 
     /// The hash of packets between two ends, the same in both directions.
     #[inline(always)]
-    fn hash_of(&self, family: Family, protocol: u8, one: End<'_>, other: End<'_>) -> u32 {
+    pub(super) fn hash_of(
+        &self,
+        family: Family,
+        protocol: u8,
+        one: End<'_>,
+        other: End<'_>,
+    ) -> u32 {
         match family {
             Family::Inet => {
                 let end =

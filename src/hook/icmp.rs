@@ -139,6 +139,12 @@ impl<'a> HookCtx<'a> {
         match self.netns.conns.find(self.rcu(), inner) {
             Some((Direction::Output, conn)) => self.icmp_out(skb, inner, conn),
             Some((_, conn)) if self.may_translate_in(&skb) => self.icmp_in(skb, inner, conn),
+            None if self.may_translate_in(&skb) && self.netns.conns.has_portless(inner.family) => {
+                match self.netns.conns.find_portless(self.rcu(), inner) {
+                    Some(conn) => self.icmp_in(skb, inner, conn),
+                    None => skb.accept(),
+                }
+            }
             _ => skb.accept(),
         }
     }

@@ -18,6 +18,7 @@ use crate::{
         Params, //
     },
     dest::Dest,
+    netns::Netns,
     oot::{
         net::{
             filter::{
@@ -74,6 +75,28 @@ pub(super) struct Choice<'g> {
 }
 
 impl<'a> HookCtx<'a> {
+    /// Handles a packet that matches no conn. It may belong to one without client port.
+    pub(super) fn start<'h>(self, skb: HookSkb<'h>, packet: &Packet, proto: Proto) -> Verdict<'h> {
+        if self.netns.conns.has_portless(packet.family) {
+            return self.start_announced(skb, packet, proto);
+        }
+        self.schedule(skb, packet, proto)
+    }
+
+    #[cold]
+    fn start_announced<'h>(self, skb: HookSkb<'h>, packet: &Packet, proto: Proto) -> Verdict<'h> {
+        let Netns {
+            conns, protocols, ..
+        } = &**self.netns;
+        let found = conns
+            .find_portless(self.rcu(), packet)
+            .and_then(|old| conns.fill_cport(self.rcu(), old, packet.sport, protocols));
+        match found {
+            Some(conn) => self.request::<false>(skb, conn, packet),
+            None => self.schedule(skb, packet, proto),
+        }
+    }
+
     /// Handles a packet that belongs to no conn. A packet to a service starts a conn, if its
     /// protocol allows that.
     pub(super) fn schedule<'h>(
@@ -227,7 +250,7 @@ impl<'a> HookCtx<'a> {
             return skb.drop_eperm();
         };
         let flags = dest.conn_flags();
-        let Ok(conn) = Conn::one_packet(params, held) else {
+        let Ok(conn) = Conn::one_packet(params, held, &self.netns.conns.counts) else {
             return skb.drop_eperm();
         };
         pin_init::stack_pin_init!(let conn = conn);
