@@ -4,6 +4,7 @@
 //!
 //! C version: [net/netfilter/ipvs/ip_vs_xmit.c].
 
+mod app;
 mod dr;
 mod edit;
 mod icmp;

@@ -4,10 +4,6 @@
 //!
 //! C version: `ip_vs_info_seq_show()`, `ip_vs_stats_show()`, `ip_vs_stats_percpu_show()`
 //! [net/netfilter/ipvs/ip_vs_ctl.c].
-//!
-//! # Not supported
-//!
-//! Application helpers: `ip_vs_app` has only its header.
 
 mod conns;
 mod line;
@@ -25,7 +21,10 @@ use crate::{
             Records, //
             Single,
         },
-        net::pernet::PerNet,
+        net::{
+            nat_helper::Helper,
+            pernet::PerNet, //
+        },
         sync::{
             percpu,
             HashCursor, //
@@ -173,8 +172,15 @@ struct Apps;
 impl Single for Apps {
     type Context = PerNet<Netns>;
 
-    fn show(_netns: &PerNet<Netns>, seq: &SeqFile) {
+    fn show(netns: &PerNet<Netns>, seq: &SeqFile) {
         seq_print!(seq, "prot port    usecnt name\n");
+        let guard = rcu::read_lock();
+        let ports = Helper::get(&guard).map_or(&[][..], Helper::ports);
+        // As in C, the last port comes first.
+        for (index, port) in ports.iter().enumerate().rev() {
+            let number = netns.conns.counts.bound(index);
+            seq_print!(seq, "TCP  {port:<7} {number:<6} {:<17}\n", "ftp");
+        }
     }
 }
 

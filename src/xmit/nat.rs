@@ -5,6 +5,7 @@
 //! C version: `ip_vs_nat_xmit()`, `ip_vs_icmp_xmit()` [net/netfilter/ipvs/ip_vs_xmit.c].
 
 use super::{
+    app,
     edit::Edit,
     icmp,
     output::{
@@ -61,6 +62,7 @@ impl Transmitter for Nat {
 fn translate(context: Context<'_>, target: &Target<'_>, skb: &mut Skb) -> Option<()> {
     let Context { conn, packet, .. } = context;
     if conn.is_translated_rarely() || packet.is_in_icmp() {
+        app::request(context, skb)?;
         let edit = Edit::request(conn, conn.local(context.rcu));
         let sums_sctp = route(target, skb).is_some_and(|dst| dst.sums_sctp(context.rcu));
         return icmp::translate_rarely(&edit, packet, conn.proto, skb, sums_sctp);

@@ -77,6 +77,9 @@ fn track(conn: &Conn, direction: Direction, skb: &mut Skb) {
     if !conn.is_masqueraded() || conn.is_one_packet() {
         return;
     }
+    if conn.has_app() && !skb.allow_seq_adjustment() {
+        return;
+    }
     skb.alter_conntrack_reply(|reply| match direction {
         // Entries of ICMP have no ports: no error starts a connection.
         _ if matches!(reply.protocol(), IPPROTO_ICMP | IPPROTO_ICMPV6) => (),

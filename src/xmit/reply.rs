@@ -5,6 +5,7 @@
 //! C version: `handle_response()`, `ip_vs_route_me_harder()` [net/netfilter/ipvs/ip_vs_core.c].
 
 use super::{
+    app,
     edit::Edit,
     icmp,
     output::{
@@ -32,6 +33,7 @@ pub(crate) fn translate(context: Context<'_>, skb: &mut HookSkb<'_>) -> Option<(
     }
     let Context { conn, packet, .. } = context;
     if conn.is_translated_rarely() || packet.is_in_icmp() {
+        app::reply(context, skb)?;
         let edit = Edit::reply(conn, conn.local(context.rcu));
         // The device is not known until the packet is routed again.
         icmp::translate_rarely(&edit, packet, conn.proto, skb, false)?;
