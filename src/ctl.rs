@@ -212,6 +212,7 @@ impl<'a> Ctl<'a> {
             netns.trash.put_all(pool.list());
             self.queue_nodest_flush();
         }
+        self.untrack(service);
         self.state.uses.dec();
     }
 

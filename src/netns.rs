@@ -19,6 +19,7 @@ use crate::{
         },
         module,
         net::{
+            conntrack,
             filter,
             namespace::Net,
             pernet::Ref, //
@@ -103,6 +104,26 @@ pub(crate) struct Control {
     /// The number of dests of another family than their service. No daemon is started unless it is
     /// 0.
     pub(crate) mixed_family_dests: u32,
+    /// The services that need connection tracking, of IPv4 and IPv6.
+    tracked: [Tracked; 2],
+}
+
+/// Connection tracking of a family, which is on while there are services that need it.
+#[derive(Default)]
+pub(crate) struct Tracked {
+    pub(crate) services: u32,
+    pub(crate) tracking: Option<conntrack::Tracking>,
+}
+
+impl Control {
+    /// The services of a family that need connection tracking.
+    pub(crate) fn tracked(&mut self, family: Family) -> &mut Tracked {
+        let [inet, inet6] = &mut self.tracked;
+        match family {
+            Family::Inet => inet,
+            Family::Inet6 => inet6,
+        }
+    }
 }
 
 impl Netns {
@@ -125,6 +146,7 @@ impl Netns {
                 uses: module::Uses::new(this_module::<LocalModule>()),
                 daemons: Daemons::default(),
                 mixed_family_dests: 0,
+                tracked: Default::default(),
             }),
             conns <- Delayed::new(ConnTable::new(cache?, conn_max)),
             services <- ServiceTable::new(),

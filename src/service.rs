@@ -140,6 +140,8 @@ pub(crate) struct Service {
     names: Mutex<Names>,
     /// The statistics, except the counters of the current dests.
     pub(crate) stats: Arc<ServiceStats>,
+    /// 1 if connection tracking is on for this service, else 0 (C: `conntrack_afmask`).
+    is_tracked: Atomic<u32>,
 }
 
 impl Object for Service {}
@@ -179,10 +181,20 @@ impl Service {
             pool: RcuArcCell::new(Some(RcuArc::new(pool, GFP_KERNEL)?)),
             names <- new_mutex!(Names::new()),
             stats: Arc::pin_init(ServiceStats::new(), GFP_KERNEL)?,
+            is_tracked: Atomic::new(0),
         }? Error);
         let service = RcuArc::new(service, GFP_KERNEL)?;
         service.configure(spec);
         Ok(service)
+    }
+
+    /// Whether connection tracking is on for this service.
+    pub(crate) fn is_tracked(&self) -> bool {
+        self.is_tracked.read_once() != 0
+    }
+
+    pub(crate) fn set_tracked(&self) {
+        self.is_tracked.write_once(1);
     }
 
     /// The flags, `IP_VS_SVC_F_*`.

@@ -16,10 +16,15 @@ use crate::{
         Dest, //
     },
     estimator::Source,
+    forward::Forward,
     oot::{
-        net::addrconf,
+        net::{
+            addrconf,
+            conntrack::Tracking, //
+        },
         sync::RcuArc, //
     },
+    packet::nf_proto,
     service::{
         Names,
         Pool,
@@ -27,7 +32,8 @@ use crate::{
     },
     spec::{
         DestId,
-        DestSpec, //
+        DestSpec,
+        FTPPORT, //
     },
     stats::ServiceStats,
 };
@@ -67,6 +73,7 @@ impl Ctl<'_> {
         // As in C, the dest becomes available before it is linked, so every packet that finds it in
         // the pool finds it available. Packets of conns that it still has use it from here on, too.
         dest.configure(spec);
+        self.track(service, spec);
         if let Err(error) = self.link(service, &pool, &mut names, &dest) {
             dest.unlinked();
             self.discard(&dest, &service.stats);
@@ -142,6 +149,7 @@ impl Ctl<'_> {
         let dest = service.names().find(&pool, &id).ok_or(ENOENT)?;
         let before = dest.spec();
         dest.configure(spec);
+        self.track(service, spec);
         dest.route.reset();
         // After `configure()`: the new state of the scheduler is built from the new weight.
         service
@@ -162,6 +170,39 @@ impl Ctl<'_> {
         self.left(service, dest, true);
         self.discard(dest, &service.stats);
         Ok(())
+    }
+
+    /// Enables connection tracking for an FTP service with NAT, which needs it to change the payload
+    /// of packets (C: `ip_vs_register_conntrack()`). As in C, a failure is ignored.
+    fn track(&mut self, service: &Service, spec: &DestSpec) {
+        let is_ftp = service.id.port == FTPPORT && Forward::of(spec.conn_flags) == Forward::Masq;
+        if !is_ftp || service.is_tracked() {
+            return;
+        }
+        let family = service.id.family;
+        let tracked = self.state.tracked(family);
+        if tracked.tracking.is_none() {
+            tracked.tracking = self
+                .netns
+                .hold()
+                .and_then(|net| Tracking::new(net, nf_proto(family)).ok());
+        }
+        if tracked.tracking.is_some() {
+            tracked.services = tracked.services.wrapping_add(1);
+            service.set_tracked();
+        }
+    }
+
+    /// Disables connection tracking again for a service that is removed
+    /// (C: `ip_vs_unregister_conntrack()`).
+    pub(super) fn untrack(&mut self, service: &Service) {
+        if service.is_tracked() {
+            let tracked = self.state.tracked(service.id.family);
+            tracked.services = tracked.services.wrapping_sub(1);
+            if tracked.services == 0 {
+                tracked.tracking = None;
+            }
+        }
     }
 
     /// Marks a dest that was unlinked from its service as unavailable and stops its estimator. With
