@@ -39,10 +39,7 @@ use crate::{
         Forward, //
     },
     oot::{
-        net::{
-            conntrack,
-            namespace::Net, //
-        },
+        net::conntrack,
         sync::{
             impl_has_hash_links,
             impl_has_timer,
@@ -102,15 +99,6 @@ const IS_RARE: u32 = 1 << 29;
 
 /// Internal flag, not uapi: the conn is bound to an application, see [`app`].
 const HAS_APP: u32 = 1 << 28;
-
-/// The network namespace of conns, as their table knows it.
-pub(crate) trait Owner: Send + Sync + 'static {
-    /// The namespace.
-    fn net(&self) -> &Net;
-
-    /// Called when a conn would have expired, but controls others.
-    fn expire_later(&self, conn: &Conn, guard: &rcu::Guard);
-}
 
 /// One end of a connection: address and port.
 pub(crate) type End<'a> = (&'a Addr, Port);
@@ -498,7 +486,7 @@ fn now() -> u32 {
 }
 
 impl_has_hash_links! {
-    impl HasHashLinks<KBox<dyn Owner>> for Conn { self.links }
+    impl HasHashLinks<KBox<dyn table::Owner>> for Conn { self.links }
 }
 
 impl_has_timer! {

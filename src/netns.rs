@@ -11,10 +11,10 @@ use crate::{
     conn::{
         table::{
             ConnCache,
-            ConnTable, //
+            ConnTable,
+            Owner, //
         },
-        Conn,
-        Owner, //
+        Conn, //
     },
     dest::{
         real::RealServers,

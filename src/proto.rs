@@ -216,9 +216,9 @@ impl Proto {
         Self::common(protocol).or_else(|| Self::rare(protocol))
     }
 
-    /// Whether `state` is the number of a state.
-    pub(crate) fn has_state(self, state: u16) -> bool {
-        usize::from(state) < dispatch!(self, P => P::STATES)
+    /// See [`Protocol::STATES`].
+    pub(crate) fn states(self) -> u16 {
+        dispatch!(self, P => P::STATES) as u16
     }
 
     /// See [`Protocol::is_sent`].

@@ -55,6 +55,9 @@ const MAX_PORTS: u16 = 64;
 
 /// A reference to a network namespace, which gets the conns that its backup daemon receives.
 pub(crate) trait Receive: NetRef + Clone {
+    /// Returns the number of states of conns of a protocol; `None` if it is not supported.
+    fn states(protocol: u8) -> Option<u16>;
+
     /// Adds or updates a conn.
     fn receive(&self, record: &Record<'_>);
 }

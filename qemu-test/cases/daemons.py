@@ -1,14 +1,12 @@
 """Sync daemons: started, listed and stopped by netlink and by socket options. The
-results must be C's for every request, device state and set of running daemons.
-(Our daemons do not send or receive yet.)"""
+results must be C's for every request, device state and set of running daemons."""
 # Covers: src/sync src/ctl/daemon
 
 import fcntl
-import os
 import subprocess
 import time
 
-from case import enter, expect, fail, netns, observe, run, wait_for
+from case import enter, fail, netns, observe, run, wait_for
 from genl import *
 import options
 
@@ -254,8 +252,3 @@ run("ip netns del plain")
 wait_for("no use", lambda: options.module_uses() == 0, instead=options.module_uses)
 observe("its namespace is deleted", used())
 observe("logged", "\n".join(line for word in ("interface: ", "Error ", "You probably") for line in options.log_since(since, word)))
-if os.environ["MODULE"] == "rust":
-    # The warning is logged once, possibly in an earlier case.
-    warning = "do not send or receive yet"
-    expect("warnings, at most one now", True, len(options.log_since(since, warning)) <= 1)
-    expect("a warning", True, warning in subprocess.run("dmesg", capture_output=True, text=True, check=True).stdout)

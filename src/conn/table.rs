@@ -21,7 +21,6 @@ use super::{
     Conn,
     ConnRef,
     End,
-    Owner,
     Params,
     HAS_APP, //
 };
@@ -30,6 +29,7 @@ use crate::{
     dest::Dest,
     oot::{
         hash::HashKey,
+        net::namespace::Net,
         sync::{
             ChainLengths,
             HashCursor,
@@ -61,6 +61,15 @@ use kernel::{
         Arc, //
     },
 };
+
+/// The network namespace of conns, as their table knows it.
+pub(crate) trait Owner: Send + Sync + 'static {
+    /// The namespace.
+    fn net(&self) -> &Net;
+
+    /// Called when a conn would have expired, but controls others.
+    fn expire_later(&self, conn: &Conn, guard: &rcu::Guard);
+}
 
 /// The slab cache of conns, one for all network namespaces.
 pub(crate) type ConnCache = RcuArcCache<Conn>;

@@ -51,6 +51,10 @@ use kernel::sync::rcu;
 const TEMPLATE_TIMEOUT: u32 = 3 * 60;
 
 impl Receive for Ref<Netns> {
+    fn states(protocol: u8) -> Option<u16> {
+        Proto::of(protocol).map(Proto::states)
+    }
+
     /// As in C, a conn of a dest that is not configured is added without the dest. It gets the dest
     /// with the first message after the dest was added.
     ///

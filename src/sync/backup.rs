@@ -58,7 +58,7 @@ impl<N: Receive> Listener<N> {
             return Err(ENODATA);
         }
         let message = self.buffer.get(..len).unwrap_or_default();
-        for record in Records::of(message, self.config.sync_id) {
+        for record in Records::of(message, self.config.sync_id, N::states) {
             self.netns.receive(&record);
         }
         Ok(())

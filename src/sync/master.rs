@@ -105,7 +105,7 @@ impl Outbox {
             }),
             waker <- Waker::new(),
         });
-        Ok(Arc::pin_init(outbox, GFP_KERNEL)?)
+        Arc::pin_init(outbox, GFP_KERNEL)
     }
 
     /// Appends a conn to the current message, or starts a new one.

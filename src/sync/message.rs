@@ -23,7 +23,6 @@ use crate::{
         Family,
         Port, //
     },
-    proto::Proto,
     shim::{
         zeroed,
         Bytes,
@@ -129,7 +128,7 @@ impl Record<'_> {
 
     /// Checks the flags and the state of a received conn, and clears the flags that a message must
     /// not set. `None` if the conn must be skipped.
-    fn checked(mut self) -> Option<Self> {
+    fn checked(mut self, states: States) -> Option<Self> {
         let is_template = self.is_template();
         if self.flags & IP_VS_CONN_F_NO_CPORT != 0 && is_template
             || self.flags & IP_VS_CONN_F_ONE_PACKET != 0
@@ -137,13 +136,16 @@ impl Record<'_> {
             return None;
         }
         self.flags = self.flags & IP_VS_CONN_F_BACKUP_MASK | IP_VS_CONN_F_SYNC;
-        let has_state = match is_template {
-            true => self.state < TEMPLATE_STATES,
-            false => Proto::of(self.protocol)?.has_state(self.state),
+        let states = match is_template {
+            true => TEMPLATE_STATES,
+            false => states(self.protocol)?,
         };
-        has_state.then_some(self)
+        (self.state < states).then_some(self)
     }
 }
+
+/// Returns the number of states of conns of a protocol; `None` if it is not supported.
+pub(crate) type States = fn(protocol: u8) -> Option<u16>;
 
 /// The number of states of a template (C: `IP_VS_CTPL_S_LAST`).
 const TEMPLATE_STATES: u16 = 2;
@@ -248,6 +250,7 @@ pub(crate) struct Records<'a> {
     rest: &'a [u8],
     /// The number of conns that follow.
     left: u8,
+    states: States,
 }
 
 /// The result of reading a conn.
@@ -260,35 +263,30 @@ enum Read<'a> {
 impl<'a> Records<'a> {
     /// The conns in `message`; none if its `size` is wrong, or its sync id is not `sync_id`, which
     /// is 0 to accept any.
-    pub(crate) fn of(message: &'a [u8], sync_id: u32) -> Self {
-        Self::parse(message, sync_id).unwrap_or(Self {
-            version: Version::V0,
-            rest: &[],
-            left: 0,
-        })
-    }
-
-    fn parse(message: &'a [u8], sync_id: u32) -> Option<Self> {
-        let (header, rest) = take::<v0::Header>(message)?;
-        if usize::from(header.size.get()) != message.len() {
-            return None;
-        }
-        if sync_id != 0 && u32::from(header.sync_id) != sync_id {
-            return None;
-        }
-        if let Some((left, rest)) = v1::start(message) {
-            return Some(Self {
-                version: Version::V1,
-                rest,
-                left,
-            });
-        }
-        Some(Self {
-            version: Version::V0,
+    pub(crate) fn of(message: &'a [u8], sync_id: u32, states: States) -> Self {
+        let (version, left, rest) = start(message, sync_id).unwrap_or((Version::V0, 0, &[]));
+        Self {
+            version,
             rest,
-            left: header.conns,
-        })
+            left,
+            states,
+        }
     }
+}
+
+/// Returns the version of a message, the number of its conns, and its content after the header.
+fn start(message: &[u8], sync_id: u32) -> Option<(Version, u8, &[u8])> {
+    let (header, rest) = take::<v0::Header>(message)?;
+    if usize::from(header.size.get()) != message.len() {
+        return None;
+    }
+    if sync_id != 0 && u32::from(header.sync_id) != sync_id {
+        return None;
+    }
+    Some(match v1::start(message) {
+        Some((conns, rest)) => (Version::V1, conns, rest),
+        None => (Version::V0, header.conns, rest),
+    })
 }
 
 impl<'a> Iterator for Records<'a> {
@@ -307,7 +305,7 @@ impl<'a> Iterator for Records<'a> {
             })?;
             (self.left, self.rest) = (self.left.wrapping_sub(1), rest);
             if let Read::Valid(record) = read {
-                if let Some(record) = record.checked() {
+                if let Some(record) = record.checked(self.states) {
                     return Some(record);
                 }
             }

@@ -81,8 +81,18 @@ fn with_params(params: &[u8]) -> Vec<u8> {
     conn
 }
 
+/// The states of TCP, UDP and SCTP.
+fn states(protocol: u8) -> Option<u16> {
+    match protocol {
+        6 => Some(11),
+        17 => Some(1),
+        132 => Some(14),
+        _ => None,
+    }
+}
+
 fn read(message: &[u8]) -> Vec<Record<'_>> {
-    Records::of(message, 0).collect()
+    Records::of(message, 0, states).collect()
 }
 
 #[test]
@@ -199,7 +209,11 @@ fn headers_that_are_refused() {
         assert!(read(&cut).is_empty(), "{len}");
     }
     for (wanted, number) in [(0, 1), (7, 1), (8, 0), (0x107, 0)] {
-        assert_eq!(Records::of(&good, wanted).count(), number, "{wanted}");
+        assert_eq!(
+            Records::of(&good, wanted, states).count(),
+            number,
+            "{wanted}"
+        );
     }
 }
 
