@@ -203,6 +203,9 @@ impl<'a> HookCtx<'a> {
         if proto == Proto::Udp
             && (service.is_one_packet() || dest.conn_flags() & IP_VS_CONN_F_ONE_PACKET != 0)
         {
+            if let Some(template) = template.filter(|_| self.netns.sync.concerns_packets()) {
+                self.netns.sync_template(template.get(), self.rcu());
+            }
             return self.one_packet(skb, &params, dest, packet);
         }
         let conns = &self.netns.conns;
@@ -243,7 +246,7 @@ impl<'a> HookCtx<'a> {
     /// Counts a new conn and sends its first packet.
     pub(super) fn first<'h>(self, skb: HookSkb<'h>, conn: &Conn, packet: &Packet) -> Verdict<'h> {
         if self.netns.sync.concerns_packets() {
-            self.netns.sync_conn(conn, self.rcu());
+            self.sync_first(conn);
         }
         let dest = conn.dest(self.rcu());
         self.netns.stats().count_conn();
@@ -254,6 +257,12 @@ impl<'a> HookCtx<'a> {
             }
         }
         xmit::transmit(self.context(conn, dest, packet), skb)
+    }
+
+    /// Sends a new conn to backup directors, if that is due.
+    #[cold]
+    fn sync_first(self, conn: &Conn) {
+        self.netns.sync_conn(conn, self.rcu());
     }
 
     /// Drops a packet for which the service has no dest, and sends an ICMP error to the sender
