@@ -212,9 +212,27 @@ impl Netns {
 
     /// Counts a packet of a conn to its dest, and sends the conn to backup directors, if that is
     /// due and a master daemon runs.
+    #[inline(always)]
     pub(crate) fn sync_conn(&self, conn: &Conn, guard: &rcu::Guard) {
+        if let Some(packets) = conn.count(&self.sysctl) {
+            self.sync_packet(conn, packets, guard);
+        }
+    }
+
+    /// The same for the packet with this number.
+    #[cold]
+    fn sync_packet(&self, conn: &Conn, packets: i32, guard: &rcu::Guard) {
         if let Some(master) = self.sync.master(guard) {
-            conn.sync(master, &self.sysctl);
+            conn.sync(master, &self.sysctl, packets);
+        }
+    }
+
+    /// As [`sync_conn`](Self::sync_conn), for the template of a conn for a single packet, which is
+    /// itself not sent.
+    #[cold]
+    pub(crate) fn sync_template(&self, template: &Conn, guard: &rcu::Guard) {
+        if self.sysctl.sync_version() != 0 {
+            self.sync_packet(template, template.count_any(), guard);
         }
     }
 

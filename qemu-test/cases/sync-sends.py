@@ -89,6 +89,9 @@ for mode in (0, 1):
 settings(sync_persist_mode=0)
 datagrams(port + 5, 5, to=83)
 told("one packet")
+service(f"-u {end(VIP[0], 84)}", end(GS[0], 84), scheduler="rr -o -p 100", machines=["director"])
+datagrams(port + 6, 5, to=84)
+told("one packet, persistent")
 configure("director", ["ipvsadm -C", "nft delete table inet marks"])
 for option in "gi":
     service(f"-u {end(VIP[0], 53)}", end(GS[0], 53), option=f"-{option}", machines=["director"])

@@ -48,23 +48,31 @@ use kernel::sync::rcu;
 
 /// The master.
 impl Conn {
-    /// Counts a packet to the dest, and queues the conn and those that control it to be sent, if
-    /// that is due (C: `ip_vs_sync_conn()`).
-    pub(crate) fn sync(&self, master: &Master, sysctl: &Sysctl) {
+    /// Counts a packet to the dest. Returns its number, unless it is clear that neither the conn nor
+    /// one that controls it is sent with it.
+    #[inline(always)]
+    pub(crate) fn count(&self, sysctl: &Sysctl) -> Option<i32> {
+        let (packets, sent_state) = self.sent.count();
+        let is_other = sent_state == self.life.state()
+            && self.control.is_none()
+            && sysctl.sync_policy().excludes(packets);
+        (!is_other).then_some(packets)
+    }
+
+    /// Counts a packet and returns its number.
+    pub(crate) fn count_any(&self) -> i32 {
+        let (packets, _) = self.sent.count();
+        packets
+    }
+
+    /// Queues the conn and those that control it to be sent, each if that is due with this packet
+    /// (C: `ip_vs_sync_conn()`).
+    #[cold]
+    pub(crate) fn sync(&self, master: &Master, sysctl: &Sysctl, packets: i32) {
         let packets = match self.is_one_packet() {
             true => sysctl.sync_threshold(),
-            false => self.sent.count(),
+            false => packets,
         };
-        self.sync_with(master, sysctl, packets);
-    }
-
-    /// Queues a conn that is kept only because it controls others.
-    pub(crate) fn sync_later(&self, master: &Master, sysctl: &Sysctl) {
-        self.sync_with(master, sysctl, sysctl.sync_threshold());
-    }
-
-    #[inline(always)]
-    fn sync_with(&self, master: &Master, sysctl: &Sysctl, packets: i32) {
         let is_sent = self.is_due(sysctl, packets);
         if is_sent {
             self.push(master, sysctl);
@@ -72,6 +80,11 @@ impl Conn {
         if self.control.is_some() {
             self.sync_control(master, sysctl, is_sent);
         }
+    }
+
+    /// Queues a conn that is kept only because it controls others.
+    pub(crate) fn sync_later(&self, master: &Master, sysctl: &Sysctl) {
+        self.sync(master, sysctl, sysctl.sync_threshold());
     }
 
     /// Queues the conns that control this one. With version 0 of the messages, that is done only if
@@ -84,7 +97,7 @@ impl Conn {
                 return;
             }
             let packets = match control.is_template() {
-                true => control.sent.count(),
+                true => control.count_any(),
                 false => sysctl.sync_threshold(),
             };
             is_sent = control.is_due(sysctl, packets);
@@ -96,7 +109,6 @@ impl Conn {
     }
 
     /// Whether the conn is sent with this packet (C: `ip_vs_sync_conn_needed()`).
-    #[inline(always)]
     fn is_due(&self, sysctl: &Sysctl, packets: i32) -> bool {
         let state = self.life.state();
         let kind = if self.is_template() {

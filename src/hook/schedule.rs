@@ -246,6 +246,9 @@ impl<'a> HookCtx<'a> {
         {
             if let Some(template) = template {
                 template.count_packet();
+                if self.netns.sync.concerns_packets() {
+                    self.netns.sync_template(template.get(), self.rcu());
+                }
             }
             return self.one_packet(skb, &params, Some(dest), packet);
         }
@@ -306,7 +309,7 @@ impl<'a> HookCtx<'a> {
         packet: &Packet,
     ) -> Verdict<'h> {
         if self.netns.sync.concerns_packets() {
-            self.netns.sync_conn(conn, self.rcu());
+            self.sync_first(conn);
         }
         let dest = conn.dest(self.rcu());
         self.netns.stats().count_conn();
@@ -320,6 +323,12 @@ impl<'a> HookCtx<'a> {
             self.count_in(dest, &skb);
         }
         xmit::transmit(self.context(conn, dest, packet), skb)
+    }
+
+    /// Sends a new conn to backup directors, if that is due.
+    #[cold]
+    fn sync_first(self, conn: &Conn) {
+        self.netns.sync_conn(conn, self.rcu());
     }
 
     /// Drops a packet for which the service has no dest, and sends an ICMP error to the sender. With

@@ -69,11 +69,11 @@ impl Sent {
         }
     }
 
-    /// Counts a packet and returns its number.
+    /// Counts a packet. Returns its number, and the state in which the conn was last sent.
     #[inline(always)]
-    pub(crate) fn count(&self) -> i32 {
+    pub(crate) fn count(&self) -> (i32, u8) {
         let old = self.packets_state.fetch_add(PACKET);
-        packets_in(old.wrapping_add(PACKET))
+        (packets_in(old.wrapping_add(PACKET)), (old & STATE) as u8)
     }
 
     /// Sets the number of packets and the state in which the conn was last sent, for a conn that
@@ -109,7 +109,7 @@ impl Sent {
         let is_new_state = self.packets_state.get() & STATE != u32::from(state);
         let mut end = end;
         if !is_new_state || is_established {
-            if policy.refresh_period == 0 && policy.is_other_packet(packets) {
+            if policy.excludes(packets) {
                 return false;
             }
             match refreshed(policy, orig, end, timeout, now) {
@@ -140,6 +140,12 @@ impl Policy {
     /// Whether a conn is sent once, with one packet, and at changes of the state only.
     fn is_once(&self) -> bool {
         self.period <= 0 && self.refresh_period == 0
+    }
+
+    /// Whether no conn is sent with this packet, unless its state is new.
+    #[inline(always)]
+    pub(crate) fn excludes(&self, packets: i32) -> bool {
+        self.refresh_period == 0 && self.is_other_packet(packets)
     }
 
     /// Whether a conn is not sent with this packet.
@@ -218,7 +224,7 @@ mod tests {
         let sent = Sent::new(0);
         (1..=number)
             .filter(|_| {
-                let packets = sent.count();
+                let (packets, _) = sent.count();
                 sent.is_due(&policy, at(kind, packets, 1000))
             })
             .collect()
@@ -314,10 +320,10 @@ mod tests {
         let sent = Sent::new(0);
         sent.received(3, 4);
         assert!(!sent.is_due(&DEFAULT, at(conn(4), 4, 0)));
-        assert_eq!(sent.count(), 4);
+        assert_eq!(sent.count(), (4, 4));
         assert!(sent.is_due(&DEFAULT, at(conn(5), 4, 0)));
         let sent = Sent::new(0);
         sent.received((1 << 24) - 1, 4);
-        assert_eq!((sent.count(), sent.count()), (0, 1));
+        assert_eq!((sent.count().0, sent.count().0), (0, 1));
     }
 }
