@@ -107,6 +107,7 @@ proxy() { # NODE
 # service NODE PROTO ADDRESS PORT POD… : an IPVS service with these pods, port 8080.
 service() {
 	local DIRECTOR=$1 proto=$2 flag=-${2:0:1} address=$3 port=$4 pod
+	[ "$proto" != sctp ] || flag=--sctp-service
 	vs -A "$flag" "$address:$port" -s rr
 	for pod in "${@:5}"; do
 		vs -a "$flag" "$address:$port" -r "10.244.${pod:0:1}.1${pod:1:1}:8080" -m
