@@ -141,8 +141,8 @@ struct Daemon<T: Run> {
 
 impl<T: Run> Drop for Daemon<T> {
     fn drop(&mut self) {
-        while let Some(thread) = self.threads.pop() {
-            let (role, id) = (self.role, self.threads.len());
+        let role = self.role;
+        for (id, thread) in (0..MAX_PORTS).zip(self.threads.drain_all()) {
             pr_info!("stopping {role} sync thread {id} ...\n");
             drop(thread);
         }
@@ -258,7 +258,8 @@ impl<N: Receive> Daemons<N> {
         for id in 0..self.ports {
             let generation = setting.generation;
             let name = CString::try_from_fmt(fmt!("ipvs-{letter}:{generation}:{id}"))?;
-            threads.push(Thread::start(&name, make(id)?)?, GFP_KERNEL)?;
+            let thread = Thread::start(&name, make(id)?)?;
+            threads.push_within_capacity(thread).map_err(|_| ENOMEM)?;
         }
         Ok(threads)
     }

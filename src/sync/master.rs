@@ -206,7 +206,9 @@ impl Master {
     pub(super) fn new(config: &Config, ports: u16) -> Result<RcuArc<Self>> {
         let mut outboxes = KVec::with_capacity(ports.into(), GFP_KERNEL)?;
         for _ in 0..ports {
-            outboxes.push(Outbox::new()?, GFP_KERNEL)?;
+            outboxes
+                .push_within_capacity(Outbox::new()?)
+                .map_err(|_| ENOMEM)?;
         }
         let master = Self {
             outboxes,
