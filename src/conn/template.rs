@@ -80,7 +80,7 @@ impl Conn {
     }
 
     /// If this conn is a template, marks it as assured.
-    pub(super) fn assured(&self) {
+    pub(crate) fn assured(&self) {
         if self.is_template() {
             self.life.set_state_bits(ASSURED);
         }

@@ -74,7 +74,7 @@ impl<'a> HookCtx<'a> {
             ..Params::to_service(packet, Proto::Udp, 0)
         };
         if service.is_one_packet() {
-            return self.single_reply(skb, &params, origin.dest, packet);
+            return self.single_reply(skb, &params, origin.dest, template, packet);
         }
         // The dest of a template that has just expired is used, but the template cannot control
         // the conn.
@@ -150,6 +150,7 @@ impl<'a> HookCtx<'a> {
         mut skb: HookSkb<'h>,
         params: &Params<'_>,
         dest: RcuRef<'a, Dest>,
+        template: Option<ConnRef<'a>>,
         packet: &Packet,
     ) -> Result<Verdict<'h>, HookSkb<'h>> {
         let Some(held) = dest.upgrade().filter(|_| !self.netns.conns.is_full()) else {
@@ -165,6 +166,9 @@ impl<'a> HookCtx<'a> {
             return Ok(skb.drop_silently());
         }
         self.count_out(context.dest, &skb);
+        if let Some(template) = template {
+            template.assured();
+        }
         Ok(xmit::reply::send(context, skb))
     }
 
