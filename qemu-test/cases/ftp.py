@@ -78,11 +78,10 @@ def proc():
         return [line.split() for line in file][1:]
 
 
-def newest():
-    """Returns the newest conn for each port of the service. They are over, but listed for two minutes."""
+def ended():
+    """Returns the conns once their connections are over."""
     wait_for("the end of all", lambda: {f[7] for f in proc()} <= {"TIME_WAIT", "CLOSE", "ASSURED"}, instead=conns)
-    found = {f[4]: f for f in sorted(proc(), key=lambda f: int(f[8]))}
-    return "\n".join(sorted(" ".join([f[0], f[1], *f[3:8]]) for f in found.values()))
+    return conns()
 
 
 def conns():
@@ -143,8 +142,10 @@ def transfers():
         sums = output("client", f"md5sum /tmp/ftp-rs?/up/{mode}*")
         expect(f"{mode}: uploads", {MD5}, {line.split()[0] for line in sums.split("\n")})
         tell(f"{mode}: uploads went to", "\n".join(sorted(line.split()[1] for line in sums.split("\n"))))
+        clear()
+        service(*REALS)
         tell(f"{mode}: directory", curl(options, f"{url}/ | awk '{{ print $5, $NF }}'"))
-        tell(f"{mode}: conns", newest())
+        tell(f"{mode}: conns", ended())
         clear()
     tell("app without conns", apps())
     tell("app elsewhere", output("client", "cat /proc/net/ip_vs_app"))
@@ -224,7 +225,7 @@ def persistent():
             data = client.transfercmd("RETR many")
         finish(client, data)
     client.quit()
-    tell("persistent: conns", newest())
+    tell("persistent: conns", ended())
     tell("persistent: app", apps())
     clear()
 
