@@ -49,6 +49,20 @@ fn active(now: u32) -> Life {
 }
 
 #[test]
+fn a_set_state_keeps_the_activity() {
+    const LISTEN: u8 = 9;
+    for flags in [0, INACTIVE] {
+        let life = Life::new(flags | NO_OUTPUT, 5, false);
+        assert!(life.set_state(LISTEN));
+        assert_eq!((life.state(), life.is_inactive()), (LISTEN, flags != 0));
+        assert!(life.has_no_output());
+        assert_eq!(life.kill(), Some(flags != 0));
+        assert!(!life.set_state(ACTIVE));
+        assert_eq!(life.state(), LISTEN);
+    }
+}
+
+#[test]
 fn steps_change_what_changes() {
     let life = Life::new(INACTIVE | NO_OUTPUT, 5, false);
     let step = life.step(to(ACTIVE), is_active);
