@@ -78,6 +78,12 @@ def proc():
         return [line.split() for line in file][1:]
 
 
+def ended():
+    """Returns the conns once their connections are over."""
+    wait_for("the end of all", lambda: {f[7] for f in proc()} <= {"TIME_WAIT", "CLOSE", "ASSURED"}, instead=conns)
+    return conns()
+
+
 def conns():
     """Returns the conns. The client's ports, which are random, are `any`, unless they are not known."""
     return "\n".join(sorted(" ".join([f[0], f[1], "0000" if f[2] == "0000" else "any", *f[3:8]]) for f in proc()))
@@ -136,9 +142,10 @@ def transfers():
         sums = output("client", f"md5sum /tmp/ftp-rs?/up/{mode}*")
         expect(f"{mode}: uploads", {MD5}, {line.split()[0] for line in sums.split("\n")})
         tell(f"{mode}: uploads went to", "\n".join(sorted(line.split()[1] for line in sums.split("\n"))))
+        clear()
+        service(*REALS)
         tell(f"{mode}: directory", curl(options, f"{url}/ | awk '{{ print $5, $NF }}'"))
-        tell(f"{mode}: conns", "\n".join(sorted({re.sub("TIME_WAIT|CLOSE ", "over", line) for line in conns().split("\n")})))
-        tell(f"{mode}: app", apps())
+        tell(f"{mode}: conns", ended())
         clear()
     tell("app without conns", apps())
     tell("app elsewhere", output("client", "cat /proc/net/ip_vs_app"))
@@ -218,7 +225,7 @@ def persistent():
             data = client.transfercmd("RETR many")
         finish(client, data)
     client.quit()
-    tell("persistent: conns", "\n".join(sorted({re.sub("TIME_WAIT|CLOSE ", "over", line) for line in conns().split("\n")})))
+    tell("persistent: conns", ended())
     tell("persistent: app", apps())
     clear()
 
