@@ -148,7 +148,9 @@ impl Outbox {
     /// The number of queued messages.
     fn queued(&self) -> usize {
         let _bh = bh::Disabled::new();
-        self.outgoing.lock().len
+        // A variable: a temporary would be dropped after softirqs are enabled.
+        let outgoing = self.outgoing.lock();
+        outgoing.len
     }
 }
 
