@@ -156,12 +156,7 @@ impl<'a> HookCtx<'a> {
 
     /// Handles an error to a dest about a packet that matches no conn. It may belong to one without
     /// client port.
-    fn without_conn_icmp<'h>(
-        self,
-        skb: HookSkb<'h>,
-        inner: &Packet,
-        proto: Proto,
-    ) -> Verdict<'h> {
+    fn without_conn_icmp<'h>(self, skb: HookSkb<'h>, inner: &Packet, proto: Proto) -> Verdict<'h> {
         let conns = &self.netns.conns;
         let has_ports = inner.header != Extent::Nothing;
         if has_ports && conns.has_portless(inner.family) {

@@ -56,7 +56,10 @@ fn a_set_state_keeps_the_activity() {
         assert!(life.set_state(LISTEN));
         assert_eq!((life.state(), life.is_inactive()), (LISTEN, flags != 0));
         assert!(life.has_no_output());
-        assert_eq!(life.kill(), Some(flags != 0));
+        assert_eq!(
+            life.kill().map(|death| death.was_inactive),
+            Some(flags != 0)
+        );
         assert!(!life.set_state(ACTIVE));
         assert_eq!(life.state(), LISTEN);
     }
