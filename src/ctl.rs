@@ -184,7 +184,8 @@ impl<'a> Ctl<'a> {
         Ok(())
     }
 
-    /// Sets scheduler, flags, timeout, netmask and persistence engine of a service (C: `ip_vs_edit_service()`).
+    /// Sets scheduler, flags, timeout, netmask and persistence engine of a service
+    /// (C: `ip_vs_edit_service()`).
     ///
     /// # Errors
     ///

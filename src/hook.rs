@@ -269,8 +269,8 @@ impl<'a> HookCtx<'a> {
         }
     }
 
-    /// Whether a packet comes from a dest with NAT and does not end a connection itself. The dest
-    /// is told if there is none.
+    /// Whether a packet comes from a dest with NAT and does not end a connection itself: the dest
+    /// gets an ICMP error.
     #[cold]
     fn is_unknown_reply(self, packet: &Packet) -> bool {
         let ends = match packet.signal {
@@ -423,8 +423,8 @@ impl<'a> HookCtx<'a> {
         )
     }
 
-    /// Schedules a new conn for a packet of `old`, then kills `old`, unless it controls others. As in C, `old` is still
-    /// counted for its dest while the scheduler runs.
+    /// Schedules a new conn for a packet of `old`, then kills `old`, unless it controls others. As in
+    /// C, `old` is still counted for its dest while the scheduler runs.
     ///
     /// An old conntrack entry of the packet, which cannot lead to another dest, is replaced. C drops
     /// the packet, so that the client must send it again.
@@ -436,7 +436,7 @@ impl<'a> HookCtx<'a> {
         packet: &Packet,
     ) -> Verdict<'h> {
         let family = nf_proto(packet.family);
-        if skb.conntrack().is_some_and(|entry| entry.is_confirmed())
+        if skb.has_confirmed_conntrack()
             && !skb.renew_conntrack(self.netns.net(), family, self.place)
         {
             return skb.drop_eperm();
@@ -490,11 +490,8 @@ impl<'a> HookCtx<'a> {
             return true;
         }
         // The entry of a control connection belongs to its data connections as well.
-        let keeps_entry = || {
-            conn.is_in_control()
-                && conn.is_tracked()
-                && skb.conntrack().is_some_and(|entry| entry.is_confirmed())
-        };
+        let keeps_entry =
+            || conn.is_in_control() && conn.is_tracked() && skb.has_confirmed_conntrack();
         conn.is_reusable(sysctl.conn_reuse_mode()) && !keeps_entry()
     }
 

@@ -166,7 +166,7 @@ impl Control {
 }
 
 impl Netns {
-    /// State without services. ConnTable, at most `conn_max`, are allocated from `cache`.
+    /// State without services. Conns, at most `conn_max`, are allocated from `cache`.
     ///
     /// # Errors
     ///

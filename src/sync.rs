@@ -15,16 +15,16 @@ pub(crate) mod master;
 pub(crate) mod message;
 mod socket;
 
-use crate::oot::{
-    kthread::{
-        Run,
-        Thread, //
+use crate::{
+    oot::{
+        kthread::{
+            Run,
+            Thread, //
+        },
+        net::namespace::NetRef,
+        sync::RcuArcCell, //
     },
-    net::namespace::NetRef,
-    sync::{
-        Once,
-        RcuArcCell, //
-    },
+    shim::Word32, //
 };
 use backup::Listener;
 use config::{
@@ -35,13 +35,7 @@ use config::{
 use kernel::{
     prelude::*,
     str::CString,
-    sync::{
-        atomic::{
-            Atomic,
-            Relaxed, //
-        },
-        rcu, //
-    },
+    sync::rcu, //
 };
 use master::{
     Master,
@@ -65,7 +59,7 @@ pub(crate) trait Receive: NetRef + Clone {
 /// What packets need to know of the daemons (C: `sync_state`).
 pub(crate) struct State {
     /// A sum of [`BACKUP`], [`WANTS_BACKUP_ONLY`] and [`MASTER`].
-    word: Atomic<u32>,
+    word: Word32,
     master: RcuArcCell<Master>,
 }
 
@@ -82,7 +76,7 @@ impl State {
     /// The state while no daemon runs.
     pub(crate) fn new() -> Self {
         Self {
-            word: Atomic::new(0),
+            word: Word32::new(0),
             master: RcuArcCell::new(None),
         }
     }
@@ -90,18 +84,18 @@ impl State {
     /// Whether a master runs, or packets are not balanced.
     #[inline(always)]
     pub(crate) fn concerns_packets(&self) -> bool {
-        self.word.read_once() >= BACKUP_ONLY
+        self.word.get() >= BACKUP_ONLY
     }
 
     /// Whether packets are not balanced: a backup daemon runs, and `backup_only` is set
     /// (C: `sysctl_backup_only()`).
     pub(crate) fn is_backup_only(&self) -> bool {
-        self.word.read_once() & BACKUP_ONLY == BACKUP_ONLY
+        self.word.get() & BACKUP_ONLY == BACKUP_ONLY
     }
 
     /// The master daemon, if one runs.
     pub(crate) fn master<'g>(&'g self, guard: &'g rcu::Guard) -> Option<&'g Master> {
-        match self.word.read_once() & MASTER {
+        match self.word.get() & MASTER {
             0 => None,
             _ => self.master.get(guard).map(|master| master.get()),
         }
@@ -113,14 +107,8 @@ impl State {
     }
 
     fn change(&self, bit: u32, is_set: bool) {
-        let mut old = self.word.load(Relaxed);
-        loop {
-            let new = if is_set { old | bit } else { old & !bit };
-            match self.word.cmpxchg(old, new, Relaxed) {
-                Ok(_) => return,
-                Err(now) => old = now,
-            }
-        }
+        self.word
+            .update(|old| if is_set { old | bit } else { old & !bit });
     }
 }
 

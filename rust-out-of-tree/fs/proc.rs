@@ -5,7 +5,7 @@
 //! A [`File`] describes what a file shows. A [`Registration`] creates some files in a namespace,
 //! which show the value that the registration has a reference to.
 //!
-//! A file shows either the records of a [`Records`] or the text of a [`Single`].
+//! A file shows either [`Records`] or the text of a [`Single`].
 //!
 //! C headers: [`include/linux/proc_fs.h`](srctree/include/linux/proc_fs.h),
 //! [`include/linux/seq_file.h`](srctree/include/linux/seq_file.h)

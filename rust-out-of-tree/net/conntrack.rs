@@ -102,6 +102,11 @@ impl NfConn<'_> {
         // SAFETY: The entry is live by the type invariant.
         unsafe { bindings::oot_nf_ct_is_dying(self.ct.as_ptr()) }
     }
+
+    /// Whether the packet starts a connection. The entry belongs to the packet alone then.
+    fn is_new(&self) -> bool {
+        !self.is_confirmed() && !self.is_dying() && !self.is_reply()
+    }
 }
 
 impl Skb {
@@ -118,15 +123,17 @@ impl Skb {
         })
     }
 
+    /// Whether the packet has an entry that is in the table.
+    pub(crate) fn has_confirmed_conntrack(&self) -> bool {
+        self.conntrack().is_some_and(|entry| entry.is_confirmed())
+    }
+
     /// Changes the tuple of the replies of a connection that this packet starts. Does nothing if the
     /// packet has no entry, a confirmed one, or is a reply itself.
     pub(crate) fn alter_conntrack_reply(&mut self, change: impl FnOnce(&mut Tuple)) {
-        let Some(entry) = self.conntrack() else {
+        let Some(entry) = self.conntrack().filter(NfConn::is_new) else {
             return;
         };
-        if entry.is_confirmed() || entry.is_dying() || entry.is_reply() {
-            return;
-        }
         let mut reply = entry.reply();
         change(&mut reply);
         // SAFETY: The entry is not in the table, so this packet alone, which is borrowed exclusively,
@@ -139,14 +146,12 @@ impl Skb {
     /// [`alter_conntrack_reply`](Self::alter_conntrack_reply).
     #[must_use]
     pub(crate) fn allow_seq_adjustment(&mut self) -> bool {
-        match self.conntrack() {
-            Some(entry) if !entry.is_confirmed() && !entry.is_dying() && !entry.is_reply() => {
-                // SAFETY: The entry is not in the table, so this packet alone, which is borrowed
-                // exclusively, refers to it.
-                unsafe { bindings::oot_nf_ct_allow_seqadj(entry.ct.as_ptr()) }
-            }
-            _ => true,
-        }
+        let Some(entry) = self.conntrack().filter(NfConn::is_new) else {
+            return true;
+        };
+        // SAFETY: The entry is not in the table, so this packet alone, which is borrowed exclusively,
+        // refers to it.
+        unsafe { bindings::oot_nf_ct_allow_seqadj(entry.ct.as_ptr()) }
     }
 
     /// Lets connection tracking take a connection from any port of `saddr` to `destination`, with

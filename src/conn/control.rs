@@ -8,19 +8,48 @@
 //! C version: `ip_vs_control_add()`, `ip_vs_control_del()` [include/net/ip_vs.h].
 
 use super::{
+    table::{
+        Birth,
+        ConnTable, //
+    },
     Conn,
-    ConnRef, //
+    ConnRef,
+    Params, //
+};
+use crate::{
+    dest::Dest,
+    oot::sync::RcuRef, //
 };
 use kernel::sync::rcu;
 
+impl ConnTable {
+    /// Adds a conn that `control` controls, as [`add`](Self::add). A conn that is dead, such as a
+    /// template that has just expired, cannot control the new one.
+    pub(crate) fn add_controlled<'g>(
+        &'g self,
+        guard: &'g rcu::Guard,
+        params: &Params<'_>,
+        dest: Option<RcuRef<'_, Dest>>,
+        control: Option<ConnRef<'_>>,
+        birth: Birth<'_>,
+    ) -> Option<ConnRef<'g>> {
+        let control = control.filter(|control| control.take_control());
+        let added = self.add(guard, params, dest, control, birth);
+        if let (None, Some(control)) = (added, control) {
+            control.uncontrol();
+        }
+        added
+    }
+}
+
 impl Conn {
     /// Counts a conn that this one is to control. Returns false if this one is dead.
-    pub(crate) fn take_control(&self) -> bool {
+    fn take_control(&self) -> bool {
         self.life.take_control()
     }
 
     /// Subtracts a controlled conn from the count.
-    pub(crate) fn uncontrol(&self) {
+    pub(super) fn uncontrol(&self) {
         self.life.uncontrol();
     }
 

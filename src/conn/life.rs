@@ -249,7 +249,7 @@ impl Life {
         expiry::left(now, self.last_seen.get(), timeout)
     }
 
-    /// Stores the time of the last use of a template.
+    /// Stores the time of the last use of a template or of the last sync message.
     pub(super) fn renew(&self, now: u32) {
         self.last_seen.set(now);
     }
@@ -425,16 +425,8 @@ impl Life {
 
     /// Sets [`DEAD`]. `None` if the conn was dead already.
     pub(super) fn kill(&self) -> Option<Death> {
-        let mut old = self.word.get();
-        loop {
-            if old & DEAD != 0 {
-                return None;
-            }
-            match self.word.compare_exchange(old, old & !DYING | DEAD) {
-                Ok(()) => return Some(Death::of(old)),
-                Err(now) => old = now,
-            }
-        }
+        let (old, _) = self.change(|old| old | DEAD)?;
+        Some(Death::of(old))
     }
 
     /// Sets the state and whether the conn is inactive, as received. `None` if the conn is dead.
@@ -474,11 +466,10 @@ impl Life {
         None
     }
 
-    /// Sets the timeout, in jiffies, and the time of the last use, of a received conn.
-    pub(super) fn set_timeout(&self, timeout: u32, now: u32) {
+    /// Sets the timeout of a received conn that is not a template, in jiffies.
+    pub(super) fn set_timeout(&self, timeout: u32) {
         self.timeout
             .set(timeout.min(!UNANSWERED) | self.timeout.get() & UNANSWERED);
-        self.last_seen.set(now);
     }
 
     /// Whether no dest counts the conn.
@@ -488,17 +479,7 @@ impl Life {
 
     /// Counts a conn that this one is to control. Returns false if this one is dead.
     pub(super) fn take_control(&self) -> bool {
-        let mut old = self.word.get();
-        loop {
-            if old & DEAD != 0 {
-                return false;
-            }
-            let new = (old & !DYING).wrapping_add(CONTROLLED);
-            match self.word.compare_exchange(old, new) {
-                Ok(()) => return true,
-                Err(now) => old = now,
-            }
-        }
+        self.change(|old| old.wrapping_add(CONTROLLED)).is_some()
     }
 
     /// Subtracts a controlled conn from the count.
@@ -513,17 +494,7 @@ impl Life {
 
     /// Sets the state, without a change of the activity. Returns false if the conn is dead.
     pub(super) fn set_state(&self, state: u8) -> bool {
-        let mut old = self.word.get();
-        loop {
-            if old & DEAD != 0 {
-                return false;
-            }
-            let new = old & !(STATE | DYING) | u64::from(state);
-            match self.word.compare_exchange(old, new) {
-                Ok(()) => return true,
-                Err(now) => old = now,
-            }
-        }
+        self.change(|old| old & !STATE | u64::from(state)).is_some()
     }
 
     /// Makes a template unusable for new conns.

@@ -112,16 +112,21 @@ impl Conn {
         change: Change,
         direction: Direction,
     ) {
-        if let Some(dest) = this.dest.get(guard) {
+        this.count_activity(change, guard);
+        Self::settle(this, data, change.new_state, direction);
+        if change.new_state != change.old_state {
+            this.assure_by(change.new_state);
+        }
+    }
+
+    /// Lets the dest count the conn as active or inactive from now on, if that has changed.
+    pub(super) fn count_activity(&self, change: Change, guard: &rcu::Guard) {
+        if let Some(dest) = self.dest.get(guard) {
             match change.activity {
                 Some(true) => dest.conn_activated(guard),
                 Some(false) => dest.conn_deactivated(guard),
                 None => (),
             }
-        }
-        Self::settle(this, data, change.new_state, direction);
-        if change.new_state != change.old_state {
-            this.assure_by(change.new_state);
         }
     }
 

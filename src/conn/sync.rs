@@ -7,7 +7,7 @@
 //!
 //! # Not supported
 //!
-//! Sequence data and the data of persistence engines: received sequence data are ignored.
+//! Sequence data: none are sent, and received ones are ignored.
 
 use super::{
     forward,
@@ -230,10 +230,11 @@ impl Conn {
     }
 
     fn set_received(&self, received: Received) {
-        self.life.set_timeout(received.timeout, now());
-        if self.is_template() {
-            self.life.set_lifetime(received.timeout);
+        match self.is_template() {
+            true => self.life.set_lifetime(received.timeout),
+            false => self.life.set_timeout(received.timeout),
         }
+        self.life.renew(now());
         self.sent.received(received.packets, received.state);
     }
 
@@ -248,13 +249,7 @@ impl Conn {
         let Some(change) = this.life.receive(received.state, is_inactive) else {
             return false;
         };
-        if let Some(dest) = this.dest.get(guard).filter(|_| !this.is_template()) {
-            match change.activity {
-                Some(true) => dest.conn_activated(guard),
-                Some(false) => dest.conn_deactivated(guard),
-                None => (),
-            }
-        }
+        this.count_activity(change, guard);
         this.set_received(received);
         Timer::start(this, this.timeout() as usize);
         true

@@ -274,7 +274,7 @@ impl ConnTable {
     ///
     /// Returns `None` if the table is full, memory is short, or `dest` or `control` is being freed.
     ///
-    /// `control` must [count](Conn::take_control) the conn already.
+    /// `control` must count the conn already: see [`add_controlled`](Self::add_controlled).
     pub(crate) fn add<'g>(
         &'g self,
         guard: &'g rcu::Guard,

@@ -76,25 +76,13 @@ impl<'a> HookCtx<'a> {
         if service.is_one_packet() {
             return self.single_reply(skb, &params, origin.dest, template, packet);
         }
-        // The dest of a template that has just expired is used, but the template cannot control
-        // the conn.
-        let control = template.filter(|template| template.take_control());
-        let dest = Some(origin.dest);
-        match self
-            .netns
-            .conns
-            .add(self.rcu(), &params, dest, control, Birth::Stateless)
-        {
+        let (conns, dest) = (&self.netns.conns, Some(origin.dest));
+        match conns.add_controlled(self.rcu(), &params, dest, template, Birth::Stateless) {
             Some(conn) => {
                 self.count_conn(&origin.dest);
                 Ok(self.response::<false>(skb, conn, packet))
             }
-            None => {
-                if let Some(control) = control {
-                    control.uncontrol();
-                }
-                Err(skb)
-            }
+            None => Err(skb),
         }
     }
 

@@ -95,23 +95,19 @@ impl<'a> HookCtx<'a> {
         let names_port = is_port && service.id.port != FTPPORT;
         let is_by_mark = !is_port && service.id.fwmark != 0;
         let mut params = Params {
-            family: packet.family,
             // A fwmark service is for all protocols.
             proto: if is_by_mark { Proto::Tcp } else { proto },
             caddr: &caddr,
             cport: Port::ZERO,
             vaddr: if is_by_mark { &mark } else { &packet.daddr },
             vport: if names_port { packet.dport } else { Port::ZERO },
-            daddr: &Addr::ANY,
-            dport: Port::ZERO,
-            local: None,
             pe,
-            fwmark,
             flags: if is_by_mark {
                 template::BY_MARK
             } else {
                 template::BY_ADDRESS
             },
+            ..Params::to_service(packet, proto, fwmark)
         };
         let template = match self.good_template(&params) {
             Some(template) => {
@@ -180,22 +176,10 @@ impl<'a> HookCtx<'a> {
         template: ConnRef<'a>,
         packet: &Packet,
     ) -> Verdict<'h> {
-        // The dest of a template that has just expired is used, but the template cannot control
-        // the conn.
-        let control = Some(template).filter(|template| template.take_control());
-        let birth = self.birth(packet);
-        match self
-            .netns
-            .conns
-            .add(self.rcu(), params, Some(dest), control, birth)
-        {
+        let (conns, birth) = (&self.netns.conns, self.birth(packet));
+        match conns.add_controlled(self.rcu(), params, Some(dest), Some(template), birth) {
             Some(conn) => self.first(skb, conn.get(), packet),
-            None => {
-                if let Some(control) = control {
-                    control.uncontrol();
-                }
-                skb.drop_eperm()
-            }
+            None => skb.drop_eperm(),
         }
     }
 }

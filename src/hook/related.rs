@@ -73,8 +73,7 @@ impl<'a> HookCtx<'a> {
         if !self.netns.sysctl.expire_nodest_conn() {
             return skb.drop_eperm();
         }
-        let is_confirmed = skb.conntrack().is_some_and(|entry| entry.is_confirmed());
-        let has_old_entry = conn.is_tracked() && is_confirmed;
+        let has_old_entry = conn.is_tracked() && skb.has_confirmed_conntrack();
         if !has_old_entry {
             conn.leave_conntrack();
         }

@@ -291,7 +291,8 @@ fn received_conns() {
     assert_eq!(life.receive(1, true), received(1, 1, Some(false)));
     assert_eq!(life.receive(4, true), received(1, 4, None));
     assert_eq!(life.receive(4, false), received(4, 4, Some(true)));
-    life.set_timeout(u32::MAX, 7);
+    life.set_timeout(u32::MAX);
+    life.renew(7);
     assert_eq!(life.timeout(), u32::MAX >> 1);
     assert_eq!(life.left(8, life.timeout()), life.timeout() - 1);
     let death = Death {

@@ -184,17 +184,11 @@ fn add<'a>(
         fwmark: skb.mark(),
         flags,
     };
-    let control = control(context).filter(|control| control.take_control());
+    let (dest, control) = (conn.dest_ref(rcu), control(context));
     let birth = Birth::Listen(&netns.protocols);
-    let added = netns
+    netns
         .conns
-        .add(rcu, &params, conn.dest_ref(rcu), control, birth);
-    if added.is_none() {
-        if let Some(control) = control {
-            control.uncontrol();
-        }
-    }
-    added
+        .add_controlled(rcu, &params, dest, control, birth)
 }
 
 /// The control connection, as it is in the table.
