@@ -286,10 +286,12 @@ received() { agent captured "$1" "${2:-0}" "${3-}" | grep '^<' | LC_ALL=C sort; 
 packets() { agent captured "$1" "${2:-0}" "${3-}" | LC_ALL=C sort; }
 
 # The kinds of TCP packets in a capture. Real stacks merge and split segments
-# depending on timing, so their number and sizes have no meaning.
+# depending on timing, so their number and sizes have no meaning, nor whether there is an
+# ACK without data.
 tcp_kinds() {
-	agent captured "$1" 0 " tcp " | sed -E 's/data=[1-9][0-9]*/data=some/' | LC_ALL=C sort -u
+	agent captured "$1" 0 " tcp " | sed -E '/ A data=0 /d; s/data=[1-9][0-9]*/data=some/' | LC_ALL=C sort -u
 }
+
 # The common part of nat, dr and tun, after the director is configured. Checks
 # which real servers answer, the client address they see, conns, counters, and
 # the packets at the client and at rs2.

@@ -512,7 +512,7 @@ impl<'a> HookCtx<'a> {
     }
 }
 
-/// The protocol of a conn. Unless it `IS_RARE`, the compiler knows that it is TCP or UDP.
+/// The protocol of a conn. Unless it `IS_RARE`, it is TCP or UDP by its type's form, without a test.
 #[inline(always)]
 fn proto_of<const IS_RARE: bool>(conn: ConnRef<'_>) -> Proto {
     match IS_RARE {

@@ -6,8 +6,8 @@
 //! [net/netfilter/ipvs/ip_vs_proto.c].
 //!
 //! To add a protocol, add a file that implements [`Protocol`], an arm in each `match` of this file,
-//! and the header in `packet.rs` and `xmit/edit.rs`. The path of TCP and UDP packets does not ask
-//! for other protocols: see `Packet::read_rare` and `HookCtx::balance_rare`.
+//! and the header in `packet.rs` and `xmit/edit.rs`. The path of TCP and UDP packets has no
+//! test for other protocols: see `Packet::read_rare` and `HookCtx::balance_rare`.
 
 pub(crate) mod direction;
 pub(crate) mod sctp;
@@ -226,7 +226,7 @@ impl Proto {
         dispatch!(self, P => P::is_sent(state))
     }
 
-    /// A protocol that is TCP or UDP, in a form from which the compiler knows that it is no other.
+    /// A protocol that is TCP or UDP, in a form from which the compiler derives that it is no other.
     #[inline(always)]
     pub(crate) const fn tcp_or_udp(self) -> Self {
         match self {

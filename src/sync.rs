@@ -56,7 +56,7 @@ pub(crate) trait Receive: NetRef + Clone {
     fn receive(&self, record: &Record<'_>);
 }
 
-/// What packets need to know of the daemons (C: `sync_state`).
+/// The state of the daemons that packets depend on (C: `sync_state`).
 pub(crate) struct State {
     /// A sum of [`BACKUP`], [`WANTS_BACKUP_ONLY`] and [`MASTER`].
     word: Word32,

@@ -208,7 +208,7 @@ def memory(data):
             shares = [f[f"{name}-output"] - f[f"{name}-input"] if f.get(f"{name}-output") else None for f in (c, rust)]
             lines.append([f"{method}, {size}", *map(number, shares), ratio(*shares),
                           number(c.get(f"{name}-all")), number(rust.get(f"{name}-all"))])
-    out += table("Established packets at random over the connections: own share, whole path",
+    out += table("Established packets among so many connections: own share, whole path",
                  ["", "C", "Rust", "ratio", "path: C", "Rust"], lines)
     return out
 

@@ -10,7 +10,7 @@
 //!
 //! # Not supported
 //!
-//! C keeps sequence numbers for applications that tell it by how much they change the length of a
+//! C keeps sequence numbers for applications that report by how much they change the length of a
 //! packet. None does: `ip_vs_ftp` leaves them to connection tracking.
 
 use super::{
@@ -160,7 +160,7 @@ impl App {
         }
     }
 
-    /// How the client wants the next data connection to be opened.
+    /// How the next data connection is to be opened, by the client's command.
     pub(crate) fn mode(&self) -> Mode {
         mode_of(self.mode.get())
     }

@@ -29,7 +29,7 @@ const PARTS_BITS: u32 = 5;
 const IDLE: u32 = 60 * HZ as u32;
 
 impl ConnTable {
-    /// Drops some of the conns and templates in a random 32nd of the hashes. `is_one_packet` tells
+    /// Drops some of the conns and templates in a random 32nd of the hashes. `is_one_packet` returns
     /// whether the service of a dest schedules each packet separately. Sleeps.
     pub(crate) fn drop_entries(&self, is_one_packet: impl Fn(&Dest, &rcu::Guard) -> bool) {
         let rest = u32::MAX.wrapping_shr(PARTS_BITS);

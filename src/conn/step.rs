@@ -37,7 +37,7 @@ const FIRST_TIMEOUT: u32 = 3 * HZ as u32;
 impl Conn {
     /// Updates the time of the last packet, the state and the timeout for a packet
     /// (C: `set_tcp_state()` and its counterparts). Writes only what changes. Returns false if the
-    /// conn is dead. `proto` is the protocol of the conn, which that of the packet tells.
+    /// conn is dead. `proto` is the protocol of the conn, which is that of the packet.
     #[inline(always)]
     pub(crate) fn touch(
         this: ConnRef<'_>,

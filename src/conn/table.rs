@@ -62,7 +62,7 @@ use kernel::{
     },
 };
 
-/// The network namespace of conns, as their table knows it.
+/// What the table of conns needs of their network namespace.
 pub(crate) trait Owner: Send + Sync + 'static {
     /// The namespace.
     fn net(&self) -> &Net;

@@ -34,8 +34,8 @@ pub(crate) struct Data {
 }
 
 /// A flag in the word of a timeout: the rules for `secure_tcp` are in force. It makes the word a
-/// timeout that no conn has, so the path of an established packet, which compares the two, need not
-/// ask for the rules.
+/// timeout that no conn has, so the path of an established packet, which compares the two, needs
+/// no test of the rules.
 const SECURE: u32 = 1 << 31;
 
 impl Data {
