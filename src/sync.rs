@@ -101,7 +101,7 @@ impl State {
         }
     }
 
-    /// Tells the value of the sysctl `backup_only`.
+    /// Stores the value of the sysctl `backup_only`.
     pub(crate) fn set_backup_only(&self, is_set: bool) {
         self.change(WANTS_BACKUP_ONLY, is_set);
     }
