@@ -3,6 +3,7 @@
 #include <net/netfilter/nf_conntrack.h>
 #include <net/netfilter/nf_conntrack_core.h>
 #include <net/netfilter/nf_conntrack_expect.h>
+#include <net/netfilter/nf_conntrack_extend.h>
 #include <net/netfilter/nf_conntrack_helper.h>
 #include <net/netfilter/nf_conntrack_seqadj.h>
 
@@ -117,8 +118,9 @@ __oot_helper void oot_nf_ct_forbid_offload(struct nf_conn *ct)
 		__set_bit(IPS_NAT_CLASH_BIT, &ct->status);
 		break;
 	case IPPROTO_UDP:
+		/* Without IPS_HELPER, which would say that there is a helper. */
 		if (!nfct_help(ct))
-			nf_ct_helper_ext_add(ct, GFP_ATOMIC);
+			nf_ct_ext_add(ct, NF_CT_EXT_HELPER, GFP_ATOMIC);
 		break;
 	}
 }
