@@ -28,7 +28,7 @@ class Held:
 
     def __init__(self, hook, match):
         self.table = f"""nft 'table inet hold {{ chain packets {{ type filter hook {hook} priority 0;
-            meta l4proto {{ tcp, udp }} {match} queue num {QUEUE}; }} }}'"""
+            meta l4proto {{ tcp, udp }} {match} queue num {QUEUE}; }}; }}'"""
 
     def __enter__(self):
         with inside("director"):
