@@ -127,6 +127,8 @@ def sockets(inner, outer, offload):
             sock.setsockopt(UDP, UDP_SEGMENT, 0)
             sock.setsockopt(*PROBE[inner])
             sock.send(bytes(largest(inner, outer, mode)))
+        if "remcsum" in MODES[mode] and offload == "off":
+            continue  # the CRC32c overwrites the GUE header, in C as well
         with inside("client"), socket.socket((socket.AF_INET, socket.AF_INET6)[inner], *agent.SOCKETS["sctp"]) as sock:
             sock.bind((CIP[inner], 5200 + mode))
             sock.setblocking(False)
