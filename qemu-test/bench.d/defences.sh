@@ -6,7 +6,7 @@ set -euo pipefail
 . "$(dirname "$0")/lab.sh"
 
 T=/sys/kernel/tracing
-MILLION=1000000
+MILLION=${MILLION:-1000000} # the variable is for a test of this script
 
 # Ports and addresses as in memory.sh.
 fill() { # PROTO

@@ -64,7 +64,7 @@ impl Encap {
 /// # Errors
 ///
 /// `ENOMEM` if the header of a GSO packet cannot be copied.
-#[inline]
+#[inline(always)]
 pub(crate) fn start(skb: &mut SkBuff<'_>, outer: NfProto, protocol: u8, encap: Encap) -> Result {
     let gso_type = match outer {
         NfProto::Ipv4 => bindings::SKB_GSO_IPXIP4,

@@ -59,6 +59,7 @@ impl Encap for Gre {
         IPPROTO_GRE
     }
 
+    #[inline(always)]
     fn headers(&self, context: Context<'_>, _inner: u8, _skb: &mut SkBuff<'_>) -> gre::Headers {
         gre::Headers::new(context.packet.family, self.has_checksum)
     }
