@@ -270,6 +270,11 @@ impl Conn {
         Some((*engine, data))
     }
 
+    /// A hash of the client and the service, with a secret. 0 if the conn was in no table.
+    pub(crate) fn flow_hash(&self) -> u32 {
+        self.links.hash()
+    }
+
     /// Whether the forwarding method is NAT.
     #[inline(always)]
     pub(crate) fn is_masqueraded(&self) -> bool {

@@ -7,6 +7,8 @@ declare -A RS=([4]=10.2.0.1 [6]=fd02::1)     # the first real server
 declare -A CLIENT=([4]=10.3.0.1 [6]=fd03::1) # its network is also behind the dummy device, for replies
 declare -A HEADER=([4]=ip [6]=ip6) SIZE=([4]=60 [6]=78)
 SYN=0x5002 ACK=0x5010 # data offset and flags
+# The chunks of SCTP packets: type, flags and length
+INIT=0x01000004 COOKIE_ECHO=0x0a000004 COOKIE_ACK=0x0b000004 DATA=0x00000004
 
 lab() {
 	python3 topology.py bench
@@ -34,8 +36,10 @@ fresh() {
 
 # service METHOD FAMILY PROTO [SCHEDULER [DESTS]], weights 1 to 7
 service() {
-	local -A flag=([nat]=-m [dr]=-g [tun]=-i)
-	local vip="-${3:0:1} $(address "$2" "${VIP[$2]}"):$PORT" port=$PORT i
+	local -A flag=([nat]=-m [dr]=-g [tun]=-i [gre]='-i --tun-type gre' [grecsum]='-i --tun-type gre --tun-csum'
+		[gue]='-i --tun-type gue --tun-port 6080' [guecsum]='-i --tun-type gue --tun-port 6080 --tun-csum')
+	local -A key=([tcp]=-t [udp]=-u [sctp]=--sctp-service)
+	local vip="${key[$3]} $(address "$2" "${VIP[$2]}"):$PORT" port=$PORT i
 	[ "$1" != nat ] || port=8080
 	{
 		echo "-A $vip -s ${4:-rr}"
@@ -83,11 +87,15 @@ drop_at() { # HOOK FAMILY
 }
 
 # pktgen generates only UDP; a rule at the director's ingress changes it to TCP with the
-# given flags. Its cost is the same in the floor and in the cases.
-as() { # PROTO FAMILY FLAGS
+# given flags, or to SCTP with the given chunk. Its cost is the same in the floor and in
+# the cases.
+as() { # PROTO FAMILY FLAGS|CHUNK
 	local field='ip protocol'
 	[ "$2" = 4 ] || field='ip6 nexthdr'
-	[ "$1" = udp ] || chain rewrite netdev ingress -10 "$field set 6 @th,96,16 set $3"
+	case $1 in
+	tcp) chain rewrite netdev ingress -10 "$field set 6 @th,96,16 set $3" ;;
+	sctp) chain rewrite netdev ingress -10 "$field set 132 @th,96,32 set $3" ;;
+	esac
 }
 
 # Prints lines for pktgen. Ports count from FIRST-PORT to LAST-PORT - 1.
@@ -156,7 +164,7 @@ N=5000 # packets; a figure is their mean
 
 floor() { # FAMILY PROTO
 	fresh
-	as "$2" "$1" $ACK
+	as_later "$2" "$1"
 	drop_at ingress "$1"
 	EXPECT=0 send "$N" < <(request "$1")
 }
@@ -177,11 +185,37 @@ forward() { # FAMILY PROTO
 open() {
 	fresh
 	service "${@:1:3}"
-	as "$3" "$2" $SYN
-	send "${4:-1}" < <(requests "$2" "${4:-1}") >/dev/null
-	as "$3" "$2" $ACK
+	if [ "$3" = sctp ]; then
+		associate "$@"
+	else
+		as "$3" "$2" $SYN
+		send "${4:-1}" < <(requests "$2" "${4:-1}") >/dev/null
+	fi
+	as_later "$3" "$2"
 	send "${4:-1}" < <(requests "$2" "${4:-1}") >/dev/null
 	[ "$(conns)" = "${4:-1}" ]
+}
+
+# The packets of an established connection.
+as_later() { # PROTO FAMILY
+	case $1 in
+	tcp) as tcp "$2" $ACK ;;
+	sctp) as sctp "$2" $DATA ;;
+	esac
+}
+
+# As `open`, for SCTP over IPv4.
+associate() { # METHOD FAMILY PROTO [FLOWS]
+	local chunk
+	for chunk in $INIT $COOKIE_ECHO; do
+		as sctp "$2" "$chunk"
+		send "${4:-1}" < <(requests "$2" "${4:-1}") >/dev/null
+	done
+	if [ "$1" = nat ]; then
+		as sctp "$2" $COOKIE_ACK
+		send "${4:-1}" < <(reply "$2" "${4:-0}") >/dev/null
+	fi
+	[ "$(grep -c ' ESTABLISHED ' /proc/net/ip_vs_conn)" = "${4:-1}" ]
 }
 
 requests() { # FAMILY FLOWS

@@ -23,6 +23,18 @@ for family in 4 6; do
 		done
 	done
 done
+measure sctp4-floor floor 4 sctp
+for method in dr nat; do
+	measure sctp4-$method-established established $method 4 sctp
+	[ $method != nat ] || measure sctp4-nat-reply replied nat 4 sctp
+	for hook in input output; do measure sctp4-$method-drop-$hook dropped $hook $method 4 sctp; done
+done
+for family in 4 6; do
+	for method in gue guecsum gre grecsum; do
+		measure udp$family-$method-established established $method $family udp
+		for hook in input output; do measure udp$family-$method-drop-$hook dropped $hook $method $family udp; done
+	done
+done
 # With connection tracking, net.ipv4.vs.conntrack=1.
 export TRACKED=yes
 for method in dr nat; do

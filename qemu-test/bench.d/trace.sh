@@ -30,3 +30,5 @@ for proto in udp tcp; do
 		done
 	done
 done
+for method in tun gue gre; do measure udp4-$method-established traced $method 4 udp established; done
+for method in dr nat; do measure sctp4-$method-established traced $method 4 sctp established; done

@@ -3,6 +3,7 @@ ones follow the memory. What C decides by chance is compared by what cannot depe
 # Covers: src/ctl/defense src/sysctl/defense src/conn/drop_entry src/conn/todrop src/conn/life src/proto
 
 import itertools
+import mmap
 import os
 import re
 import time
@@ -16,7 +17,7 @@ VIP, GC, GS = (NAT.addresses[name][0] for name in ("VIP", "GC", "GS"))
 ALL = 2**31 - 1  # as amemthresh, more pages than there are
 DEFENCES = "drop_entry", "drop_packet", "secure_tcp"
 # The services' ports.
-DROPPED, MIXED, NAT_SECURE, SECURE, IDLE, YOUNG, PERSISTENT, ONE_PACKET = 1000, 1001, 80, 1003, 1004, 1005, 1006, 1007
+DROPPED, SHORT, NAT_SECURE, SECURE, IDLE, YOUNG, PERSISTENT, ONE_PACKET = 1000, 1001, 80, 1003, 1004, 1005, 1006, 1007
 FLAGS = {"TCP": "-t", "UDP": "-u", "SCTP": "--sctp-service"}
 ports = itertools.count(30000)
 
@@ -176,6 +177,48 @@ def automatic():
     settings(drop_packet=2)
     observe("modes at last", modes())
     settings(drop_packet=0)
+
+
+def half_open():
+    """Creates conns in SYN_RECV, which drop_entry drops at any time, and returns their ports."""
+    new, packets = requests(syn, MANY, SHORT)
+    send(*packets)
+    handled()
+    wait_for("the half-open conns", lambda: count(SHORT, state="SYN_RECV", new=new) == MANY)
+    return new
+
+
+def stay(new):
+    """Whether these conns stay for some runs of drop_entry: of 100, it drops three in each."""
+    time.sleep(3)
+    return f"{count(SHORT, state='SYN_RECV', new=new)} of {len(new)} stay"
+
+
+def short_memory():
+    """Memory that a process takes and gives back; the threshold is between."""
+    service(SHORT, "TCP", "UDP")
+    free = free_pages()
+    settings(amemthresh=free * 7 // 10, drop_entry=1, drop_packet=1, secure_tcp=1)
+    observe("memory is there", modes())
+    observe("memory is there: datagrams", burst(datagram, 40, SHORT))
+    observe("memory is there: TCP", secure_states(NAT_SECURE))
+    early = half_open()
+    observe("memory is there: half-open conns", stay(early))
+    with mmap.mmap(-1, free // 2 * mmap.PAGESIZE, mmap.MAP_PRIVATE | mmap.MAP_ANONYMOUS | mmap.MAP_POPULATE):
+        wait_for("modes 2", lambda: modes() == "2 2 2", instead=modes)
+        # About 2/7 of the threshold is missing: one in 3 packets. The count starts over once a second.
+        dropped = burst(datagram, 120, SHORT).count("0")
+        observe("memory is short: datagrams", str(20 <= dropped <= 60 or dropped))
+        wait_for("fewer half-open conns", lambda: count(SHORT, state="SYN_RECV", new=early) < MANY - 5)
+        settings(drop_entry=0, drop_packet=0)
+        observe("memory is short: TCP", secure_states(NAT_SECURE))
+        settings(drop_entry=1, drop_packet=1)
+        observe("memory is short: modes", modes())
+    wait_for("modes 1", lambda: modes() == "1 1 1", instead=modes)
+    observe("memory is back: datagrams", burst(datagram, 40, SHORT))
+    observe("memory is back: TCP", secure_states(NAT_SECURE))
+    observe("memory is back: half-open conns", stay(half_open()))
+    settings(drop_entry=0, drop_packet=0, secure_tcp=0, amemthresh=1024)
 
 
 # --- secure_tcp
@@ -364,3 +407,4 @@ secure_tcp()
 automatic()
 time.sleep(max(0, begun + 61 - time.monotonic()))
 drop_entry()
+short_memory()

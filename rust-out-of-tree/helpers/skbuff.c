@@ -179,6 +179,14 @@ __oot_helper void oot_skb_set_ignore_df(struct sk_buff *skb)
 	skb->ignore_df = 1;
 }
 
+__oot_helper int oot_skb_ensure_writable(struct sk_buff *skb, unsigned int len)
+{
+	/* The usual case, without a call. */
+	if (likely(len <= skb_headlen(skb) && !skb_cloned(skb)))
+		return 0;
+	return skb_ensure_writable(skb, len);
+}
+
 __oot_helper unsigned int oot_skb_headroom(const struct sk_buff *skb)
 {
 	return skb_headroom(skb);
@@ -237,8 +245,11 @@ __oot_helper void oot_skb_clear_encapsulation(struct sk_buff *skb)
 	skb->encapsulation = 0;
 }
 
-__oot_helper __be16 oot_udp_flow_src_port(struct net *net, struct sk_buff *skb)
+/* `hash` is the flow's, in place of one that would be computed from the headers. 0: none. */
+__oot_helper __be16 oot_udp_flow_src_port(struct net *net, struct sk_buff *skb, u32 hash)
 {
+	if (hash && !skb->l4_hash && !skb->sw_hash)
+		__skb_set_sw_hash(skb, hash, true);
 	return udp_flow_src_port(net, skb, 0, 0, false);
 }
 

@@ -148,7 +148,7 @@ impl Skb {
     #[inline]
     pub(crate) fn writable(&mut self, len: u32) -> Result<&mut [u8]> {
         // SAFETY: By the type invariant no other code uses the packet.
-        if unsafe { bindings::skb_ensure_writable(self.as_raw(), len) } != 0 {
+        if unsafe { bindings::oot_skb_ensure_writable(self.as_raw(), len) } != 0 {
             return Err(ENOMEM);
         }
         // SAFETY: At least `len` bytes of `data` are now linear and unshared.

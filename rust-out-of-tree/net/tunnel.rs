@@ -64,7 +64,7 @@ impl Encap {
 /// # Errors
 ///
 /// `ENOMEM` if the header of a GSO packet cannot be copied.
-#[inline]
+#[inline(always)]
 pub(crate) fn start(skb: &mut SkBuff<'_>, outer: NfProto, protocol: u8, encap: Encap) -> Result {
     let gso_type = match outer {
         NfProto::Ipv4 => bindings::SKB_GSO_IPXIP4,
@@ -102,10 +102,11 @@ fn leave_checksum(skb: &mut SkBuff<'_>) {
 
 /// The UDP source port of a tunnel for the flow of the packet, in network byte order
 /// (`udp_flow_src_port()`). The same for all packets of a flow, within the namespace's range of
-/// local ports.
-pub(crate) fn flow_source_port(net: &Net, skb: &mut SkBuff<'_>) -> u16 {
+/// local ports. A packet without a hash, as a device may have set it, gets `hash`, which must be the
+/// same for all packets of the flow. If `hash` is 0, it is computed from the headers.
+pub(crate) fn flow_source_port(net: &Net, skb: &mut SkBuff<'_>, hash: u32) -> u16 {
     // SAFETY: We own the packet, and the namespace is live.
-    unsafe { bindings::oot_udp_flow_src_port(net.as_raw(), skb.as_raw()) }
+    unsafe { bindings::oot_udp_flow_src_port(net.as_raw(), skb.as_raw(), hash) }
 }
 
 /// Sets the identification field of an IPv4 packet, as `ip_select_ident()`.

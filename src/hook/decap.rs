@@ -68,6 +68,11 @@ impl Tunnelled {
         })
     }
 
+    /// The destination port, if the headers are those of GUE.
+    pub(super) fn gue_port(&self) -> Option<Port> {
+        (self.kind == IP_VS_CONN_F_TUNNEL_TYPE_GUE).then_some(self.port)
+    }
+
     /// Whether packets to a dest with this tunnel have such headers. As in C, a tunnel without UDP
     /// that was given a port has none.
     pub(super) fn is_by(&self, tunnel: Tunnel) -> bool {

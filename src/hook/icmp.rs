@@ -103,7 +103,11 @@ impl<'a> HookCtx<'a> {
         let Some(quoted) = Packet::parse_inside(&skb, outer.family, start) else {
             return skb.accept();
         };
-        if let Some((conn, inner)) = self.tunnelled(&skb, &quoted) {
+        let tunnelled = self.tunnelled(&skb, &quoted);
+        let found = tunnelled
+            .as_ref()
+            .and_then(|tunnelled| self.conn_of_tunnelled(&skb, &quoted, tunnelled));
+        if let Some((conn, inner)) = found {
             let error = TunnelError {
                 header,
                 error,
@@ -112,6 +116,10 @@ impl<'a> HookCtx<'a> {
                 inner,
             };
             return self.relay_tunnel_error(skb, &error, conn);
+        }
+        // An error about a packet in a tunnel of no conn is not one about a packet from a service.
+        if tunnelled.is_some_and(|tunnelled| self.is_tunnel_to_dest(&quoted, &tunnelled)) {
+            return skb.accept();
         }
         self.translate(skb, &quoted.swapped().inside(outer))
     }
@@ -215,16 +223,34 @@ impl<'a> HookCtx<'a> {
         xmit::transmit(context, skb)
     }
 
-    /// The conn and the inner packet of a quoted packet that was sent through a tunnel to a dest. An
-    /// error about such a packet is sent to this host.
-    fn tunnelled(self, skb: &Skb, quoted: &Packet) -> Option<(ConnRef<'a>, Packet)> {
+    /// The tunnel headers of a quoted packet, if it may have been sent through a tunnel by this host.
+    /// An error about such a packet is sent to this host.
+    fn tunnelled(self, skb: &Skb, quoted: &Packet) -> Option<Tunnelled> {
         if self.place != HookNum::LocalIn || !skb.dst()?.is_local(self.rcu()) {
             return None;
         }
         if self.netns.sync.is_backup_only() {
             return None;
         }
-        let tunnelled = Tunnelled::read(skb, quoted)?;
+        Tunnelled::read(skb, quoted)
+    }
+
+    /// Whether a dest has the tunnel through which a packet was sent. Of the other types, no packet
+    /// belongs to a service.
+    fn is_tunnel_to_dest(self, quoted: &Packet, tunnelled: &Tunnelled) -> bool {
+        tunnelled.gue_port().is_some_and(|port| {
+            let end = (&quoted.daddr, port);
+            self.netns.reals.has_gue(self.rcu(), quoted.family, end)
+        })
+    }
+
+    /// The conn and the inner packet of a quoted packet that was sent through a tunnel to a dest.
+    fn conn_of_tunnelled(
+        self,
+        skb: &Skb,
+        quoted: &Packet,
+        tunnelled: &Tunnelled,
+    ) -> Option<(ConnRef<'a>, Packet)> {
         let inner = Packet::parse_inside(skb, quoted.family, tunnelled.inner).filter(has_ports)?;
         let conn = self.netns.conns.find_in(self.rcu(), &inner)?;
         let dest = conn.get().dest(self.rcu())?;

@@ -145,6 +145,7 @@ impl Header {
 
 /// Sets the checksum of a header with its options (C: `ip_send_check()`). Returns `None` if the
 /// header is too short.
+#[inline]
 pub(crate) fn set_checksum(header: &mut [u8]) -> Option<()> {
     let (fields, options) = Header::mut_from_prefix(header).ok()?;
     fields.check = Csum16::ZERO;

@@ -216,6 +216,7 @@ impl<'a> Edit<'a> {
         let end = packet
             .transport
             .checked_add(size_of::<sctp::Header>() as u32)?;
+        let (is_partial, is_gso) = (skb.ip_summed() == IpSummed::Partial, skb.is_gso());
         let bytes = skb.writable(end).ok()?;
         let (network, transport) = bytes.split_at_mut_checked(packet.transport as usize)?;
         self.apply_network(packet.family, network)?;
@@ -223,9 +224,9 @@ impl<'a> Edit<'a> {
         let old = (header.source, header.dest);
         self.set_ports(&mut header.source, &mut header.dest);
         let has_new_ports = (header.source, header.dest) != old;
-        let is_partial = skb.ip_summed() == IpSummed::Partial;
         if has_new_ports || is_partial && !is_summed_later {
-            if !skb.is_gso() {
+            if !is_gso {
+                header.checksum.set(0);
                 return sum_sctp(packet.transport, skb);
             }
         } else if !is_partial {
@@ -288,19 +289,13 @@ fn sum_udp(packet: &Packet, saddr: &Addr, daddr: &Addr, skb: &mut Skb) -> Option
     Some(())
 }
 
-/// Sets the checksum of the SCTP packet at offset `start` (C: `sctp_nat_csum()`).
+/// Sets the checksum of the SCTP packet at offset `start`, which is 0 (C: `sctp_nat_csum()`).
 fn sum_sctp(start: u32, skb: &mut Skb) -> Option<()> {
-    set_sctp_checksum(start, skb, 0)?;
     let sum = skb.crc32c_from(start);
-    set_sctp_checksum(start, skb, sum)?;
-    skb.set_checksum_unnecessary();
-    Some(())
-}
-
-fn set_sctp_checksum(start: u32, skb: &mut Skb, sum: u32) -> Option<()> {
     let end = start.checked_add(size_of::<sctp::Header>() as u32)?;
     let bytes = skb.writable(end).ok()?.get_mut(start as usize..)?;
     let (header, _) = sctp::Header::mut_from_prefix(bytes).ok()?;
     header.checksum.set(sum);
+    skb.set_checksum_unnecessary();
     Some(())
 }

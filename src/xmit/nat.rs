@@ -28,7 +28,10 @@ use crate::{
             HookSkb,
             Verdict, //
         },
-        skbuff::Skb, //
+        skbuff::{
+            IpSummed,
+            Skb, //
+        }, //
     },
 };
 
@@ -64,7 +67,8 @@ fn translate(context: Context<'_>, target: &Target<'_>, skb: &mut Skb) -> Option
     if conn.is_translated_rarely() || packet.is_in_icmp() {
         app::request(context, skb)?;
         let edit = Edit::request(conn, conn.local(context.rcu));
-        let sums_sctp = route(target, skb).is_some_and(|dst| dst.sums_sctp(context.rcu));
+        let sums_sctp = skb.ip_summed() == IpSummed::Partial
+            && route(target, skb).is_some_and(|dst| dst.sums_sctp(context.rcu));
         return icmp::translate_rarely(&edit, packet, conn.proto, skb, sums_sctp);
     }
     Edit::request(conn, None).apply(packet, conn.proto, skb)

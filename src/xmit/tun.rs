@@ -49,6 +49,7 @@ use crate::{
         ipv6, //
     }, //
 };
+use zerocopy::FromBytes;
 
 /// The minimum MTU of IPv4 in bytes (RFC 791).
 const MIN_MTU4: u32 = 68;
@@ -105,6 +106,7 @@ fn overhead(tunnel: spec::Tunnel, skb: &Skb) -> u32 {
 
 /// Adds the headers of the dest's tunnel, with `reserved` bytes of headroom before them. As in C, a
 /// tunnel of an unknown type is an IPIP tunnel. Frees the packet and returns `None` on failure.
+#[inline(always)]
 fn encapsulate<'h>(
     context: Context<'_>,
     saddr: &Addr,
@@ -193,6 +195,7 @@ struct Outer<'a> {
 
 impl Outer<'_> {
     /// Adds the headers of a tunnel. Frees the packet and returns `None` on failure.
+    #[inline(always)]
     fn wrap<'h, E: Encap>(self, encap: &E, mut skb: SkBuff<'h>) -> Option<SkBuff<'h>> {
         let header_len = match self.family {
             Family::Inet => ipv4::MIN_LEN,
@@ -271,17 +274,23 @@ struct Inherited {
 }
 
 /// Reads the inner header. Recomputes its IPv4 checksum, which may be wrong.
+#[inline(always)]
 fn inherit(family: Family, skb: &mut SkBuff<'_>) -> Option<Inherited> {
     match family {
         Family::Inet => {
-            let header: ipv4::Header = skb.read(0)?;
-            ipv4::set_checksum(skb.writable(header.len() as u32).ok()?)?;
-            Some(Inherited {
+            let bytes = skb.writable(ipv4::MIN_LEN as u32).ok()?;
+            let (header, _) = ipv4::Header::ref_from_prefix(bytes).ok()?;
+            let inherited = Inherited {
                 protocol: tunnel::IPPROTO_IPIP,
                 traffic_class: header.tos,
                 ttl: header.ttl,
                 dont_fragment: header.is_dont_fragment(),
-            })
+            };
+            match header.len() {
+                ipv4::MIN_LEN => ipv4::set_checksum(bytes)?,
+                len => ipv4::set_checksum(skb.writable(len as u32).ok()?)?,
+            }
+            Some(inherited)
         }
         Family::Inet6 => {
             let header: ipv6::Header = skb.read(0)?;

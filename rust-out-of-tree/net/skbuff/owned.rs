@@ -192,7 +192,7 @@ impl<'h> SkBuff<'h> {
     /// # Errors
     ///
     /// `ENOMEM` if the headroom is too small: see [`Self::with_headroom`].
-    #[inline]
+    #[inline(always)]
     pub(crate) fn push_ipv4_header<T: IntoBytes + Immutable>(
         &mut self,
         header: &T,
@@ -207,7 +207,7 @@ impl<'h> SkBuff<'h> {
     /// # Errors
     ///
     /// `ENOMEM` if the headroom is too small: see [`Self::with_headroom`].
-    #[inline]
+    #[inline(always)]
     pub(crate) fn push_ipv6_header<T: IntoBytes + Immutable>(
         &mut self,
         header: &T,
@@ -217,7 +217,8 @@ impl<'h> SkBuff<'h> {
         self.push_network_header(NfProto::Ipv6, header.as_bytes(), transport)
     }
 
-    #[inline]
+    // With the constant length of the header, copying it needs no call.
+    #[inline(always)]
     fn push_network_header(&mut self, family: NfProto, bytes: &[u8], transport: &[u8]) -> Result {
         let len = bytes.len().checked_add(transport.len()).ok_or(ENOMEM)?;
         let len = u32::try_from(len).map_err(|_| ENOMEM)?;

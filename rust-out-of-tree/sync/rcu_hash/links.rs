@@ -89,6 +89,13 @@ impl<T: HasHashLinks> HashLinks<T> {
         matches!(self.state().load(Acquire), NEW | ADDED)
     }
 
+    /// The hash of the first key. 0 if the entry never was in a table.
+    #[inline]
+    pub(crate) fn hash(&self) -> u32 {
+        let [first, _] = &self.links;
+        first.hash.read_once()
+    }
+
     /// The state of the entry.
     fn state(&self) -> &Atomic<i32> {
         let [first, _] = &self.links;

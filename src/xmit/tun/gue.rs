@@ -107,7 +107,9 @@ impl Encap for Gue {
     }
 
     fn headers(&self, context: Context<'_>, inner: u8, skb: &mut SkBuff<'_>) -> Headers {
-        let source = tunnel::flow_source_port(context.netns.net(), skb);
+        // C has the headers dissected for a hash of the flow.
+        let hash = context.conn.flow_hash();
+        let source = tunnel::flow_source_port(context.netns.net(), skb, hash);
         let source = Port::from_be16(source);
         Headers::new(source, self.port, inner, skb.len(), self.remote)
     }
