@@ -14,7 +14,7 @@ import re
 import signal
 import subprocess
 
-from case import SLOW, configure, fail, inside, say, wait_for
+from case import SLOW, fail, inside, say
 from sync_lab import DIRECTORS, proc
 from topology import CLIENT, FORWARD, NO_ARP, build, interface, switch
 
@@ -46,10 +46,10 @@ def lay_out():
 # --- keepalived
 
 
-def page_configurations(page="pair-of-directors.md"):
-    """Returns the configurations that a page of doc/ prints."""
-    with open(f"/test/doc/{page}") as f:
-        return re.findall(r"^```\n(! /etc/keepalived.*?)^```$", f.read(), re.M | re.S)
+def page(start):
+    """Returns the files that doc/pair-of-directors.md prints and that start so."""
+    with open("/test/doc/pair-of-directors.md") as f:
+        return re.findall(rf"^```\n({re.escape(start)}.*?)^```$", f.read(), re.M | re.S)
 
 
 class Keepalived:
@@ -58,12 +58,12 @@ class Keepalived:
     def __init__(self, machine, text):
         self.machine = machine
         self.config, self.log = f"/run/{machine}.conf", f"/run/{machine}.log"
-        with open(self.config, "w") as f:
-            f.write(text)
+        self.configure(text)
         open(self.log, "w").close()
         self.process = None
 
     def start(self):
+        """Starts it. The files of its processes have names of their own: the directors share one file system."""
         command = ["keepalived", "--dont-fork", "--log-console", "--log-detail", "--no-syslog", f"--use-file={self.config}",
                    *(f"--{name}=/run/{self.machine}-{name}" for name in ("pid", "checkers_pid", "vrrp_pid", "bfd_pid"))]
         say(f"[{self.machine}] {' '.join(command)}")
@@ -82,16 +82,20 @@ class Keepalived:
             os.kill(process, signal.SIGKILL)
         self.process.wait()
 
+    def configure(self, text):
+        with open(self.config, "w") as f:
+            f.write(text)
+
     def stop(self):
         say(f"[{self.machine}] keepalived: SIGTERM")
         self.process.terminate()
         if self.process.wait() != 0:
             fail(f"keepalived on {self.machine} ended with {self.process.returncode}:\n{self.said()}")
 
-    def said(self):
-        """What it logged last."""
+    def said(self, lines=60):
+        """The last lines of its log."""
         with open(self.log) as f:
-            return "".join([line for line in f if "gratuitous ARP" not in line][-60:])
+            return "".join([line for line in f if "gratuitous ARP" not in line][-lines:])
 
 
 def addresses(machine):

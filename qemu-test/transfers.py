@@ -9,9 +9,11 @@ import errno
 import resource
 import select
 import socket
+import struct
 import threading
 import time
 
+from agent import family
 from case import SLOW
 from topology import inside
 
@@ -49,9 +51,9 @@ class Transfers:
 
     def serve(self, machine, port):
         with inside(machine):
-            listener = socket.socket()
+            listener = socket.socket(socket.AF_INET6)  # of both families
         listener.setsockopt(socket.SOL_SOCKET, socket.SO_REUSEADDR, 1)
-        listener.bind(("", port))
+        listener.bind(("::", port))
         listener.listen(4096)
         listener.setblocking(False)
 
@@ -87,21 +89,24 @@ class Transfers:
 
     def open(self, label, machine, addr, port, count):
         """Opens connections, a few at a time."""
-        with inside(machine):
-            new = [Connection(label, socket.socket()) for _ in range(count)]
         for at in range(0, count, 250):
-            part = new[at:at + 250]
-            for conn in part:
-                conn.sock.setblocking(False)
-                said = conn.sock.connect_ex((addr, port))
-                if said not in (0, errno.EINPROGRESS):
-                    conn.error = errno.errorcode[said]
-                self.watch(conn.sock, lambda events, conn=conn: self.receive(conn, events))
-                with self.lock:
-                    self.all.append(conn)
+            part = [self.connect(label, machine, addr, port) for _ in range(min(250, count - at))]
             deadline = time.monotonic() + 60 * SLOW
             while not all(conn.error or conn.received for conn in part) and time.monotonic() < deadline:
                 time.sleep(0.02)
+
+    def connect(self, label, machine, addr, port):
+        with inside(machine):
+            sock = socket.socket(family(addr))
+        conn = Connection(label, sock)
+        sock.setblocking(False)
+        said = sock.connect_ex((addr, port))
+        if said not in (0, errno.EINPROGRESS):
+            conn.error = errno.errorcode[said]
+        self.watch(sock, lambda events: self.receive(conn, events))
+        with self.lock:
+            self.all.append(conn)
+        return conn
 
     def receive(self, conn, _):
         try:
@@ -165,13 +170,11 @@ class Transfers:
 
     # --- results
 
-    def those(self, label):
-        return [conn for conn in self.all if conn.label == label]
-
-    def after(self, blocks=2, patience=120 * SLOW):
-        """Waits until each connection is broken or has received more blocks. Returns the number of broken ones of each
-        label; a connection that stands still is broken."""
-        marks = [(conn, conn.received + blocks * BLOCK) for conn in self.all if not conn.error]
+    def after(self, *labels, blocks=2, patience=120 * SLOW):
+        """Waits until each connection of these labels, or of all, is broken or has received more blocks. Returns what
+        `broken` does; a connection that stands still is broken."""
+        marks = [(conn, conn.received + blocks * BLOCK) for conn in self.all
+                 if not conn.error and (not labels or conn.label in labels)]
         deadline = time.monotonic() + patience
         while time.monotonic() < deadline and not all(conn.error or conn.received >= mark for conn, mark in marks):
             time.sleep(0.1)
@@ -188,6 +191,13 @@ class Transfers:
             if conn.error:
                 errors[conn.error] = errors.get(conn.error, 0) + 1
         return found
+
+    def abort(self, *labels):
+        """Closes the connections of these labels by RST."""
+        for conn in self.all:
+            if conn.label in labels and not conn.error:
+                conn.sock.setsockopt(socket.SOL_SOCKET, socket.SO_LINGER, struct.pack("ii", 1, 0))
+        self.close(*labels)
 
     def close(self, *labels):
         """Closes the connections of these labels, or all."""
