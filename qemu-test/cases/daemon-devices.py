@@ -57,10 +57,8 @@ def device(machine, number):
 
 
 def begin(group):
-    """The daemon of the director in the role `master` and that of the backup run on a wire between them."""
+    """New machines, with a service on the director."""
     global mark
-    for machine in DIRECTORS:
-        configure(machine, ["ipvsadm -C"])
     lab.lay_out()
     service(f"-u {end(VIP[0], 53)}", end(lab.GS[0], 53))
     settings("director", sync_threshold="3 10")
