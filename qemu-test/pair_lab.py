@@ -14,12 +14,13 @@ import re
 import signal
 import subprocess
 
-from case import SLOW, fail, inside, say
+from case import configure, fail, inside, say, wait_for
 from sync_lab import DIRECTORS, proc
-from topology import CLIENT, FORWARD, NO_ARP, build, interface, switch
+from topology import CLIENT, FORWARD, NO_ARP, build, cable, interface, settle, switch
 
 VIPS = {"NAT": "192.168.1.110", "DR": "192.168.1.111", "TUN": "192.168.1.112"}
 GATEWAY = "10.1.1.1"
+SWITCHES = "outside", "lan", "wire"  # to eth0, eth1, eth2 of the directors
 NO_FILTER = "sysctl -w net.ipv4.conf.all.rp_filter=0 net.ipv4.conf.default.rp_filter=0 net.ipv4.conf.tunl0.rp_filter=0"
 # A connection sends again after two seconds at most, so that it goes on soon after an outage.
 SOON = "sysctl -w net.ipv4.tcp_rto_max_ms=2000"
@@ -41,6 +42,19 @@ def lay_out():
         **{f"rs{i}": [SOON, NO_ARP, NO_FILTER, *interface("eth0", f"192.168.1.1{i}/24"),
                       f"ip addr add {VIPS['DR']}/32 dev lo", *interface("tunl0", f"{VIPS['TUN']}/32")] for i in (3, 4)},
     })
+
+
+def reboot():
+    """The director loses all state: a new machine takes its place."""
+    configure("wire", ["ip netns del director"])
+    for machine in SWITCHES:
+        with inside(machine):
+            wait_for("the old links to go", lambda: not os.path.exists("/proc/thread-self/net/dev_snmp6/director"))
+    configure("wire", ["ip netns add director"])
+    for number, machine in enumerate(SWITCHES):
+        configure(machine, [cable("director", f"director:eth{number}"), "ip link set director master br0 up"])
+    configure("director", director(2))
+    settle()
 
 
 # --- keepalived

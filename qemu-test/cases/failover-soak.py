@@ -5,6 +5,8 @@ nothing is left. LONG=1: 200 times."""
 # Needs: two CPUs
 
 import os
+import socket
+import struct
 import subprocess
 import time
 
@@ -12,14 +14,16 @@ import agent
 import options
 import pair_lab
 import sync_lab as lab
-from case import DEBUG, configure, expect, fail, observe, say, wait_for
+from case import DEBUG, configure, expect, fail, inside, observe, say, wait_for
+from packet import address, icmp, ip
 from pair_lab import daemons
 from sync_lab import DIRECTORS, FLOATING, REALS, end, proc, settings, start, stop, take
 from topology import VIP
 from transfers import Transfers
 
 ROUNDS = int(os.environ.get("ROUNDS") or (200 if os.environ.get("LONG") else 3 if DEBUG else 6))
-HELD, SHORT = 20, 10  # of each family
+HELD, SHORT = (6, 4) if DEBUG else (20, 10)  # of each family
+LOADS = [(False, 80)] if DEBUG else [(v6, port) for v6 in (False, True) for port in (80, 81)]  # of UDP
 GROUP = "--syncid 7 --mcast-group {} --mcast-port 8850"
 began = time.monotonic()
 
@@ -31,7 +35,7 @@ def services(machine, option="-m"):
         for key, more, port, how in (("-t", "", 80, "-m"), ("-u", "", 80, "-m"), ("-t", "-p 5", 81, option), ("-u", "-o", 81, "-m")):
             lines.append(f"-A {key} {end(VIP[v6], port)} -s wlc {more}")
             lines += [f"-a {key} {end(VIP[v6], port)} -r {end(real[v6], port)} {how}" for real in REALS]
-    with lab.inside(machine):
+    with inside(machine):
         subprocess.run(["ipvsadm", "-R"], input="\n".join(lines) + "\n", text=True, check=True)
 
 
@@ -45,6 +49,17 @@ def held_are_on(machine):
     return known >= {conn.sock.getsockname()[1] for conn in transfers.all if conn.label == "held"}
 
 
+def announce(machine):
+    """Tells the neighbours where the floating addresses are, as a VRRP daemon does."""
+    for name, (four, six) in (("eth0", VIP), ("eth1", lab.GATEWAY)):
+        mac = agent.hardware(machine, name)
+        arp = struct.pack("!HHBBH6s4s6s4s", 1, 0x800, 6, 4, 1, mac, address(four), bytes(6), address(four))
+        advertisement = ip(six, "ff02::1", icmp(136, 0, address(six) + b"\x02\x01" + mac, rest=0x20000000), ttl=255)
+        with inside(machine), socket.socket(socket.AF_PACKET, socket.SOCK_DGRAM) as sock:
+            sock.sendto(arp, (name, 0x806, 0, 0, b"\xff" * 6))
+            sock.sendto(advertisement, (name, 0x86DD, 0, 0, b"\x33\x33\0\0\0\1"))
+
+
 def fail_over(number, old, new):
     """Makes `new` the master, as keepalived does it. Some rounds have something else in addition."""
     if number % 4 == 3:
@@ -55,8 +70,7 @@ def fail_over(number, old, new):
     stop(new, "backup")
     start_one(new, "master", number)
     take(new)
-    for machine in ("client", "rs1", "rs2", "rs3"):
-        configure(machine, ["ip neigh flush all"])
+    announce(new)
     stop(old, "master")
     if started_again:
         configure(old, ["ipvsadm -C"])
@@ -97,8 +111,8 @@ start_one("director", "master", 0)
 start_one("backup", "backup", 0)
 for v6 in (False, True):
     transfers.open("held", "client", VIP[v6], 80, HELD)
-    for port in (80, 81):
-        agent.load("client", f"udp{v6}{port}", "udp", VIP[v6], port, 1)
+for v6, port in LOADS:
+    agent.load("client", f"udp{v6}{port}", "udp", VIP[v6], port, 1)
 old, new = DIRECTORS
 for number in range(1, ROUNDS + 1):
     replace_short()
@@ -111,9 +125,8 @@ for number in range(1, ROUNDS + 1):
     old, new = new, old
 
 observe("broken", str(transfers.broken()["held"]))
-for v6 in (False, True):
-    for port in (80, 81):
-        say(agent.unload(f"udp{v6}{port}").replace("\n", ", "))
+for v6, port in LOADS:
+    say(agent.unload(f"udp{v6}{port}").replace("\n", ", "))
 transfers.abort("held", "short")
 transfers.end()
 wait_for("the connections to end", lambda: not any(proc(machine) for machine in DIRECTORS), patience=150 * lab.SLOW,

@@ -1,6 +1,6 @@
 """Two directors with the configurations of doc/pair-of-directors.md: keepalived, VRRP, sync daemons. 1,000 TCP
-connections in mid-transfer under NAT, DR and TUN, while a director dies, loses its link, comes back, and while both
-are masters."""
+connections in mid-transfer under NAT, DR and TUN, while a director dies and comes back, loses its link,
+and while both are masters."""
 # Covers: src/sync src/conn/sync src/netns/receive src/ctl/daemon doc/pair-of-directors.md
 
 import os
@@ -50,15 +50,22 @@ def both_start():
 
 
 def a_dies(kind):
-    """A dies, and comes back later. Connections of this kind begin meanwhile."""
+    """A dies. Connections of this kind begin while it is away."""
     a.kill()
     wait("B is the master", lambda: is_master("backup"))
-    outcome("A died")
-    transfers.open(kind, "client", VIPS["NAT"], 80, LATER)
     text = outcome("A is dead")
+    transfers.open(kind, "client", VIPS["NAT"], 80, LATER)
+    return text
+
+
+def a_returns():
     a.start()
     wait("A is the master", lambda: is_master("director", "backup"))
-    return text
+
+
+def apply(machine):
+    """Applies the settings that the page has."""
+    configure(machine, ["command sysctl -p /run/pair.sysctl"])
 
 
 def split(is_split):
@@ -75,7 +82,7 @@ settings, = lab.page("# /etc/sysctl.d")
 with open("/run/pair.sysctl", "w") as f:
     f.write(settings)
 for machine in lab.DIRECTORS:
-    configure(machine, ["command sysctl -p /run/pair.sysctl"])
+    apply(machine)
 transfers = Transfers()
 for i in (1, 2, 3, 4):
     transfers.serve(f"rs{i}", 80)
@@ -87,6 +94,9 @@ for label, vip in VIPS.items():
     transfers.open(label, "client", vip, 80, COUNT)
 wait("B has all connections", lambda: established("backup") >= established("director") >= 3 * COUNT)
 observe("kill -9 of keepalived", a_dies("later"))
+lab.reboot()
+apply("director")
+a_returns()
 observe("failback", outcome("failback"))
 
 configure("outside", ["ip link set director down"])
@@ -118,6 +128,7 @@ for director, text in zip((a, b), lab.page("! /etc/keepalived/keepalived.conf"))
     director.configure(re.sub(" +preempt_delay.*\n", "", text))
 both_start()
 a_dies("without settings")
+a_returns()
 outcome("failback")
 transfers.end()
 for director in (a, b):
