@@ -29,7 +29,7 @@ began = time.monotonic()
 
 
 def services(machine, option="-m"):
-    """Creates the services: plain, persistent, and by mark; NAT, or another method where no connection is held."""
+    """Creates the services: plain, persistent, and for one packet. `option` is for the ones where no connection is held."""
     lines = []
     for v6 in (False, True):
         for key, more, port, how in (("-t", "", 80, "-m"), ("-u", "", 80, "-m"), ("-t", "-p 5", 81, option), ("-u", "-o", 81, "-m")):
