@@ -89,8 +89,8 @@ class Transfers:
 
     def open(self, label, machine, addr, port, count):
         """Opens connections, a few at a time."""
-        for at in range(0, count, 250):
-            part = [self.connect(label, machine, addr, port) for _ in range(min(250, count - at))]
+        for at in range(0, count, 400):
+            part = [self.connect(label, machine, addr, port) for _ in range(min(400, count - at))]
             deadline = time.monotonic() + 60 * SLOW
             while not all(conn.error or conn.received for conn in part) and time.monotonic() < deadline:
                 time.sleep(0.02)
