@@ -71,8 +71,9 @@ def serve():
                 answer = {"result": getattr(importlib.import_module(module), function)(*arguments)}
             except (Exception, SystemExit) as error:
                 answer = {"error": f"{type(error).__name__}: {error}"}
-        output.seek(0)
-        line.send({**answer, "output": output.read()})
+            output.seek(0)
+            answer["output"] = output.read()
+        line.send(answer)
 
 
 @contextlib.contextmanager
