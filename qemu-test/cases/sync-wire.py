@@ -102,6 +102,7 @@ failover_lab.lay_out("NAT")
 watcher = lab.Watcher()
 for machine in DIRECTORS:
     on(machine, "configured", [
+        f"ip addr add {VIP[0]}/32 dev lo", f"ip addr add {VIP[1]}/128 dev lo",
         "nft 'table inet marks { chain before { type filter hook prerouting priority mangle; "
         "meta l4proto { tcp, udp, sctp } th dport 82 meta mark set 5; }; }'",
         *services(False), *services(True), "ipvsadm --start-daemon master --mcast-interface eth2 --syncid 7"])
