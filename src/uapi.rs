@@ -50,7 +50,10 @@ pub(crate) const IP_VS_CONN_F_SYNC: u32 = 0x0020;
 pub(crate) const IP_VS_CONN_F_NOOUTPUT: u32 = 0x0080;
 /// The conn is inactive.
 pub(crate) const IP_VS_CONN_F_INACTIVE: u32 = 0x0100;
-/// Sequence numbers are adjusted, in packets to the client or from it.
+/// Sequence numbers of packets to the client are adjusted.
+pub(crate) const IP_VS_CONN_F_OUT_SEQ: u32 = 0x0200;
+/// Sequence numbers of packets from the client are adjusted.
+pub(crate) const IP_VS_CONN_F_IN_SEQ: u32 = 0x0400;
 pub(crate) const IP_VS_CONN_F_SEQ_MASK: u32 = 0x0600;
 /// The client's port is not known yet.
 pub(crate) const IP_VS_CONN_F_NO_CPORT: u32 = 0x0800;

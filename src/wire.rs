@@ -16,6 +16,7 @@ pub(crate) mod icmpv6;
 pub(crate) mod ipv4;
 pub(crate) mod ipv6;
 pub(crate) mod sctp;
+pub(crate) mod seq;
 pub(crate) mod tcp;
 mod text;
 pub(crate) mod udp;

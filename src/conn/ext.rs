@@ -16,7 +16,9 @@ use crate::{
     },
     oot::sync::RcuBox,
     pe::Engine,
-    uapi::IP_VS_CONN_F_NO_CPORT, //
+    shim::Word32,
+    uapi::IP_VS_CONN_F_NO_CPORT,
+    wire::seq::Seq, //
 };
 use kernel::{
     prelude::*,
@@ -33,6 +35,8 @@ pub(super) struct Ext {
     pub(super) counts: Option<Arc<Counts>>,
     /// The persistence engine of a template, and the data by which packets find it.
     pub(super) pe: Option<(Engine, KVec<u8>)>,
+    /// The adjustments of sequence numbers that a sync message told.
+    pub(super) sequences: Sequences,
 }
 
 impl Ext {
@@ -74,7 +78,55 @@ impl Ext {
             app,
             counts,
             pe,
+            sequences: Sequences::default(),
         };
         RcuBox::new(ext, GFP_ATOMIC)
+    }
+
+    /// Allocates the extension of a conn that needs none but for the adjustments.
+    ///
+    /// # Errors
+    ///
+    /// `ENOMEM` if memory is short.
+    pub(super) fn of_sequences(values: [Seq; 2]) -> Result<RcuBox<Self>> {
+        let ext = Self {
+            local: None,
+            app: None,
+            counts: None,
+            pe: None,
+            sequences: Sequences::default(),
+        };
+        ext.sequences.set(values);
+        RcuBox::new(ext, GFP_ATOMIC)
+    }
+}
+
+/// The adjustments of sequence numbers from the client and to it. As in C, a packet may see some of
+/// the words before a change and others after it.
+pub(super) struct Sequences([Word32; 6]);
+
+impl Default for Sequences {
+    fn default() -> Self {
+        Self(core::array::from_fn(|_| Word32::new(0)))
+    }
+}
+
+impl Sequences {
+    pub(super) fn get(&self) -> [Seq; 2] {
+        let [a, b, c, d, e, f] = &self.0;
+        [[a, b, c], [d, e, f]].map(|[init_seq, delta, previous_delta]| Seq {
+            init_seq: init_seq.get(),
+            delta: delta.get(),
+            previous_delta: previous_delta.get(),
+        })
+    }
+
+    pub(super) fn set(&self, values: [Seq; 2]) {
+        let words = values
+            .iter()
+            .flat_map(|seq| [seq.init_seq, seq.delta, seq.previous_delta]);
+        for (place, word) in self.0.iter().zip(words) {
+            place.set(word);
+        }
     }
 }

@@ -4,12 +4,9 @@
 //!
 //! C version: `ip_vs_sync_conn()`, `ip_vs_proc_conn()` [net/netfilter/ipvs/ip_vs_sync.c],
 //! `ip_vs_bind_dest()`, `ip_vs_try_bind_dest()` [net/netfilter/ipvs/ip_vs_conn.c].
-//!
-//! # Not supported
-//!
-//! Sequence data: none are sent, and received ones are ignored.
 
 use super::{
+    ext::Ext,
     forward,
     now,
     table::Received,
@@ -42,7 +39,8 @@ use crate::{
         },
     },
     sysctl::Sysctl,
-    uapi::*, //
+    uapi::*,
+    wire::seq::Seq, //
 };
 use kernel::sync::rcu;
 
@@ -182,7 +180,7 @@ impl Conn {
             caddr: self.caddr,
             vaddr: self.vaddr,
             daddr: self.daddr,
-            seq: None,
+            seq: self.sequences(guard),
             pe: self.pe(guard).map(|(engine, data)| PeData {
                 name: engine.name().as_bytes(),
                 data,
@@ -219,17 +217,22 @@ impl Conn {
     }
 
     /// Sets the state and the timeout of a received conn that is not in the table yet.
-    pub(super) fn begin_received(&self, received: Received) {
+    pub(super) fn begin_received(&self, received: Received, guard: &rcu::Guard) {
         let Received { state, .. } = received;
         if self.is_template() {
             self.life.set_state_bits(state);
         } else {
             self.life.receive(state, received.is_inactive);
         }
-        self.set_received(received);
+        self.set_received(received, guard);
     }
 
-    fn set_received(&self, received: Received) {
+    fn set_received(&self, received: Received, guard: &rcu::Guard) {
+        if (self.flags() ^ received.seq_flags) & IP_VS_CONN_F_SEQ_MASK != 0
+            || received.seq.is_some()
+        {
+            self.set_sequences(received, guard);
+        }
         match self.is_template() {
             true => self.life.set_lifetime(received.timeout),
             false => self.life.set_timeout(received.timeout),
@@ -250,9 +253,47 @@ impl Conn {
             return false;
         };
         this.count_activity(change, guard);
-        this.set_received(received);
+        this.set_received(received, guard);
         Timer::start(this, this.timeout() as usize);
         true
+    }
+
+    /// Sets the adjustments of sequence numbers. If memory is short, they are not set.
+    #[cold]
+    fn set_sequences(&self, received: Received, guard: &rcu::Guard) {
+        if let Some(values) = received.seq {
+            match self.ext.get(guard) {
+                Some(ext) => ext.sequences.set(values),
+                None => match Ext::of_sequences(values) {
+                    Ok(ext) => drop(self.ext.replace(Some(ext))),
+                    Err(_) => return,
+                },
+            }
+        }
+        self.flags
+            .update(|flags| flags & !IP_VS_CONN_F_SEQ_MASK | received.seq_flags);
+    }
+
+    /// The adjustments of sequence numbers from the client and to it, if there is one.
+    fn sequences(&self, guard: &rcu::Guard) -> Option<[Seq; 2]> {
+        if self.flags() & IP_VS_CONN_F_SEQ_MASK == 0 {
+            return None;
+        }
+        let ext = self.ext.get(guard);
+        Some(ext.map_or([Seq::default(); 2], |ext| ext.sequences.get()))
+    }
+
+    /// The adjustment of sequence numbers from the client and of those to it.
+    pub(crate) fn adjustments(&self, guard: &rcu::Guard) -> [Option<Seq>; 2] {
+        let Some([from_client, to_client]) = self.sequences(guard) else {
+            return [None; 2];
+        };
+        let flags = self.flags();
+        let is_set = |flag| flags & flag != 0;
+        [
+            is_set(IP_VS_CONN_F_IN_SEQ).then_some(from_client),
+            is_set(IP_VS_CONN_F_OUT_SEQ).then_some(to_client),
+        ]
     }
 
     /// Whether the conn has no dest, and would be found by replies as it is if it had `dest`.

@@ -51,7 +51,8 @@ use crate::{
         ProtoData,
         Signal, //
     },
-    uapi::*, //
+    uapi::*,
+    wire::seq::Seq, //
 };
 use kernel::{
     prelude::*,
@@ -133,6 +134,10 @@ pub(crate) struct Received {
     pub(crate) timeout: u32,
     /// The number of packets that count as seen.
     pub(crate) packets: i32,
+    /// The flags of `IP_VS_CONN_F_SEQ_MASK`.
+    pub(crate) seq_flags: u32,
+    /// The adjustments of sequence numbers from the client and to it.
+    pub(crate) seq: Option<[Seq; 2]>,
 }
 
 /// The conns and templates of a network namespace.
@@ -299,7 +304,7 @@ impl ConnTable {
             Birth::Packet(data, signal) => entry.begin(data, signal),
             Birth::Stateless => entry.begin_without_state(),
             Birth::Template(lifetime) => entry.life.begin_template(lifetime),
-            Birth::Received(received) => entry.begin_received(received),
+            Birth::Received(received) => entry.begin_received(received, guard),
             Birth::Listen(data) => entry.begin_listening(data),
         }
 

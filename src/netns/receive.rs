@@ -69,6 +69,8 @@ impl Receive for Ref<Netns> {
             is_inactive: record.flags & IP_VS_CONN_F_INACTIVE != 0,
             timeout: timeout(self, record, params.proto),
             packets: self.sysctl.sync_threshold(),
+            seq_flags: record.flags & IP_VS_CONN_F_SEQ_MASK,
+            seq: record.seq,
         };
         let guard = rcu::read_lock();
         match find(self, record, &params, &guard) {
@@ -85,7 +87,7 @@ impl Receive for Ref<Netns> {
 
 /// The parameters of a conn. `None` if its protocol or persistence engine is not supported.
 fn params<'a>(netns: &Netns, record: &'a Record<'_>) -> Option<Params<'a>> {
-    let mut flags = record.flags & !IP_VS_CONN_F_SEQ_MASK;
+    let mut flags = record.flags;
     if netns.sysctl.conntrack() {
         flags |= IP_VS_CONN_F_NFCT;
     }

@@ -28,7 +28,8 @@ use crate::{
         Bytes,
         NoMemory, //
     },
-    uapi::*, //
+    uapi::*,
+    wire::seq::Seq, //
 };
 use zerocopy::{
     FromBytes,
@@ -78,14 +79,6 @@ impl Version {
             Self::V1 => at.wrapping_neg() & 3,
         }
     }
-}
-
-/// The adjustment of sequence numbers in one direction (C: `struct ip_vs_seq`).
-#[derive(Clone, Copy, Debug, Default, PartialEq, Eq)]
-pub(crate) struct Seq {
-    pub(crate) init_seq: u32,
-    pub(crate) delta: u32,
-    pub(crate) previous_delta: u32,
 }
 
 /// The data of a persistence engine.

@@ -16,19 +16,25 @@ use crate::{
         Skb, //
     },
     packet::Extent,
-    proto::tcp::states::State,
-    wire::tcp, //
+    proto::{
+        direction::Direction,
+        tcp::states::State, //
+    },
+    wire::{
+        seq::Seq,
+        tcp, //
+    },
 };
 use zerocopy::FromBytes;
 
 /// Handles a packet to the dest. `None` if it must be dropped.
 pub(super) fn request(context: Context<'_>, skb: &mut Skb) -> Option<()> {
-    run(context, skb, ftp::request)
+    run(context, skb, Direction::Input, ftp::request)
 }
 
 /// Handles a packet from the dest. `None` if it must be dropped.
 pub(super) fn reply(context: Context<'_>, skb: &mut Skb) -> Option<()> {
-    run(context, skb, ftp::reply)
+    run(context, skb, Direction::Output, ftp::reply)
 }
 
 /// A handler of the payload of a packet.
@@ -50,7 +56,7 @@ impl Segment {
     }
 }
 
-fn run(context: Context<'_>, skb: &mut Skb, handle: Handler) -> Option<()> {
+fn run(context: Context<'_>, skb: &mut Skb, direction: Direction, handle: Handler) -> Option<()> {
     let Context { conn, packet, .. } = context;
     if packet.is_in_icmp() {
         return Some(());
@@ -62,6 +68,13 @@ fn run(context: Context<'_>, skb: &mut Skb, handle: Handler) -> Option<()> {
     {
         return None;
     }
+    let [from_client, to_client] = conn.adjustments(context.rcu);
+    if from_client.is_some() || to_client.is_some() {
+        match direction {
+            Direction::Output => adjust(packet.transport, skb, to_client, from_client)?,
+            _ => adjust(packet.transport, skb, from_client, to_client)?,
+        }
+    }
     if conn.state() == State::Established as u8 {
         if let Some(segment) = segment(packet.transport, skb)? {
             handle(context, app, skb, segment)?;
@@ -70,6 +83,20 @@ fn run(context: Context<'_>, skb: &mut Skb, handle: Handler) -> Option<()> {
     if skb.ip_summed() == IpSummed::Complete {
         // It was verified, and the translation updates it.
         skb.set_checksum_unnecessary();
+    }
+    Some(())
+}
+
+/// Adjusts the sequence number of a TCP packet by `seq`, and its acknowledgement by `ack`.
+#[cold]
+fn adjust(transport: u32, skb: &mut Skb, seq: Option<Seq>, ack: Option<Seq>) -> Option<()> {
+    let is_partial = skb.ip_summed() == IpSummed::Partial;
+    let end = transport.checked_add(size_of::<tcp::Header>() as u32)?;
+    let bytes = skb.writable(end).ok()?.get_mut(transport as usize..)?;
+    let (header, _) = tcp::Header::mut_from_prefix(bytes).ok()?;
+    let delta = Seq::adjust(header, seq, ack);
+    if !is_partial {
+        header.check = header.check.update(delta);
     }
     Some(())
 }
