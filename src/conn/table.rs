@@ -133,6 +133,8 @@ pub(crate) struct Received {
     pub(crate) timeout: u32,
     /// The number of packets that count as seen.
     pub(crate) packets: i32,
+    /// The time since the last packet, in jiffies.
+    pub(crate) idle: u32,
 }
 
 /// The conns and templates of a network namespace.
