@@ -3,6 +3,7 @@ C has no resync: there the case shows that C's daemons ignore the requests, and 
 # Covers: src/sync src/conn/sync src/netns
 
 import os
+import resource
 import struct
 import time
 
@@ -12,6 +13,7 @@ from case import DEBUG, SLOW, configure, expect, fail, observe, say, settled, wa
 from sync_lab import REALS, conn, conns, end, message, proc, service, settings, start, stop, tell
 from topology import VIP, cable, inside, settle
 
+resource.setrlimit(resource.RLIMIT_NOFILE, (8192, 8192))
 OURS = os.environ["MODULE"] == "rust"
 REQUEST, PART, LAST = 1, 2, 3
 HELD = 100 if DEBUG else 1000
@@ -64,6 +66,12 @@ def used(name, number):
     return sum(agent.use(f"{name}{i}") == f"rs{3 - (i - 1) % 3}" for i in range(1, number + 1))
 
 
+def close():
+    """Closes the held connections, and lets the servers do the same."""
+    agent.close("*")
+    settled(lambda: len(agent.servers.selector.get_map()), SLOW)
+
+
 # --- requests and answers, as a backup of either module handles them
 
 lab.lay_out()
@@ -96,7 +104,7 @@ if OURS:
         expect("after the move", 30, used(f"cold{v6}", 30))
     stop("backup", "backup")
 stop("director", "master")
-agent.close("*")
+close()
 
 # --- failover and failback with preemption
 
@@ -132,7 +140,7 @@ if OURS:
     expect("failback: answered", HELD, used("kept", HELD))
 else:
     say(f"failback: the new master has {count('director')} conns of {HELD}")
-agent.close("*")
+close()
 for machine, role in zip(lab.DIRECTORS, ("master", "backup")):
     stop(machine, role)
 
