@@ -252,8 +252,11 @@ impl<N: Receive> Daemons<N> {
         let threads = self.start_threads("b", setting, |id| {
             let (netns, size) = (setting.netns, setting.sock_size);
             let socket = socket::receiving(netns.clone(), &setting.via, &config, id, size)?;
-            let peer = (id == 0)
-                .then(|| Peer::new(netns.clone(), &config, &setting.via, Role::Backup));
+            let peer =
+                (id == 0).then(|| Peer::new(netns.clone(), &config, &setting.via, Role::Backup));
+            if peer.is_some() && size < socket::RESYNC_BUFFER && netns.is_resync_on() {
+                let _ = socket.force_receive_buffer(socket::RESYNC_BUFFER);
+            }
             Listener::new(netns.clone(), &config, id, socket, peer)
         })?;
         self.backup = Some(Daemon {

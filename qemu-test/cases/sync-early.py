@@ -45,6 +45,8 @@ stop("backup", "backup")
 
 lab.lay_out()
 services(*lab.DIRECTORS)
+if OURS:
+    settings(sync_resync=0)  # the master sends nothing for another reason
 watcher = lab.Watcher()
 start("director", "master")
 start("backup", "backup")

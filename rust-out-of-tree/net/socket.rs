@@ -216,6 +216,15 @@ impl<N: NetRef> UdpSocket<N> {
         self.set(bindings::SOL_SOCKET, bindings::SO_RCVBUF, size)
     }
 
+    /// The same, without regard to the limit `net.core.rmem_max` (`SO_RCVBUFFORCE`).
+    ///
+    /// # Errors
+    ///
+    /// `EPERM` if the caller lacks `CAP_NET_ADMIN`.
+    pub(crate) fn force_receive_buffer(&self, size: c_int) -> Result {
+        self.set(bindings::SOL_SOCKET, bindings::SO_RCVBUFFORCE, size)
+    }
+
     /// Lets other sockets that allow it, too, be bound to the same port (`SO_REUSEADDR`).
     ///
     /// # Errors

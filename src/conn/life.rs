@@ -246,7 +246,8 @@ impl Life {
 
     /// The time since the last packet, in jiffies.
     pub(super) fn idle(&self, now: u32) -> u32 {
-        now.wrapping_sub(self.last_seen.get())
+        // A packet may have arrived after `now`.
+        (now.wrapping_sub(self.last_seen.get()) as i32).max(0) as u32
     }
 
     /// The rest of `timeout` at the time `now`, in jiffies.

@@ -161,7 +161,10 @@ fn find<'g>(
     };
     let is_same = conn.get().dest_end() == (&record.daddr, record.dport);
     // An answer to a request for all conns does not set back those that are in use.
-    if record.idle.is_some_and(|ms| !conn.is_idle_since(ms_to_jiffies(ms))) {
+    if record
+        .idle
+        .is_some_and(|ms| !conn.is_idle_since(ms_to_jiffies(ms)))
+    {
         return Found::Ignored;
     }
     if !record.is_template() && !is_same {

@@ -33,7 +33,8 @@ use crate::{
 };
 pub(crate) use notice::{
     Notice,
-    Part, //
+    Part,
+    Request, //
 };
 use zerocopy::{
     FromBytes,
@@ -197,11 +198,7 @@ impl Message {
     /// # Errors
     ///
     /// [`NoMemory`] if the allocation fails.
-    pub(crate) fn part(
-        sync_id: u32,
-        maxlen: usize,
-        record: &Record<'_>,
-    ) -> Result<Self, NoMemory> {
+    pub(crate) fn part(sync_id: u32, maxlen: usize, record: &Record<'_>) -> Result<Self, NoMemory> {
         let version = Version::V1;
         let least = version
             .header_len()
@@ -212,25 +209,20 @@ impl Message {
         Ok(message)
     }
 
-    /// Allocates a request for a resync with this number.
+    /// Allocates a message with a request for a resync.
     ///
     /// # Errors
     ///
     /// [`NoMemory`] if the allocation fails.
-    pub(crate) fn request(sync_id: u32, number: u32) -> Result<Self, NoMemory> {
+    pub(crate) fn request(sync_id: u32, request: Request) -> Result<Self, NoMemory> {
         let version = Version::V1;
         let mut message = Self::empty(version, sync_id, version.header_len(), MAX_CLOSE)?;
-        message.close(Notice::Request(number));
+        message.close(Notice::Request(request));
         Ok(message)
     }
 
     /// Allocates a message without conns, with `room` bytes for header and conns, and `more` bytes.
-    fn empty(
-        version: Version,
-        sync_id: u32,
-        room: usize,
-        more: usize,
-    ) -> Result<Self, NoMemory> {
+    fn empty(version: Version, sync_id: u32, room: usize, more: usize) -> Result<Self, NoMemory> {
         let mut message = Self {
             version,
             bytes: zeroed(room.saturating_add(more))?,

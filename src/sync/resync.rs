@@ -29,7 +29,8 @@ use super::{
         Message,
         Notice,
         Record,
-        Records, //
+        Records,
+        Request, //
     },
     socket,
     Receive,
@@ -110,9 +111,7 @@ impl<N: Receive> Peer<N> {
     pub(super) fn new(netns: N, config: &Config, via: &Via, role: Role) -> Self {
         let now = now();
         Self {
-            asking: netns
-                .is_resync_on()
-                .then(|| Asking::new(now, random_u64())),
+            asking: netns.is_resync_on().then(|| Asking::new(now, random_u64())),
             netns,
             config: *config,
             via: *via,
@@ -166,8 +165,8 @@ impl<N: Receive> Peer<N> {
         }
     }
 
-    fn requested(&mut self, request: u32, now: u32) {
-        let is_own = self.asking.as_ref().is_some_and(|it| it.is(request));
+    fn requested(&mut self, request: Request, now: u32) {
+        let is_own = self.asking.as_ref().is_some_and(|it| it.is(request.number));
         if is_own || self.is_other_daemon_for(Role::Master) || !self.netns.is_resync_on() {
             return;
         }
@@ -194,8 +193,8 @@ impl<N: Receive> Peer<N> {
             self.asking = None;
         }
         let mut next = self.asking.as_mut()?.next(now);
-        if let Next::Request(number) = next {
-            let message = Message::request(self.config.sync_id, number);
+        if let Next::Request(request) = next {
+            let message = Message::request(self.config.sync_id, request);
             if let (Some(socket), Ok(message)) = (self.open(), message) {
                 send(socket, current, message.bytes());
             }

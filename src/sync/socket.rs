@@ -50,6 +50,9 @@ fn destination(config: &Config, id: u16) -> SocketAddr {
     }
 }
 
+/// The least size of the receive buffer of the first thread while there are resyncs, in bytes.
+pub(super) const RESYNC_BUFFER: i32 = 1 << 20;
+
 fn family(config: &Config) -> NfProto {
     match config.group {
         Group::V4(_) => NfProto::Ipv4,
@@ -146,6 +149,7 @@ pub(super) fn hearing<N: NetRef>(netns: N, via: &Via, config: &Config) -> Result
     let at = destination(config, 0);
     let socket = UdpSocket::new(netns, family(config))?;
     socket.allow_reuse()?;
+    socket.force_receive_buffer(RESYNC_BUFFER)?;
     socket.bind_to_device(via.index)?;
     socket.bind(at)?;
     socket.join(at.addr, via.index)?;

@@ -24,10 +24,19 @@ use zerocopy_derive::{
 /// What follows the conns of a message.
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
 pub(crate) enum Notice {
-    /// All directors that have conns are asked for them. The number is random.
-    Request(u32),
+    /// All directors that have conns are asked for them.
+    Request(Request),
     /// The message is a part of an answer.
     Part(Part),
+}
+
+/// A request for all conns.
+#[derive(Clone, Copy, Debug, PartialEq, Eq)]
+pub(crate) struct Request {
+    /// A random number.
+    pub(crate) number: u32,
+    /// How often the rate of the answer is to be halved: parts of earlier answers were lost.
+    pub(crate) slower: u32,
 }
 
 /// A part of an answer.
@@ -72,10 +81,10 @@ impl Notice {
             Self::Request(request) => (
                 REQUEST,
                 Part {
-                    request,
+                    request: request.number,
                     answer: 0,
                     total: 0,
-                    number: 0,
+                    number: request.slower,
                     is_last: false,
                 },
             ),
@@ -110,7 +119,10 @@ impl Notice {
             is_last,
         };
         match wire.kind {
-            REQUEST => Some(Self::Request(wire.request.get())),
+            REQUEST => Some(Self::Request(Request {
+                number: wire.request.get(),
+                slower: wire.number.get(),
+            })),
             PART => Some(Self::Part(part(false))),
             LAST_PART => Some(Self::Part(part(true))),
             _ => None,

@@ -352,13 +352,17 @@ fn notice(message: &[u8], sync_id: u32) -> Option<Notice> {
 
 #[test]
 fn a_request_has_no_conns() {
-    let message = Message::request(7, 0x0102_0304).unwrap();
+    let request = Request {
+        number: 0x0102_0304,
+        slower: 2,
+    };
+    let message = Message::request(7, request).unwrap();
     let mut want = vec![0, 7, 0, 32, 0, 1, 0, 0];
     want.extend(b"rsyn\x01\0\0\0\x01\x02\x03\x04");
-    want.extend([0; 12]);
+    want.extend([0, 0, 0, 0, 0, 0, 0, 0, 0, 0, 0, 2]);
     assert_eq!(message.bytes(), want);
     assert_eq!(read(&want), []);
-    let request = Some(Notice::Request(0x0102_0304));
+    let request = Some(Notice::Request(request));
     assert_eq!([0, 7].map(|id| notice(&want, id)), [request; 2]);
     assert_eq!(notice(&want, 8), None);
     // From a director that accepts any sync id.
@@ -401,7 +405,10 @@ fn notices_that_are_none() {
         notice(&message, 7)
     };
     assert_eq!(of(&NOTICE), Some(Notice::Part(PART)));
-    assert_eq!(of(&[&NOTICE[..], b"more"].concat()), Some(Notice::Part(PART)));
+    assert_eq!(
+        of(&[&NOTICE[..], b"more"].concat()),
+        Some(Notice::Part(PART))
+    );
     let mut last = NOTICE;
     last[4] = 3;
     let last_part = Part {

@@ -10,16 +10,18 @@
 
 use crate::{
     shim::HZ,
-    sync::message::Part, //
+    sync::message::{
+        Part,
+        Request, //
+    },
 };
 
 const SECOND: u32 = HZ as u32;
 
 /// The number of conns sent per second.
 const RATE: u32 = 20_000;
-/// The maximum number of conns that are sent at once: those of 40 ms. All of their messages fit into
-/// a socket's receive buffer of the default size.
-const MAX_STEP: u32 = RATE / 25;
+/// How often a request may halve it.
+const MAX_SLOWER: u32 = 4;
 /// The time between two steps of an answer.
 const STEP: u32 = if SECOND < 100 { 1 } else { SECOND / 100 };
 /// The number of answers that may begin without a limit.
@@ -38,6 +40,8 @@ pub(super) struct Answer {
     pub(super) part: Part,
     /// How far the conns were sent.
     pub(super) place: Place,
+    /// The number of conns sent per second.
+    rate: u32,
     /// The time up to which conns were sent.
     since: u32,
 }
@@ -45,7 +49,7 @@ pub(super) struct Answer {
 /// A request that is not answered yet.
 #[derive(Clone, Copy)]
 struct Pending {
-    request: u32,
+    request: Request,
     due: u32,
 }
 
@@ -73,10 +77,11 @@ impl Answering {
     }
 
     /// Takes note of a request. `random` is a random number.
-    pub(super) fn requested(&mut self, request: u32, is_master: bool, random: u64, now: u32) {
+    pub(super) fn requested(&mut self, request: Request, is_master: bool, random: u64, now: u32) {
+        let number = request.number;
         let is_answered = match (&self.answer, self.last) {
-            (Some(answer), _) => answer.part.request == request,
-            (None, Some((last, at))) => last == request && now.wrapping_sub(at) < RECENT,
+            (Some(answer), _) => answer.part.request == number,
+            (None, Some((last, at))) => last == number && now.wrapping_sub(at) < RECENT,
             (None, None) => false,
         };
         if is_answered {
@@ -98,7 +103,7 @@ impl Answering {
         let slack = (total / 64).wrapping_add(16);
         let is_as_good = part.total.saturating_add(slack) >= total;
         if is_as_good {
-            self.pending = self.pending.filter(|it| it.request != part.request);
+            self.pending = self.pending.filter(|it| it.request.number != part.request);
         }
     }
 
@@ -128,13 +133,14 @@ impl Answering {
         (self.allowed, self.pending) = (allowed, None);
         self.answer = Some(Answer {
             part: Part {
-                request,
+                request: request.number,
                 answer: random as u32,
                 total,
                 number: 0,
                 is_last: false,
             },
             place: [0; 3],
+            rate: RATE >> request.slower.min(MAX_SLOWER),
             since: now,
         });
     }
@@ -162,12 +168,11 @@ impl Answering {
 }
 
 impl Answer {
-    /// Returns how many conns are to be sent now.
+    /// Returns how many conns are to be sent now: those of 40 ms at most.
     pub(super) fn budget(&mut self, now: u32) -> u32 {
-        let passed = now.wrapping_sub(self.since);
+        let passed = now.wrapping_sub(self.since).min(SECOND / 25);
         self.since = now;
-        let conns = u64::from(passed).saturating_mul((RATE / SECOND).into());
-        conns.min(MAX_STEP.into()) as u32
+        passed.wrapping_mul(self.rate) / SECOND
     }
 }
 
@@ -185,6 +190,10 @@ mod tests {
         }
     }
 
+    fn request(number: u32) -> Request {
+        Request { number, slower: 0 }
+    }
+
     /// Whether an answer begins.
     fn begins(answering: &mut Answering, total: u32, now: u32) -> bool {
         answering.begin(total, 3, now);
@@ -195,14 +204,14 @@ mod tests {
     fn delays() {
         let mut answering = Answering::new(0);
         assert_eq!(answering.wait(0), None);
-        answering.requested(1, true, 0, 0);
+        answering.requested(request(1), true, 0, 0);
         assert!(begins(&mut answering, 5, 0));
         let answer = answering.answer.as_ref().unwrap();
         assert_eq!((answer.part.request, answer.part.total), (1, 5));
         for (is_master, least, most) in [(true, 0, SECOND / 10), (false, SECOND / 5, SECOND)] {
             for random in [0, 7, 12345, u64::MAX] {
                 let mut answering = Answering::new(0);
-                answering.requested(1, is_master, random, 0);
+                answering.requested(request(1), is_master, random, 0);
                 let wait = answering.wait(0).unwrap();
                 assert!(wait >= least.max(STEP) && wait < most);
                 assert!(wait == STEP || !begins(&mut answering, 5, wait - 1));
@@ -214,7 +223,7 @@ mod tests {
     #[test]
     fn without_conns_there_is_no_answer() {
         let mut answering = Answering::new(0);
-        answering.requested(1, true, 0, 0);
+        answering.requested(request(1), true, 0, 0);
         assert!(!begins(&mut answering, 0, SECOND));
         assert!(!begins(&mut answering, 5, SECOND));
     }
@@ -229,7 +238,7 @@ mod tests {
             (2, 1000, false),
         ] {
             let mut answering = Answering::new(0);
-            answering.requested(1, false, 0, 0);
+            answering.requested(request(1), false, 0, 0);
             answering.heard(&part(request, total), 1000);
             assert_eq!(begins(&mut answering, 1000, SECOND), !is_enough, "{total}");
         }
@@ -238,17 +247,17 @@ mod tests {
     #[test]
     fn a_request_is_answered_once() {
         let mut answering = Answering::new(0);
-        answering.requested(1, true, 0, 0);
+        answering.requested(request(1), true, 0, 0);
         assert!(begins(&mut answering, 5, 0));
-        answering.requested(1, true, 0, 1);
+        answering.requested(request(1), true, 0, 1);
         answering.end(5);
-        answering.requested(1, true, 0, 6);
+        answering.requested(request(1), true, 0, 6);
         assert!(!begins(&mut answering, 5, SECOND));
         // The answer was lost.
-        answering.requested(1, true, 0, SECOND);
+        answering.requested(request(1), true, 0, SECOND);
         assert!(begins(&mut answering, 5, SECOND));
         // Another request meanwhile.
-        answering.requested(2, true, 0, SECOND);
+        answering.requested(request(2), true, 0, SECOND);
         answering.end(SECOND);
         assert!(begins(&mut answering, 5, SECOND));
     }
@@ -260,7 +269,7 @@ mod tests {
             let mut times = vec![];
             for passed in 0..200 {
                 let now = from.wrapping_add(passed * SECOND);
-                answering.requested(passed, true, 0, now);
+                answering.requested(request(passed), true, 0, now);
                 if begins(&mut answering, 5, now) {
                     times.push(passed);
                     answering.end(now);
@@ -273,7 +282,7 @@ mod tests {
     #[test]
     fn the_rate() {
         let mut answering = Answering::new(0);
-        answering.requested(1, true, 0, 0);
+        answering.requested(request(1), true, 0, 0);
         assert!(begins(&mut answering, 100_000, 0));
         let answer = answering.answer.as_mut().unwrap();
         assert_eq!(answer.budget(0), 0);
@@ -283,6 +292,12 @@ mod tests {
             sent += answer.budget(now);
         }
         assert!(now >= 5 * SECOND - STEP && now <= 5 * SECOND + STEP);
-        assert_eq!(answer.budget(now + 100 * SECOND), MAX_STEP);
+        assert_eq!(answer.budget(now + 100 * SECOND), 800);
+        for (slower, want) in [(1, 400), (4, 50), (5, 50), (u32::MAX, 50)] {
+            let mut answering = Answering::new(0);
+            answering.requested(Request { number: 1, slower }, true, 0, 0);
+            assert!(begins(&mut answering, 100_000, 0));
+            assert_eq!(answering.answer.as_mut().unwrap().budget(SECOND), want);
+        }
     }
 }

@@ -7,7 +7,10 @@
 
 use crate::{
     shim::HZ,
-    sync::message::Part, //
+    sync::message::{
+        Part,
+        Request, //
+    },
 };
 
 const SECOND: u32 = HZ as u32;
@@ -30,7 +33,7 @@ struct Answer {
 
 /// Requests that are under way.
 pub(super) struct Asking {
-    number: u32,
+    request: Request,
     /// When to send the next request.
     due: u32,
     sent: u32,
@@ -41,8 +44,8 @@ pub(super) struct Asking {
 /// What to do.
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
 pub(super) enum Next {
-    /// Send a request with this number.
-    Request(u32),
+    /// Send this request.
+    Request(Request),
     /// Nothing for this many jiffies.
     Wait(u32),
     /// Nothing any more.
@@ -54,7 +57,10 @@ impl Asking {
     pub(super) fn new(now: u32, random: u64) -> Self {
         let delay = (random >> 32) as u32 % (SECOND / 10);
         Self {
-            number: random as u32,
+            request: Request {
+                number: random as u32,
+                slower: 0,
+            },
             due: now.wrapping_add(delay),
             sent: 0,
             answer: None,
@@ -64,7 +70,7 @@ impl Asking {
 
     /// Whether a request has this number.
     pub(super) fn is(&self, request: u32) -> bool {
-        self.number == request
+        self.request.number == request
     }
 
     /// Returns what to do at the time `now`. A request that is returned counts as sent.
@@ -86,13 +92,14 @@ impl Asking {
         }
         if let Some(answer) = &mut self.answer {
             // Directors do not answer a request twice.
-            self.number = self.number.wrapping_add(1);
+            self.request.number = self.request.number.wrapping_add(1);
+            self.request.slower = self.request.slower.wrapping_add(1);
             answer.is_whole = false;
         }
         let wait = (2 * SECOND) << self.sent.min(2);
         self.sent = self.sent.wrapping_add(1);
         self.due = now.wrapping_add(wait);
-        Next::Request(self.number)
+        Next::Request(self.request)
     }
 
     /// Takes note of a part of an answer, to whatever request.
@@ -139,6 +146,10 @@ mod tests {
         }
     }
 
+    fn request(number: u32, slower: u32) -> Next {
+        Next::Request(Request { number, slower })
+    }
+
     /// The times of the requests in seconds, and the time of the end.
     fn requests(asking: &mut Asking, from: u32) -> (Vec<u32>, u32) {
         let (mut now, mut times) = (from, vec![]);
@@ -164,7 +175,7 @@ mod tests {
     #[test]
     fn a_whole_answer_ends_it() {
         let mut asking = Asking::new(0, 5);
-        assert_eq!(asking.next(0), Next::Request(5));
+        assert_eq!(asking.next(0), request(5, 0));
         assert_eq!(asking.next(0), Next::Wait(2 * SECOND));
         asking.heard(&part(1, 90, 0, false), SECOND);
         assert_eq!(asking.next(SECOND), Next::Wait(STALLED));
@@ -179,25 +190,25 @@ mod tests {
     #[test]
     fn a_lost_part_is_asked_for_again() {
         let mut asking = Asking::new(0, 5);
-        assert_eq!(asking.next(0), Next::Request(5));
+        assert_eq!(asking.next(0), request(5, 0));
         asking.heard(&part(1, 90, 0, false), 1);
         asking.heard(&part(1, 90, 2, true), 1);
         assert_eq!(asking.next(1), Next::Wait(SECOND / 4));
-        assert_eq!(asking.next(SECOND), Next::Request(6));
+        assert_eq!(asking.next(SECOND), request(6, 1));
         asking.heard(&part(2, 90, 0, true), SECOND);
         assert_eq!(asking.next(SECOND), Next::Over);
         // The end is lost.
         let mut asking = Asking::new(0, 5);
-        assert_eq!(asking.next(0), Next::Request(5));
+        assert_eq!(asking.next(0), request(5, 0));
         asking.heard(&part(1, 90, 0, false), 1);
-        assert_eq!(asking.next(1 + STALLED), Next::Request(6));
+        assert_eq!(asking.next(1 + STALLED), request(6, 1));
         assert_eq!(requests(&mut asking, 1 + STALLED).0.len(), 6);
     }
 
     #[test]
     fn the_answer_with_the_most_conns_counts() {
         let mut asking = Asking::new(0, 5);
-        assert_eq!(asking.next(0), Next::Request(5));
+        assert_eq!(asking.next(0), request(5, 0));
         asking.heard(&part(1, 3, 0, false), 1);
         asking.heard(&part(2, 90, 0, false), 1);
         asking.heard(&part(1, 3, 1, true), 1);
@@ -210,6 +221,6 @@ mod tests {
         let mut late = Asking::new(0, 5);
         late.heard(&part(1, 90, 5, false), 0);
         late.heard(&part(1, 90, 6, true), 0);
-        assert_eq!(late.next(SECOND), Next::Request(6));
+        assert_eq!(late.next(SECOND), request(6, 1));
     }
 }
