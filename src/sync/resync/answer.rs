@@ -190,7 +190,7 @@ mod tests {
         }
     }
 
-    fn request(number: u32) -> Request {
+    fn asked(number: u32) -> Request {
         Request { number, slower: 0 }
     }
 
@@ -204,14 +204,14 @@ mod tests {
     fn delays() {
         let mut answering = Answering::new(0);
         assert_eq!(answering.wait(0), None);
-        answering.requested(request(1), true, 0, 0);
+        answering.requested(asked(1), true, 0, 0);
         assert!(begins(&mut answering, 5, 0));
         let answer = answering.answer.as_ref().unwrap();
         assert_eq!((answer.part.request, answer.part.total), (1, 5));
         for (is_master, least, most) in [(true, 0, SECOND / 10), (false, SECOND / 5, SECOND)] {
             for random in [0, 7, 12345, u64::MAX] {
                 let mut answering = Answering::new(0);
-                answering.requested(request(1), is_master, random, 0);
+                answering.requested(asked(1), is_master, random, 0);
                 let wait = answering.wait(0).unwrap();
                 assert!(wait >= least.max(STEP) && wait < most);
                 assert!(wait == STEP || !begins(&mut answering, 5, wait - 1));
@@ -223,7 +223,7 @@ mod tests {
     #[test]
     fn without_conns_there_is_no_answer() {
         let mut answering = Answering::new(0);
-        answering.requested(request(1), true, 0, 0);
+        answering.requested(asked(1), true, 0, 0);
         assert!(!begins(&mut answering, 0, SECOND));
         assert!(!begins(&mut answering, 5, SECOND));
     }
@@ -238,7 +238,7 @@ mod tests {
             (2, 1000, false),
         ] {
             let mut answering = Answering::new(0);
-            answering.requested(request(1), false, 0, 0);
+            answering.requested(asked(1), false, 0, 0);
             answering.heard(&part(request, total), 1000);
             assert_eq!(begins(&mut answering, 1000, SECOND), !is_enough, "{total}");
         }
@@ -247,17 +247,17 @@ mod tests {
     #[test]
     fn a_request_is_answered_once() {
         let mut answering = Answering::new(0);
-        answering.requested(request(1), true, 0, 0);
+        answering.requested(asked(1), true, 0, 0);
         assert!(begins(&mut answering, 5, 0));
-        answering.requested(request(1), true, 0, 1);
+        answering.requested(asked(1), true, 0, 1);
         answering.end(5);
-        answering.requested(request(1), true, 0, 6);
+        answering.requested(asked(1), true, 0, 6);
         assert!(!begins(&mut answering, 5, SECOND));
         // The answer was lost.
-        answering.requested(request(1), true, 0, SECOND);
+        answering.requested(asked(1), true, 0, SECOND);
         assert!(begins(&mut answering, 5, SECOND));
         // Another request meanwhile.
-        answering.requested(request(2), true, 0, SECOND);
+        answering.requested(asked(2), true, 0, SECOND);
         answering.end(SECOND);
         assert!(begins(&mut answering, 5, SECOND));
     }
@@ -269,7 +269,7 @@ mod tests {
             let mut times = vec![];
             for passed in 0..200 {
                 let now = from.wrapping_add(passed * SECOND);
-                answering.requested(request(passed), true, 0, now);
+                answering.requested(asked(passed), true, 0, now);
                 if begins(&mut answering, 5, now) {
                     times.push(passed);
                     answering.end(now);
@@ -282,7 +282,7 @@ mod tests {
     #[test]
     fn the_rate() {
         let mut answering = Answering::new(0);
-        answering.requested(request(1), true, 0, 0);
+        answering.requested(asked(1), true, 0, 0);
         assert!(begins(&mut answering, 100_000, 0));
         let answer = answering.answer.as_mut().unwrap();
         assert_eq!(answer.budget(0), 0);
