@@ -210,9 +210,15 @@ def decode(data):
             caddr, vaddr, daddr = (data[at + 24 + length * i:at + 24 + length * (i + 1)] for i in range(3))
             found.append({**conn, "caddr": caddr, "vaddr": vaddr, "daddr": daddr})
             at += conn["size"]
-    if at != len(data):
+    if at != len(data) and not notice(data):
         fail(f"{len(data) - at} bytes after the last conn of a message")
     return found
+
+
+def notice(data):
+    """Returns the notice at the end of a message, which only ours sends: kind, request, answer, total, number."""
+    fields = struct.unpack("!4sB3xIIII", data[-24:]) if len(data) >= 32 else [b""]
+    return fields[1:] if fields[0] == b"rsyn" else None
 
 
 def show(conn):

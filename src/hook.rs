@@ -336,14 +336,14 @@ impl<'a> HookCtx<'a> {
         packet: &Packet,
     ) -> Verdict<'h> {
         if self.netns.sync.concerns_packets() {
-            return self.request_synced(skb, conn, packet);
+            return self.request_synced::<IS_RARE>(skb, conn, packet);
         }
         self.serve::<IS_RARE, false>(skb, conn, packet)
     }
 
     /// Handles such a packet while a sync daemon concerns packets.
     #[inline(never)]
-    fn request_synced<'h>(
+    fn request_synced<'h, const IS_RARE: bool>(
         self,
         skb: HookSkb<'h>,
         conn: ConnRef<'a>,
@@ -351,7 +351,7 @@ impl<'a> HookCtx<'a> {
     ) -> Verdict<'h> {
         match self.netns.sync.is_backup_only() {
             true => skb.accept(),
-            false => self.serve::<true, true>(skb, conn, packet),
+            false => self.serve::<IS_RARE, true>(skb, conn, packet),
         }
     }
 

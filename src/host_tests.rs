@@ -38,6 +38,10 @@ mod sync {
     pub(crate) mod config;
     pub(crate) mod due;
     pub(crate) mod message;
+    mod resync {
+        pub(crate) mod answer;
+        pub(crate) mod ask;
+    }
 }
 mod sysctl {
     pub(crate) mod defense;

@@ -4,6 +4,7 @@
 //!
 //! C version: `struct netns_ipvs` [include/net/ip_vs.h].
 
+mod provide;
 mod receive;
 
 use crate::{

@@ -13,6 +13,7 @@ pub(crate) mod config;
 pub(crate) mod due;
 pub(crate) mod master;
 pub(crate) mod message;
+pub(crate) mod resync;
 mod socket;
 
 use crate::{
@@ -21,7 +22,6 @@ use crate::{
             Run,
             Thread, //
         },
-        net::namespace::NetRef,
         sync::RcuArcCell, //
     },
     shim::Word32, //
@@ -42,13 +42,18 @@ use master::{
     Sender, //
 };
 use message::Record;
+use resync::{
+    Ear,
+    Peer,
+    Provide, //
+};
 pub(crate) use socket::Via;
 
 /// C: `IP_VS_SYNC_PORTS_MAX`
 const MAX_PORTS: u16 = 64;
 
 /// A reference to a network namespace, which gets the conns that its backup daemon receives.
-pub(crate) trait Receive: NetRef + Clone {
+pub(crate) trait Receive: Provide {
     /// Returns the number of states of conns of a protocol; `None` if it is not supported.
     fn states(protocol: u8) -> Option<u16>;
 
@@ -61,6 +66,8 @@ pub(crate) struct State {
     /// A sum of [`BACKUP`], [`WANTS_BACKUP_ONLY`] and [`MASTER`].
     word: Word32,
     master: RcuArcCell<Master>,
+    /// 1 if both daemons run, on the same group, device and port, with the same sync id.
+    shared: Word32,
 }
 
 /// A backup daemon runs.
@@ -78,6 +85,7 @@ impl State {
         Self {
             word: Word32::new(0),
             master: RcuArcCell::new(None),
+            shared: Word32::new(0),
         }
     }
 
@@ -104,6 +112,11 @@ impl State {
     /// Stores the value of the sysctl `backup_only`.
     pub(crate) fn set_backup_only(&self, is_set: bool) {
         self.change(WANTS_BACKUP_ONLY, is_set);
+    }
+
+    /// Whether both daemons run, and hear and send the same messages.
+    fn is_shared(&self) -> bool {
+        self.shared.get() != 0
     }
 
     fn change(&self, bit: u32, is_set: bool) {
@@ -200,7 +213,18 @@ impl<N: Receive> Daemons<N> {
         match role {
             Role::Master => self.start_master(config, setting),
             Role::Backup => self.start_backup(config, setting),
-        }
+        }?;
+        self.compare(setting.state);
+        Ok(())
+    }
+
+    /// Tells the daemons whether they are on the same group.
+    fn compare(&self, state: &State) {
+        let is_shared = match Role::ALL.map(|role| self.get(role)) {
+            [Some(master), Some(backup)] => master.is_on_group_of(backup),
+            _ => false,
+        };
+        state.shared.set(is_shared.into());
     }
 
     fn start_master(&mut self, config: Config, setting: &Setting<'_, N>) -> Result {
@@ -208,7 +232,11 @@ impl<N: Receive> Daemons<N> {
         let threads = self.start_threads("m", setting, |id| {
             let (netns, size) = (setting.netns.clone(), setting.sock_size);
             let socket = socket::sending(netns, &setting.via, &config, id, size)?;
-            Sender::new(&master, &config, id, socket)
+            let ear = match id {
+                0 => Some(Ear::new(setting.netns.clone(), &config, &setting.via)?),
+                _ => None,
+            };
+            Sender::new(&master, &config, id, socket, ear)
         })?;
         self.master = Some(Daemon {
             config,
@@ -224,7 +252,12 @@ impl<N: Receive> Daemons<N> {
         let threads = self.start_threads("b", setting, |id| {
             let (netns, size) = (setting.netns, setting.sock_size);
             let socket = socket::receiving(netns.clone(), &setting.via, &config, id, size)?;
-            Listener::new(netns.clone(), &config, id, socket)
+            let peer =
+                (id == 0).then(|| Peer::new(netns.clone(), &config, &setting.via, Role::Backup));
+            if peer.is_some() && size < socket::RESYNC_BUFFER && netns.is_resync_on() {
+                let _ = socket.force_receive_buffer(socket::RESYNC_BUFFER);
+            }
+            Listener::new(netns.clone(), &config, id, socket, peer)
         })?;
         self.backup = Some(Daemon {
             config,
@@ -261,12 +294,14 @@ impl<N: Receive> Daemons<N> {
         match role {
             Role::Master => {
                 let daemon = self.master.take().ok_or(ESRCH)?;
+                self.compare(state);
                 state.change(MASTER, false);
                 drop(state.master.replace(None));
                 drop(daemon);
             }
             Role::Backup => {
                 let daemon = self.backup.take().ok_or(ESRCH)?;
+                self.compare(state);
                 state.change(BACKUP, false);
                 drop(daemon);
             }

@@ -80,6 +80,8 @@ ints! {
     sync_threshold: [3, 50],
     sync_refresh_period: [0],
     sync_retries: [0],
+    sync_resync: [1],
+    sync_early: [0],
     nat_icmp_send: [0],
     pmtu_disc: [1],
     backup_only: [0],
@@ -266,6 +268,17 @@ impl Sysctl {
     pub(crate) fn sync_threshold(&self) -> i32 {
         let [threshold, _] = &self.ints.sync_threshold;
         threshold.read_once()
+    }
+
+    /// Whether a director asks others for all conns when a daemon starts, and answers such requests.
+    pub(crate) fn sync_resync(&self) -> bool {
+        get(&self.ints.sync_resync) != 0
+    }
+
+    /// Whether conns are sent with their first packet, and in states in which C does not send them.
+    #[inline(always)]
+    pub(crate) fn sync_early(&self) -> bool {
+        get(&self.ints.sync_early) != 0
     }
 
     /// The sysctls that control when a conn is sent.

@@ -19,6 +19,7 @@ lab() {
 # can grow.
 fresh() {
 	ipvsadm -C 2>/dev/null || true
+	ipvsadm --stop-daemon master 2>/dev/null || true
 	# shellcheck disable=SC2046 # words
 	modprobe -rq $(awk '/^ip_vs_/ { print $1 }' /proc/modules) ip_vs || true
 	nft flush ruleset
@@ -31,6 +32,10 @@ fresh() {
 	[ -z "${TRACKED-}" ] || {
 		sysctl -qw net.ipv4.vs.conntrack=1
 		chain tracked ip prerouting 0 'ct state new counter'
+	}
+	[ -z "${MASTER-}" ] || {
+		echo '3 0' >/proc/sys/net/ipv4/vs/sync_threshold
+		ipvsadm --start-daemon master --mcast-interface lo
 	}
 }
 

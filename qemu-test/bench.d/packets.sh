@@ -43,6 +43,15 @@ for method in dr nat; do
 	for hook in input output; do measure udp4ct-$method-drop-$hook dropped $hook $method 4 udp; done
 done
 unset TRACKED
+# While a master daemon runs that sends a connection with its third packet only: packets that are not sent.
+export MASTER=yes
+for p in udp tcp; do
+	for method in dr nat; do
+		measure ${p}4sync-$method-established established $method 4 $p
+		for hook in input output; do measure ${p}4sync-$method-drop-$hook dropped $hook $method 4 $p; done
+	done
+done
+unset MASTER
 measure udp4-dr-filling filling dr 4 udp
 measure udp4-nat-filling filling nat 4 udp
 for scheduler in rr wrr wlc; do

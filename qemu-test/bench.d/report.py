@@ -80,7 +80,7 @@ def table(title, header, lines):
 
 def over(figures, name):
     """Returns a case's figure above the floor of its protocol and family."""
-    value, floor = figures.get(name), figures.get(name.split("-")[0].removesuffix("ct") + "-floor")
+    value, floor = figures.get(name), figures.get(name.split("-")[0].removesuffix("ct").removesuffix("sync") + "-floor")
     return None if value is None or floor is None else value - floor
 
 
@@ -101,8 +101,8 @@ def packets(data, way):
         for n in names if "-drop-" not in n])
     hooks = ("prerouting", "input", "output", "postrouting")
     lines = []
-    for kind in ("udp4", "udp4sum", "udp4ct", "tcp4", "sctp4", "udp6", "udp6sum", "tcp6"):
-        plain = kind.removesuffix("sum").removesuffix("ct")
+    for kind in ("udp4", "udp4sum", "udp4ct", "udp4sync", "tcp4", "tcp4sync", "sctp4", "udp6", "udp6sum", "tcp6"):
+        plain = kind.removesuffix("sum").removesuffix("ct").removesuffix("sync")
         for method in ("dr", "nat", *TUNNELS):
             for module, figures in zip(MODULES, (c, rust)):
                 values = [figures.get(f"{kind}-{method}-drop-{h}") for h in hooks]

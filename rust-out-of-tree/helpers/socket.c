@@ -53,10 +53,10 @@ __oot_helper bool oot_udp_is_readable(const struct socket *sock)
 }
 
 /* For a kthread: also returns when it should stop. */
-__oot_helper void oot_udp_wait_readable(struct socket *sock)
+__oot_helper void oot_udp_wait_readable(struct socket *sock, long timeout)
 {
-	wait_event_interruptible(*sk_sleep(sock->sk),
-				 oot_udp_is_readable(sock) || kthread_should_stop());
+	wait_event_interruptible_timeout(*sk_sleep(sock->sk),
+					 oot_udp_is_readable(sock) || kthread_should_stop(), timeout);
 }
 
 /* For a kthread: also returns when it should stop. */

@@ -12,6 +12,7 @@ use kernel::{
     error::to_result,
     ffi::{
         c_int,
+        c_long,
         c_uint, //
     },
     prelude::*, //
@@ -215,6 +216,15 @@ impl<N: NetRef> UdpSocket<N> {
         self.set(bindings::SOL_SOCKET, bindings::SO_RCVBUF, size)
     }
 
+    /// The same, without regard to the limit `net.core.rmem_max` (`SO_RCVBUFFORCE`).
+    ///
+    /// # Errors
+    ///
+    /// `EPERM` if the caller lacks `CAP_NET_ADMIN`.
+    pub(crate) fn force_receive_buffer(&self, size: c_int) -> Result {
+        self.set(bindings::SOL_SOCKET, bindings::SO_RCVBUFFORCE, size)
+    }
+
     /// Lets other sockets that allow it, too, be bound to the same port (`SO_REUSEADDR`).
     ///
     /// # Errors
@@ -352,10 +362,12 @@ impl<N: NetRef> UdpSocket<N> {
         unsafe { bindings::oot_udp_is_readable(self.sock.as_ptr()) }
     }
 
-    /// Sleeps until a packet waits to be received, or the thread is to end.
-    pub(crate) fn wait_readable(&self, _current: &Current) {
+    /// Sleeps until a packet waits to be received, or the thread is to end, for `timeout` jiffies at
+    /// most; `None` for no limit.
+    pub(crate) fn wait_readable(&self, _current: &Current, timeout: Option<usize>) {
+        let timeout = timeout.map_or(c_long::MAX, |timeout| timeout as c_long);
         // SAFETY: As above; the current task is a kthread and may sleep.
-        unsafe { bindings::oot_udp_wait_readable(self.sock.as_ptr()) };
+        unsafe { bindings::oot_udp_wait_readable(self.sock.as_ptr(), timeout) };
     }
 
     /// Sleeps until the send buffer has room, or the thread is to end.

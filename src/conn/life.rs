@@ -244,6 +244,12 @@ impl Life {
         expiry::left(now, self.last_seen.get(), time) == 0
     }
 
+    /// The time since the last packet, in jiffies.
+    pub(super) fn idle(&self, now: u32) -> u32 {
+        // A packet may have arrived after `now`.
+        (now.wrapping_sub(self.last_seen.get()) as i32).max(0) as u32
+    }
+
     /// The rest of `timeout` at the time `now`, in jiffies.
     pub(super) fn left(&self, now: u32, timeout: u32) -> u32 {
         expiry::left(now, self.last_seen.get(), timeout)

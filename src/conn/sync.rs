@@ -31,7 +31,10 @@ use crate::{
             Kind,
             Moment, //
         },
-        master::Master,
+        master::{
+            Manner,
+            Master, //
+        },
         message::{
             PeData,
             Record,
@@ -53,7 +56,8 @@ impl Conn {
         let (packets, sent_state) = self.sent.count();
         let is_other = sent_state == self.life.state()
             && self.control.is_none()
-            && sysctl.sync_policy().excludes(packets);
+            && sysctl.sync_policy().excludes(packets)
+            && !(packets == 1 && sysctl.sync_early());
         (!is_other).then_some(packets)
     }
 
@@ -109,19 +113,17 @@ impl Conn {
     /// Whether the conn is sent with this packet (C: `ip_vs_sync_conn_needed()`).
     fn is_due(&self, sysctl: &Sysctl, packets: i32) -> bool {
         let state = self.life.state();
-        let kind = if self.is_template() {
-            Kind::Template
-        } else {
-            if !self.proto.is_sent(state) {
-                return false;
-            }
-            if sysctl.sync_persist_mode() && self.is_in_persistence() || self.is_one_packet() {
-                return false;
-            }
-            Kind::Conn {
+        if !self.is_sent(sysctl, state) {
+            return false;
+        }
+        let is_early = sysctl.sync_early();
+        let kind = match self.is_template() {
+            true => Kind::Template,
+            false => Kind::Conn {
                 state,
-                is_established: self.proto.assures(state),
-            }
+                is_established: self.proto.assures(state) && !is_early,
+                is_first: is_early && packets == 1,
+            },
         };
         if sysctl.sync_version() == 0 && self.family == Family::Inet6 {
             return false;
@@ -133,6 +135,34 @@ impl Conn {
             now: now(),
         };
         self.sent.is_due(&sysctl.sync_policy(), moment)
+    }
+
+    /// Whether a conn in this state is sent at all.
+    fn is_sent(&self, sysctl: &Sysctl, state: u8) -> bool {
+        if self.is_template() {
+            return true;
+        }
+        let is_of_template = || sysctl.sync_persist_mode() && self.is_in_persistence();
+        (self.proto.is_sent(state) || sysctl.sync_early())
+            && !self.is_one_packet()
+            && !is_of_template()
+    }
+
+    /// The conn as it is sent to a director that asks for all conns; `None` if it is not sent.
+    pub(crate) fn record_for_all<'g>(
+        &'g self,
+        sysctl: &Sysctl,
+        guard: &'g rcu::Guard,
+    ) -> Option<Record<'g>> {
+        let idle = self.life.idle(now());
+        let is_over = self.life.is_dead() || self.life.is_invalid() || idle >= self.timeout();
+        if is_over || !self.is_sent(sysctl, self.life.state()) {
+            return None;
+        }
+        Some(Record {
+            idle: Some(jiffies_to_ms(idle)),
+            ..self.record(guard)
+        })
     }
 
     /// Whether a template controls the conn.
@@ -150,12 +180,15 @@ impl Conn {
     /// Queues the conn to be sent.
     #[cold]
     fn push(&self, master: &Master, sysctl: &Sysctl) {
-        let version = Version::from_sysctl(sysctl.sync_version());
+        let manner = Manner {
+            version: Version::from_sysctl(sysctl.sync_version()),
+            queue_max: sysctl.sync_qlen_max.read_once(),
+            is_early: sysctl.sync_early(),
+        };
         // All conns have the same size, which is at least this.
         let number = core::ptr::from_ref(self).addr() / size_of::<Self>();
-        let queue_max = sysctl.sync_qlen_max.read_once();
         let guard = rcu::read_lock();
-        master.push(number, &self.record(&guard), version, queue_max);
+        master.push(number, &self.record(&guard), manner);
     }
 
     /// The conn as it is sent.
@@ -185,8 +218,15 @@ impl Conn {
                 name: engine.name().as_bytes(),
                 data,
             }),
+            idle: None,
         }
     }
+}
+
+/// A time in milliseconds.
+fn jiffies_to_ms(jiffies: u32) -> u32 {
+    let ms = u64::from(jiffies).wrapping_mul(1000) / HZ as u64;
+    ms.min(u32::MAX.into()) as u32
 }
 
 /// The backup.
@@ -237,7 +277,7 @@ impl Conn {
             true => self.life.set_lifetime(received.timeout),
             false => self.life.set_timeout(received.timeout),
         }
-        self.life.renew(now());
+        self.life.renew(now().wrapping_sub(received.idle));
         self.sent.received(received.packets, received.state);
     }
 
@@ -254,7 +294,7 @@ impl Conn {
         };
         this.count_activity(change, guard);
         this.set_received(received, guard);
-        Timer::start(this, this.timeout() as usize);
+        Self::start_timer(this);
         true
     }
 
@@ -294,6 +334,17 @@ impl Conn {
             is_set(IP_VS_CONN_F_IN_SEQ).then_some(from_client),
             is_set(IP_VS_CONN_F_OUT_SEQ).then_some(to_client),
         ]
+    }
+
+    /// Lets the timer fire when the rest of the timeout is over.
+    pub(crate) fn start_timer(this: ConnRef<'_>) {
+        Timer::start(this, this.expires_in() as usize);
+    }
+
+    /// Whether there was no packet to the conn, and no message about it, within the last `idle`
+    /// jiffies.
+    pub(crate) fn is_idle_since(&self, idle: u32) -> bool {
+        self.life.is_idle_for(now(), idle.saturating_add(1))
     }
 
     /// Whether the conn has no dest, and would be found by replies as it is if it had `dest`.

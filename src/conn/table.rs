@@ -138,6 +138,8 @@ pub(crate) struct Received {
     pub(crate) seq_flags: u32,
     /// The adjustments of sequence numbers from the client and to it.
     pub(crate) seq: Option<[Seq; 2]>,
+    /// The time since the last packet, in jiffies.
+    pub(crate) idle: u32,
 }
 
 /// The conns and templates of a network namespace.

@@ -101,6 +101,8 @@ pub(crate) static FILES: &[Setting] = &[
         |netns| &netns.sysctl.ints.sync_retries,
         &[0, 3],
     ),
+    Setting::int(c"sync_resync", |netns| &netns.sysctl.ints.sync_resync),
+    Setting::int(c"sync_early", |netns| &netns.sysctl.ints.sync_early),
     Setting::int(c"nat_icmp_send", |netns| &netns.sysctl.ints.nat_icmp_send),
     Setting::int(c"pmtu_disc", |netns| &netns.sysctl.ints.pmtu_disc),
     Setting::one(

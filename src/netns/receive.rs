@@ -71,7 +71,11 @@ impl Receive for Ref<Netns> {
             packets: self.sysctl.sync_threshold(),
             seq_flags: record.flags & IP_VS_CONN_F_SEQ_MASK,
             seq: record.seq,
+            idle: record.idle.map_or(0, ms_to_jiffies),
         };
+        if received.idle > 0 && received.idle >= received.timeout {
+            return;
+        }
         let guard = rcu::read_lock();
         match find(self, record, &params, &guard) {
             Found::Ignored => (),
@@ -79,10 +83,18 @@ impl Receive for Ref<Netns> {
             Found::Conn(_) | Found::None => {
                 let dest = find_dest(self, record, &guard);
                 let birth = Birth::Received(received);
-                self.conns.add(&guard, &params, dest, None, birth);
+                let added = self.conns.add(&guard, &params, dest, None, birth);
+                if let (Some(conn), 1..) = (added, received.idle) {
+                    Conn::start_timer(conn);
+                }
             }
         }
     }
+}
+
+/// A time in jiffies.
+fn ms_to_jiffies(ms: u32) -> u32 {
+    u64::from(ms).wrapping_mul(HZ as u64).div_ceil(1000) as u32
 }
 
 /// The parameters of a conn. `None` if its protocol or persistence engine is not supported.
@@ -131,7 +143,7 @@ fn timeout(netns: &Netns, record: &Record<'_>, proto: Proto) -> u32 {
 enum Found<'g> {
     Conn(ConnRef<'g>),
     None,
-    /// The message is about a former conn between the same ends.
+    /// The message is about a former conn between the same ends, or an earlier time.
     Ignored,
 }
 
@@ -150,6 +162,13 @@ fn find<'g>(
         return Found::None;
     };
     let is_same = conn.get().dest_end() == (&record.daddr, record.dport);
+    // An answer to a request for all conns does not set back those that are in use.
+    if record
+        .idle
+        .is_some_and(|ms| !conn.is_idle_since(ms_to_jiffies(ms)))
+    {
+        return Found::Ignored;
+    }
     if !record.is_template() && !is_same {
         if record.flags & IP_VS_CONN_F_INACTIVE != 0 {
             return Found::Ignored;

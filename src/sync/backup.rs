@@ -7,6 +7,7 @@
 use super::{
     config::Config,
     message::Records,
+    resync::Peer,
     Receive, //
 };
 use crate::oot::{
@@ -29,7 +30,12 @@ pub(super) struct Listener<N: Receive> {
     id: u16,
     /// As long as the longest message.
     buffer: KVec<u8>,
+    /// The resync, for the first thread.
+    peer: Option<Peer<N>>,
 }
+
+/// The number of messages that are received at once, if a resync is under way.
+const MAX_MESSAGES: usize = 64;
 
 impl<N: Receive> Listener<N> {
     /// The work of the thread with the number `id`.
@@ -37,13 +43,20 @@ impl<N: Receive> Listener<N> {
     /// # Errors
     ///
     /// `ENOMEM`.
-    pub(super) fn new(netns: N, config: &Config, id: u16, socket: UdpSocket<N>) -> Result<Self> {
+    pub(super) fn new(
+        netns: N,
+        config: &Config,
+        id: u16,
+        socket: UdpSocket<N>,
+        peer: Option<Peer<N>>,
+    ) -> Result<Self> {
         Ok(Self {
             netns,
             socket,
             config: *config,
             id,
             buffer: KVec::zeroed(config.maxlen.into(), GFP_KERNEL)?,
+            peer,
         })
     }
 
@@ -58,6 +71,10 @@ impl<N: Receive> Listener<N> {
             return Err(ENODATA);
         }
         let message = self.buffer.get(..len).unwrap_or_default();
+        if let Some(peer) = &mut self.peer {
+            peer.handle(message);
+            return Ok(());
+        }
         for record in Records::of(message, self.config.sync_id, N::states) {
             self.netns.receive(&record);
         }
@@ -75,10 +92,16 @@ impl<N: Receive> Run for Listener<N> {
             self.id
         );
         while !current.should_stop() {
-            self.socket.wait_readable(current);
-            while self.socket.is_readable() && !current.should_stop() {
+            let peer = self.peer.as_mut();
+            let timeout = peer.and_then(|peer| peer.step(current));
+            self.socket.wait_readable(current, timeout);
+            let mut received = 0;
+            while self.socket.is_readable() && !current.should_stop() && received < MAX_MESSAGES {
                 match self.receive() {
-                    Ok(()) => current.resched(),
+                    Ok(()) => {
+                        received = received.wrapping_add(1);
+                        current.resched();
+                    }
                     Err(EAGAIN) => break,
                     Err(_) => {
                         pr_err!("receiving message error\n");

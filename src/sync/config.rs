@@ -175,6 +175,14 @@ pub(crate) struct Config {
     pub(crate) ttl: u8,
 }
 
+impl Config {
+    /// Whether a daemon with this configuration hears or sends the messages of the `other` one.
+    pub(super) fn is_on_group_of(&self, other: &Self) -> bool {
+        let of = |config: &Self| (config.ifn, config.group, config.port, config.sync_id);
+        of(self) == of(other)
+    }
+}
+
 #[cfg(test)]
 mod tests {
     use super::*;
@@ -235,6 +243,28 @@ mod tests {
         };
         let config = said.settle(Role::Master, 9000);
         assert_eq!((config.port, config.ttl, config.maxlen), (9, 255, 1452));
+    }
+
+    #[test]
+    fn daemons_on_the_same_group() {
+        let config = spec().settle(Role::Master, 1500);
+        assert!(config.is_on_group_of(&spec().settle(Role::Backup, 9000)));
+        let others = [
+            Config { port: 9, ..config },
+            Config {
+                sync_id: 8,
+                ..config
+            },
+            Config {
+                group: Group::V6([0xff; 16]),
+                ..config
+            },
+            Config {
+                ifn: IfName::new(b"eth1").unwrap(),
+                ..config
+            },
+        ];
+        assert!(others.iter().all(|other| !config.is_on_group_of(other)));
     }
 
     #[test]

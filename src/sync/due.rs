@@ -40,7 +40,12 @@ pub(crate) struct Moment {
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
 pub(crate) enum Kind {
     Template,
-    Conn { state: u8, is_established: bool },
+    Conn {
+        state: u8,
+        is_established: bool,
+        /// It is sent with this packet, whatever its state.
+        is_first: bool,
+    },
 }
 
 /// What is remembered of a conn from packet to packet.
@@ -98,6 +103,7 @@ impl Sent {
         let Kind::Conn {
             state,
             is_established,
+            is_first,
         } = kind
         else {
             return match refreshed(policy, orig, end, timeout, now) {
@@ -106,7 +112,7 @@ impl Sent {
                 None => false,
             };
         };
-        let is_new_state = self.packets_state.get() & STATE != u32::from(state);
+        let is_new_state = is_first || self.packets_state.get() & STATE != u32::from(state);
         let mut end = end;
         if !is_new_state || is_established {
             if policy.excludes(packets) {
@@ -207,6 +213,7 @@ mod tests {
         Kind::Conn {
             state,
             is_established: state == 1,
+            is_first: false,
         }
     }
 
@@ -262,6 +269,20 @@ mod tests {
         assert!(due(5, 5) && !due(5, 6));
         // Established again: only with the packet of the period.
         assert!(!due(1, 7) && !due(1, 8) && due(1, 53));
+    }
+
+    #[test]
+    fn the_first_packet() {
+        let sent = Sent::new(0);
+        let due = |is_first, packets| {
+            let kind = Kind::Conn {
+                state: 0,
+                is_established: false,
+                is_first,
+            };
+            sent.is_due(&DEFAULT, at(kind, packets, 500))
+        };
+        assert!(due(true, 1) && !due(false, 2) && due(false, 3));
     }
 
     #[test]

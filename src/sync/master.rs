@@ -15,6 +15,7 @@ use super::{
         Record,
         Version, //
     },
+    resync::Ear,
     Receive, //
 };
 use crate::oot::{
@@ -81,6 +82,8 @@ struct Outgoing {
     current: Option<Message>,
     /// When the current message got its first conn, in jiffies.
     since: usize,
+    /// After how many jiffies it is sent even if it is not full.
+    flush_time: usize,
     queue: List<Queued>,
     len: usize,
 }
@@ -100,6 +103,7 @@ impl Outbox {
             outgoing <- new_spinlock!(Outgoing {
                 current: None,
                 since: 0,
+                flush_time: FLUSH_TIME,
                 queue: List::new(),
                 len: 0,
             }),
@@ -109,7 +113,12 @@ impl Outbox {
     }
 
     /// Appends a conn to the current message, or starts a new one.
-    fn push(&self, master: &Master, record: &Record<'_>, version: Version, queue_max: usize) {
+    fn push(&self, master: &Master, record: &Record<'_>, manner: Manner) {
+        let Manner {
+            version,
+            queue_max,
+            is_early,
+        } = manner;
         let _bh = bh::Disabled::new();
         let mut outgoing = self.outgoing.lock();
         if let Some(current) = &mut outgoing.current {
@@ -126,6 +135,10 @@ impl Outbox {
             Ok(message) => {
                 outgoing.current = Some(message);
                 outgoing.since = jiffies();
+                outgoing.flush_time = if is_early { SEND_DELAY } else { FLUSH_TIME };
+                if is_early {
+                    self.waker.wake();
+                }
             }
             Err(_) => pr_err!("ip_vs_sync_buff_create failed.\n"),
         }
@@ -139,7 +152,7 @@ impl Outbox {
             outgoing.len = outgoing.len.wrapping_sub(1);
             return Some(Next::Queued(queued));
         }
-        if jiffies().wrapping_sub(outgoing.since) < FLUSH_TIME {
+        if jiffies().wrapping_sub(outgoing.since) < outgoing.flush_time {
             return None;
         }
         outgoing.current.take().map(Next::Current)
@@ -151,6 +164,16 @@ impl Outbox {
         // A variable: a temporary would be dropped after softirqs are enabled.
         let outgoing = self.outgoing.lock();
         outgoing.len
+    }
+
+    /// The time in jiffies for which the thread may sleep, unless it is woken.
+    fn rest_time(&self) -> usize {
+        let _bh = bh::Disabled::new();
+        let outgoing = self.outgoing.lock();
+        match outgoing.current {
+            Some(_) => outgoing.flush_time.min(CHECK_PERIOD),
+            None => CHECK_PERIOD,
+        }
     }
 }
 
@@ -189,6 +212,16 @@ impl Next {
     }
 }
 
+/// How a conn is sent.
+#[derive(Clone, Copy)]
+pub(crate) struct Manner {
+    pub(crate) version: Version,
+    /// The maximum number of messages that wait for a thread.
+    pub(crate) queue_max: usize,
+    /// The message is sent within 20 ms (sysctl `sync_early`).
+    pub(crate) is_early: bool,
+}
+
 /// The messages of a master daemon.
 pub(crate) struct Master {
     /// One for each thread.
@@ -220,19 +253,12 @@ impl Master {
         RcuArc::new(master, GFP_KERNEL)
     }
 
-    /// Queues a conn to be sent. The same `number` selects the same thread. `queue_max` is the
-    /// maximum number of messages that wait for that thread.
-    pub(crate) fn push(
-        &self,
-        number: usize,
-        record: &Record<'_>,
-        version: Version,
-        queue_max: usize,
-    ) {
+    /// Queues a conn to be sent. The same `number` selects the same thread.
+    pub(crate) fn push(&self, number: usize, record: &Record<'_>, manner: Manner) {
         // The number of threads is a power of two.
         let id = number & self.outboxes.len().wrapping_sub(1);
         if let Some(outbox) = self.outboxes.get(id) {
-            outbox.push(self, record, version, queue_max);
+            outbox.push(self, record, manner);
         }
     }
 }
@@ -243,7 +269,12 @@ pub(super) struct Sender<N: Receive> {
     socket: UdpSocket<N>,
     config: Config,
     id: u16,
+    /// The resync, for the first thread.
+    ear: Option<Ear<N>>,
 }
+
+/// The number of messages that are sent at once, if a resync is under way.
+const MAX_MESSAGES: usize = 64;
 
 impl<N: Receive> Sender<N> {
     /// The work of the thread with the number `id`.
@@ -256,12 +287,14 @@ impl<N: Receive> Sender<N> {
         config: &Config,
         id: u16,
         socket: UdpSocket<N>,
+        ear: Option<Ear<N>>,
     ) -> Result<Self> {
         Ok(Self {
             outbox: master.outboxes.get(usize::from(id)).ok_or(EINVAL)?.clone(),
             socket,
             config: *config,
             id,
+            ear,
         })
     }
 
@@ -279,10 +312,25 @@ impl<N: Receive> Sender<N> {
         }
     }
 
-    /// Sleeps until there may be something to send.
-    fn rest(&self, current: &Current) {
+    /// Sends what is queued. Returns whether that is all.
+    fn send_queued(&self, current: &Current) -> bool {
+        for _ in 0..MAX_MESSAGES {
+            match self.outbox.next() {
+                Some(message) => self.send(current, message.bytes()),
+                None => return true,
+            }
+            if current.should_stop() {
+                return true;
+            }
+        }
+        false
+    }
+
+    /// Sleeps until there may be something to send, for `timeout` jiffies at most.
+    fn rest(&self, current: &Current, timeout: usize) {
         let waker = &self.outbox.waker;
-        if current.wait(waker, CHECK_PERIOD) && self.outbox.queued() < WAKEUP_RATE {
+        let timeout = self.outbox.rest_time().min(timeout);
+        if current.wait(waker, timeout) && self.outbox.queued() < WAKEUP_RATE {
             current.wait(waker, SEND_DELAY);
         }
     }
@@ -298,9 +346,13 @@ impl<N: Receive> Run for Sender<N> {
             self.id
         );
         while !current.should_stop() {
-            match self.outbox.next() {
-                Some(message) => self.send(current, message.bytes()),
-                None => self.rest(current),
+            let is_idle = self.send_queued(current);
+            let timeout = match &mut self.ear {
+                Some(ear) => ear.step(current),
+                None => CHECK_PERIOD,
+            };
+            if is_idle && !current.should_stop() {
+                self.rest(current, timeout);
             }
         }
     }

@@ -14,6 +14,7 @@
 //! A message has at most 255 conns. In C the count wraps if `--sync-maxlen` allows more, and the
 //! receiver ignores the rest of the message.
 
+mod notice;
 mod v0;
 mod v1;
 
@@ -30,6 +31,11 @@ use crate::{
     },
     uapi::*,
     wire::seq::Seq, //
+};
+pub(crate) use notice::{
+    Notice,
+    Part,
+    Request, //
 };
 use zerocopy::{
     FromBytes,
@@ -111,6 +117,8 @@ pub(crate) struct Record<'a> {
     /// The adjustment of sequence numbers from the client and to it.
     pub(crate) seq: Option<[Seq; 2]>,
     pub(crate) pe: Option<PeData<'a>>,
+    /// The time since the last packet in milliseconds; only in answers to a request for a resync.
+    pub(crate) idle: Option<u32>,
 }
 
 impl Record<'_> {
@@ -143,10 +151,15 @@ pub(crate) type States = fn(protocol: u8) -> Option<u16>;
 /// The number of states of a template (C: `IP_VS_CTPL_S_LAST`).
 const TEMPLATE_STATES: u16 = 2;
 
+/// The maximum length of a notice, in bytes, with the padding before it.
+const MAX_CLOSE: usize = notice::LEN + 3;
+
 /// A message to be sent.
 pub(crate) struct Message {
     version: Version,
     bytes: Bytes,
+    /// The number of bytes for header and conns.
+    room: usize,
     len: usize,
     conns: u8,
 }
@@ -164,20 +177,71 @@ impl Message {
         maxlen: usize,
         record: &Record<'_>,
     ) -> Result<Self, NoMemory> {
-        let header = version.header_len();
-        let least = header.wrapping_add(version.record_len(record));
+        let least = version
+            .header_len()
+            .wrapping_add(version.record_len(record));
+        let mut message = Self::empty(version, sync_id, maxlen.max(least), 0)?;
+        message.push(record);
+        Ok(message)
+    }
+
+    /// Allocates a message of an answer to a request for a resync, with one conn. Its notice must
+    /// be [added](Self::close) at the end. The parameters are as for [`new`](Self::new).
+    ///
+    /// # Errors
+    ///
+    /// [`NoMemory`] if the allocation fails.
+    pub(crate) fn part(sync_id: u32, maxlen: usize, record: &Record<'_>) -> Result<Self, NoMemory> {
+        let version = Version::V1;
+        let least = version
+            .header_len()
+            .wrapping_add(version.record_len(record));
+        let room = maxlen.saturating_sub(MAX_CLOSE).max(least);
+        let mut message = Self::empty(version, sync_id, room, MAX_CLOSE)?;
+        message.push(record);
+        Ok(message)
+    }
+
+    /// Allocates a message with a request for a resync.
+    ///
+    /// # Errors
+    ///
+    /// [`NoMemory`] if the allocation fails.
+    pub(crate) fn request(sync_id: u32, request: Request) -> Result<Self, NoMemory> {
+        let version = Version::V1;
+        let mut message = Self::empty(version, sync_id, version.header_len(), MAX_CLOSE)?;
+        message.close(Notice::Request(request));
+        Ok(message)
+    }
+
+    /// Allocates a message without conns, with `room` bytes for header and conns, and `more` bytes.
+    fn empty(version: Version, sync_id: u32, room: usize, more: usize) -> Result<Self, NoMemory> {
         let mut message = Self {
             version,
-            bytes: zeroed(maxlen.max(least))?,
-            len: header,
+            bytes: zeroed(room.saturating_add(more))?,
+            room,
+            len: version.header_len(),
             conns: 0,
         };
         match version {
             Version::V0 => v0::write_header(&mut message.bytes, sync_id as u8),
             Version::V1 => v1::write_header(&mut message.bytes, sync_id as u8),
         }
-        message.push(record);
         Ok(message)
+    }
+
+    /// Appends the notice to a part or a request.
+    pub(crate) fn close(&mut self, notice: Notice) {
+        let start = self.len.wrapping_add(self.version.padding(self.len));
+        let end = start.wrapping_add(notice::LEN);
+        let Ok(size) = u16::try_from(end) else {
+            return;
+        };
+        if let Some(place) = self.bytes.get_mut(start..end) {
+            Writer(place).put(&notice.to_bytes());
+            self.len = end;
+            v1::write_counts(&mut self.bytes, size, self.conns);
+        }
     }
 
     /// The version of the message.
@@ -197,6 +261,9 @@ impl Message {
         let (Some(conns), Ok(size)) = (self.conns.checked_add(1), u16::try_from(end)) else {
             return false;
         };
+        if end > self.room {
+            return false;
+        }
         let Some(place) = self.bytes.get_mut(start..end) else {
             return false;
         };
@@ -265,6 +332,14 @@ impl<'a> Records<'a> {
             states,
         }
     }
+
+    /// The notice after the conns, once all of them were read.
+    pub(crate) fn notice(&self) -> Option<Notice> {
+        match (self.version, self.left) {
+            (Version::V1, 0) => Notice::read(self.rest),
+            _ => None,
+        }
+    }
 }
 
 /// Returns the version of a message, the number of its conns, and its content after the header.
@@ -273,13 +348,16 @@ fn start(message: &[u8], sync_id: u32) -> Option<(Version, u8, &[u8])> {
     if usize::from(header.size.get()) != message.len() {
         return None;
     }
-    if sync_id != 0 && u32::from(header.sync_id) != sync_id {
-        return None;
-    }
-    Some(match v1::start(message) {
+    let (version, conns, rest) = match v1::start(message) {
         Some((conns, rest)) => (Version::V1, conns, rest),
         None => (Version::V0, header.conns, rest),
-    })
+    };
+    // A director that accepts any sync id asks all.
+    let asks_all = header.sync_id == 0 && conns == 0;
+    if sync_id != 0 && u32::from(header.sync_id) != sync_id && !asks_all {
+        return None;
+    }
+    Some((version, conns, rest))
 }
 
 impl<'a> Iterator for Records<'a> {
@@ -293,7 +371,7 @@ impl<'a> Iterator for Records<'a> {
             }
             // The rest of the message is dropped.
             .or_else(|| {
-                self.left = 0;
+                (self.left, self.rest) = (0, &[]);
                 None
             })?;
             (self.left, self.rest) = (self.left.wrapping_sub(1), rest);

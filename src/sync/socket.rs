@@ -21,6 +21,7 @@ use crate::oot::net::{
 use kernel::prelude::*;
 
 /// The device of a daemon.
+#[derive(Clone, Copy)]
 pub(crate) struct Via {
     index: i32,
     pub(super) mtu: u32,
@@ -49,13 +50,19 @@ fn destination(config: &Config, id: u16) -> SocketAddr {
     }
 }
 
-fn new<N: NetRef>(netns: N, config: &Config) -> Result<UdpSocket<N>> {
-    let family = match config.group {
+/// The least size of the receive buffer of the first thread while there are resyncs, in bytes.
+pub(super) const RESYNC_BUFFER: i32 = 1 << 20;
+
+fn family(config: &Config) -> NfProto {
+    match config.group {
         Group::V4(_) => NfProto::Ipv4,
         Group::V6(_) => NfProto::Ipv6,
-    };
+    }
+}
+
+fn new<N: NetRef>(netns: N, config: &Config) -> Result<UdpSocket<N>> {
     logged(
-        UdpSocket::new(netns, family),
+        UdpSocket::new(netns, family(config)),
         "Error during creation of socket; terminating",
     )
 }
@@ -112,6 +119,40 @@ pub(super) fn sending<N: NetRef>(
         socket.connect(destination(config, id)),
         "Error connecting to the multicast addr",
     )?;
+    Ok(socket)
+}
+
+/// A socket for a resync, which sends to the group through the device. Nothing is logged: C has no
+/// such socket.
+///
+/// # Errors
+///
+/// As for [`sending`].
+pub(super) fn asking<N: NetRef>(netns: N, via: &Via, config: &Config) -> Result<UdpSocket<N>> {
+    let to = destination(config, 0);
+    let socket = UdpSocket::new(netns, family(config))?;
+    socket.set_multicast_device(via.index)?;
+    socket.set_multicast_loop(false)?;
+    socket.set_multicast_ttl(config.ttl)?;
+    socket.allow_fragments()?;
+    socket.connect(to)?;
+    Ok(socket)
+}
+
+/// A socket by which a master hears of a resync. Nothing is logged: in C a master has no such
+/// socket.
+///
+/// # Errors
+///
+/// As for [`receiving`].
+pub(super) fn hearing<N: NetRef>(netns: N, via: &Via, config: &Config) -> Result<UdpSocket<N>> {
+    let at = destination(config, 0);
+    let socket = UdpSocket::new(netns, family(config))?;
+    socket.allow_reuse()?;
+    socket.force_receive_buffer(RESYNC_BUFFER)?;
+    socket.bind_to_device(via.index)?;
+    socket.bind(at)?;
+    socket.join(at.addr, via.index)?;
     Ok(socket)
 }
 

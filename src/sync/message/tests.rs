@@ -30,6 +30,7 @@ fn record() -> Record<'static> {
         daddr: v4(3),
         seq: None,
         pe: None,
+        idle: None,
     }
 }
 
@@ -330,4 +331,138 @@ fn mutated_messages() {
             assert!(read(&bytes).len() <= 255);
         }
     }
+}
+
+const PART: Part = Part {
+    request: 0x0102_0304,
+    answer: 0x0506_0708,
+    total: 1000,
+    number: 2,
+    is_last: false,
+};
+
+/// [`PART`] in wire format.
+const NOTICE: [u8; 24] = *b"rsyn\x02\0\0\0\x01\x02\x03\x04\x05\x06\x07\x08\0\0\x03\xe8\0\0\0\x02";
+
+fn notice(message: &[u8], sync_id: u32) -> Option<Notice> {
+    let mut records = Records::of(message, sync_id, states);
+    records.by_ref().for_each(drop);
+    records.notice()
+}
+
+#[test]
+fn a_request_has_no_conns() {
+    let request = Request {
+        number: 0x0102_0304,
+        slower: 2,
+    };
+    let message = Message::request(7, request).unwrap();
+    let mut want = vec![0, 7, 0, 32, 0, 1, 0, 0];
+    want.extend(b"rsyn\x01\0\0\0\x01\x02\x03\x04");
+    want.extend([0, 0, 0, 0, 0, 0, 0, 0, 0, 0, 0, 2]);
+    assert_eq!(message.bytes(), want);
+    assert_eq!(read(&want), []);
+    let request = Some(Notice::Request(request));
+    assert_eq!([0, 7].map(|id| notice(&want, id)), [request; 2]);
+    assert_eq!(notice(&want, 8), None);
+    // From a director that accepts any sync id.
+    want[1] = 0;
+    assert_eq!(notice(&want, 8), request);
+}
+
+#[test]
+fn a_part_as_literal_bytes() {
+    let idle = Record {
+        idle: Some(0x0a0b_0c0d),
+        ..record()
+    };
+    let mut message = Message::part(7, 1472, &idle).unwrap();
+    assert!(message.push(&Record {
+        idle: Some(1),
+        ..record6()
+    }));
+    message.close(Notice::Part(PART));
+    let bytes = message.bytes();
+    assert_eq!(bytes.len(), 8 + 44 + 80 + 24);
+    assert_eq!(bytes[..8], [0, 7, 0, 156, 2, 1, 0, 0]);
+    assert_eq!(bytes[8..12], [0, 6, 0, 42]);
+    assert_eq!(bytes[44..52], [0x61, 4, 0x0a, 0x0b, 0x0c, 0x0d, 0, 0]);
+    assert_eq!(bytes[132..], NOTICE);
+    let idles: Vec<_> = read(bytes).iter().map(|record| record.idle).collect();
+    assert_eq!(idles, [Some(0x0a0b_0c0d), Some(1)]);
+    assert_eq!(notice(bytes, 7), Some(Notice::Part(PART)));
+    // A part of another sync id has none.
+    assert_eq!(notice(bytes, 8), None);
+}
+
+#[test]
+fn notices_that_are_none() {
+    let of = |bytes: &[u8]| {
+        let mut message = message(&[&CONN]);
+        message.extend(bytes);
+        message[3] += bytes.len() as u8;
+        assert_eq!(read(&message).len(), 1);
+        notice(&message, 7)
+    };
+    assert_eq!(of(&NOTICE), Some(Notice::Part(PART)));
+    assert_eq!(
+        of(&[&NOTICE[..], b"more"].concat()),
+        Some(Notice::Part(PART))
+    );
+    let mut last = NOTICE;
+    last[4] = 3;
+    let last_part = Part {
+        is_last: true,
+        ..PART
+    };
+    assert_eq!(of(&last), Some(Notice::Part(last_part)));
+    assert_eq!(of(&[]), None);
+    assert_eq!(of(&NOTICE[..23]), None);
+    for (at, value) in [(0, b'R'), (4, 0), (4, 4)] {
+        let mut bytes = NOTICE;
+        bytes[at] = value;
+        assert_eq!(of(&bytes), None);
+    }
+    // After a malformed conn, and in version 0.
+    let mut malformed = message(&[&CONN, &CONN]);
+    malformed[46] = 0xff;
+    malformed.extend(NOTICE);
+    malformed[3] += 24;
+    assert_eq!((read(&malformed).len(), notice(&malformed, 7)), (1, None));
+    let mut old = vec![0, 7, 0, 28];
+    old.extend(NOTICE);
+    assert_eq!(notice(&old, 7), None);
+}
+
+#[test]
+fn a_part_is_as_long_as_allowed() {
+    for maxlen in [1, 100, 1024, 1452, 1472, 65507] {
+        let first = Record {
+            idle: Some(0),
+            ..record()
+        };
+        let mut message = Message::part(7, maxlen, &first).unwrap();
+        while message.push(&first) {}
+        message.close(Notice::Part(PART));
+        let len = message.bytes().len();
+        assert!(len <= maxlen || maxlen < 100, "{len} of {maxlen}");
+        assert_eq!(notice(message.bytes(), 7), Some(Notice::Part(PART)));
+        if maxlen < 10000 {
+            assert!(len + 44 + 3 > maxlen, "{len} of {maxlen}");
+        }
+    }
+}
+
+#[test]
+fn idle_times_of_other_lengths() {
+    for (params, want) in [
+        (&b"\x61\x04\0\0\0\x09"[..], Some(9)),
+        (b"\x61\x03\0\0\x09", None),
+        (b"\x61\x05\0\0\0\0\x09", None),
+    ] {
+        let message = message(&[&with_params(params)]);
+        assert_eq!(read(&message)[0].idle, want);
+    }
+    // Without the mark, it must not be ignored.
+    assert_eq!(read(&message(&[&with_params(b"\x21\x04\0\0\0\x09")])), []);
 }

@@ -94,11 +94,15 @@ const MAY_BE_IGNORED: u8 = 0x40;
 const SEQ_DATA: u8 = 1;
 const PE_DATA: u8 = 2;
 const PE_NAME: u8 = 3;
+/// The time since the last packet; only in answers to a request for a resync. Not known to C.
+const IDLE: u8 = 0x21;
 
 /// The length of a parameter's type and length.
 const PARAM_HEADER: usize = 2;
 /// The length of a [`SEQ_DATA`] parameter.
 const SEQ_LEN: u8 = 24;
+/// The length of an [`IDLE`] parameter.
+const IDLE_LEN: u8 = 4;
 /// The maximum length of a [`PE_NAME`] (C: `IP_VS_PENAME_MAXLEN`).
 const MAX_PE_NAME: usize = 16;
 
@@ -136,6 +140,9 @@ pub(super) fn record_len(record: &Record<'_>) -> usize {
         if !name.is_empty() {
             param(name.len());
         }
+    }
+    if record.idle.is_some() {
+        param(IDLE_LEN.into());
     }
     len
 }
@@ -185,6 +192,10 @@ pub(super) fn write(out: &mut Writer<'_>, record: &Record<'_>) {
             out.put(name);
         }
     }
+    if let Some(idle) = record.idle {
+        out.put(&[IDLE | MAY_BE_IGNORED, IDLE_LEN]);
+        out.put(&idle.to_be_bytes());
+    }
 }
 
 /// Returns the number of conns in a message and its content after the header. `None` if it is not
@@ -224,9 +235,15 @@ fn read_sized(conn: &[u8]) -> Option<Read<'_>> {
         return None;
     };
     let [caddr, vaddr, daddr] = addrs;
-    let Some(Params { seq, data, name }) = Params::read(params)? else {
+    let Some(params) = Params::read(params)? else {
         return Some(Read::Other);
     };
+    let Params {
+        seq,
+        data,
+        name,
+        idle,
+    } = params;
     let pe = match (data, name) {
         (None, _) => None,
         (Some(_), None) => return Some(Read::Other),
@@ -247,6 +264,7 @@ fn read_sized(conn: &[u8]) -> Option<Read<'_>> {
         daddr,
         seq,
         pe,
+        idle,
     }))
 }
 
@@ -256,6 +274,7 @@ struct Params<'a> {
     seq: Option<[Seq; 2]>,
     data: Option<&'a [u8]>,
     name: Option<&'a [u8]>,
+    idle: Option<u32>,
 }
 
 impl<'a> Params<'a> {
@@ -275,6 +294,11 @@ impl<'a> Params<'a> {
                 PE_DATA => once(&mut params.data, value)?,
                 PE_NAME if value.len() <= MAX_PE_NAME => once(&mut params.name, value)?,
                 PE_NAME => return None,
+                IDLE if kind & MAY_BE_IGNORED != 0 => {
+                    // Of another length, it is an unknown parameter.
+                    let idle = value.try_into().ok().map(u32::from_be_bytes);
+                    params.idle = idle.or(params.idle);
+                }
                 _ if kind & MAY_BE_IGNORED != 0 => (),
                 _ => return Some(None),
             }
