@@ -99,9 +99,16 @@ if OURS:
     times = [{tuple(fields[:7]): int(fields[9]) for fields in proc(machine)} for machine in lab.DIRECTORS]
     late = {key: (times[0][key], times[1].get(key)) for key in times[0] if abs(times[0][key] - times[1].get(key, 0)) > 5 * SLOW}
     expect("conns with another remaining time", {}, late)
+    # The backup is cut off, and connections begin meanwhile.
+    configure("wire", ["ip link set backup down"])
+    agent.hold("client", "cut", "tcp", VIP[0], 80, 30)
+    time.sleep(14)  # after 10 s, and when the master has sent these conns
+    configure("wire", ["ip link set backup up"])
+    settle()
+    wait_for("the conns of the master", lambda: agent.use("cut1") and same("director", "backup"), instead=lambda: conns("backup"))
     lab.move()
-    for v6 in (False, True):
-        expect("after the move", 30, used(f"cold{v6}", 30))
+    for name in ("coldFalse", "coldTrue", "cut"):
+        expect("after the move", 30, used(name, 30))
     stop("backup", "backup")
 stop("director", "master")
 close()

@@ -101,9 +101,9 @@ pub(super) struct Peer<N: Receive> {
     part: Option<Message>,
     /// Open while there is something to send.
     socket: Option<UdpSocket<N>>,
-    /// When a message was last received, and when the last requests began.
+    /// When a message was last received, and when requests last began for this reason.
     heard_at: u32,
-    asked_at: u32,
+    asked_at: Option<u32>,
 }
 
 impl<N: Receive> Peer<N> {
@@ -120,7 +120,7 @@ impl<N: Receive> Peer<N> {
             part: None,
             socket: None,
             heard_at: now,
-            asked_at: now,
+            asked_at: None,
         }
     }
 
@@ -159,8 +159,11 @@ impl<N: Receive> Peer<N> {
     fn heard(&mut self, now: u32) {
         let is_late = now.wrapping_sub(self.heard_at) >= SILENCE;
         self.heard_at = now;
-        if is_late && now.wrapping_sub(self.asked_at) >= ASK_AGAIN && self.netns.is_resync_on() {
-            self.asked_at = now;
+        let has_just_asked = self
+            .asked_at
+            .is_some_and(|at| now.wrapping_sub(at) < ASK_AGAIN);
+        if is_late && !has_just_asked && self.netns.is_resync_on() {
+            self.asked_at = Some(now);
             self.asking = Some(Asking::new(now, random_u64()));
         }
     }
