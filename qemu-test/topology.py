@@ -57,6 +57,18 @@ def ip(commands):
 def netns(*machines):
     """Deletes all named network namespaces and creates new ones."""
     ip([f"netns del {name}" for name in os.listdir("/run/netns")] + [f"netns add {name}" for name in machines])
+    if os.environ.get("TRACKED"):
+        for machine in machines:
+            with inside(machine):
+                track()
+
+
+def track():
+    """Switches on connection tracking of IPVS's connections, if the module is loaded."""
+    try:
+        sysctl(["sysctl -w net.ipv4.vs.conntrack=1"])
+    except FileNotFoundError:
+        pass
 
 
 def sysctl(commands):

@@ -113,3 +113,13 @@ for hook in HOOKS["ip"].split():
     observe(f"matched at {hook}", " ".join(figures))
 say(f"{matched} rules matched")
 expect("many rules that matched", True, matched >= 30)
+
+# --- a namespace without services
+
+for options in ("--ipvs", "! --ipvs", "--vproto 17", "! --vproto 17", "--vdir ORIGINAL", "--vmethod MASQ", "! --vmethod MASQ",
+                f"! --vaddr {VIP}"):
+    output("rs1", f"iptables -A INPUT -p udp -m ipvs {options}")
+agent.use("udp1")
+observe("without services", "\n".join(
+    f"{'matched' if line.split()[0] != '0' else 'not matched'} {line.partition('0.0.0.0/0')[2]}"
+    for line in output("rs1", "iptables -nvL INPUT").split("\n")[2:]))

@@ -1,12 +1,11 @@
 """Connection tracking beside IPVS while others use it: dumps and flushes under traffic, a full table, zones, a clash of
-translations, DNAT before IPVS, and a flowtable. Nothing may remain in the table when the conns have expired."""
+translations, and DNAT before IPVS. Nothing may remain in the table when the conns have expired."""
 # Covers: src/xmit/output src/conn rust-out-of-tree/net/conntrack
 
 import subprocess
-import sys
 
 import agent
-from case import DEBUG, entries, expect, observe, output, wait_for
+from case import entries, expect, observe, output, wait_for
 from topology import NAT, build
 
 VIP, DIP = NAT.addresses["VIP"][0], NAT.addresses["DIP"][0]
@@ -118,15 +117,3 @@ director("ip addr add 192.168.1.111/24 dev eth0")
 director(f"iptables -t nat -A PREROUTING -d 192.168.1.111 -p tcp --dport 8080 -j DNAT --to-destination {VIP}:80")
 observe("DNAT: new", agent.hold("client", "dnat", "tcp", "192.168.1.111", 8080, 3))
 observe("DNAT: entries", entries("director"))
-
-# --- a flowtable for what the director forwards
-
-if DEBUG:
-    sys.exit()  # it has no flowtables
-begin(*REALS)
-director("""nft 'table inet quick {
-    flowtable forwarded { hook ingress priority 0; devices = { eth0, eth1 }; }
-    chain forward { type filter hook forward priority 0; ct state established flow add @forwarded; counter; }
-}'""")
-observe("flowtable: held", agent.hold("client", "flow", "tcp", VIP, 80, 2))
-observe("flowtable: again", " ".join(agent.use(f"flow{i}") for i in (1, 2)))

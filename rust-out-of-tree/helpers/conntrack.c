@@ -3,6 +3,8 @@
 #include <net/netfilter/nf_conntrack.h>
 #include <net/netfilter/nf_conntrack_core.h>
 #include <net/netfilter/nf_conntrack_expect.h>
+#include <net/netfilter/nf_conntrack_extend.h>
+#include <net/netfilter/nf_conntrack_helper.h>
 #include <net/netfilter/nf_conntrack_seqadj.h>
 
 __oot_helper struct nf_conn *oot_nf_ct_get(const struct sk_buff *skb, unsigned int *info)
@@ -102,6 +104,25 @@ __oot_helper u8 oot_nf_ct_family(const struct nf_conn *ct)
 __oot_helper bool oot_nf_ct_allow_seqadj(struct nf_conn *ct)
 {
 	return nfct_seqadj(ct) || nfct_seqadj_ext_add(ct);
+}
+
+/*
+ * Keeps a connection out of flowtables. To be called for an unconfirmed entry. The expression
+ * flow_offload passes over entries with one of these properties. Only UDP and GRE give the bit
+ * another meaning. Other protocols are not offloaded.
+ */
+__oot_helper void oot_nf_ct_forbid_offload(struct nf_conn *ct)
+{
+	switch (nf_ct_protonum(ct)) {
+	case IPPROTO_TCP:
+		__set_bit(IPS_NAT_CLASH_BIT, &ct->status);
+		break;
+	case IPPROTO_UDP:
+		/* Without IPS_HELPER, which would say that there is a helper. */
+		if (!nfct_help(ct))
+			nf_ct_ext_add(ct, NF_CT_EXT_HELPER, GFP_ATOMIC);
+		break;
+	}
 }
 
 /*

@@ -109,6 +109,37 @@ impl NfConn<'_> {
     }
 }
 
+/// The entry of a connection that a packet starts.
+///
+/// # Invariants
+///
+/// The entry is unconfirmed, and only the packet, which is borrowed exclusively, refers to it.
+pub(crate) struct NewConn<'a>(NfConn<'a>);
+
+impl NewConn<'_> {
+    /// Changes the tuple of the replies.
+    pub(crate) fn alter_reply(&mut self, change: impl FnOnce(&mut Tuple)) {
+        let mut reply = self.0.reply();
+        change(&mut reply);
+        // SAFETY: Only this value refers to the entry, by the type invariant.
+        unsafe { bindings::oot_nf_conntrack_alter_reply(self.0.ct.as_ptr(), &reply.0) };
+    }
+
+    /// Lets the sequence numbers be adjusted later. Returns false if memory is short.
+    #[must_use]
+    pub(crate) fn allow_seq_adjustment(&mut self) -> bool {
+        // SAFETY: Only this value refers to the entry, by the type invariant.
+        unsafe { bindings::oot_nf_ct_allow_seqadj(self.0.ct.as_ptr()) }
+    }
+
+    /// Keeps the connection out of flowtables, whose packets bypass the other hooks. If memory is
+    /// short, a UDP connection is not kept out.
+    pub(crate) fn forbid_offload(&mut self) {
+        // SAFETY: Only this value refers to the entry, by the type invariant.
+        unsafe { bindings::oot_nf_ct_forbid_offload(self.0.ct.as_ptr()) };
+    }
+}
+
 impl Skb {
     /// The packet's entry.
     pub(crate) fn conntrack(&self) -> Option<NfConn<'_>> {
@@ -128,30 +159,12 @@ impl Skb {
         self.conntrack().is_some_and(|entry| entry.is_confirmed())
     }
 
-    /// Changes the tuple of the replies of a connection that this packet starts. Does nothing if the
-    /// packet has no entry, a confirmed one, or is a reply itself.
-    pub(crate) fn alter_conntrack_reply(&mut self, change: impl FnOnce(&mut Tuple)) {
-        let Some(entry) = self.conntrack().filter(NfConn::is_new) else {
-            return;
-        };
-        let mut reply = entry.reply();
-        change(&mut reply);
-        // SAFETY: The entry is not in the table, so this packet alone, which is borrowed exclusively,
-        // refers to it.
-        unsafe { bindings::oot_nf_conntrack_alter_reply(entry.ct.as_ptr(), &reply.0) };
-    }
-
-    /// Lets the sequence numbers of a connection that this packet starts be adjusted later. Returns
-    /// false if memory is short. Does nothing in the cases of
-    /// [`alter_conntrack_reply`](Self::alter_conntrack_reply).
-    #[must_use]
-    pub(crate) fn allow_seq_adjustment(&mut self) -> bool {
-        let Some(entry) = self.conntrack().filter(NfConn::is_new) else {
-            return true;
-        };
-        // SAFETY: The entry is not in the table, so this packet alone, which is borrowed exclusively,
-        // refers to it.
-        unsafe { bindings::oot_nf_ct_allow_seqadj(entry.ct.as_ptr()) }
+    /// The packet's entry, if the packet starts a connection. `None` if it has no entry, a confirmed
+    /// one, or is a reply itself.
+    pub(crate) fn new_conntrack(&mut self) -> Option<NewConn<'_>> {
+        // INVARIANT: The entry is not in the table, so this packet alone, which is borrowed
+        // exclusively, refers to it.
+        self.conntrack().filter(NfConn::is_new).map(NewConn)
     }
 
     /// Lets connection tracking take a connection from any port of `saddr` to `destination`, with

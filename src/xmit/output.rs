@@ -70,18 +70,23 @@ fn mark(context: Context<'_>, direction: Direction, skb: &mut Skb) {
 }
 
 /// Lets the conntrack entry of a packet that starts a connection expect replies as NAT leaves them
-/// (C: `ip_vs_update_conntrack()`).
+/// (C: `ip_vs_update_conntrack()`). A flowtable does not take the connection, which differs from C: it
+/// would translate nothing.
 #[cold]
 fn track(context: Context<'_>, direction: Direction, skb: &mut Skb) {
     let Context { conn, rcu, .. } = context;
     // No reply to a single packet is translated.
-    if !conn.is_masqueraded() || conn.is_one_packet() {
+    if conn.is_one_packet() {
         return;
     }
-    if conn.has_app() && !skb.allow_seq_adjustment() {
+    let Some(mut entry) = skb.new_conntrack() else {
+        return;
+    };
+    entry.forbid_offload();
+    if !conn.is_masqueraded() || conn.has_app() && !entry.allow_seq_adjustment() {
         return;
     }
-    skb.alter_conntrack_reply(|reply| match direction {
+    entry.alter_reply(|reply| match direction {
         // Entries of ICMP have no ports: no error starts a connection.
         _ if matches!(reply.protocol(), IPPROTO_ICMP | IPPROTO_ICMPV6) => (),
         Direction::Output => reply.set_destination(tuple_end(conn.service())),
@@ -173,12 +178,22 @@ pub(super) fn send_reply<'h>(
 pub(super) fn send_outer<'h>(context: Context<'_>, mut skb: SkBuff<'h>, route: SkbRoute<'h>) {
     skb.set_ignore_df();
     skb.set_ipvs_property();
-    if context.conn.is_tracked() && !skb.confirm_conntrack() {
+    if context.conn.is_tracked() && !confirm(&mut skb) {
         return;
     }
     skb.reset_conntrack();
     skb.forget_receive_state();
     ip::local_out(context.netns.net(), skb, route);
+}
+
+/// Adds the conntrack entry of a packet that starts a connection to the table. Returns false if the
+/// packet must be dropped.
+#[cold]
+fn confirm(skb: &mut Skb) -> bool {
+    if let Some(mut entry) = skb.new_conntrack() {
+        entry.forbid_offload();
+    }
+    skb.confirm_conntrack()
 }
 
 /// Detaches a received packet from the local socket that early demux may have found
