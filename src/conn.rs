@@ -19,6 +19,7 @@ mod cport;
 mod drop_entry;
 mod expiry;
 mod ext;
+mod fullnat;
 mod life;
 mod params;
 mod step;

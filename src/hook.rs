@@ -9,6 +9,7 @@
 //! services. Here there is one, since a single conn lookup also determines the packet's direction.
 
 mod decap;
+mod fullnat;
 mod icmp;
 mod initiated;
 mod persist;
@@ -397,6 +398,9 @@ impl<'a> HookCtx<'a> {
     ) -> Verdict<'h> {
         conn.seen();
         let context = self.context_of(conn, packet);
+        if conn.has_local() {
+            return self.response_to_local(skb, conn, packet);
+        }
         if xmit::reply::translate(context, &mut skb).is_none() {
             return skb.drop_silently();
         }

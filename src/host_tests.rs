@@ -26,6 +26,7 @@ mod forward;
 mod hash;
 mod index;
 mod pe;
+mod ports;
 mod proto;
 mod sched;
 mod search;

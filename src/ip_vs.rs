@@ -24,6 +24,7 @@ mod oot;
 mod packet;
 mod pe;
 mod pernet;
+mod ports;
 mod proto;
 #[allow(dead_code)]
 mod sched;

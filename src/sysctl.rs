@@ -25,6 +25,7 @@ use crate::{
     },
     sync::due::Policy, //
 };
+use core::ops::RangeInclusive;
 use defense::PacketDrops;
 use kernel::{
     new_mutex,
@@ -90,6 +91,8 @@ ints! {
     ignore_tunneled: [0],
     conn_lfactor: [0],
     svc_lfactor: [0],
+    fullnat: [0],
+    fullnat_ports: [1024, 65535],
 }
 
 /// The sysctls of a network namespace, except `conn_max`, which the conn table stores, and
@@ -291,6 +294,17 @@ impl Sysctl {
             refresh_period: get(&self.ints.sync_refresh_period) as u32,
             retries: get(&self.ints.sync_retries),
         }
+    }
+
+    /// Whether all dests with NAT are FULLNAT.
+    pub(crate) fn fullnat(&self) -> bool {
+        get(&self.ints.fullnat) != 0
+    }
+
+    /// The first and the last port of local ends, in host byte order.
+    pub(crate) fn fullnat_ports(&self) -> RangeInclusive<u16> {
+        let [first, last] = &self.ints.fullnat_ports;
+        first.read_once() as u16..=last.read_once() as u16
     }
 
     /// The load factor of the conn table, in C's scale.

@@ -34,6 +34,8 @@ pub(crate) const IP_VS_SVC_F_SCHED1: u32 = 0x0008;
 /// The second flag specific to schedulers: sh and mh hash the client's port in addition to its
 /// address.
 pub(crate) const IP_VS_SVC_F_SCHED2: u32 = 0x0010;
+/// The third flag specific to schedulers, which none of them uses: dests with NAT are FULLNAT.
+pub(crate) const IP_VS_SVC_F_SCHED3: u32 = 0x0020;
 
 // Flags of a conn. A dest has those of `IP_VS_CONN_F_DEST_MASK`.
 

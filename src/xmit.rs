@@ -8,6 +8,7 @@ mod app;
 mod bypass;
 mod dr;
 mod edit;
+mod fullnat;
 mod icmp;
 mod nat;
 mod output;
@@ -24,6 +25,7 @@ use crate::{
 };
 
 pub(crate) use output::Context;
+pub(crate) use route::source_to;
 
 /// Sends a packet, or an ICMP error about a packet from the dest, to the dest of the conn.
 #[inline(always)]

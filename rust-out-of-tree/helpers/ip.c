@@ -170,6 +170,15 @@ __oot_helper bool oot_inet_port_requires_bind_service(struct net *net, u16 port)
 	return inet_port_requires_bind_service(net, port);
 }
 
+/* The first port, and the last one in the upper half. */
+__oot_helper u32 oot_local_port_range(const struct net *net)
+{
+	int low, high;
+
+	inet_get_local_port_range(net, &low, &high);
+	return (u32)high << 16 | (u16)low;
+}
+
 __oot_helper void oot_ip_select_ident(struct net *net, struct sk_buff *skb)
 {
 	ip_select_ident(net, skb, NULL);

@@ -8,7 +8,10 @@
 //! [`include/net/ip6_route.h`](srctree/include/net/ip6_route.h),
 //! [`include/net/icmp.h`](srctree/include/net/icmp.h)
 
-use core::ptr::NonNull;
+use core::{
+    ops::RangeInclusive,
+    ptr::NonNull, //
+};
 use kernel::{
     error::from_err_ptr,
     prelude::*, //
@@ -276,6 +279,13 @@ pub(crate) fn update_socket_pmtu(skb: &mut Skb, mtu: u32) {
 pub(crate) fn requires_privilege(net: &Net, port: u16) -> bool {
     // SAFETY: The namespace is live.
     unsafe { bindings::oot_inet_port_requires_bind_service(net.as_raw(), port) }
+}
+
+/// The ports that sockets of this host get, in host byte order (sysctl `ip_local_port_range`).
+pub(crate) fn local_ports(net: &Net) -> RangeInclusive<u16> {
+    // SAFETY: The namespace is live.
+    let range = unsafe { bindings::oot_local_port_range(net.as_raw()) };
+    range as u16..=(range >> 16) as u16
 }
 
 /// The type of an IPv4 address for this host, `RTN_UNICAST`, `RTN_LOCAL` and so on (C:

@@ -254,6 +254,16 @@ impl ConnTable {
             .find(guard, hash, |_, conn| conn.is_out(guard, packet))
     }
 
+    /// Returns a conn with this hash, of its requests or its replies, for which `is_it` is true.
+    pub(super) fn find_hashed<'g>(
+        &'g self,
+        guard: &'g rcu::Guard,
+        hash: u32,
+        is_it: impl Fn(ConnRef<'g>) -> bool,
+    ) -> Option<ConnRef<'g>> {
+        self.hash.find(guard, hash, |_, conn| is_it(conn))
+    }
+
     /// Returns the template for `params` (C: `ip_vs_ct_in_get()`).
     pub(crate) fn find_template<'g>(
         &'g self,
@@ -326,7 +336,11 @@ impl ConnTable {
         dest: Option<RcuArc<Dest>>,
         control: Option<RcuArc<Conn>>,
     ) -> Option<RcuArc<Conn>> {
-        let app = App::bind(params, flags, &self.counts, guard);
+        // No application supports two ends that change.
+        let app = match params.local {
+            Some(_) => None,
+            None => App::bind(params, flags, &self.counts, guard),
+        };
         let flags = match app {
             // The sequence numbers of the connection may have to be adjusted.
             Some(_) => flags | HAS_APP | IP_VS_CONN_F_NFCT,

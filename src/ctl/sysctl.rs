@@ -152,6 +152,13 @@ pub(crate) static FILES: &[Setting] = &[
         netns.sysctl.lblcr_expiration.at()
     })
     .unprivileged(Lacks),
+    // C has none of those below.
+    Setting::range(c"fullnat", |netns| &netns.sysctl.ints.fullnat, &[0, 1]),
+    Setting::two(
+        c"fullnat_ports",
+        |netns| &netns.sysctl.ints.fullnat_ports,
+        &FULLNAT_PORTS,
+    ),
 ];
 
 /// Checks that `value` is in `range`.
@@ -215,6 +222,20 @@ static SYNC_THRESHOLD: Rule<PerNet<Netns>, 2> = Rule {
         let _changes = netns.sysctl.changes.lock();
         threshold.write_once(packets);
         period.write_once(every);
+        Ok(())
+    },
+    absent: None,
+};
+
+/// The first and the last port, neither of them 0.
+static FULLNAT_PORTS: Rule<PerNet<Netns>, 2> = Rule {
+    show: as_is,
+    set: |netns, [first, last], [from, to]| {
+        check(from, 1..=65535)?;
+        check(to, from..=65535)?;
+        let _changes = netns.sysctl.changes.lock();
+        first.write_once(from);
+        last.write_once(to);
         Ok(())
     },
     absent: None,

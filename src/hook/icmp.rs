@@ -194,6 +194,9 @@ impl<'a> HookCtx<'a> {
         conn: ConnRef<'a>,
     ) -> Verdict<'h> {
         let context = self.context_of(conn, inner);
+        if conn.has_local() {
+            return self.error_to_local(skb, conn, inner);
+        }
         if !may_translate(conn.get(), inner, &mut skb)
             || xmit::reply::translate(context, &mut skb).is_none()
         {

@@ -178,7 +178,7 @@ impl<'a> HookCtx<'a> {
     ) -> Verdict<'h> {
         let (conns, birth) = (&self.netns.conns, self.birth(packet));
         match conns.add_controlled(self.rcu(), params, Some(dest), Some(template), birth) {
-            Some(conn) => self.first(skb, conn.get(), packet),
+            Some(conn) => self.added(skb, conn, packet),
             None => skb.drop_eperm(),
         }
     }

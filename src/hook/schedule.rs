@@ -234,7 +234,7 @@ impl<'a> HookCtx<'a> {
         packet: &Packet,
         proto: Proto,
     ) -> Verdict<'h> {
-        let params = Params {
+        let mut params = Params {
             daddr: &choice.dest.get().addr,
             dport: choice.dport,
             flags: self.conntrack_flag(),
@@ -252,11 +252,19 @@ impl<'a> HookCtx<'a> {
             }
             return self.one_packet(skb, &params, Some(dest), packet);
         }
+        let local;
+        if self.is_fullnat(service, dest.get()) {
+            let Some(end) = self.local_end(&params, dest.get()) else {
+                return skb.drop_eperm();
+            };
+            local = end;
+            params.local = Some((&local.0, local.1));
+        }
         let conns = &self.netns.conns;
         let Some(template) = template else {
             let birth = self.birth(packet);
             return match conns.add(self.rcu(), &params, Some(dest), None, birth) {
-                Some(conn) => self.first(skb, conn.get(), packet),
+                Some(conn) => self.added(skb, conn, packet),
                 None => skb.drop_eperm(),
             };
         };

@@ -22,7 +22,6 @@ use super::{
 use crate::{
     addr::Family,
     oot::net::{
-        dst::DstRef,
         filter::{
             HookNum,
             HookSkb,
@@ -68,7 +67,9 @@ fn translate(context: Context<'_>, target: &Target<'_>, skb: &mut Skb) -> Option
         app::request(context, skb)?;
         let edit = Edit::request(conn, conn.local(context.rcu));
         let sums_sctp = skb.ip_summed() == IpSummed::Partial
-            && route(target, skb).is_some_and(|dst| dst.sums_sctp(context.rcu));
+            && target
+                .dst(skb)
+                .is_some_and(|dst| dst.sums_sctp(context.rcu));
         return icmp::translate_rarely(&edit, packet, conn.proto, skb, sums_sctp);
     }
     Edit::request(conn, None).apply(packet, conn.proto, skb)
@@ -100,15 +101,6 @@ fn is_loopback(context: Context<'_>) -> bool {
 /// Makes the packet writable, with headroom for the link-layer header (C: `skb_cow()`).
 #[inline(always)]
 fn make_room(context: Context<'_>, target: &Target<'_>, skb: &mut Skb) -> Option<()> {
-    let headroom = route(target, skb)?.hard_header_len(context.rcu);
+    let headroom = target.dst(skb)?.hard_header_len(context.rcu);
     skb.cow(headroom).ok()
-}
-
-/// The route by which the packet will be sent. To a dest on this host it keeps its current one.
-#[inline(always)]
-fn route<'s>(target: &'s Target<'_>, skb: &'s Skb) -> Option<DstRef<'s>> {
-    match target {
-        Target::Local => skb.dst(),
-        Target::Remote(route, _) => Some(route.dst()),
-    }
 }

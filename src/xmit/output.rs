@@ -60,10 +60,10 @@ impl Context<'_> {
 /// Marks a packet as handled by IPVS, so that later hooks skip it. Its conntrack entry is adapted if
 /// connection tracking follows the conn, and dropped if not.
 #[inline(always)]
-fn mark(conn: &Conn, direction: Direction, skb: &mut Skb) {
+fn mark(context: Context<'_>, direction: Direction, skb: &mut Skb) {
     skb.set_ipvs_property();
-    if conn.is_tracked() {
-        track(conn, direction, skb);
+    if context.conn.is_tracked() {
+        track(context, direction, skb);
     } else {
         skb.notrack();
     }
@@ -73,7 +73,8 @@ fn mark(conn: &Conn, direction: Direction, skb: &mut Skb) {
 /// (C: `ip_vs_update_conntrack()`). A flowtable does not take the connection, which differs from C: it
 /// would translate nothing.
 #[cold]
-fn track(conn: &Conn, direction: Direction, skb: &mut Skb) {
+fn track(context: Context<'_>, direction: Direction, skb: &mut Skb) {
+    let Context { conn, rcu, .. } = context;
     // No reply to a single packet is translated.
     if conn.is_one_packet() {
         return;
@@ -89,7 +90,12 @@ fn track(conn: &Conn, direction: Direction, skb: &mut Skb) {
         // Entries of ICMP have no ports: no error starts a connection.
         _ if matches!(reply.protocol(), IPPROTO_ICMP | IPPROTO_ICMPV6) => (),
         Direction::Output => reply.set_destination(tuple_end(conn.service())),
-        _ => reply.set_source(tuple_end(conn.dest_end())),
+        _ => {
+            reply.set_source(tuple_end(conn.dest_end()));
+            if let Some(local) = conn.local(rcu) {
+                reply.set_destination(tuple_end(local));
+            }
+        }
     });
 }
 
@@ -97,20 +103,26 @@ fn track(conn: &Conn, direction: Direction, skb: &mut Skb) {
 /// (C: `ip_vs_null_xmit()`).
 #[inline(always)]
 pub(super) fn accept<'h>(context: Context<'_>, mut skb: HookSkb<'h>) -> Verdict<'h> {
-    mark(context.conn, Direction::Input, &mut skb);
+    mark(context, Direction::Input, &mut skb);
     skb.accept()
 }
 
 /// Accepts a packet from the dest, which is forwarded along its current route.
 #[inline(always)]
 pub(super) fn accept_reply<'h>(context: Context<'_>, mut skb: HookSkb<'h>) -> Verdict<'h> {
-    mark(context.conn, Direction::Output, &mut skb);
+    mark(context, Direction::Output, &mut skb);
     skb.accept()
 }
 
 /// Sends a packet along the route to the dest.
 #[inline(always)]
-pub(super) fn send<'h>(
+pub(super) fn send<'h>(context: Context<'_>, skb: HookSkb<'h>, route: SkbRoute<'_>) -> Verdict<'h> {
+    send_in(Direction::Input, context, skb, route)
+}
+
+#[inline(always)]
+fn send_in<'h>(
+    direction: Direction,
     context: Context<'_>,
     mut skb: HookSkb<'h>,
     route: SkbRoute<'_>,
@@ -118,7 +130,7 @@ pub(super) fn send<'h>(
     drop_early_demux(&mut skb);
     // The size has been checked already.
     skb.set_ignore_df();
-    mark(context.conn, Direction::Input, &mut skb);
+    mark(context, direction, &mut skb);
     skb.forget_receive_state();
     let (skb, verdict) = skb.steal();
     ip::output(context.netns.net(), skb, route);
@@ -143,6 +155,21 @@ pub(super) fn send_translated<'h>(
         drop_early_demux(&mut skb);
     }
     accept(context, skb)
+}
+
+/// Sends a translated packet along the route to the client, or accepts it if `route` is `None`,
+/// which means that the client is this host.
+pub(super) fn send_reply<'h>(
+    context: Context<'_>,
+    mut skb: HookSkb<'h>,
+    route: Option<SkbRoute<'_>>,
+) -> Verdict<'h> {
+    if let Some(route) = route {
+        return send_in(Direction::Output, context, skb, route);
+    }
+    skb.set_ignore_df();
+    drop_early_demux(&mut skb);
+    accept_reply(context, skb)
 }
 
 /// Sends a packet with its outer header (C: `ip_vs_tunnel_xmit_prepare()`). The conntrack entry

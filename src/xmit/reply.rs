@@ -7,11 +7,13 @@
 use super::{
     app,
     edit::Edit,
+    fullnat::ToClient,
     icmp,
     output::{
         self,
         Context, //
     },
+    route,
 };
 use crate::oot::net::{
     filter::{
@@ -41,6 +43,12 @@ pub(crate) fn translate(context: Context<'_>, skb: &mut HookSkb<'_>) -> Option<(
         Edit::reply(conn, None).apply(packet, conn.proto, skb)?;
     }
     reroute(context, skb)
+}
+
+/// Translates a packet from the dest to the local end of a conn, or an ICMP error about a packet
+/// from there, and sends it to the client.
+pub(crate) fn send_to_client<'h>(context: Context<'_>, skb: HookSkb<'h>) -> Verdict<'h> {
+    route::transmit_to_client::<ToClient>(context, skb)
 }
 
 /// Sends a reply along its current route.

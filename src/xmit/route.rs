@@ -11,8 +11,12 @@ use crate::{
         Addr,
         Family, //
     },
-    dest::route::Route,
+    dest::{
+        route::Route,
+        Dest, //
+    },
     forward::Forward,
+    netns::Netns,
     oot::net::{
         dst::DstRef,
         filter::{
@@ -24,6 +28,7 @@ use crate::{
             IcmpError,
             Icmpv6Error, //
         },
+        pernet::PerNet,
         skbuff::{
             Skb,
             SkbRoute, //
@@ -35,7 +40,10 @@ use crate::{
         ipv6, //
     },
 };
-use kernel::prelude::*;
+use kernel::{
+    prelude::*,
+    sync::rcu, //
+};
 use zerocopy::FromBytes;
 
 /// The conditions on the route to a dest (C: `IP_VS_RT_MODE_*`).
@@ -108,6 +116,15 @@ impl<'g> Target<'g> {
             Self::Remote(route, _) => Some(route),
         }
     }
+
+    /// The route by which the packet will be sent. To this host it keeps its current one.
+    #[inline(always)]
+    pub(super) fn dst<'s>(&'s self, skb: &'s Skb) -> Option<DstRef<'s>> {
+        match self {
+            Self::Local => skb.dst(),
+            Self::Remote(route, _) => Some(route.dst()),
+        }
+    }
 }
 
 /// A forwarding method that sends packets along the route to the dest.
@@ -149,6 +166,30 @@ fn transmit_anew<'h, T: Transmitter>(context: Context<'_>, mut skb: HookSkb<'h>)
             skb.drop_silently()
         }
     }
+}
+
+/// Sends a packet from the dest to the client, along the route to the client.
+pub(super) fn transmit_to_client<'h, T: Transmitter>(
+    context: Context<'_>,
+    mut skb: HookSkb<'h>,
+) -> Verdict<'h> {
+    let conn = context.conn;
+    match look_up_addr(context.netns, conn.family, &conn.caddr, T::flags(context)) {
+        Ok(route) => by_route::<T>(context, skb, SkbRoute::Owned(route.dst), &route.saddr),
+        Err(_) => {
+            unreachable(context, &mut skb);
+            skb.drop_silently()
+        }
+    }
+}
+
+/// The address from which this host sends packets to `dest`. `None` if there is no route.
+pub(crate) fn source_to(netns: &PerNet<Netns>, guard: &rcu::Guard, dest: &Dest) -> Option<Addr> {
+    if let Some(kept) = dest.route.get(guard) {
+        return Some(kept.saddr);
+    }
+    let route = look_up_addr(netns, dest.family, &dest.addr, RouteFlags::NAT);
+    route.ok().map(|route| route.saddr)
 }
 
 #[inline(always)]
@@ -197,12 +238,21 @@ fn find<'g>(context: Context<'g>, flags: RouteFlags) -> Option<(SkbRoute<'g>, Ad
 }
 
 fn look_up(context: Context<'_>, flags: RouteFlags) -> Result<Route> {
-    let net = context.netns.net();
     let daddr = match context.conn.forward() {
         Forward::Bypass => context.packet.receiver(),
         _ => &context.conn.daddr,
     };
-    match context.dest_family() {
+    look_up_addr(context.netns, context.dest_family(), daddr, flags)
+}
+
+fn look_up_addr(
+    netns: &PerNet<Netns>,
+    family: Family,
+    daddr: &Addr,
+    flags: RouteFlags,
+) -> Result<Route> {
+    let net = netns.net();
+    match family {
         Family::Inet => {
             let daddr = daddr.v4();
             let mut route = ip::route4(net, daddr, [0; 4], flags.known_next_hop)?;
