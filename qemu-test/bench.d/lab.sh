@@ -35,6 +35,8 @@ fresh() {
 	}
 	[ -z "${MASTER-}" ] || {
 		echo '3 0' >/proc/sys/net/ipv4/vs/sync_threshold
+		# Ours: the daemon's thread does nothing meanwhile.
+		[ "$MODULE" = c ] || echo 0 >/proc/sys/net/ipv4/vs/sync_resync
 		ipvsadm --start-daemon master --mcast-interface lo
 	}
 }
