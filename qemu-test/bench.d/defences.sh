@@ -13,7 +13,7 @@ fill() { # PROTO
 	fresh
 	service dr 4 "$1"
 	as "$1" 4 $SYN
-	send $MILLION < <(request 4 1024 16649
+	send "$MILLION" < <(request 4 1024 16649
 		printf '%s\n' "src_min 10.3.1.0" "src_max 10.3.1.63") >/dev/null
 	settle
 }
