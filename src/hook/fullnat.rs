@@ -40,8 +40,9 @@ impl<'a> HookCtx<'a> {
     /// Whether new conns of the service to `dest` get a local end.
     #[inline]
     pub(super) fn is_fullnat(self, service: &Service, dest: &Dest) -> bool {
-        let is_wanted = service.flags() & IP_VS_SVC_F_SCHED3 != 0 || self.netns.sysctl.fullnat();
-        is_wanted && Forward::of(dest.conn_flags()) == Forward::Masq
+        let is_wanted = || service.flags() & IP_VS_SVC_F_SCHED3 != 0;
+        Forward::of(dest.conn_flags()) == Forward::Masq
+            && (is_wanted() || self.netns.sysctl.fullnat())
     }
 
     /// The local end of a new conn: the address from which this host sends to the dest, and a port
