@@ -122,9 +122,6 @@ walks() { # OPTION
 agent end
 vs -C
 families walks -m
-# The conntrack entry's extensions belong to the allocations, too.
-setting director net.ipv4.vs.conntrack=1
-FAMILY=4 walks -m
 topology dr
 families walks -g
 
