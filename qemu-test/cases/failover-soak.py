@@ -11,7 +11,6 @@ import subprocess
 import time
 
 import agent
-import options
 import pair_lab
 import sync_lab as lab
 from case import DEBUG, configure, expect, fail, inside, observe, say, wait_for
@@ -139,6 +138,3 @@ for machine in DIRECTORS:
     for role in daemons(machine).split():
         stop(machine, role)
 expect("threads", "", lab.threads())
-agent.reset()
-subprocess.run(["ip", "-all", "netns", "del"], check=True)
-wait_for("no use of the module", lambda: options.module_uses() == 0, instead=options.module_uses)
