@@ -1,6 +1,7 @@
 """Four active directors behind a router with equal-cost routes. Each is master and backup at once, so that a connection
 goes on when the router sends it to another director. Without synchronisation: how many connections go on with mh alone."""
 # Covers: src/sync src/conn/sync src/netns/receive src/sched/mh
+# Needs: a fast kernel
 
 import hashlib
 import re

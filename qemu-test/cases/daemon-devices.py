@@ -2,6 +2,7 @@
 namespace; a namespace is deleted while its daemons run. Listings, errors, threads, log and messages must be C's."""
 # Covers: src/sync src/ctl/daemon src/pernet rust-out-of-tree/net/socket rust-out-of-tree/kthread
 
+import os
 import subprocess
 
 import agent
@@ -62,6 +63,9 @@ def begin(group):
     lab.lay_out()
     service(f"-u {end(VIP[0], 53)}", end(lab.GS[0], 53))
     settings("director", sync_threshold="3 10")
+    if os.environ["MODULE"] == "rust":  # C has no resync
+        for machine in DIRECTORS:
+            settings(machine, sync_resync=0)
     mark = options.mark(f"daemon-devices: {port} {group}")
 
 

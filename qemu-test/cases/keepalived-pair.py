@@ -2,6 +2,7 @@
 connections in mid-transfer under NAT, DR and TUN, while a director dies and comes back, loses its link,
 and while both are masters."""
 # Covers: src/sync src/conn/sync src/netns/receive src/ctl/daemon doc/pair-of-directors.md
+# Needs: a fast kernel
 
 import os
 import re

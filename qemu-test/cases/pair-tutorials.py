@@ -1,6 +1,7 @@
 """Configuration files of a pair of directors as printed in tutorials of LVS and keepalived, with the keywords, comments
 and odd ends that they have. Each is loaded as it stands on both directors; then the master ends and comes back."""
 # Covers: src/ctl src/sync src/netns/receive
+# Needs: a fast kernel
 
 import os
 import re
