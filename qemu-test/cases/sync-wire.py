@@ -105,7 +105,10 @@ for machine in DIRECTORS:
         f"ip addr add {VIP[0]}/32 dev lo", f"ip addr add {VIP[1]}/128 dev lo",
         "nft 'table inet marks { chain before { type filter hook prerouting priority mangle; "
         "meta l4proto { tcp, udp, sctp } th dport 82 meta mark set 5; }; }'",
-        *services(False), *services(True), "ipvsadm --start-daemon master --mcast-interface eth2 --syncid 7"])
+        *services(False), *services(True),
+        # C has no resync.
+        "if [ -e /proc/sys/net/ipv4/vs/sync_resync ]; then echo 0 >/proc/sys/net/ipv4/vs/sync_resync; fi",
+        "ipvsadm --start-daemon master --mcast-interface eth2 --syncid 7"])
 for version in 1, 0:
     for machine in DIRECTORS:
         on(machine, "configured", [f"sysctl -w net.ipv4.vs.sync_version={version}"])

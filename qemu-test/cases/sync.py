@@ -2,9 +2,8 @@
 mid-transfer, survive the move of the addresses."""
 # Covers: src/sync src/conn/sync src/netns/receive rust-out-of-tree/net/socket
 
-import threading
-
 import os
+import threading
 
 import agent
 import sync_lab as lab
