@@ -397,10 +397,10 @@ impl<'a> HookCtx<'a> {
         packet: &Packet,
     ) -> Verdict<'h> {
         conn.seen();
-        let context = self.context_of(conn, packet);
         if conn.has_local() {
             return self.response_to_local(skb, conn, packet);
         }
+        let context = self.context_of(conn, packet);
         if xmit::reply::translate(context, &mut skb).is_none() {
             return skb.drop_silently();
         }

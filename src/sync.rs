@@ -114,7 +114,7 @@ impl State {
         self.change(WANTS_BACKUP_ONLY, is_set);
     }
 
-    /// Whether both daemons run, and hear and send the same messages.
+    /// Whether both daemons run, and receive and send the same messages.
     fn is_shared(&self) -> bool {
         self.shared.get() != 0
     }

@@ -16,9 +16,11 @@ use super::{
 use crate::{
     addr::{
         Addr,
+        Family,
         Port, //
     },
     ports::Ports,
+    proto::Proto,
 };
 use kernel::sync::rcu;
 
@@ -43,26 +45,36 @@ impl ConnTable {
 
     /// Whether packets from the dest to `local` belong to a conn.
     fn has_reply(&self, guard: &rcu::Guard, params: &Params<'_>, local: End<'_>) -> bool {
-        let dest = (params.daddr, params.dport);
-        let hash = self.hash_of(params.family, params.proto as u8, dest, local);
-        let is_it = |conn: ConnRef<'_>| {
-            conn.family == params.family
-                && conn.proto == params.proto
-                && conn.get().reply(guard) == (dest, local)
-        };
-        self.find_hashed(guard, hash, is_it).is_some()
+        let reply = ((params.daddr, params.dport), local);
+        self.is_reply_of(guard, params.family, params.proto, reply, |_| true)
     }
 
     /// Whether another conn has the same replies as this one.
     pub(crate) fn has_double(&self, guard: &rcu::Guard, conn: ConnRef<'_>) -> bool {
-        let reply = conn.get().reply(guard);
-        let hash = self.hash_of(conn.family, conn.proto as u8, reply.0, reply.1);
-        let is_double = |other: ConnRef<'_>| {
-            !core::ptr::eq(other.get(), conn.get())
-                && other.family == conn.family
-                && other.proto == conn.proto
-                && other.get().reply(guard) == reply
+        let is_other = |other: ConnRef<'_>| !core::ptr::eq(other.get(), conn.get());
+        self.is_reply_of(
+            guard,
+            conn.family,
+            conn.proto,
+            conn.get().reply(guard),
+            is_other,
+        )
+    }
+
+    /// Whether a conn for which `is_it` is true has replies with this source and destination.
+    fn is_reply_of(
+        &self,
+        guard: &rcu::Guard,
+        family: Family,
+        proto: Proto,
+        reply: (End<'_>, End<'_>),
+        is_it: impl Fn(ConnRef<'_>) -> bool,
+    ) -> bool {
+        let hash = self.hash_of(family, proto as u8, reply.0, reply.1);
+        let has_reply = |conn: ConnRef<'_>| {
+            conn.family == family && conn.proto == proto && conn.get().reply(guard) == reply
         };
-        self.find_hashed(guard, hash, is_double).is_some()
+        self.find_hashed(guard, hash, |conn| has_reply(conn) && is_it(conn))
+            .is_some()
     }
 }

@@ -5,10 +5,7 @@
 //!
 //! C has no such method.
 
-use super::{
-    icmp,
-    HookCtx, //
-};
+use super::HookCtx;
 use crate::{
     addr::{
         Addr,
@@ -85,23 +82,6 @@ impl<'a> HookCtx<'a> {
         let context = self.context_of(conn, packet);
         self.count_out(context.dest, &skb);
         self.touch::<true>(conn, Direction::Output, packet);
-        xmit::reply::send_to_client(context, skb)
-    }
-
-    /// Handles an error about a packet to the dest of a conn with a local end, which was sent to
-    /// this host.
-    #[cold]
-    pub(super) fn error_to_local<'h>(
-        self,
-        mut skb: HookSkb<'h>,
-        conn: ConnRef<'a>,
-        inner: &Packet,
-    ) -> Verdict<'h> {
-        if !icmp::may_translate(conn.get(), inner, &mut skb) {
-            return skb.drop_eperm();
-        }
-        let context = self.context_of(conn, inner);
-        self.count_out(context.dest, &skb);
         xmit::reply::send_to_client(context, skb)
     }
 }

@@ -194,12 +194,15 @@ impl<'a> HookCtx<'a> {
         conn: ConnRef<'a>,
     ) -> Verdict<'h> {
         let context = self.context_of(conn, inner);
-        if conn.has_local() {
-            return self.error_to_local(skb, conn, inner);
+        if !may_translate(conn.get(), inner, &mut skb) {
+            return skb.drop_eperm();
         }
-        if !may_translate(conn.get(), inner, &mut skb)
-            || xmit::reply::translate(context, &mut skb).is_none()
-        {
+        if conn.has_local() {
+            // The error was sent to this host.
+            self.count_out(context.dest, &skb);
+            return xmit::reply::send_to_client(context, skb);
+        }
+        if xmit::reply::translate(context, &mut skb).is_none() {
             return skb.drop_eperm();
         }
         self.count_out(context.dest, &skb);

@@ -176,7 +176,7 @@ pub(crate) struct Config {
 }
 
 impl Config {
-    /// Whether a daemon with this configuration hears or sends the messages of the `other` one.
+    /// Whether a daemon with this configuration receives or sends the messages of the `other` one.
     pub(super) fn is_on_group_of(&self, other: &Self) -> bool {
         let of = |config: &Self| (config.ifn, config.group, config.port, config.sync_id);
         of(self) == of(other)

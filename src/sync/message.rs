@@ -177,12 +177,7 @@ impl Message {
         maxlen: usize,
         record: &Record<'_>,
     ) -> Result<Self, NoMemory> {
-        let least = version
-            .header_len()
-            .wrapping_add(version.record_len(record));
-        let mut message = Self::empty(version, sync_id, maxlen.max(least), 0)?;
-        message.push(record);
-        Ok(message)
+        Self::with_conn(version, sync_id, maxlen, 0, record)
     }
 
     /// Allocates a message of an answer to a request for a resync, with one conn. Its notice must
@@ -192,12 +187,23 @@ impl Message {
     ///
     /// [`NoMemory`] if the allocation fails.
     pub(crate) fn part(sync_id: u32, maxlen: usize, record: &Record<'_>) -> Result<Self, NoMemory> {
-        let version = Version::V1;
+        let room = maxlen.saturating_sub(MAX_CLOSE);
+        Self::with_conn(Version::V1, sync_id, room, MAX_CLOSE, record)
+    }
+
+    /// Allocates a message with one conn, `room` bytes for header and conns, or as many as they need,
+    /// and `more` bytes.
+    fn with_conn(
+        version: Version,
+        sync_id: u32,
+        room: usize,
+        more: usize,
+        record: &Record<'_>,
+    ) -> Result<Self, NoMemory> {
         let least = version
             .header_len()
             .wrapping_add(version.record_len(record));
-        let room = maxlen.saturating_sub(MAX_CLOSE).max(least);
-        let mut message = Self::empty(version, sync_id, room, MAX_CLOSE)?;
+        let mut message = Self::empty(version, sync_id, room.max(least), more)?;
         message.push(record);
         Ok(message)
     }

@@ -139,7 +139,7 @@ pub(super) fn asking<N: NetRef>(netns: N, via: &Via, config: &Config) -> Result<
     Ok(socket)
 }
 
-/// A socket by which a master hears of a resync. Nothing is logged: in C a master has no such
+/// A socket by which a master receives requests and answers. Nothing is logged: in C a master has no such
 /// socket.
 ///
 /// # Errors

@@ -4,7 +4,7 @@
 //!
 //! Any host on the network can forge a request. Requests are therefore answered at a limited rate,
 //! [`BURST`] at once and then one each [`INTERVAL`], and the conns of an answer are sent at
-//! [`RATE`]. All directors hear an answer, so one answers for all that wait: each waits for a
+//! [`RATE`]. An answer reaches all directors, so one is enough for all that wait: each waits for a
 //! random time, masters less than backups, and does not answer if another one does that has no
 //! fewer conns. Times are the low 32 bits of jiffies.
 
