@@ -244,6 +244,7 @@ impl<'a> HookCtx<'a> {
         if packet.header == Extent::Nothing {
             return self.without_ports(skb);
         }
+        packet.hash = Some(self.netns.conns.hash_of_packet(packet));
         match self.netns.conns.find(self.rcu(), packet) {
             Some((Direction::Output, conn)) => self.response::<IS_RARE>(skb, conn, packet),
             Some((_, conn)) if self.may_request(&skb) => self.request::<IS_RARE>(skb, conn, packet),

@@ -69,6 +69,8 @@ pub(crate) struct Packet {
     pub(crate) is_dont_fragment: bool,
     /// The ICMP error that quotes the packet, if any.
     pub(crate) outer: Option<Outer>,
+    /// The hash by which the table of conns finds the packet's conn, once that was looked for.
+    pub(crate) hash: Option<u32>,
 }
 
 /// How much of a transport header could be read.
@@ -112,6 +114,7 @@ impl Packet {
             is_fragment: false,
             is_dont_fragment: false,
             outer: None,
+            hash: None,
         }
     }
 

@@ -123,6 +123,7 @@ impl<T: Object> RcuArc<T> {
     /// # Errors
     ///
     /// `ENOMEM`, or the error of `init`.
+    #[inline(always)]
     pub(crate) fn new_in<E>(cache: &RcuArcCache<T>, init: impl PinInit<T, E>) -> Result<Self>
     where
         Error: From<E>,
@@ -131,6 +132,7 @@ impl<T: Object> RcuArc<T> {
     }
 
     /// Initialises fresh memory. Frees it if `init` fails.
+    #[inline(always)]
     fn init_slot<E>(slot: NonNull<Inner<T>>, init: impl PinInit<T, E>) -> Result<Self>
     where
         Error: From<E>,

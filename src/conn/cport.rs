@@ -131,6 +131,7 @@ impl ConnTable {
             pe: None,
             fwmark: conn.fwmark,
             flags: conn.flags() & !(IP_VS_CONN_F_NO_CPORT | HAS_APP),
+            hash: None,
         };
         let (dest, control) = (conn.dest.load(), conn.control.clone());
         let entry = self.create(guard, &params, params.flags, dest, control)?;
@@ -140,6 +141,6 @@ impl ConnTable {
         conn.count_portless(guard, -1);
         conn.unbind_app(guard);
         drop(RcuHash::unlink(old, guard));
-        self.enter(guard, entry)
+        self.enter(guard, entry, None)
     }
 }

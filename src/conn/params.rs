@@ -32,6 +32,8 @@ pub(crate) struct Params<'a> {
     pub(crate) fwmark: u32,
     /// `IP_VS_CONN_F_*`, in addition to those of the dest.
     pub(crate) flags: u32,
+    /// The hash of client and service, if it is known.
+    pub(crate) hash: Option<u32>,
 }
 
 impl<'a> Params<'a> {
@@ -52,6 +54,7 @@ impl<'a> Params<'a> {
             pe: None,
             fwmark,
             flags: 0,
+            hash: None,
         }
     }
 }

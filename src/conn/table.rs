@@ -323,7 +323,7 @@ impl ConnTable {
         if let Some(dest) = dest {
             dest.conn_bound(guard, entry.flags_with(entry.life.is_inactive()));
         }
-        self.enter(guard, entry)
+        self.enter(guard, entry, params.hash)
     }
 
     /// Allocates a conn. Binds it to an application, if there is one for it.
@@ -351,15 +351,18 @@ impl ConnTable {
         RcuArc::new_in(&self.cache, conn).ok()
     }
 
-    /// Adds an entry to its table.
+    /// Adds an entry to its table. `hash` is that of client and service, if it is known.
     #[inline(always)]
     pub(super) fn enter<'g>(
         &'g self,
         guard: &'g rcu::Guard,
         entry: RcuArc<Conn>,
+        hash: Option<u32>,
     ) -> Option<ConnRef<'g>> {
         let (family, protocol) = (entry.family, entry.proto as u8);
-        let first = self.hash_of(family, protocol, entry.client(), entry.service());
+        let computed = || self.hash_of(family, protocol, entry.client(), entry.service());
+        let first = hash.unwrap_or_else(computed);
+        debug_assert!(first == computed());
         if entry.is_template() {
             let data = entry.pe(guard).map(|(_, data)| self.hash_of_data(data));
             return self.insert(&self.templates, guard, entry, data.unwrap_or(first), None);
@@ -466,11 +469,14 @@ impl ConnTable {
         }
     }
 
+    /// The hash by which the packet's conn is found, computed once for each packet.
     #[inline(always)]
-    fn hash_of_packet(&self, packet: &Packet) -> u32 {
-        let source = (&packet.saddr, packet.sport);
-        let destination = (&packet.daddr, packet.dport);
-        self.hash_of(packet.family, packet.protocol, source, destination)
+    pub(crate) fn hash_of_packet(&self, packet: &Packet) -> u32 {
+        packet.hash.unwrap_or_else(|| {
+            let source = (&packet.saddr, packet.sport);
+            let destination = (&packet.daddr, packet.dport);
+            self.hash_of(packet.family, packet.protocol, source, destination)
+        })
     }
 
     /// The hash of the client's end in `params` and `end`, or of a persistence engine's data.

@@ -238,6 +238,7 @@ impl<'a> HookCtx<'a> {
             daddr: &choice.dest.get().addr,
             dport: choice.dport,
             flags: self.conntrack_flag(),
+            hash: packet.hash,
             ..Params::to_service(packet, proto, skb.mark())
         };
         let Choice { dest, template, .. } = choice;
@@ -383,6 +384,7 @@ impl<'a> HookCtx<'a> {
     ) -> Verdict<'h> {
         let params = Params {
             flags: IP_VS_CONN_F_BYPASS | self.conntrack_flag(),
+            hash: packet.hash,
             ..Params::to_service(packet, proto, skb.mark())
         };
         if proto == Proto::Udp && service.is_one_packet() {

@@ -127,6 +127,7 @@ fn params<'a>(netns: &Netns, record: &'a Record<'_>) -> Option<Params<'a>> {
         pe,
         fwmark: record.fwmark,
         flags,
+        hash: None,
     })
 }
 

@@ -183,6 +183,7 @@ fn add<'a>(
         pe: None,
         fwmark: skb.mark(),
         flags,
+        hash: None,
     };
     let (dest, control) = (conn.dest_ref(rcu), control(context));
     let birth = Birth::Listen(&netns.protocols);
