@@ -1,0 +1,99 @@
+"""Conntrack entries that are deleted while packets wait between two hooks, with conntrack=1: by NFQUEUE, each packet waits
+until the entries of the director are deleted. What arrives, and what is left, must be as under C."""
+# Covers: src/xmit/output rust-out-of-tree/net/conntrack src/hook.rs
+
+import socket
+import struct
+import subprocess
+import threading
+
+import agent
+from case import configure, expect, inside, observe, say
+from topology import NAT, build
+
+NETLINK_NETFILTER, NFNL_SUBSYS_QUEUE, PACKET, VERDICT, CONFIG = 12, 3, 0, 1, 2
+NFQA_CFG_CMD, NFQA_CFG_PARAMS, BIND, COPY_META, ACCEPT = 1, 2, 1, 1, 1
+# Before IPVS and behind it; what the rule matches.
+HOOKS = {"prerouting": -100, "input": 0, "forward": 0, "output": 0, "postrouting": 0}
+
+
+def attribute(kind, value):
+    return struct.pack("=HH", 4 + len(value), kind) + value + b"\0" * (-len(value) % 4)
+
+
+class Queue(threading.Thread):
+    """Queue 0 of the director. Deletes all entries while a packet waits, then accepts it."""
+
+    def __init__(self):
+        super().__init__(daemon=True)
+        self.packets, self.ends = 0, False
+        with inside("director"):
+            self.sock = socket.socket(socket.AF_NETLINK, socket.SOCK_RAW, NETLINK_NETFILTER)
+            self.sock.bind((0, 0))
+        self.sock.settimeout(0.2)
+        self.send(CONFIG, attribute(NFQA_CFG_CMD, struct.pack("!BBH", BIND, 0, 0)))
+        self.send(CONFIG, attribute(NFQA_CFG_PARAMS, struct.pack("!IB", 0, COPY_META)))
+        self.start()
+
+    def send(self, kind, data):
+        head = struct.pack("=IHHIIBBH", 20 + len(data), NFNL_SUBSYS_QUEUE << 8 | kind, 1, 0, 0, 0, 0, 0)
+        self.sock.send(head + data)
+
+    def run(self):
+        with inside("director"):
+            while not self.ends:
+                try:
+                    message = self.sock.recv(65536)
+                except TimeoutError:
+                    continue
+                if message[4:6] == struct.pack("=BB", PACKET, NFNL_SUBSYS_QUEUE):
+                    self.packets += 1
+                    subprocess.run(["conntrack", "-F"], stderr=subprocess.DEVNULL, check=True)
+                    # The first attribute is the header, which begins with the packet's number.
+                    self.send(VERDICT, attribute(2, struct.pack("!I", ACCEPT) + message[24:28]))
+
+    def end(self):
+        self.ends = True
+        self.join()
+        self.sock.close()
+
+
+def use():
+    return " ".join(agent.use(f"held{i}") for i in (1, 2, 3))
+
+
+def go(six):
+    vip, rips = NAT.addresses["VIP"][six], [NAT.addresses[f"RIP{i}"][six] for i in (1, 2, 3)]
+    left, right = ("[", "]") if six else ("", "")
+    name = f"IPv{6 if six else 4}"
+    agent.reset()
+    build(NAT.machines)
+    for i in (1, 2, 3):
+        agent.serve(f"rs{i}", f"rs{i}", 80)
+    configure("director", ["sysctl -w net.ipv4.vs.conntrack=1"])
+    for key in "-t", "-u":
+        configure("director", [f"ipvsadm -A {key} {left}{vip}{right}:80 -s rr",
+                               *(f"ipvsadm -a {key} {left}{vip}{right}:80 -r {left}{rip}{right}:80 -m" for rip in rips)])
+    for masquerade in False, True:
+        if masquerade:
+            configure("director", [f"{'ip6tables' if six else 'iptables'} -t nat -A POSTROUTING -m ipvs --ipvs -j MASQUERADE"])
+        for hook, priority in HOOKS.items():
+            what = f"{name}, {'masqueraded, ' if masquerade else ''}{hook}"
+            # With an entry goes the port by which a dest knows the connection, and at times the connection.
+            tell = say if masquerade else lambda text: observe(*text.split(": "))
+            agent.hold("client", "held", "tcp", vip, 80, 3)
+            configure("director", [f"nft 'table inet waiting {{ chain waiting {{ type filter hook {hook} priority {priority}; "
+                                   f"th sport 80 queue num 0; th dport 80 queue num 0; }}; }}'"])
+            queue = Queue()
+            tell(f"{what}, held: {use()}")
+            tell(f"{what}, new: {agent.get('client', 'tcp', vip, 80, 3)}, {agent.get('client', 'udp', vip, 80, 3)}")
+            configure("director", ["nft delete table inet waiting"])
+            queue.end()
+            expect("packets waited", True, queue.packets > 0)
+            tell(f"{what}, later: {use()}")
+            agent.close("held*")
+            observe(f"{what}: new connections at the end", agent.get("client", "tcp", vip, 80, 3))
+
+
+for six in (0, 1):
+    go(six)
