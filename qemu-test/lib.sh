@@ -234,12 +234,14 @@ from_server() { agent send $DOWNLINK "$@"; }
 # Conntrack does not see the packets that IPVS handles, so for NAT it has no entry
 # for the connections, and replies are invalid at every hook.
 drop_invalid() { # [MACHINE]
-	local hook hooks="prerouting input output postrouting forward"
+	local hook hooks="prerouting input output postrouting forward" verdict=drop
 	[ "$TOPOLOGY" != nat ] || hooks="input output"
+	# With conntrack=1 a client's ACK is invalid where the director sees no reply.
+	[ -z "${TRACKED-}" ] || [ "$TOPOLOGY" = nat ] || verdict=accept
 	{
 		echo "table inet drop_invalid {"
 		for hook in $hooks; do
-			echo "chain $hook { type filter hook $hook priority 0; ct state invalid counter drop; }"
+			echo "chain $hook { type filter hook $hook priority 0; ct state invalid counter $verdict; }"
 		done
 		echo "}"
 	} | n "${1:-director}" nft -f -
