@@ -278,6 +278,7 @@ impl Packet {
             protocol: IPPROTO_UDP,
             sport: ISAKMP,
             dport: ISAKMP,
+            hash: None,
             ..*self
         }
     }

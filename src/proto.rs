@@ -41,6 +41,9 @@ pub(crate) enum Proto {
     Sctp = IPPROTO_SCTP,
 }
 
+/// The state of a TCP conn whose connection is announced.
+pub(crate) const LISTEN: u8 = tcp::states::State::Listen as u8;
+
 /// The input of a packet to the state machine of its protocol.
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
 pub(crate) enum Signal {

@@ -22,11 +22,11 @@ use crate::{
     proto::{
         direction::Direction,
         dispatch,
-        tcp::states::State,
         Proto,
         ProtoData,
         Protocol,
-        Signal, //
+        Signal,
+        LISTEN, //
     },
 };
 use kernel::sync::rcu;
@@ -166,7 +166,7 @@ impl Conn {
     /// Sets the state of a new conn for a connection that is announced, as
     /// [`listen`](Self::listen).
     pub(super) fn begin_listening(&self, data: &ProtoData) {
-        self.resume(data, State::Listen as u8, self.life.is_inactive());
+        self.resume(data, LISTEN, self.life.is_inactive());
     }
 
     /// Sets the state of a new conn to that of another one.
@@ -178,10 +178,9 @@ impl Conn {
     /// Sets the state of a TCP conn when its connection is announced again
     /// (C: `ip_vs_tcp_conn_listen()`).
     pub(crate) fn listen(this: ConnRef<'_>, data: &ProtoData) {
-        let state = State::Listen as u8;
-        if this.life.set_state(state) {
+        if this.life.set_state(LISTEN) {
             this.life.seen(now());
-            Self::settle(this, data, state, Direction::Input);
+            Self::settle(this, data, LISTEN, Direction::Input);
         }
     }
 

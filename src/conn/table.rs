@@ -469,7 +469,7 @@ impl ConnTable {
         }
     }
 
-    /// The hash by which the packet's conn is found, computed once for each packet.
+    /// The hash by which the packet's conn is found: that in the packet, if it was computed before.
     #[inline(always)]
     pub(crate) fn hash_of_packet(&self, packet: &Packet) -> u32 {
         packet.hash.unwrap_or_else(|| {
