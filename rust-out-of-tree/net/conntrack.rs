@@ -188,12 +188,12 @@ impl Skb {
     }
 
     /// Deletes the packet's entry, which is that of an earlier connection, and gives the packet a new
-    /// one. Hooks of destination NAT, which the packet has passed already, do not change it. Returns
+    /// one. An entry that is not in the table is only left. Hooks of destination NAT, which the packet has passed already, do not change it. Returns
     /// false if the packet must be dropped: the table is full.
     #[must_use]
     pub(crate) fn renew_conntrack(&mut self, net: &Net, family: NfProto, hook: HookNum) -> bool {
-        if let Some(entry) = self.conntrack() {
-            // SAFETY: The entry is live by the type invariant.
+        if let Some(entry) = self.conntrack().filter(NfConn::is_confirmed) {
+            // SAFETY: The entry is live by the type invariant, and was added to the table.
             unsafe { bindings::nf_ct_delete(entry.ct.as_ptr(), 0, 0) };
         }
         // SAFETY: By the type invariant no other code uses the packet.
