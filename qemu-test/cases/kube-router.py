@@ -132,3 +132,10 @@ def conns():
 
 wait_for("the conns to be counted", lambda: conns() >= 49, instead=conns)
 observe("rules", output("node1", "iptables -t nat -S"))
+
+# --- without services, conns are dropped, and their entries with them
+
+output("node1", "ipvsadm -C")
+wait_for("the conns to be dropped", lambda: len(output("node1", "cat /proc/net/ip_vs_conn").split("\n")) == 1)
+observe("entries of the control plane without services",
+        "\n".join(line for line in entries("node1", ESTABLISHED).split("\n") if CONTROL_PLANE in line))
