@@ -18,7 +18,6 @@ use kernel::{
     prelude::*,
     sync::{
         atomic::{
-            Acquire,
             Atomic,
             Full, //
         },
@@ -28,7 +27,10 @@ use kernel::{
 
 use crate::oot::{
     bindings,
-    sync::Once, //
+    sync::{
+        rcu_dereference,
+        Once, //
+    }, //
 };
 
 use super::{
@@ -56,7 +58,7 @@ impl<'g> Helper<'g> {
     /// The registered helper.
     pub(crate) fn get(_guard: &'g rcu::Guard) -> Option<Self> {
         // SAFETY: The pointer is null, or valid until a grace period after it was replaced.
-        unsafe { REGISTERED.load(Acquire).as_ref() }.map(Self)
+        unsafe { rcu_dereference(&REGISTERED).as_ref() }.map(Self)
     }
 
     /// The server ports of the helper, in host byte order.

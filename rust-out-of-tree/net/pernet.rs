@@ -51,7 +51,10 @@ use kernel::{
     }, //
 };
 
-use crate::oot::bindings;
+use crate::oot::{
+    bindings,
+    sync::rcu_dereference, //
+};
 
 use super::namespace::{
     Net,
@@ -228,7 +231,7 @@ impl<T: Pernet> PerNet<T> {
         }
         // SAFETY: The namespace is live, and has its slot for as long as the read lock is held.
         let slot = unsafe { Adapter::<T>::slot(net.as_raw()) }?;
-        let value = slot.found.load(Acquire);
+        let value = rcu_dereference(&slot.found);
         // SAFETY: The pointer is null, or to a value that is dropped a grace period after `exit`
         // cleared it.
         unsafe { value.as_ref() }

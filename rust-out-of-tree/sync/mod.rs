@@ -17,6 +17,7 @@ mod rcu_head;
 pub(crate) mod rcu_list;
 pub(crate) mod timer;
 
+pub(in crate::oot) use rcu_dereference::rcu_dereference;
 pub(in crate::oot) use rcu_head::wait_for_callbacks;
 
 pub(crate) use self::{

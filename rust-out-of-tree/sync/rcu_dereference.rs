@@ -14,7 +14,7 @@ use kernel::sync::atomic::Atomic;
 
 /// Loads the pointer, as `rcu_dereference()`.
 #[inline(always)]
-pub(super) fn rcu_dereference<T>(pointer: &Atomic<*mut T>) -> *mut T {
+pub(in crate::oot) fn rcu_dereference<T>(pointer: &Atomic<*mut T>) -> *mut T {
     #[cfg(CONFIG_X86)]
     return super::once::Once::read_once(pointer);
     #[cfg(not(CONFIG_X86))]

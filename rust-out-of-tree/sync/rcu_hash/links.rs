@@ -19,6 +19,7 @@ use crate::oot::sync::{
         RcuArc,
         RcuRef, //
     },
+    rcu_dereference::rcu_dereference,
     Once, //
 };
 
@@ -153,7 +154,7 @@ impl<T: HasHashLinks> RcuHash<T> {
         }
         // SAFETY: The pointer is null or a table. The table lives until a grace period after all
         // its entries were removed, and this entry was in it within this critical section.
-        let table = unsafe { links.table.load(Acquire).as_ref() }?;
+        let table = unsafe { rcu_dereference(&links.table).as_ref() }?;
         table.remove(guard, entry)
     }
 
@@ -164,7 +165,7 @@ impl<T: HasHashLinks> RcuHash<T> {
             return None;
         }
         // SAFETY: As in `unlink`.
-        let table = unsafe { links.table.load(Acquire).as_ref() }?;
+        let table = unsafe { rcu_dereference(&links.table).as_ref() }?;
         table.owner.get(guard)
     }
 }
