@@ -8,17 +8,14 @@ import subprocess
 import threading
 
 import agent
+import genl
 from case import configure, expect, inside, observe, say
 from topology import NAT, build
 
 NETLINK_NETFILTER, NFNL_SUBSYS_QUEUE, PACKET, VERDICT, CONFIG = 12, 3, 0, 1, 2
-NFQA_CFG_CMD, NFQA_CFG_PARAMS, BIND, COPY_META, ACCEPT = 1, 2, 1, 1, 1
-# Before IPVS and behind it; what the rule matches.
+NFQA_CFG_CMD, NFQA_CFG_PARAMS, NFQA_VERDICT_HDR, BIND, COPY_META, ACCEPT = 1, 2, 2, 1, 1, 1
+# The hooks with the priorities at which packets wait, behind connection tracking and before IPVS.
 HOOKS = {"prerouting": -100, "input": 0, "forward": 0, "output": 0, "postrouting": 0}
-
-
-def attribute(kind, value):
-    return struct.pack("=HH", 4 + len(value), kind) + value + b"\0" * (-len(value) % 4)
 
 
 class Queue(threading.Thread):
@@ -31,12 +28,12 @@ class Queue(threading.Thread):
             self.sock = socket.socket(socket.AF_NETLINK, socket.SOCK_RAW, NETLINK_NETFILTER)
             self.sock.bind((0, 0))
         self.sock.settimeout(0.2)
-        self.send(CONFIG, attribute(NFQA_CFG_CMD, struct.pack("!BBH", BIND, 0, 0)))
-        self.send(CONFIG, attribute(NFQA_CFG_PARAMS, struct.pack("!IB", 0, COPY_META)))
+        self.send(CONFIG, genl.attr(NFQA_CFG_CMD, struct.pack("!BBH", BIND, 0, 0)))
+        self.send(CONFIG, genl.attr(NFQA_CFG_PARAMS, struct.pack("!IB", 0, COPY_META)))
         self.start()
 
     def send(self, kind, data):
-        head = struct.pack("=IHHIIBBH", 20 + len(data), NFNL_SUBSYS_QUEUE << 8 | kind, 1, 0, 0, 0, 0, 0)
+        head = struct.pack("=IHHIIBBH", 20 + len(data), NFNL_SUBSYS_QUEUE << 8 | kind, genl.NLM_F_REQUEST, 0, 0, 0, 0, 0)
         self.sock.send(head + data)
 
     def run(self):
@@ -50,7 +47,7 @@ class Queue(threading.Thread):
                     self.packets += 1
                     subprocess.run(["conntrack", "-F"], stderr=subprocess.DEVNULL, check=True)
                     # The first attribute is the header, which begins with the packet's number.
-                    self.send(VERDICT, attribute(2, struct.pack("!I", ACCEPT) + message[24:28]))
+                    self.send(VERDICT, genl.attr(NFQA_VERDICT_HDR, struct.pack("!I", ACCEPT) + message[24:28]))
 
     def end(self):
         self.ends = True
@@ -80,17 +77,17 @@ def go(six):
         for hook, priority in HOOKS.items():
             what = f"{name}, {'masqueraded, ' if masquerade else ''}{hook}"
             # With an entry goes the port by which a dest knows the connection, and at times the connection.
-            tell = say if masquerade else lambda text: observe(*text.split(": "))
+            tell = (lambda label, text: say(f"{label}: {text}")) if masquerade else observe
             agent.hold("client", "held", "tcp", vip, 80, 3)
             configure("director", [f"nft 'table inet waiting {{ chain waiting {{ type filter hook {hook} priority {priority}; "
                                    f"th sport 80 queue num 0; th dport 80 queue num 0; }}; }}'"])
             queue = Queue()
-            tell(f"{what}, held: {use()}")
-            tell(f"{what}, new: {agent.get('client', 'tcp', vip, 80, 3)}, {agent.get('client', 'udp', vip, 80, 3)}")
+            tell(f"{what}, held", use())
+            tell(f"{what}, new", ", ".join(agent.get("client", protocol, vip, 80, 3) for protocol in ("tcp", "udp")))
             configure("director", ["nft delete table inet waiting"])
             queue.end()
             expect("packets waited", True, queue.packets > 0)
-            tell(f"{what}, later: {use()}")
+            tell(f"{what}, later", use())
             agent.close("held*")
             observe(f"{what}: new connections at the end", agent.get("client", "tcp", vip, 80, 3))
 

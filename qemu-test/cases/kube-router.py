@@ -122,7 +122,14 @@ for number in (1, 2, 3):
 observe("control plane", seen("client", CONTROL_PLANE, 6443, 6))
 observe("control plane from its node", seen("node1", CONTROL_PLANE, 6443, 3))
 agent.hold("client", "plane", "tcp", CONTROL_PLANE, 6443, 3)
-observe("entries of the control plane", "\n".join(line for line in entries("node1", ESTABLISHED).split("\n") if CONTROL_PLANE in line))
+
+
+def plane():
+    """Returns the entries of the control plane."""
+    return "\n".join(line for line in entries("node1", ESTABLISHED).split("\n") if CONTROL_PLANE in line)
+
+
+observe("entries of the control plane", plane())
 
 
 def conns():
@@ -137,5 +144,4 @@ observe("rules", output("node1", "iptables -t nat -S"))
 
 output("node1", "ipvsadm -C")
 wait_for("the conns to be dropped", lambda: len(output("node1", "cat /proc/net/ip_vs_conn").split("\n")) == 1)
-observe("entries of the control plane without services",
-        "\n".join(line for line in entries("node1", ESTABLISHED).split("\n") if CONTROL_PLANE in line))
+observe("entries of the control plane without services", plane())
