@@ -188,8 +188,9 @@ impl Skb {
     }
 
     /// Deletes the packet's entry, which is that of an earlier connection, and gives the packet a new
-    /// one. An entry that is not in the table is only left. Hooks of destination NAT, which the packet has passed already, do not change it. Returns
-    /// false if the packet must be dropped: the table is full.
+    /// one. Hooks of destination NAT, which the packet has passed already, do not change it. An
+    /// old entry that is not in the table only loses its packet. Returns false if the packet must
+    /// be dropped: the table is full.
     #[must_use]
     pub(crate) fn renew_conntrack(&mut self, net: &Net, family: NfProto, hook: HookNum) -> bool {
         if let Some(entry) = self.conntrack().filter(NfConn::is_confirmed) {
