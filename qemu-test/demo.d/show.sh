@@ -282,6 +282,8 @@ stats_match() {
 
 check_counters() {
 	local requests replies
+	# Segments that are sent again later would count for the next family.
+	wait_until 'all connections closed' closed
 	wait_until 'all packets counted' stats_match || {
 		counted=-
 		wrong "$unmatched"
@@ -293,6 +295,15 @@ check_counters() {
 	tell "note|$family: router1 forwarded $requests packets to the director, router2 $replies from the real servers"
 	must 'packets forwarded by router1' "$requests" = "$counted"
 	must 'packets forwarded by router2' "$replies" -ge 50
+}
+
+# closed: whether no host has a connection that can still send.
+closed() {
+	local host
+	for host in client real1 real2 real3; do
+		ask "$host" 'ss -Htan state connected exclude time-wait' || return
+		[ -z "$answer" ] || return
+	done
 }
 
 # forwarded HOST: prints the packets of $family that HOST forwarded.
