@@ -1,7 +1,7 @@
 // SPDX-License-Identifier: GPL-2.0
 
 //! The crate root for an example of misuse. `qemu-test/check compile_fail` sets `$EXAMPLE` to its
-//! path.
+//! path and passes its name with `--cfg`.
 
 #[path = "../lib.rs"]
 mod oot;
@@ -19,8 +19,14 @@ impl kernel::Module for Module {
     }
 }
 
+// The misuse of the example `module-without-wait`.
+#[cfg(module_without_wait)]
+type Loaded = Module;
+#[cfg(not(module_without_wait))]
+type Loaded = oot::module::RcuModule<Module>;
+
 kernel::prelude::module! {
-    type: oot::module::RcuModule<Module>,
+    type: Loaded,
     name: "compile_fail",
     authors: ["The IPVS in Rust authors"],
     description: "Examples of misuse",
