@@ -20,6 +20,7 @@ mod drop_entry;
 mod expiry;
 mod ext;
 mod fullnat;
+mod hash;
 mod life;
 mod params;
 mod step;
@@ -153,9 +154,9 @@ impl Conn {
             Some(_) => flags | HAS_LOCAL,
             None => flags,
         };
-        let flags = match params.proto {
-            Proto::Tcp | Proto::Udp => flags,
-            Proto::Sctp => flags | IS_RARE,
+        let flags = match params.proto.is_rare() {
+            true => flags | IS_RARE,
+            false => flags,
         };
         let mut word = 0;
         if flags & IP_VS_CONN_F_INACTIVE != 0 {

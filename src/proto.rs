@@ -229,6 +229,12 @@ impl Proto {
         dispatch!(self, P => P::is_sent(state))
     }
 
+    /// Whether it is neither TCP nor UDP.
+    #[inline(always)]
+    pub(crate) const fn is_rare(self) -> bool {
+        !matches!(self, Self::Tcp | Self::Udp)
+    }
+
     /// A protocol that is TCP or UDP, in a form from which the compiler derives that it is no other.
     #[inline(always)]
     pub(crate) const fn tcp_or_udp(self) -> Self {
