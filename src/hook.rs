@@ -337,35 +337,10 @@ impl<'a> HookCtx<'a> {
         conn: ConnRef<'a>,
         packet: &Packet,
     ) -> Verdict<'h> {
-        if self.netns.sync.concerns_packets() {
-            return self.request_synced::<IS_RARE>(skb, conn, packet);
+        let is_synced = self.netns.sync.concerns_packets();
+        if is_synced && self.netns.sync.is_backup_only() {
+            return skb.accept();
         }
-        self.serve::<IS_RARE, false>(skb, conn, packet)
-    }
-
-    /// Handles such a packet while a sync daemon concerns packets.
-    #[inline(never)]
-    fn request_synced<'h, const IS_RARE: bool>(
-        self,
-        skb: HookSkb<'h>,
-        conn: ConnRef<'a>,
-        packet: &Packet,
-    ) -> Verdict<'h> {
-        match self.netns.sync.is_backup_only() {
-            true => skb.accept(),
-            false => self.serve::<IS_RARE, true>(skb, conn, packet),
-        }
-    }
-
-    /// Sends such a packet to the dest. `IS_SYNCED`: the conn may have to be sent to backup
-    /// directors.
-    #[inline(always)]
-    fn serve<'h, const IS_RARE: bool, const IS_SYNCED: bool>(
-        self,
-        skb: HookSkb<'h>,
-        conn: ConnRef<'a>,
-        packet: &Packet,
-    ) -> Verdict<'h> {
         if proto_of::<IS_RARE>(conn).is_start(packet.signal) && self.starts_anew(&skb, conn) {
             return self.schedule_anew(skb, conn, packet);
         }
@@ -379,7 +354,7 @@ impl<'a> HookCtx<'a> {
         if !self.touch::<IS_RARE>(conn, Direction::Input, packet) {
             return self.schedule(skb, packet, conn.proto);
         }
-        if IS_SYNCED {
+        if is_synced {
             self.netns.sync_conn(conn.get(), self.rcu());
         }
         if let Some(dest) = dest {

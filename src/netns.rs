@@ -213,7 +213,7 @@ impl Netns {
 
     /// Counts a packet of a conn to its dest, and sends the conn to backup directors, if that is
     /// due and a master daemon runs.
-    #[inline(always)]
+    #[inline(never)]
     pub(crate) fn sync_conn(&self, conn: &Conn, guard: &rcu::Guard) {
         if let Some(packets) = conn.count(&self.sysctl) {
             self.sync_packet(conn, packets, guard);
