@@ -44,8 +44,8 @@ impl Header {
     #[inline]
     pub(crate) fn len(&self) -> Option<usize> {
         match self.flags.get() {
-            0 => Some(Headers::LEN),
-            CSUM => Some(Headers::LEN_CHECKSUM),
+            0 => Some(Headers::<false>::LEN),
+            CSUM => Some(Headers::<true>::LEN),
             _ => None,
         }
     }
@@ -57,26 +57,28 @@ impl Header {
     }
 }
 
-/// A GRE header with room for a checksum.
+/// A GRE header and, if it has one, its checksum.
 #[derive(Clone, Copy, Debug, IntoBytes, Immutable, Unaligned)]
 #[repr(C)]
-pub(crate) struct Headers {
+pub(crate) struct Headers<const HAS_CHECKSUM: bool> {
     gre: Header,
     check: Csum16,
     reserved: U16,
 }
 
-impl Headers {
-    /// The length in bytes without checksum.
-    pub(crate) const LEN: usize = size_of::<Header>();
-    /// The length in bytes with a checksum.
-    pub(crate) const LEN_CHECKSUM: usize = size_of::<Self>();
+impl<const HAS_CHECKSUM: bool> Headers<HAS_CHECKSUM> {
+    /// The length in bytes.
+    pub(crate) const LEN: usize = match HAS_CHECKSUM {
+        false => size_of::<Header>(),
+        true => size_of::<Self>(),
+    };
 
-    /// The header of a packet of `family`. A checksum is 0.
-    pub(crate) fn new(family: Family, has_checksum: bool) -> Self {
+    /// The header of a packet of `family`. The checksum is 0.
+    #[inline]
+    pub(crate) fn new(family: Family) -> Self {
         Self {
             gre: Header {
-                flags: U16::new(if has_checksum { CSUM } else { 0 }),
+                flags: U16::new(if HAS_CHECKSUM { CSUM } else { 0 }),
                 protocol: U16::new(match family {
                     Family::Inet => ETH_P_IP,
                     Family::Inet6 => ETH_P_IPV6,
@@ -88,12 +90,11 @@ impl Headers {
     }
 }
 
-impl AsRef<[u8]> for Headers {
-    /// The header, without the checksum if there is none.
+impl<const HAS_CHECKSUM: bool> AsRef<[u8]> for Headers<HAS_CHECKSUM> {
+    #[inline]
     fn as_ref(&self) -> &[u8] {
         let bytes = self.as_bytes();
-        let len = self.gre.len().unwrap_or(bytes.len());
-        bytes.get(..len).unwrap_or(bytes)
+        bytes.get(..Self::LEN).unwrap_or(bytes)
     }
 }
 
@@ -111,7 +112,10 @@ mod tests {
             (Family::Inet6, true, &[0x80, 0, 0x86, 0xdd, 0, 0, 0, 0]),
         ];
         for (family, has_checksum, wanted) in cases {
-            assert_eq!(Headers::new(family, has_checksum).as_ref(), wanted);
+            match has_checksum {
+                false => assert_eq!(Headers::<false>::new(family).as_ref(), wanted),
+                true => assert_eq!(Headers::<true>::new(family).as_ref(), wanted),
+            }
             let (gre, _) = Header::ref_from_prefix(wanted).unwrap();
             assert_eq!(gre.len(), Some(wanted.len()));
             assert_eq!(gre.is_ipv4(), family == Family::Inet);

@@ -99,7 +99,7 @@ impl Transmitter for Tunnel {
 fn overhead(tunnel: spec::Tunnel, skb: &Skb) -> u32 {
     match tunnel.kind {
         IP_VS_CONN_F_TUNNEL_TYPE_GUE => gue::len(tunnel, skb),
-        IP_VS_CONN_F_TUNNEL_TYPE_GRE => gre::Gre::of(tunnel).len(),
+        IP_VS_CONN_F_TUNNEL_TYPE_GRE => gre::len(tunnel),
         _ => Ip.len(),
     }
 }
@@ -123,7 +123,10 @@ fn encapsulate<'h>(
     let tunnel = dest.tunnel();
     match tunnel.kind {
         IP_VS_CONN_F_TUNNEL_TYPE_GUE => outer.wrap(&gue::Gue::of(tunnel, &skb)?, skb),
-        IP_VS_CONN_F_TUNNEL_TYPE_GRE => outer.wrap(&gre::Gre::of(tunnel), skb),
+        IP_VS_CONN_F_TUNNEL_TYPE_GRE => match gre::has_checksum(tunnel) {
+            false => outer.wrap(&gre::Gre::<false>, skb),
+            true => outer.wrap(&gre::Gre::<true>, skb),
+        },
         _ => outer.wrap(&Ip, skb),
     }
 }

@@ -26,32 +26,32 @@ use crate::{
     xmit::output::Context,
 };
 
-/// The GRE header of a tunnel.
-pub(super) struct Gre {
-    has_checksum: bool,
+/// Whether the GRE headers of a tunnel have a checksum.
+pub(super) fn has_checksum(tunnel: Tunnel) -> bool {
+    tunnel.flags & IP_VS_TUNNEL_ENCAP_FLAG_CSUM != 0
 }
 
-impl Gre {
-    pub(super) fn of(tunnel: Tunnel) -> Self {
-        Self {
-            has_checksum: tunnel.flags & IP_VS_TUNNEL_ENCAP_FLAG_CSUM != 0,
-        }
+/// The length of the headers in bytes.
+pub(super) fn len(tunnel: Tunnel) -> u32 {
+    match has_checksum(tunnel) {
+        false => Gre::<false>.len(),
+        true => Gre::<true>.len(),
     }
 }
 
-impl Encap for Gre {
-    type Headers = gre::Headers;
+/// The GRE header of a packet. Its length is constant, so that copying it needs no call.
+pub(super) struct Gre<const HAS_CHECKSUM: bool>;
+
+impl<const HAS_CHECKSUM: bool> Encap for Gre<HAS_CHECKSUM> {
+    type Headers = gre::Headers<HAS_CHECKSUM>;
 
     fn len(&self) -> u32 {
-        match self.has_checksum {
-            false => gre::Headers::LEN as u32,
-            true => gre::Headers::LEN_CHECKSUM as u32,
-        }
+        Self::Headers::LEN as u32
     }
 
     fn offload(&self) -> tunnel::Encap {
         tunnel::Encap::Gre {
-            has_checksum: self.has_checksum,
+            has_checksum: HAS_CHECKSUM,
         }
     }
 
@@ -60,14 +60,14 @@ impl Encap for Gre {
     }
 
     #[inline(always)]
-    fn headers(&self, context: Context<'_>, _inner: u8, _skb: &mut SkBuff<'_>) -> gre::Headers {
-        gre::Headers::new(context.packet.family, self.has_checksum)
+    fn headers(&self, context: Context<'_>, _inner: u8, _skb: &mut SkBuff<'_>) -> Self::Headers {
+        Self::Headers::new(context.packet.family)
     }
 
     /// The checksum of a GSO packet stays 0: each segment gets its own.
     #[inline(always)]
     fn set_checksum(&self, _outer: Outer<'_>, start: u32, skb: &mut SkBuff<'_>) -> Option<()> {
-        if !self.has_checksum || skb.is_gso() {
+        if !HAS_CHECKSUM || skb.is_gso() {
             return Some(());
         }
         sum(start, skb)
