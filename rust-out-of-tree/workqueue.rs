@@ -6,6 +6,10 @@
 //! has what it lacks: cancelling work synchronously, so that the work can be part of a value with a
 //! known lifetime, and changing the delay of queued work (`mod_delayed_work()`).
 //!
+//! A [`Timer`](crate::oot::sync::Timer) is a field of its value, as in `kernel::time::hrtimer`. The
+//! work is a wrapper instead: it must be cancelled before any field of the value is dropped, and a
+//! field cannot do that.
+//!
 //! C header: [`include/linux/workqueue.h`](srctree/include/linux/workqueue.h)
 
 use crate::oot::bindings;

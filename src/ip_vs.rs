@@ -6,8 +6,6 @@
 
 #![deny(unsafe_code)]
 
-// Some of the pure files have items that are not used yet.
-#[allow(dead_code)]
 mod addr;
 mod conn;
 mod ctl;
@@ -26,7 +24,6 @@ mod pe;
 mod pernet;
 mod ports;
 mod proto;
-#[allow(dead_code)]
 mod sched;
 mod search;
 mod service;
@@ -36,6 +33,7 @@ mod stats;
 mod sync;
 mod sysctl;
 mod uapi;
+// The formats have names and fields that only tests read.
 #[allow(dead_code)]
 mod wire;
 mod xmit;

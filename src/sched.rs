@@ -144,8 +144,6 @@ pub(crate) struct Flow<'a> {
     pub(crate) cport: Port,
     /// The virtual address.
     pub(crate) vaddr: &'a Addr,
-    /// The virtual port, 0 unless the protocol is TCP, UDP or SCTP.
-    pub(crate) vport: Port,
     /// Whether the packet goes from the virtual address to the client, since it is quoted in an
     /// ICMP error (C: `IP_VS_HDR_INVERSE`).
     pub(crate) is_inverse: bool,

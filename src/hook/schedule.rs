@@ -207,7 +207,6 @@ impl<'a> HookCtx<'a> {
             caddr: &packet.saddr,
             cport: packet.sport,
             vaddr: &packet.daddr,
-            vport: packet.dport,
             is_inverse: packet.is_in_icmp(),
             flags: service.flags(),
         };

@@ -4,7 +4,6 @@
 //!
 //! C version: [net/netfilter/ipvs/ip_vs_proto_sctp.c].
 
-#[allow(dead_code)]
 pub(crate) mod states;
 
 use super::{

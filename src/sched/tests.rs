@@ -154,7 +154,6 @@ pub(super) const FLOW: Flow<'static> = Flow {
     caddr: &Addr::ANY,
     cport: Port::ZERO,
     vaddr: &Addr::ANY,
-    vport: Port::ZERO,
     is_inverse: false,
     flags: 0,
 };

@@ -187,6 +187,7 @@ pub(crate) const fn may_start_conn(event: Event, sloppy: bool) -> bool {
     }
 }
 
+#[cfg(test)]
 const NO: State = State::None;
 const I1: State = State::Init1;
 const IN: State = State::Init;

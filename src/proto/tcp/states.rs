@@ -158,6 +158,7 @@ pub(crate) const fn may_start_conn(flags: Flags, sloppy: bool) -> bool {
 /// The next state by direction, event and state, each in numerical order.
 type Table = [[[State; State::COUNT]; 4]; 3];
 
+#[cfg(test)]
 const NO: State = State::None;
 const ES: State = State::Established;
 const SS: State = State::SynSent;
