@@ -64,11 +64,14 @@ def netns(*machines):
 
 
 def track():
-    """Switches on connection tracking of IPVS's connections, if the module is loaded."""
+    """Switches on connection tracking of IPVS's connections, if the module is loaded. The rule gives
+    the packets conntrack entries."""
     try:
         sysctl(["sysctl -w net.ipv4.vs.conntrack=1"])
     except FileNotFoundError:
-        pass
+        return
+    rule = "table inet tracked { chain in { type filter hook prerouting priority 0; ct state new counter; }; }"
+    subprocess.run(["nft", rule], check=True)
 
 
 def sysctl(commands):

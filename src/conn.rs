@@ -449,7 +449,7 @@ impl Conn {
 
     /// Leaves the conntrack entry alone from now on: another conn uses it.
     pub(crate) fn leave_conntrack(&self) {
-        self.flags.set(self.flags() & !IP_VS_CONN_F_NFCT);
+        self.flags.update(|flags| flags & !IP_VS_CONN_F_NFCT);
     }
 
     /// Deletes the conntrack entry (C: `ip_vs_conn_drop_conntrack()`).

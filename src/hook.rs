@@ -14,6 +14,7 @@ mod icmp;
 mod initiated;
 mod persist;
 mod related;
+mod reuse;
 mod schedule;
 
 use crate::{
@@ -337,8 +338,8 @@ impl<'a> HookCtx<'a> {
         conn: ConnRef<'a>,
         packet: &Packet,
     ) -> Verdict<'h> {
-        let is_synced = self.netns.sync.concerns_packets();
-        if is_synced && self.netns.sync.is_backup_only() {
+        let sync = &self.netns.sync;
+        if sync.concerns_packets() && sync.is_backup_only() {
             return skb.accept();
         }
         if proto_of::<IS_RARE>(conn).is_start(packet.signal) && self.starts_anew(&skb, conn) {
@@ -354,7 +355,7 @@ impl<'a> HookCtx<'a> {
         if !self.touch::<IS_RARE>(conn, Direction::Input, packet) {
             return self.schedule(skb, packet, conn.proto);
         }
-        if is_synced {
+        if sync.concerns_packets() {
             self.netns.sync_conn(conn.get(), self.rcu());
         }
         if let Some(dest) = dest {
@@ -403,33 +404,6 @@ impl<'a> HookCtx<'a> {
         )
     }
 
-    /// Schedules a new conn for a packet of `old`, then kills `old`, unless it controls others. As in
-    /// C, `old` is still counted for its dest while the scheduler runs.
-    ///
-    /// An old conntrack entry of the packet, which cannot lead to another dest, is replaced. C drops
-    /// the packet, so that the client must send it again.
-    #[cold]
-    fn schedule_anew<'h>(
-        self,
-        mut skb: HookSkb<'h>,
-        old: ConnRef<'a>,
-        packet: &Packet,
-    ) -> Verdict<'h> {
-        let family = nf_proto(packet.family);
-        if skb.has_confirmed_conntrack()
-            && !skb.renew_conntrack(self.netns.net(), family, self.place)
-        {
-            return skb.drop_eperm();
-        }
-        // The entry belongs to the new conn.
-        old.leave_conntrack();
-        let verdict = self.schedule(skb, packet, old.proto);
-        if !old.is_in_control() {
-            Conn::kill(old, self.rcu());
-        }
-        verdict
-    }
-
     /// The transmitter's context for a packet of a conn to `dest`.
     #[inline(always)]
     fn context<'b>(
@@ -459,20 +433,6 @@ impl<'a> HookCtx<'a> {
     {
         let conn = conn.get();
         self.context(conn, conn.dest(self.rcu()), packet)
-    }
-
-    /// Whether a packet that starts a connection may replace this conn (C: in `ip_vs_in_hook()`).
-    #[cold]
-    fn starts_anew(self, skb: &Skb, conn: ConnRef<'a>) -> bool {
-        let sysctl = &self.netns.sysctl;
-        let dest = conn.get().dest(self.rcu());
-        if sysctl.expire_nodest_conn() && dest.is_some_and(|dest| dest.weight() == 0) {
-            return true;
-        }
-        // The entry of a control connection belongs to its data connections as well.
-        let keeps_entry =
-            || conn.is_in_control() && conn.is_tracked() && skb.has_confirmed_conntrack();
-        conn.is_reusable(sysctl.conn_reuse_mode()) && !keeps_entry()
     }
 
     /// Counts a packet to `dest`.

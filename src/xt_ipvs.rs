@@ -108,7 +108,10 @@ impl Match for Ipvs {
         if !packet.parse(skb) || !options.meets(PROTO, || packet.protocol == options.l4proto) {
             return false;
         }
-        if packet.header == Extent::Nothing || packet.is_later_fragment {
+        // AH and ESP belong to the connection by which the keys are exchanged.
+        if packet.is_ipsec() {
+            packet = packet.as_isakmp();
+        } else if packet.header == Extent::Nothing || packet.is_later_fragment {
             return false;
         }
         let Some(netns) = PerNet::<Netns>::find(net, rcu) else {

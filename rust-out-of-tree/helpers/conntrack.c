@@ -67,18 +67,9 @@ __oot_helper int oot_nf_conntrack_confirm(struct sk_buff *skb)
 	return nf_conntrack_confirm(skb);
 }
 
-/* Tells nf_nat that destination NAT has nothing more to do for an entry. */
-__oot_helper void oot_nf_ct_set_dst_nat_done(struct nf_conn *ct)
+__oot_helper bool oot_nf_ct_is_dnat(const struct nf_conn *ct)
 {
-	set_bit(IPS_DST_NAT_DONE_BIT, &ct->status);
-}
-
-__oot_helper unsigned int oot_nf_conntrack_in(struct sk_buff *skb, unsigned int hook, u8 pf,
-					      struct net *net)
-{
-	struct nf_hook_state state = { .hook = hook, .pf = pf, .net = net };
-
-	return nf_conntrack_in(skb, &state);
+	return test_bit(IPS_DST_NAT_BIT, &ct->status);
 }
 
 __oot_helper struct nf_conn *oot_nf_conntrack_find_get(struct net *net,

@@ -123,6 +123,13 @@ __oot_helper void oot_ip6_local_out(struct net *net, struct sk_buff *skb)
 	ip6_local_out(net, skb->sk, skb);
 }
 
+__oot_helper void oot_netif_rx(struct sk_buff *skb)
+{
+	if (!skb_mac_header_was_set(skb))
+		skb_reset_mac_header(skb);
+	netif_rx(skb);
+}
+
 __oot_helper void oot_icmp_send(struct sk_buff *skb, int type, int code, __be32 info)
 {
 	icmp_send(skb, type, code, info);

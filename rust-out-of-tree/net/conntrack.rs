@@ -20,7 +20,6 @@ use kernel::{
 use crate::oot::bindings;
 
 use super::{
-    filter::HookNum,
     namespace::{
         Net,
         NetRef, //
@@ -187,35 +186,22 @@ impl Skb {
         }
     }
 
-    /// Deletes the packet's entry, which is that of an earlier connection, and gives the packet a new
-    /// one. Hooks of destination NAT, which the packet has passed already, do not change it. An
-    /// old entry that is not in the table only loses its packet. Returns false if the packet must
-    /// be dropped: the table is full.
-    #[must_use]
-    pub(crate) fn renew_conntrack(&mut self, net: &Net, family: NfProto, hook: HookNum) -> bool {
+    /// Whether the packet's entry has replaced the destination (`IPS_DST_NAT`).
+    pub(crate) fn has_dnat_conntrack(&self) -> bool {
+        self.conntrack().is_some_and(|entry| {
+            // SAFETY: The entry is live by the type invariant.
+            unsafe { bindings::oot_nf_ct_is_dnat(entry.ct.as_ptr()) }
+        })
+    }
+
+    /// Deletes the packet's entry from the table, if it is there, and detaches it from the packet.
+    pub(crate) fn delete_conntrack(&mut self) {
         if let Some(entry) = self.conntrack().filter(NfConn::is_confirmed) {
             // SAFETY: The entry is live by the type invariant, and was added to the table.
             unsafe { bindings::nf_ct_delete(entry.ct.as_ptr(), 0, 0) };
         }
         // SAFETY: By the type invariant no other code uses the packet.
         unsafe { bindings::oot_nf_reset_ct(self.as_raw()) };
-        let hook = match hook {
-            HookNum::LocalOut => bindings::nf_inet_hooks_NF_INET_LOCAL_OUT,
-            _ => bindings::nf_inet_hooks_NF_INET_PRE_ROUTING,
-        };
-        // SAFETY: By the type invariant no other code uses the packet, whose data begin with an IP
-        // header of `family`.
-        let verdict = unsafe {
-            bindings::oot_nf_conntrack_in(self.as_raw(), hook, family.as_raw(), net.as_raw())
-        };
-        if verdict != bindings::NF_ACCEPT {
-            return false;
-        }
-        if let Some(entry) = self.conntrack().filter(|entry| !entry.is_confirmed()) {
-            // SAFETY: The entry is live by the type invariant.
-            unsafe { bindings::oot_nf_ct_set_dst_nat_done(entry.ct.as_ptr()) };
-        }
-        true
     }
 
     /// Adds the packet's entry to the table, if it has one that is not there yet. Returns false if

@@ -155,11 +155,17 @@ pub(crate) fn output<'h>(net: &Net, mut skb: SkBuff<'h>, route: SkbRoute<'h>) {
 /// Sets the route of a packet to which this host added an IP header, and sends it, as
 /// `ip_local_out()`. Frees the packet if the route is of the other family.
 pub(crate) fn local_out<'h>(net: &Net, mut skb: SkBuff<'h>, route: SkbRoute<'h>) {
+    skb.set_route(route);
+    local_out_again(net, skb);
+}
+
+/// Sends a packet by its route, as `ip_local_out()`: it traverses the hooks of packets of this host.
+/// Frees the packet if it has no route, or one of the other family.
+pub(crate) fn local_out_again(net: &Net, skb: SkBuff<'_>) {
     let family = skb.family();
-    if route.dst().family() != family {
+    if skb.dst().is_none_or(|dst| dst.family() != family) {
         return;
     }
-    skb.set_route(route);
     let raw = skb.into_raw();
     match family {
         // SAFETY: We own the packet, and it has an IPv4 header and route.
@@ -167,6 +173,21 @@ pub(crate) fn local_out<'h>(net: &Net, mut skb: SkBuff<'h>, route: SkbRoute<'h>)
         // SAFETY: We own the packet, and it has an IPv6 header and route.
         NfProto::Ipv6 => unsafe { bindings::oot_ip6_local_out(net.as_raw(), raw) },
     };
+}
+
+/// Receives a packet again, as `netif_rx()`: it traverses the hooks of received packets. It loses its
+/// route, its socket and its conntrack entry. Frees the packet if no device has received it, or if
+/// the CPU's queue is full.
+pub(crate) fn receive_again(mut skb: SkBuff<'_>) {
+    if !skb.has_dev() {
+        return;
+    }
+    skb.orphan();
+    skb.reset_conntrack();
+    skb.drop_route();
+    // SAFETY: We own the packet, which has a device. Its data begin with the network header. No
+    // route without a reference is left in it.
+    unsafe { bindings::oot_netif_rx(skb.into_raw()) };
 }
 
 /// The ICMP errors (types). C uses the number as an unchecked index of a table.

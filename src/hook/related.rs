@@ -73,7 +73,7 @@ impl<'a> HookCtx<'a> {
         if !self.netns.sysctl.expire_nodest_conn() {
             return skb.drop_eperm();
         }
-        let has_old_entry = conn.is_tracked() && skb.has_confirmed_conntrack();
+        let has_old_entry = skb.has_confirmed_conntrack();
         if !has_old_entry {
             conn.leave_conntrack();
         }

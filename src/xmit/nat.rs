@@ -50,6 +50,7 @@ impl Transmitter for Nat {
     #[inline(always)]
     fn send<'h>(context: Context<'_>, mut skb: HookSkb<'h>, target: Target<'_>) -> Verdict<'h> {
         if is_leak(context, &target, &skb)
+            || is_clash(context, &target, &skb)
             || make_room(context, &target, &mut skb).is_none()
             || translate(context, &target, &mut skb).is_none()
         {
@@ -79,6 +80,13 @@ fn translate(context: Context<'_>, target: &Target<'_>, skb: &mut Skb) -> Option
 #[inline(always)]
 fn is_leak(context: Context<'_>, target: &Target<'_>, skb: &Skb) -> bool {
     matches!(target, Target::Local) && is_loopback(context) && is_from_outside(context, skb)
+}
+
+/// Whether connection tracking would see the replies of a received conn twice, since the dest is
+/// this host.
+#[inline(always)]
+fn is_clash(context: Context<'_>, target: &Target<'_>, skb: &Skb) -> bool {
+    matches!(target, Target::Local) && context.conn.is_received() && skb.conntrack().is_some()
 }
 
 /// Whether the packet was received from another host.

@@ -89,7 +89,12 @@ fn track(context: Context<'_>, direction: Direction, skb: &mut Skb) {
     entry.alter_reply(|reply| match direction {
         // Entries of ICMP have no ports: no error starts a connection.
         _ if matches!(reply.protocol(), IPPROTO_ICMP | IPPROTO_ICMPV6) => (),
-        Direction::Output => reply.set_destination(tuple_end(conn.service())),
+        Direction::Output => {
+            reply.set_destination(tuple_end(conn.service()));
+            if conn.has_local() {
+                reply.set_source(tuple_end(conn.client()));
+            }
+        }
         _ => {
             reply.set_source(tuple_end(conn.dest_end()));
             if let Some(local) = conn.local(rcu) {

@@ -99,8 +99,7 @@ impl<'h> SkBuff<'h> {
     /// Replaces the route.
     #[inline(always)]
     pub(in crate::oot::net) fn set_route(&mut self, route: SkbRoute<'h>) {
-        // SAFETY: The call releases the reference that the packet holds, if any.
-        unsafe { bindings::oot_skb_dst_drop(self.as_raw()) };
+        self.drop_route();
         match route {
             // SAFETY: The route is live for `'h`, as long as we own the packet, with the RCU read
             // lock held. C takes a reference where it queues the packet (`skb_dst_force()`).
@@ -112,6 +111,13 @@ impl<'h> SkBuff<'h> {
                 bindings::oot_skb_dst_set(self.as_raw(), dst.into_raw())
             },
         }
+    }
+
+    /// Drops the route, if there is one.
+    #[inline(always)]
+    pub(in crate::oot::net) fn drop_route(&mut self) {
+        // SAFETY: The call releases the reference that the packet holds, if any.
+        unsafe { bindings::oot_skb_dst_drop(self.as_raw()) };
     }
 
     /// Removes the first `len` bytes, so that the packet begins with the IP header after them.

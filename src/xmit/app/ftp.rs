@@ -118,8 +118,14 @@ pub(super) fn reply(
     is_mangled.then_some(())
 }
 
-/// Replaces the end that a packet names by `text`.
+/// Replaces the end that a packet names by `text`. The conntrack entry adjusts the sequence numbers;
+/// unlike in C, also one that this packet starts, since an earlier entry was deleted.
 fn mangle(context: Context<'_>, skb: &mut Skb, named: &Named, text: &[u8]) -> bool {
+    if let Some(mut entry) = skb.new_conntrack() {
+        if !entry.allow_seq_adjustment() {
+            return false;
+        }
+    }
     let (at, len) = (named.start, named.end.wrapping_sub(named.start));
     let transport = context.packet.transport;
     Helper::get(context.rcu)
