@@ -57,7 +57,8 @@ use kernel::prelude::*;
 
 module! {
     type: RcuModule<IpVs>,
-    name: "ip_vs",
+    // The prefix of log messages, as in C. kbuild names the module.
+    name: "IPVS",
     authors: ["The IPVS in Rust authors"],
     description: "IP Virtual Server",
     license: "GPL",

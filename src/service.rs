@@ -14,6 +14,7 @@
 //! The data path reads services and pools under RCU. The control plane changes them under its
 //! mutex: it builds a new pool and publishes it.
 
+mod log;
 mod names;
 mod table;
 
@@ -66,6 +67,7 @@ use kernel::{
         Mutex, //
     },
 };
+pub(crate) use log::log_port_zero;
 pub(crate) use names::Names;
 pub(crate) use table::ServiceTable;
 
@@ -256,7 +258,10 @@ impl Service {
         flow: &Flow<'_>,
     ) -> Option<RcuRef<'g, Dest>> {
         let pool = self.pool(guard)?;
-        let index = pool.sched.as_ref()?.schedule(pool.dests(), flow)?;
+        let Some(index) = pool.sched.as_ref()?.schedule(pool.dests(), flow) else {
+            self.log_no_dest(pool);
+            return None;
+        };
         pool.dests().get(index).map(RcuArc::as_rcu)
     }
 }

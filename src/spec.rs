@@ -195,22 +195,25 @@ impl DestSpec {
         }
     }
 
-    /// Checks weight, thresholds and tunnel.
-    ///
-    /// # Errors
-    ///
-    /// [`Refusal::OutOfRange`] if the weight is negative, or the lower threshold is above the upper
-    /// one; [`Refusal::Invalid`] if the upper threshold is above `i32::MAX`, or a GUE tunnel has no
-    /// port.
-    pub(crate) fn check(&self) -> Result<(), Refusal> {
-        if self.weight < 0 || self.l_threshold > self.u_threshold {
-            return Err(Refusal::OutOfRange);
-        }
-        let gue = self.tunnel.kind == IP_VS_CONN_F_TUNNEL_TYPE_GUE;
-        if self.u_threshold > i32::MAX as u32 || (gue && self.tunnel.port.is_zero()) {
-            return Err(Refusal::Invalid);
-        }
-        Ok(())
+    /// The first fault of weight, thresholds and tunnel, with C's message about it: `None` if C
+    /// prints none. [`Refusal::OutOfRange`] if the weight is negative, or the lower threshold is
+    /// above the upper one; [`Refusal::Invalid`] if the upper threshold is above `i32::MAX`, or a GUE
+    /// tunnel has no port.
+    pub(crate) fn fault(&self) -> Option<(Refusal, Option<&'static str>)> {
+        let is_gue = self.tunnel.kind == IP_VS_CONN_F_TUNNEL_TYPE_GUE;
+        let (refusal, message) = if self.weight < 0 {
+            (Refusal::OutOfRange, Some("server weight less than zero"))
+        } else if self.l_threshold > self.u_threshold {
+            let message = "lower threshold is higher than upper threshold";
+            (Refusal::OutOfRange, Some(message))
+        } else if self.u_threshold > i32::MAX as u32 {
+            (Refusal::Invalid, None)
+        } else if is_gue && self.tunnel.port.is_zero() {
+            (Refusal::Invalid, Some("tunnel port is zero"))
+        } else {
+            return None;
+        };
+        Some((refusal, message))
     }
 
     /// Returns the flags that new conns inherit from the dest.

@@ -20,3 +20,9 @@ pub(crate) mod socket;
 pub(crate) mod sockopt;
 pub(crate) mod tunnel;
 pub(crate) mod x_tables;
+
+/// Whether one more message about packets may be logged now (`net_ratelimit()`).
+pub(crate) fn may_log() -> bool {
+    // SAFETY: The function has no requirements.
+    unsafe { crate::oot::bindings::net_ratelimit() != 0 }
+}

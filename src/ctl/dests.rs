@@ -61,7 +61,7 @@ impl Ctl<'_> {
     ///
     /// The service is unchanged on error.
     pub(crate) fn add_dest(&mut self, service: &Service, id: DestId, spec: &DestSpec) -> Result {
-        spec.check()?;
+        check(spec, "ip_vs_add_dest")?;
         let pool = service.current()?;
         let mut names = service.names();
         if names.find(&pool, &id).is_some() {
@@ -162,7 +162,7 @@ impl Ctl<'_> {
     ///
     /// The dest is unchanged on error, except that its cached route may be dropped.
     pub(crate) fn edit_dest(&mut self, service: &Service, id: DestId, spec: &DestSpec) -> Result {
-        spec.check()?;
+        check(spec, "ip_vs_edit_dest")?;
         let pool = service.current()?;
         let dest = service.names().find(&pool, &id).ok_or(ENOENT)?;
         let before = dest.spec();
@@ -289,4 +289,19 @@ fn returned(removed: Removed, service: &Service) -> RcuArc<Dest> {
         dest.join();
     }
     dest
+}
+
+/// Refuses a faulty specification, with the message of C's function.
+///
+/// # Errors
+///
+/// See [`DestSpec::fault`].
+fn check(spec: &DestSpec, function: &str) -> Result {
+    let Some((refusal, message)) = spec.fault() else {
+        return Ok(());
+    };
+    if let Some(message) = message {
+        pr_err!("{function}(): {message}\n");
+    }
+    Err(refusal.into())
 }

@@ -44,7 +44,10 @@ use crate::{
         Signal, //
     },
     sched::Flow,
-    service::Service,
+    service::{
+        log_port_zero,
+        Service, //
+    },
     spec::{
         ServiceId,
         FTPDATA,
@@ -180,6 +183,9 @@ impl<'a> HookCtx<'a> {
         }
         if service.id.fwmark == 0 && packet.dport != service.id.port {
             // Only a persistent service accepts packets to other ports than its own.
+            if service.id.port.is_zero() {
+                log_port_zero();
+            }
             return Outcome::NoDest;
         }
         let Some(dest) = self.ask_scheduler(service, packet) else {
