@@ -135,7 +135,12 @@ observe("failover", f"{used('kept', HELD)} of {HELD} answered")
 services("director")
 settings("director", sync_threshold="0 1")
 start("director", "backup")
-time.sleep(3.6 * SLOW)  # the time after which keepalived preempts
+if OURS:
+    began = time.monotonic()
+    wait_for("all conns", lambda: count("director") >= HELD, instead=lambda: count("director"))
+    say(f"failback: all conns after {time.monotonic() - began:.1f} s")
+else:
+    time.sleep(3.6)  # the time after which keepalived preempts
 stop("director", "backup")
 start("director", "master")
 stop("backup", "master")

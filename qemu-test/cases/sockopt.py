@@ -277,12 +277,9 @@ def counts(entry):
     return struct.unpack_from("=IIIIQQ", entry)
 
 
-deadline = time.monotonic() + 20
-while counts(options.services()[-1][48:])[1] + counts(options.services()[0][48:])[1] < 3 and time.monotonic() < deadline:
-    time.sleep(0.1)
+wait_for("three packets", lambda: counts(options.services()[-1][48:])[1] + counts(options.services()[0][48:])[1] >= 3)
 # C shows a copy that is up to two seconds old.
-while counts(options.dests(service(protocol=17))[0][40:])[2] < 3 and time.monotonic() < deadline:
-    time.sleep(0.1)
+wait_for("three packets of the dest", lambda: counts(options.dests(service(protocol=17))[0][40:])[2] >= 3)
 observe("after three requests", options.state())
 observe("zero another", options.set("ZERO", service()))
 observe("not zeroed", options.state())
