@@ -227,7 +227,8 @@ impl<'a> HookCtx<'a> {
         skb.accept()
     }
 
-    /// Handles a packet of a supported protocol. `IS_RARE`: it is neither TCP nor UDP.
+    /// Handles a packet of a supported protocol. With `IS_RARE` the protocol is neither TCP nor
+    /// UDP.
     #[inline(always)]
     fn balance<'h, const IS_RARE: bool>(
         self,
@@ -271,8 +272,8 @@ impl<'a> HookCtx<'a> {
         }
     }
 
-    /// Whether a packet comes from a dest with NAT and does not end a connection itself: the dest
-    /// gets an ICMP error.
+    /// Whether a packet comes from a dest with NAT and does not end a connection itself. The dest
+    /// then gets an ICMP error.
     #[cold]
     fn is_unknown_reply(self, packet: &Packet) -> bool {
         let ends = match packet.signal {
@@ -403,11 +404,11 @@ impl<'a> HookCtx<'a> {
         )
     }
 
-    /// Schedules a new conn for a packet of `old`, then kills `old`, unless it controls others. As in
-    /// C, `old` is still counted for its dest while the scheduler runs.
+    /// Schedules a new conn for a packet of `old`, then kills `old`, unless it controls others. As
+    /// in C, `old` is still counted for its dest while the scheduler runs.
     ///
-    /// An old conntrack entry of the packet, which cannot lead to another dest, is replaced. C drops
-    /// the packet, so that the client must send it again.
+    /// An old conntrack entry of the packet, which cannot lead to another dest, is replaced. C
+    /// drops the packet, so that the client must send it again.
     #[cold]
     fn schedule_anew<'h>(
         self,
@@ -492,7 +493,7 @@ impl<'a> HookCtx<'a> {
     }
 }
 
-/// The protocol of a conn. Unless it `IS_RARE`, it is TCP or UDP by its type's form, without a test.
+/// The protocol of a conn. Without `IS_RARE`, the result is TCP or UDP in its form, without a test.
 #[inline(always)]
 fn proto_of<const IS_RARE: bool>(conn: ConnRef<'_>) -> Proto {
     match IS_RARE {

@@ -67,7 +67,7 @@ __oot_helper int oot_nf_conntrack_confirm(struct sk_buff *skb)
 	return nf_conntrack_confirm(skb);
 }
 
-/* Tells nf_nat that destination NAT has nothing more to do for an entry. */
+/* Marks destination NAT as complete for an entry, so that nf_nat does not repeat it. */
 __oot_helper void oot_nf_ct_set_dst_nat_done(struct nf_conn *ct)
 {
 	set_bit(IPS_DST_NAT_DONE_BIT, &ct->status);
@@ -108,8 +108,8 @@ __oot_helper bool oot_nf_ct_allow_seqadj(struct nf_conn *ct)
 
 /*
  * Keeps a connection out of flowtables. To be called for an unconfirmed entry. The expression
- * flow_offload passes over entries with one of these properties. Only UDP and GRE give the bit
- * another meaning. Other protocols are not offloaded.
+ * flow_offload skips entries with one of these properties. The bit has another meaning only
+ * for UDP and GRE. Protocols other than TCP and UDP are not offloaded.
  */
 __oot_helper void oot_nf_ct_forbid_offload(struct nf_conn *ct)
 {
@@ -118,7 +118,7 @@ __oot_helper void oot_nf_ct_forbid_offload(struct nf_conn *ct)
 		__set_bit(IPS_NAT_CLASH_BIT, &ct->status);
 		break;
 	case IPPROTO_UDP:
-		/* Without IPS_HELPER, which would say that there is a helper. */
+		/* Without IPS_HELPER: no helper is assigned. */
 		if (!nfct_help(ct))
 			nf_ct_ext_add(ct, NF_CT_EXT_HELPER, GFP_ATOMIC);
 		break;
@@ -126,8 +126,8 @@ __oot_helper void oot_nf_ct_forbid_offload(struct nf_conn *ct)
 }
 
 /*
- * Expects a connection from any port. Addresses have 16 bytes, the port is in network byte
- * order. A failure is no error: the connection is only not related.
+ * Creates an expectation of a connection from any port. Addresses have 16 bytes, the port is in
+ * network byte order. On failure the connection is not marked as related.
  */
 __oot_helper void oot_nf_ct_expect(struct nf_conn *ct, const u8 *saddr, const u8 *daddr, u16 dport,
 				   u8 protocol)

@@ -257,7 +257,8 @@ pub(crate) fn count_header_error6(net: &Net, skb: &Skb) {
     unsafe { bindings::oot_ip6_inc_hdrerrors(net.as_raw(), skb.as_raw()) };
 }
 
-/// Updates the path MTU for the destination in the packet's IPv4 header, as `ipv4_update_pmtu()`.
+/// Updates the path MTU for the destination in the packet's IPv4 header to `mtu` bytes, as
+/// `ipv4_update_pmtu()`.
 pub(crate) fn update_pmtu4(net: &Net, skb: &mut SkBuff<'_>, mtu: u32) {
     if skb.family() == NfProto::Ipv4 {
         // SAFETY: By the type invariant the packet begins with a linear IPv4 header.
@@ -265,8 +266,8 @@ pub(crate) fn update_pmtu4(net: &Net, skb: &mut SkBuff<'_>, mtu: u32) {
     }
 }
 
-/// Updates the path MTU of the socket of a packet that this host sends, to that of the actual
-/// route.
+/// Updates the path MTU of the socket of a packet that this host sends, to `mtu` bytes, that of the
+/// actual route.
 pub(crate) fn update_socket_pmtu(skb: &mut Skb, mtu: u32) {
     if !skb.has_dev() && skb.has_full_socket() && skb.has_dst() {
         // SAFETY: The packet has a full socket and a route.

@@ -13,11 +13,12 @@
 //!
 //! # Differences from C
 //!
-//! A reply that the server sends again, since it was lost, is changed as the first time. C lets it pass
-//! unchanged: the client gets the server's address and, if the lengths differ, wrong bytes after it.
+//! A reply that the server sends again, since it was lost, is changed as the first time. C lets it
+//! pass unchanged: the client gets the server's address and, if the lengths differ, wrong bytes
+//! after it.
 //!
-//! C gives an expectation a function that translates the entry of the data connection. Here the entry
-//! is translated with its first packet, as any other, before it is confirmed.
+//! C gives an expectation a function that translates the entry of the data connection. Here the
+//! entry is translated with its first packet, as any other, before it is confirmed.
 
 use super::{
     super::output::Context,
