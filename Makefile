@@ -1,6 +1,6 @@
 # SPDX-License-Identifier: GPL-2.0
 #
-# IPVS in Rust. `make help` lists what there is to do.
+# IPVS in Rust. `make help` lists the targets.
 
 setup := qemu-test/setup
 # Plain `make` and `make install` are for this build directory, with CC=,
@@ -19,7 +19,7 @@ built = build/host
 MODPROBE_CONF = $(DESTDIR)/etc/modprobe.d/ip_vs-rust.conf
 kbuild = $(MAKE) -C $(KDIR) M=$(CURDIR) MO=$(CURDIR)/$(built) \
 	$(if $(CC:cc=),CC=$(CC)) $(if $(KERNELRELEASE),KERNELRELEASE=$(KERNELRELEASE)) $(if $(LLVM),LLVM=$(LLVM))
-release = $(or $(KERNELRELEASE),$(shell cat $(KDIR)/include/config/kernel.release))
+release = $(or $(KERNELRELEASE),$(shell cat $(KDIR)/include/config/kernel.release 2>/dev/null),$(shell uname -r))
 depmod = depmod $(if $(DESTDIR),-b $(DESTDIR)) $(release)
 
 .PHONY: all module can-build guest-module setup demo test test-mutants test-long bench check shell \
@@ -83,19 +83,19 @@ install: can-build
 	$(kbuild) modules_install INSTALL_MOD_DIR=updates $(if $(DESTDIR),INSTALL_MOD_PATH=$(DESTDIR))
 	$(depmod)
 endif
-install: ## install what `make` built, or KO=file and its companions, under updates/ [DESTDIR=]
+install: ## install the modules built by `make`, or KO=file and its companions, under updates/ [DESTDIR=]
 
-# Scripts load C's modules of schedulers and engines by name; ours has them built in.
+# Aliases for C's modules of schedulers and engines, which scripts load by name.
 modprobe-conf:
 	install -d $(dir $(MODPROBE_CONF))
 	printf 'alias ip_vs_%s ip_vs\n' $(SCHEDULERS) >$(MODPROBE_CONF)
 	printf 'alias ip_vs_pe_%s ip_vs\n' $(ENGINES) >>$(MODPROBE_CONF)
 
-uninstall: ## remove what install put there
+uninstall: ## remove the installed files [KERNELRELEASE=release]
 	rm -f $(foreach m,ip_vs $(COMPANIONS),$(DESTDIR)/lib/modules/$(release)/updates/$m.ko*) $(MODPROBE_CONF)
 	$(depmod)
 
-clean: ## remove what was built here (caches outside stay)
+clean: ## remove the built files (caches outside stay)
 	rm -rf build out $(addsuffix .ko,ip_vs $(COMPANIONS))
 
 help: ## this list

@@ -443,7 +443,7 @@ def compare(director, model):
 
 
 def settled_figures(director):
-    """Returns the figures once the counters are stable. C shows what its estimator copied two seconds ago or more."""
+    """Returns the figures once the counters are stable. C shows the copies that its estimator made two seconds ago or more."""
     return settled(director.figures, 1 if OURS else 5, lambda figures: [[counters for counters, _ in f] for f in figures.values()])
 
 

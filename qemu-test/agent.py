@@ -560,7 +560,7 @@ def send(ns, interface, to_ns, to_interface, *expressions):
 
 
 def sequences(uplink, downlink, client, vip, server, length, client_flags, server_flags="", part="1/1"):
-    """Plays the sequences of up to `length` segments after a client's SYN, each on a
+    """Sends the sequences of up to `length` segments after a client's SYN, each on a
     connection of its own, from port 10000 on: all of them, or a `part`, "1/4" to "4/4".
     Returns the number of sequences."""
     kinds = [(True, flags) for flags in client_flags.split()] + [(False, flags) for flags in server_flags.split()]

@@ -95,7 +95,7 @@ def serve(machine):
 
 
 def leave(machine):
-    """Ends a director that served. Its conns are gone with the module."""
+    """Ends a director that served. Its conns are freed with the module."""
     stop(machine, "master")
     configure(machine, [f"ip addr del {address.split()[0]} dev {name}" for address, name in FLOATING])
     forget(machine)
@@ -109,12 +109,12 @@ def forget(machine):
 
 
 def established(machine):
-    """Returns the number of established connections that a director knows."""
+    """Returns the number of established connections of a director."""
     return sum(fields[7] == "ESTABLISHED" for fields in sync_lab.proc(machine))
 
 
 def forget_neighbours():
-    """What a VRRP daemon does by gratuitous ARP."""
+    """Sends what stands for the gratuitous ARP of a VRRP daemon."""
     for machine in "client", "rs1", "rs2", "rs3":
         configure(machine, ["ip neigh flush all"])
 

@@ -156,7 +156,7 @@ class Family:
 
 
 def received(data):
-    """Yields (type, sequence number, body) of each netlink message in what one recv() returned."""
+    """Yields (type, sequence number, body) of each netlink message in the result of one recv()."""
     while len(data) >= 16:
         length, kind, _, sequence, _ = struct.unpack("=IHHII", data[:16])
         yield kind, sequence, data[16:length]

@@ -231,12 +231,12 @@ from_client() { agent send $UPLINK "$@"; }
 from_server() { agent send $DOWNLINK "$@"; }
 
 # Adds connection tracking on the director and drops packets of state invalid.
-# Conntrack does not see the packets that IPVS handles, so for NAT it has no entry
+# Conntrack does not handle the packets of IPVS, so for NAT it has no entry
 # for the connections, and replies are invalid at every hook.
 drop_invalid() { # [MACHINE]
 	local hook hooks="prerouting input output postrouting forward" verdict=drop
 	[ "$TOPOLOGY" != nat ] || hooks="input output"
-	# With conntrack=1 a client's ACK is invalid where the director sees no reply.
+	# With conntrack=1 a client's ACK is invalid where the director gets no reply.
 	[ -z "${TRACKED-}" ] || [ "$TOPOLOGY" = nat ] || verdict=accept
 	{
 		echo "table inet drop_invalid {"
@@ -248,7 +248,7 @@ drop_invalid() { # [MACHINE]
 }
 
 # families COMMAND…: runs it for IPv4 and IPv6. variants COMMAND…: also without
-# and with drop_invalid. The debug kernel is slow and looks for errors that do not
+# and with drop_invalid. The debug kernel is slow and checks for errors that do not
 # depend on these combinations: it runs half of them, unless LONG is set.
 families() {
 	for FAMILY in 4 6; do "$@"; done
@@ -295,7 +295,7 @@ tcp_kinds() {
 }
 
 # The common part of nat, dr and tun, after the director is configured. Checks
-# which real servers answer, the client address they see, conns, counters, and
+# which real servers answer, the client address of their packets, conns, counters, and
 # the packets at the client and at rs2.
 requests() {
 	agent capture client client eth0

@@ -3,7 +3,7 @@
     ip("192.168.1.254", "192.168.1.110", udp(40001, 80, b"name"), ttl=2)
 
 The addresses determine the family. Every field can be set to a wrong value. The
-text omits what varies between runs (sequence numbers, identifiers, windows,
+text omits the fields that vary between runs (sequence numbers, identifiers, windows,
 options) and shows whether each checksum is correct.
 """
 

@@ -1,7 +1,7 @@
 """The calls from the first to the second of two guests on one wire.
 
 A case in a pair of guests begins with `import peer`. In the first guest the case goes
-on; in the second the import does not return: that guest does what `call` asks for until
+on; in the second the import does not return: that guest carries out the requests of `call` until
 the case ends in the first. The wire is the interface `wire` of both; `plug` gives the
 machines of both guests interfaces on the same network.
 """
@@ -29,7 +29,7 @@ class Line:
         wait_for("the other guest", lambda: self.is_ready(select.POLLOUT), 300)
 
     def is_ready(self, what, seconds=PATIENCE):
-        """Waits until a message may be sent or received. False if it must not, as the other guest is gone."""
+        """Waits until a message may be sent or received. False if it must not, as the other guest has ended."""
         poll = select.poll()
         poll.register(self.fd, what)
         return [ready & ~what for _, ready in poll.poll(seconds and seconds * 1000)] == [0]
@@ -78,7 +78,7 @@ def serve():
 
 @contextlib.contextmanager
 def recorded():
-    """What is printed in the block, also by other programs, goes to a file."""
+    """The output of the block, also of other programs, goes to a file."""
     saved = [os.dup(fd) for fd in (1, 2)]
     with tempfile.TemporaryFile("w+") as file:
         for fd in 1, 2:

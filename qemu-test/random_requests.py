@@ -439,7 +439,7 @@ class SockoptRequest:
         return "ok" if self.way == "set" else f"ok {size.value} {digest(self.plain(buffer.raw[:min(size.value, ROOM)]))}"
 
     def plain(self, answer):
-        """Returns the answer without what may differ: table sizes, and the order of services."""
+        """Returns the answer without table sizes and the order of services, which may differ."""
         if self.command == GET.index("VERSION"):
             return answer.split(b"size=")[0]
         if self.command == GET.index("INFO"):

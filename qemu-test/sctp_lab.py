@@ -9,7 +9,7 @@ from topology import NAT, build, inside
 
 PORT, MAPPED = 80, 8080
 
-# What `lay_out` sets: the topology, whether the family is IPv6, and its addresses. And the first of the client's ports of a
+# Set by `lay_out`: the topology, whether the family is IPv6, and its addresses. And the first of the client's ports of a
 # part: conns of earlier parts still exist.
 network, v6, here = NAT, False, {}
 first = crafted = 10000

@@ -137,7 +137,7 @@ index = itertools.count(101)
 def cable(interface, end):
     """Returns the command for a cable from an interface of the machine to an end,
     "MACHINE:INTERFACE". The ends have different ifindexes, or the kernel takes a
-    second to notice that they are up."""
+    second until they are up."""
     machine, peer = end.split(":")
     return f"ip link add {interface} index {next(index)} type veth peer name {peer} index {next(index)} netns {machine}"
 
@@ -340,7 +340,7 @@ METHODS = {
 # The client's path to the director: on the director's network, behind a firewall with
 # NAT, or behind a router that is not the real servers'. For each the interfaces on the
 # director's network, those on the client's, the address that the client requests, its
-# address as the director sees it, and the commands.
+# address in packets at the director, and the commands.
 FRONTS = {
     "base": ("client:eth0", "", "{vip}", "{lan}9", """
         client# ip addr add {lan}9{net} dev eth0

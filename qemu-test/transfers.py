@@ -1,8 +1,8 @@
 """Many TCP connections in mid-transfer, in one process: the servers' sockets and the clients' in one epoll.
 
-A client asks for blocks of a server's byte pattern, one after the other, and compares each byte. A connection waits
+A client requests blocks of a server's byte pattern, one after the other, and compares each byte. A connection waits
 for a part of a block at any time, so it is broken by any error, an early end, or a wrong byte. Rounds are paced: each
-connection asks once a round, so that the rest of the machine has time too.
+connection makes one request a round, so that the rest of the machine has time too.
 """
 
 import errno
@@ -31,7 +31,7 @@ class Connection:
     def __init__(self, label, sock):
         self.label, self.sock = label, sock
         self.received = 0
-        self.left = 0  # of the block that it asked for
+        self.left = 0  # of the requested block
         self.asks = True  # with the next round
         self.error = ""
 
@@ -127,7 +127,7 @@ class Transfers:
         self.drop(conn.sock)
 
     def ask(self, conn):
-        """Asks for the next block, once the last one has arrived."""
+        """Requests the next block, once the last one has arrived."""
         try:
             if not conn.left and not conn.error:
                 conn.sock.send(b"?")

@@ -236,17 +236,17 @@ impl Current {
         // SAFETY: The current task is a kthread and may sleep here. The queue was initialised, and
         // the flag is live.
         unsafe { bindings::oot_kthread_wait(waker.queue.get(), woken, timeout as c_long) };
-        // A full barrier: what the thread reads next, it reads after the flag was cleared.
+        // A full barrier orders later reads of the thread after the clearing of the flag.
         waker.woken.xchg(0, Full) != 0
     }
 }
 
-/// What a thread waits for.
+/// A wait queue for one thread, with a flag.
 #[pin_data]
 pub(crate) struct Waker {
     #[pin]
     queue: Opaque<bindings::wait_queue_head>,
-    /// 1 if the thread is to wake, or to not even fall asleep.
+    /// 1 if the thread was woken, or must not sleep the next time.
     woken: Atomic<u32>,
 }
 
@@ -293,7 +293,7 @@ pub(crate) struct Thread<T: Run> {
 // SAFETY: The value is `Send`, and any thread may stop a kthread.
 unsafe impl<T: Run> Send for Thread<T> {}
 
-// SAFETY: A shared reference allows nothing.
+// SAFETY: `&Thread` has no methods.
 unsafe impl<T: Run> Sync for Thread<T> {}
 
 impl<T: Run> Thread<T> {

@@ -1,6 +1,6 @@
 // SPDX-License-Identifier: GPL-2.0
 
-//! What the kernel crate lacks for a network module, laid out like `rust/kernel/`.
+//! Extensions of the kernel crate for a network module, laid out like `rust/kernel/`.
 //!
 //! Only this directory contains `unsafe` code and uses the C bindings.
 

@@ -1,7 +1,7 @@
 /* SPDX-License-Identifier: GPL-2.0 */
 /*
- * A module that helps this one with NAT: it lends the functions of nf_nat, which this
- * module would otherwise need at load. See net/nat_helper.rs.
+ * A helper module for NAT. It passes the functions of nf_nat to this module, so that this
+ * module does not depend on nf_nat. See net/nat_helper.rs.
  */
 
 #ifndef _OOT_NAT_HELPER_H

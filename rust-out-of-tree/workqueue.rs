@@ -3,8 +3,8 @@
 //! Delayed work as part of a value, cancelled when the value is dropped.
 //!
 //! In `kernel::workqueue`, delayed work holds an `Arc` to its value until it has run. This module
-//! has what it lacks: cancelling work synchronously, so that the work can be part of a value with a
-//! known lifetime, and changing the delay of queued work (`mod_delayed_work()`).
+//! adds two functions: cancelling work synchronously, so that the work can be part of a value with
+//! a known lifetime, and changing the delay of queued work (`mod_delayed_work()`).
 //!
 //! A [`Timer`](crate::oot::sync::Timer) is a field of its value, as in `kernel::time::hrtimer`. The
 //! work is a wrapper instead: it must be cancelled before any field of the value is dropped, and a

@@ -126,7 +126,7 @@ pub(crate) struct Conn {
     /// The family of the client's and the service's addresses.
     pub(crate) family: Family,
     life: Life,
-    /// What the master daemon remembers of the conn.
+    /// The state of the conn for the master daemon.
     sent: Sent,
     /// `IP_VS_CONN_F_*`, except those that change with the state. Sync messages change them.
     flags: Word32,
@@ -253,7 +253,7 @@ impl Conn {
         self.flags() & HAS_LOCAL != 0
     }
 
-    /// Whether the translation of its packets is more than that of one end of a TCP or UDP packet.
+    /// Whether packets need more than the translation of one end of a TCP or UDP packet.
     #[inline(always)]
     pub(crate) fn is_translated_rarely(&self) -> bool {
         self.flags() & (HAS_LOCAL | IS_RARE | HAS_APP) != 0
@@ -447,7 +447,7 @@ impl Conn {
         self.flags() & IP_VS_CONN_F_ONE_PACKET != 0
     }
 
-    /// Leaves the conntrack entry alone from now on: another conn uses it.
+    /// Keeps the conntrack entry from being changed or deleted: another conn uses it from now on.
     pub(crate) fn leave_conntrack(&self) {
         self.flags.update(|flags| flags & !IP_VS_CONN_F_NFCT);
     }
@@ -481,7 +481,7 @@ impl Conn {
     }
 }
 
-/// An end as connection tracking has it.
+/// Converts an address and a port to an end of a conntrack tuple.
 pub(crate) fn tuple_end((addr, port): End<'_>) -> conntrack::End {
     (*addr.bytes(), port.bytes())
 }

@@ -150,6 +150,11 @@ impl<'a> Ctl<'a> {
         self.with_module_ref(|ctl| ctl.try_add_service(id, spec))
     }
 
+    /// Adds a service; the caller holds the module reference.
+    ///
+    /// # Errors
+    ///
+    /// As for [`add_service`](Self::add_service), except `ENOPROTOOPT`.
     fn try_add_service(&self, id: ServiceId, spec: &ServiceSpec<'_>) -> Result {
         let netns = self.netns;
         let (kind, engine) = (scheduler(spec)?, engine(spec)?);
@@ -166,6 +171,11 @@ impl<'a> Ctl<'a> {
         added
     }
 
+    /// Allocates a service, and adds it to the estimator and to the table.
+    ///
+    /// # Errors
+    ///
+    /// `ENOMEM`.
     fn new_service(
         &self,
         id: ServiceId,

@@ -228,7 +228,8 @@ impl<'a> HookCtx<'a> {
         skb.accept()
     }
 
-    /// Handles a packet of a supported protocol. `IS_RARE`: it is neither TCP nor UDP.
+    /// Handles a packet of a supported protocol. With `IS_RARE` the protocol is neither TCP nor
+    /// UDP.
     #[inline(always)]
     fn balance<'h, const IS_RARE: bool>(
         self,
@@ -272,8 +273,8 @@ impl<'a> HookCtx<'a> {
         }
     }
 
-    /// Whether a packet comes from a dest with NAT and does not end a connection itself: the dest
-    /// gets an ICMP error.
+    /// Whether a packet comes from a dest with NAT and does not end a connection itself. The dest
+    /// then gets an ICMP error.
     #[cold]
     fn is_unknown_reply(self, packet: &Packet) -> bool {
         let ends = match packet.signal {
@@ -452,7 +453,7 @@ impl<'a> HookCtx<'a> {
     }
 }
 
-/// The protocol of a conn. Unless it `IS_RARE`, it is TCP or UDP by its type's form, without a test.
+/// The protocol of a conn. Without `IS_RARE`, the result is TCP or UDP in its form, without a test.
 #[inline(always)]
 fn proto_of<const IS_RARE: bool>(conn: ConnRef<'_>) -> Proto {
     match IS_RARE {

@@ -72,7 +72,7 @@ pub(crate) struct Netns {
     pub(crate) registrations: Mutex<Registrations>,
     /// 1 once the namespace is being deleted; see [`Netns::is_going`].
     going: Atomic<u32>,
-    /// The sync daemons, as packets know them.
+    /// The state of the sync daemons, as read by the data path.
     pub(crate) sync: State,
     /// Held, with softirqs disabled, while a received conn gets a dest.
     #[pin]

@@ -69,7 +69,7 @@ pub(crate) struct Packet {
     pub(crate) is_dont_fragment: bool,
     /// The ICMP error that quotes the packet, if any.
     pub(crate) outer: Option<Outer>,
-    /// The hash by which the table of conns finds the packet's conn, once that was looked for.
+    /// The hash of the packet in the table of conns; `None` before the first lookup.
     pub(crate) hash: Option<u32>,
 }
 

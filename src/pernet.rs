@@ -107,7 +107,7 @@ impl Pernet for Netns {
         drop(files);
         drop(defense);
         ctl::cleanup(this);
-        // As in C, the conntrack entries are left alone.
+        // As in C, the conntrack entries are not deleted.
         this.conns.drop_owner();
         this.conns.flush();
     }

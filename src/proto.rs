@@ -116,9 +116,8 @@ pub(crate) trait Protocol {
     /// The idle timeout of a state, in jiffies.
     fn timeout(data: &ProtoData, state: u8) -> u32;
 
-    /// [`next`](Self::next) and [`timeout`](Self::timeout), for the path of an established packet:
-    /// by the rules that most namespaces have. Where others are in force, the timeout is one that
-    /// no conn has.
+    /// [`next`](Self::next) and [`timeout`](Self::timeout) by the default rules, for the path of an
+    /// established packet. While other rules are in force, the timeout is one that no conn has.
     #[inline(always)]
     fn quick(
         data: &ProtoData,
@@ -204,8 +203,8 @@ impl Proto {
         }
     }
 
-    /// The protocol with this number, if it is supported, but neither TCP nor UDP. As in C, the
-    /// kernel's configuration decides about SCTP, which needs a function for its checksum.
+    /// The protocol with this number, if it is supported, but neither TCP nor UDP. As in C, SCTP is
+    /// supported if the kernel is configured with its checksum function.
     pub(crate) const fn rare(protocol: u8) -> Option<Self> {
         match protocol {
             #[cfg(any(test, CONFIG_IP_VS_PROTO_SCTP))]
@@ -235,7 +234,8 @@ impl Proto {
         !matches!(self, Self::Tcp | Self::Udp)
     }
 
-    /// A protocol that is TCP or UDP, in a form from which the compiler derives that it is no other.
+    /// A protocol that is TCP or UDP, in a form from which the compiler derives that it is no
+    /// other.
     #[inline(always)]
     pub(crate) const fn tcp_or_udp(self) -> Self {
         match self {

@@ -197,8 +197,8 @@ impl DestSpec {
 
     /// The first fault of weight, thresholds and tunnel, with C's message about it: `None` if C
     /// prints none. [`Refusal::OutOfRange`] if the weight is negative, or the lower threshold is
-    /// above the upper one; [`Refusal::Invalid`] if the upper threshold is above `i32::MAX`, or a GUE
-    /// tunnel has no port.
+    /// above the upper one; [`Refusal::Invalid`] if the upper threshold is above `i32::MAX`, or a
+    /// GUE tunnel has no port.
     pub(crate) fn fault(&self) -> Option<(Refusal, Option<&'static str>)> {
         let is_gue = self.tunnel.kind == IP_VS_CONN_F_TUNNEL_TYPE_GUE;
         let (refusal, message) = if self.weight < 0 {

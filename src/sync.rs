@@ -4,9 +4,9 @@
 //!
 //! C version: [net/netfilter/ipvs/ip_vs_sync.c].
 //!
-//! A daemon has one thread, one socket and one port for each of `sync_ports`. Packets queue conns
-//! in messages ([`master`]), which the threads of a master send. The threads of a backup decode
-//! messages and hand each conn over ([`Receive`]).
+//! A daemon has one thread, one socket and one port for each of `sync_ports`. The data path queues
+//! conns in messages ([`master`]), which the threads of a master send. The threads of a backup
+//! decode messages and pass each conn to [`Receive`].
 
 mod backup;
 pub(crate) mod config;
@@ -43,7 +43,7 @@ use master::{
 };
 use message::Record;
 use resync::{
-    Ear,
+    MasterResync,
     Peer,
     Provide, //
 };
@@ -52,7 +52,7 @@ pub(crate) use socket::Via;
 /// C: `IP_VS_SYNC_PORTS_MAX`
 const MAX_PORTS: u16 = 64;
 
-/// A reference to a network namespace, which gets the conns that its backup daemon receives.
+/// A reference to a network namespace, to which a backup daemon adds the received conns.
 pub(crate) trait Receive: Provide {
     /// Returns the number of states of conns of a protocol; `None` if it is not supported.
     fn states(protocol: u8) -> Option<u16>;
@@ -61,9 +61,9 @@ pub(crate) trait Receive: Provide {
     fn receive(&self, record: &Record<'_>);
 }
 
-/// The state of the daemons that packets depend on (C: `sync_state`).
+/// The state of the daemons that the data path reads (C: `sync_state`).
 pub(crate) struct State {
-    /// A sum of [`BACKUP`], [`WANTS_BACKUP_ONLY`] and [`MASTER`].
+    /// A sum of [`BACKUP`], [`BACKUP_ONLY_SET`] and [`MASTER`].
     word: Word32,
     master: RcuArcCell<Master>,
     /// 1 if both daemons run, on the same group, device and port, with the same sync id.
@@ -73,11 +73,11 @@ pub(crate) struct State {
 /// A backup daemon runs.
 const BACKUP: u32 = 1;
 /// The sysctl `backup_only` is set.
-const WANTS_BACKUP_ONLY: u32 = 2;
+const BACKUP_ONLY_SET: u32 = 2;
 /// A master daemon runs.
 const MASTER: u32 = 4;
 /// Packets are not balanced.
-const BACKUP_ONLY: u32 = BACKUP | WANTS_BACKUP_ONLY;
+const BACKUP_ONLY: u32 = BACKUP | BACKUP_ONLY_SET;
 
 impl State {
     /// The state while no daemon runs.
@@ -111,7 +111,7 @@ impl State {
 
     /// Stores the value of the sysctl `backup_only`.
     pub(crate) fn set_backup_only(&self, is_set: bool) {
-        self.change(WANTS_BACKUP_ONLY, is_set);
+        self.change(BACKUP_ONLY_SET, is_set);
     }
 
     /// Whether both daemons run, and receive and send the same messages.
@@ -150,7 +150,7 @@ impl<T: Run> Drop for Daemon<T> {
     }
 }
 
-/// What a daemon is started with, in addition to its specification.
+/// The parameters of a daemon, in addition to its specification.
 pub(crate) struct Setting<'a, N> {
     pub(crate) netns: &'a N,
     pub(crate) state: &'a State,
@@ -218,7 +218,7 @@ impl<N: Receive> Daemons<N> {
         Ok(())
     }
 
-    /// Tells the daemons whether they are on the same group.
+    /// Stores whether both daemons are on the same group.
     fn compare(&self, state: &State) {
         let is_shared = match Role::ALL.map(|role| self.get(role)) {
             [Some(master), Some(backup)] => master.is_on_group_of(backup),
@@ -232,11 +232,15 @@ impl<N: Receive> Daemons<N> {
         let threads = self.start_threads("m", setting, |id| {
             let (netns, size) = (setting.netns.clone(), setting.sock_size);
             let socket = socket::sending(netns, &setting.via, &config, id, size)?;
-            let ear = match id {
-                0 => Some(Ear::new(setting.netns.clone(), &config, &setting.via)?),
+            let resync = match id {
+                0 => Some(MasterResync::new(
+                    setting.netns.clone(),
+                    &config,
+                    &setting.via,
+                )?),
                 _ => None,
             };
-            Sender::new(&master, &config, id, socket, ear)
+            Sender::new(&master, &config, id, socket, resync)
         })?;
         self.master = Some(Daemon {
             config,
@@ -268,7 +272,7 @@ impl<N: Receive> Daemons<N> {
         Ok(())
     }
 
-    /// Starts a thread for each port, on what `make` returns for its number.
+    /// Starts a thread for each port. `make` returns the work of the thread with a number.
     fn start_threads<T: Run>(
         &self,
         letter: &str,

@@ -231,7 +231,7 @@ impl Sysctl {
         get(&self.ints.expire_quiescent_template) != 0
     }
 
-    /// Whether tunnels obey the path MTU.
+    /// Whether tunnels follow the path MTU.
     #[inline(always)]
     pub(crate) fn pmtu_disc(&self) -> bool {
         get(&self.ints.pmtu_disc) != 0
@@ -273,7 +273,8 @@ impl Sysctl {
         threshold.read_once()
     }
 
-    /// Whether a director asks others for all conns when a daemon starts, and answers such requests.
+    /// Whether a director requests all conns of others when a daemon starts, and answers such
+    /// requests.
     pub(crate) fn sync_resync(&self) -> bool {
         get(&self.ints.sync_resync) != 0
     }

@@ -2,7 +2,8 @@
 
 //! The match `ipvs` of iptables (`-m ipvs`): properties of the conn that a packet belongs to.
 //!
-//! The module xt_ipvs ([src/companion/xt_ipvs.c]) registers it, so that ip_vs does not need x_tables.
+//! The module xt_ipvs ([src/companion/xt_ipvs.c]) registers it, so that ip_vs does not need
+//! x_tables.
 //!
 //! C version: [net/netfilter/xt_ipvs.c].
 
@@ -61,12 +62,12 @@ pub(crate) struct Options {
 }
 
 impl Options {
-    /// Whether a condition holds, or is not among those of the rule.
+    /// Whether a condition holds, or is not in the rule.
     fn meets(&self, bit: u8, holds: impl FnOnce() -> bool) -> bool {
         self.bitmask & bit == 0 || holds() != (self.invert & bit != 0)
     }
 
-    /// Whether a packet meets the conditions, which the conn decides.
+    /// Whether a packet meets the conditions on its conn.
     fn matches_conn(&self, skb: &Skb, family: Family, conn: &Conn) -> bool {
         let masked = |addr: &Addr| {
             let (addr, mask, len) = (addr.bytes(), self.vmask.bytes(), family.addr_len());
@@ -75,7 +76,7 @@ impl Options {
             bytes.fold(0, |all, ((a, b), mask)| all | (a ^ b) & mask) == 0
         };
         let direction = || skb.conntrack().map(|entry| entry.is_reply());
-        // C: a packet without conntrack entry has no direction, whatever is asked.
+        // As in C, a packet without conntrack entry has no direction, so no value of it matches.
         if self.bitmask & DIR != 0 && direction().is_none() {
             return false;
         }
@@ -117,7 +118,7 @@ impl Match for Ipvs {
         let Some(netns) = PerNet::<Netns>::find(net, rcu) else {
             return false;
         };
-        // A packet to the dest, as seen from the dest.
+        // A packet to the dest; replies have the opposite ends.
         let conn = netns.conns.find_out(rcu, &packet.swapped());
         conn.is_some_and(|conn| options.matches_conn(skb, family, conn.get()))
     }

@@ -1,5 +1,5 @@
 #!/bin/bash
-# In the guest: what drop_entry costs with 1,000,000 conns. Each run of its work looks at
+# In the guest: the cost of drop_entry with 1,000,000 conns. Each run of its work checks
 # a 32nd of them. Rows for the longest run, and for the longest time for which another
 # task of higher priority had to wait meanwhile, both in instructions.
 set -euo pipefail

@@ -126,7 +126,7 @@ between() { # FAMILY SOURCE DESTINATION
 	fi
 }
 
-# pktgen keeps a reference on the packets it sends, so the IP stack clones each packet
+# pktgen keeps a reference to the packets that it sends, so the IP stack clones each packet
 # and the first writer copies it. WAY=pktgen measures that, like the first figures of
 # C. With WAY=nic the receiver owns the packet, as with a network card.
 #

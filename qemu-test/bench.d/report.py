@@ -25,7 +25,7 @@ SIX_TENTHS = {
     ("udp4ct", "dr"): "UDP, DR, conntrack=1", ("udp4ct", "nat"): "UDP, NAT, conntrack=1",
     ("sctp4", "dr"): "SCTP, DR", ("sctp4", "nat"): "SCTP, NAT with a changed port: both compute a CRC32c",
     **{(f"udp{family}", method): f"UDP over IPv{family}, {name}" for family in (4, 6) for method, name in TUNNELS.items()}}
-# What drop_entry may hold a CPU for, in instructions.
+# The maximum time for which drop_entry may hold a CPU, in instructions.
 PASS = 1e6
 WAYS = {
     "nic": "packets as a network card delivers them (pktgen with !SHARED)",

@@ -104,7 +104,7 @@ def traffic(option, by="", dest_port=IKE, **values):
         uplink(request(esp(40), options=bytes([1, 1, 1, 0])))
         downlink(answer(esp(40), options=bytes([1, 1, 1, 0])))
     uplink(request(raw(47, bytes(24))), request(raw(108, bytes(24))))
-    if lab.v6:  # AH is an extension header for the stack: what is inside is balanced
+    if lab.v6:  # AH is an extension header for the stack: the inner packet is balanced
         uplink(request(ah(ike(b"inside ah"))), request(ah(tcp(5, 6, "S"))), request(ah(esp())))
         downlink(answer(ah(udp(IKE, IKE, b"inside ah"))))
     told(f"{option} {by} {dest_port} {values or ''}", before)

@@ -62,7 +62,7 @@ each 4 methods tun -i
 
 tables() { case $FAMILY in 4) n director iptables "$@" ;; 6) n director ip6tables "$@" ;; esac; }
 rules() { tables -t nat -nvL POSTROUTING | awk 'NR > 2 { print $1, $3 }'; }
-# One-armed: the real servers see the director.
+# One-armed: packets to the real servers have the director's address.
 masqueraded() {
 	track nat
 	for p in t u; do

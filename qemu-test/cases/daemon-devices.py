@@ -17,7 +17,7 @@ ROLES = {"master": ["master"], "backup": ["backup"], "both": ["master", "backup"
 
 
 def attempt(machine, arguments):
-    """Returns what ipvsadm says."""
+    """Returns the output of ipvsadm."""
     say(f"[{machine}] ipvsadm {arguments}")
     with inside(machine):
         done = subprocess.run(["ipvsadm", *arguments.split()], capture_output=True, text=True, check=False)

@@ -54,7 +54,7 @@ for name in ("NEW_DAEMON", "DEL_DAEMON"):
 observe("no daemon runs", str(len(ipvs.dump(command("GET_DAEMON")))))
 observe("GET_DAEMON, not dumped", ipvs.outcome(command("GET_DAEMON")))
 
-# --- running daemons, and what is refused meanwhile
+# --- running daemons, and requests that fail meanwhile
 
 NETS = {"director": """
 link add eth0 type veth peer name eth1

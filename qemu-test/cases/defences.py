@@ -1,5 +1,5 @@
-"""The defences against floods, drop_packet, secure_tcp and drop_entry: what each does in its modes, and how the automatic
-ones follow the memory. What C decides by chance is compared by what cannot depend on it."""
+"""The defenses against floods, drop_packet, secure_tcp and drop_entry: the effect of each in its modes, and how the automatic
+ones follow the memory. C's random choices are compared by figures that do not depend on them."""
 # Covers: src/ctl/defense src/sysctl/defense src/conn/drop_entry src/conn/todrop src/conn/life src/proto
 
 import itertools
@@ -147,7 +147,7 @@ def free_pages():
 
 
 def automatic():
-    """The modes 1 and 2 change into each other with the memory; while it is short, a defence is on."""
+    """The modes 1 and 2 change into each other with the memory; while it is short, a defense is on."""
     settings(amemthresh=0, drop_entry=1, drop_packet=1, secure_tcp=2)
     observe("enough memory", modes())
     observe("enough memory: datagrams", burst(datagram, 20, DROPPED))
@@ -298,7 +298,7 @@ kinds = {}  # of conns: how to count them
 
 
 def of(name, number, to, protocol=None, state=None, new=None):
-    """Remembers conns that were just created."""
+    """Stores conns that were just created."""
     handled()
     kinds[name] = lambda: count(to, protocol, state, new)
     wait_for(name, lambda: kinds[name]() == number, instead=kinds[name])
@@ -337,7 +337,7 @@ def create(to, one_packet_clients):
 
 
 def flood():
-    """What is dropped at once, and what is not."""
+    """Conns that are dropped at once, and others."""
     new, packets = requests(syn, MANY, YOUNG)
     send(*packets)
     of("SYN_RECV", MANY, YOUNG, "TCP", "SYN_RECV", new)

@@ -1,4 +1,4 @@
-# What ip_vs and xt_ipvs depend on. ip_vs does not need x_tables: the match `ipvs` has a
+# The dependencies of ip_vs and xt_ipvs. ip_vs does not need x_tables: the match `ipvs` has a
 # module, which iptables loads, and which each rule with the match holds a reference to.
 #
 # Covers: src/companion src/xt_ipvs rust-out-of-tree/net/x_tables Makefile Kbuild
@@ -12,7 +12,7 @@ needed() {
 		echo "${holder%%/*}"
 	done
 }
-# Each module with its refcount and what uses it.
+# Each module with its refcount and its users.
 lsmod_ipvs() { lsmod | awk '/^(ip_vs|xt_ipvs) / { print $1, $3, $4 }' | sort; }
 uses() { lsmod | awk -v m="$1" '$1 == m { print $3 }'; }
 is_used() { [ "$(uses "$1")" = "$2" ]; }

@@ -174,7 +174,7 @@ class Sandbox:
         return list(self.dests().values()) == [1, 1, 1]
 
     def names(self):
-        """Returns what stands for addresses and for the mark in observations."""
+        """Returns the placeholders of addresses and of the mark in observations."""
         vips = json.loads(docker("service inspect web"))[0]["Endpoint"]["VirtualIPs"]
         device, = json.loads(self.output("ip -json -4 addr show dev eth0"))
         addresses = {entry["local"] for entry in device["addr_info"]}

@@ -1,5 +1,5 @@
 """Conntrack entries that are deleted while packets wait between two hooks, with conntrack=1: by NFQUEUE, each packet waits
-until the entries of the director are deleted. What arrives, and what is left, must be as under C."""
+until the entries of the director are deleted. The packets that arrive and the entries that are left must be as under C."""
 # Covers: src/xmit/output rust-out-of-tree/net/conntrack src/hook.rs
 
 import socket
@@ -76,7 +76,7 @@ def go(six):
             configure("director", [f"{'ip6tables' if six else 'iptables'} -t nat -A POSTROUTING -m ipvs --ipvs -j MASQUERADE"])
         for hook, priority in HOOKS.items():
             what = f"{name}, {'masqueraded, ' if masquerade else ''}{hook}"
-            # With an entry goes the port by which a dest knows the connection, and at times the connection.
+            # With an entry the port of the connection at the dest is lost, and at times the connection.
             tell = (lambda label, text: say(f"{label}: {text}")) if masquerade else observe
             agent.hold("client", "held", "tcp", vip, 80, 3)
             configure("director", [f"nft 'table inet waiting {{ chain waiting {{ type filter hook {hook} priority {priority}; "

@@ -1,5 +1,5 @@
 """Failover again and again under load: the addresses move between two directors and the roles of their daemons change,
-as VRRP daemons do it. Connections that are held live through all of it; others begin and end at any time. At the end
+as VRRP daemons do it. Connections that are held survive all of it; others begin and end at any time. At the end
 nothing is left. LONG=1: 200 times."""
 # Covers: src/sync src/conn src/netns/receive src/ctl/daemon
 # Needs: two CPUs
@@ -49,7 +49,7 @@ def held_are_on(machine):
 
 
 def announce(machine):
-    """Tells the neighbours where the floating addresses are, as a VRRP daemon does."""
+    """Announces the floating addresses to the neighbours, as a VRRP daemon does."""
     for name, (four, six) in (("eth0", VIP), ("eth1", lab.GATEWAY)):
         mac = agent.hardware(machine, name)
         arp = struct.pack("!HHBBH6s4s6s4s", 1, 0x800, 6, 4, 1, mac, address(four), bytes(6), address(four))

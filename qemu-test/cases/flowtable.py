@@ -1,4 +1,4 @@
-"""A flowtable, to which rules of FORWARD add what the director forwards. It holds other connections, and none of IPVS's:
+"""A flowtable, to which rules of FORWARD add the forwarded connections. It holds other connections, and none of IPVS's:
 their packets would bypass IPVS, which translates them. Under C it holds these, too, and they break."""
 # Covers: src/xmit/output rust-out-of-tree/net/conntrack
 
@@ -29,7 +29,7 @@ def begin(six, option):
     build(NAT.machines)
     for i in (1, 2, 3):
         agent.serve(f"rs{i}", f"rs{i}", 80, 8080)
-    # What is idle for longer leaves the flowtable.
+    # An entry that is idle for longer is removed from the flowtable.
     director("sysctl -qw net.ipv4.vs.conntrack=1 net.netfilter.nf_flowtable_tcp_timeout=2 net.netfilter.nf_flowtable_udp_timeout=2")
     director("""nft 'table inet quick {
         flowtable forwarded { hook ingress priority 0; devices = { eth0, eth1 }; }

@@ -1,5 +1,5 @@
-"""Lines of FTP control connections, good, odd and bad ones, over plain TCP: what arrives at the other end, and which conns
-the director makes of them."""
+"""Lines of FTP control connections, good, odd and bad ones, over plain TCP: the segments at the other end, and the conns
+that the director creates."""
 # Covers: src/wire/ftp src/xmit/app src/conn/cport
 
 import os
@@ -194,7 +194,7 @@ def passive():
     # Twice; a second reply; and a port that is known.
     exchange([b"EPSV\r\n"], [b"229 (|||50200|)\r\n", b"229 (|||50201|)\r\n"])
     exchange([b"EPSV\r\n"], [b"229 (|||50200|)\r\n"])
-    # One asks, but then names an end.
+    # A request for a passive connection, then one that names an end.
     text = f"EPRT |{family}|{here['CIP']}|4000|\r\n"
     exchange([b"EPSV\r\n", text.encode()], [b"229 (|||50202|)\r\n"])
 

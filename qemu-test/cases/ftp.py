@@ -234,7 +234,7 @@ def persistent():
 
 
 def without():
-    """Without ip_vs_ftp a client is told the real server's address, which it cannot use."""
+    """Without ip_vs_ftp a client gets the real server's address, which it cannot use."""
     run("rmmod ip_vs_ftp")
     tell("no module: app", apps())
     service("rs1")

@@ -47,7 +47,7 @@ def conns():
 
 
 def balanced(v6, conntrack):
-    """All requests are answered. The real server takes the director for the client."""
+    """All requests are answered. For the real server the director is the client."""
     lay_out(v6)
     service(v6, "-b flag-3")
     setting("conntrack", conntrack)

@@ -1,5 +1,5 @@
 """Two directors with the configurations of doc/pair-of-directors.md: keepalived, VRRP, sync daemons. 1,000 TCP
-connections in mid-transfer under NAT, DR and TUN, while a director dies and comes back, loses its link,
+connections in mid-transfer under NAT, DR and TUN, while a director fails and comes back, loses its link,
 and while both are masters."""
 # Covers: src/sync src/conn/sync src/netns/receive src/ctl/daemon doc/pair-of-directors.md
 # Needs: a fast kernel
@@ -51,7 +51,7 @@ def both_start():
 
 
 def a_dies(kind):
-    """A dies. Connections of this kind begin while it is away."""
+    """A fails. Connections of this kind begin while it is away."""
     a.kill()
     wait("B is the master", lambda: is_master("backup"))
     text = outcome("A is dead")
@@ -120,8 +120,8 @@ for machine in lab.DIRECTORS:
     expect(f"left on {machine}", (0, "", True), (dests(machine), daemons(machine), has_none(machine, *FLOATING)))
 transfers.close()
 
-# --- without the settings and the delay: A becomes the master again before it was told of the connections that began
-# while it was away
+# --- without the settings and the delay: A becomes the master again before it has received the connections that
+# began while it was away
 
 for machine in lab.DIRECTORS:
     configure(machine, ["command sysctl -w net.ipv4.vs.sync_threshold='3 50' net.ipv4.vs.sync_refresh_period=0"])

@@ -1,6 +1,6 @@
 # The data path that kube-proxy programs in IPVS mode: ipsets, marks, masquerading,
 # NodePorts and a dummy device with the service addresses, for two nodes with pods behind
-# bridges. The answers and the source addresses that pods see must be C's.
+# bridges. The answers and the source addresses at the pods must be C's.
 #
 # Covers: src/xmit/output src/xt_ipvs src/hook rust-out-of-tree/net/conntrack
 PODS=10.244.0.0/16
@@ -120,7 +120,7 @@ cluster_ip() { # NODE PROTO ADDRESS PORT POD…
 	n "$1" ipset -exist add KUBE-IPVS-IPS "$3"
 	service "$@"
 }
-# The pods that answered and the sources that they saw; masqueraded ports are random.
+# The pods that answered and the sources of the requests; masqueraded ports are random.
 seen() { # FROM PROTO ADDRESS PORT COUNT
 	agent get "$1" "$2" "$3" "$4" "$5" who 3 | awk '{ print $1, $2 }' | LC_ALL=C sort
 }

@@ -1,7 +1,7 @@
-"""What kube-router and kube-vip program. kube-router: pods by NAT with the source address changed by rules with the
+"""The configurations of kube-router and kube-vip. kube-router: pods by NAT with the source address changed by rules with the
 match `ipvs`, a pod that is its own client, and direct server return by fwmark and IPIP into the pods' namespaces.
-kube-vip: an address of a control plane, masqueraded among its nodes. The answers and the addresses that pods and
-nodes see must be C's."""
+kube-vip: an address of a control plane, masqueraded among its nodes. The answers and the addresses at pods and
+nodes must be C's."""
 # Covers: src/xt_ipvs src/xmit/tun src/xmit/output rust-out-of-tree/net/x_tables rust-out-of-tree/net/conntrack
 
 import os
@@ -52,7 +52,7 @@ def rules(machine, text):
 
 
 def seen(machine, address, port, count):
-    """Returns which server answered each request, and the addresses of both ends that it saw."""
+    """Returns which server answered each request, and the addresses of both ends at the server."""
     answers = agent.get(machine, "tcp", address, port, count, "who").split("\n")
     return "\n".join(" ".join(word for i, word in enumerate(answer.split()) if i != 2) for answer in answers)
 
@@ -76,7 +76,7 @@ for name in ("node1", "node2", "node3"):
 
 # --- kube-router: a cluster IP
 
-# Without it, what a pod's neighbour on the bridge answers does not come back to the node.
+# Without it, the answers of a pod's neighbour on the bridge do not pass through the node.
 if os.path.exists("/proc/sys/net/bridge/bridge-nf-call-iptables"):
     output("node1", "sysctl -qw net.bridge.bridge-nf-call-iptables=1")
 

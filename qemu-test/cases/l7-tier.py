@@ -50,7 +50,7 @@ def listen(port):
 
 
 def proxy(name, backend):
-    """The locations of a proxy, which says who it is, and tells the web servers for whom it asks."""
+    """The locations of a proxy, which adds its name to answers, and the client's address to requests."""
     locations = "".join(
         f"location {path} {{ proxy_pass http://{backend}:{port}; proxy_set_header X-Forwarded-For $remote_addr;"
         f" add_header X-Proxy {name}; }}" for path, port in SERVERS.items())
@@ -58,7 +58,7 @@ def proxy(name, backend):
 
 
 def fetch(*urls, port=80, options=""):
-    """Fetches URLs of the VIP on one connection; returns the proxy and what the web server says for each."""
+    """Fetches URLs of the VIP on one connection; returns the proxy and the web server's answer for each."""
     vip = f"[{here['VIP']}]" if six else here["VIP"]
     lines = output("client", f"curl -s -g --max-time 20 {options} -w '%header{{x-proxy}}\\n' "
                    + " ".join(f"http://{vip}:{port}{url}" for url in urls))
@@ -91,7 +91,7 @@ def tier():
     rule = f"{family} daddr {here['VIP']} tcp dport {{ 80, 8000 }} meta mark set {MARK}"
     configure("director", [f"nft 'table {family} marks {{ chain before {{ type filter hook prerouting priority mangle; {rule}; }}; }}'"])
     key = service("")
-    # One request a connection: the director's turns decide about the proxy, the URL about the web server.
+    # One request a connection: the director chooses the proxy in turn, the URL determines the web server.
     tell("one URL a connection", "\n".join(fetch(url) for url in URLS))
     tell("the other port", "\n".join(fetch(url, port=8000) for url in URLS))
     # All URLs on one connection: one proxy, and still the right web server for each.

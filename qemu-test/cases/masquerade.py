@@ -1,5 +1,5 @@
 """NAT with conntrack=1 and MASQUERADE after it, as kube-proxy and one-armed set-ups have it: large segments, fragments, ICMP
-errors, path MTUs, and what other users of connection tracking see: events, the original destination, and marks."""
+errors, path MTUs, and data for other users of connection tracking: events, the original destination, and marks."""
 # Covers: src/xmit/output src/xmit/icmp src/hook/icmp rust-out-of-tree/net/conntrack
 
 import hashlib
@@ -73,7 +73,7 @@ def go(six):
     director(f"{tables} -t mangle -A FORWARD -p tcp --sport 80 -m connmark --mark 7")
 
     events = Events(f"ipv{version}")
-    # It listens once a connection of its own is seen. So the ports are not the same in every run.
+    # It listens once a connection of its own is reported. So the ports are not the same in every run.
     wait_for("events", lambda: agent.get("client", "tcp", vip, 80, 1) == "rs1" and events.lines())
     observe(f"IPv{version}: the address that servers see", without_ports(agent.get("client", "tcp", vip, 80, 1, "who")))
     agent.hold("client", "held", "tcp", vip, 80, 1)
@@ -102,7 +102,7 @@ def go(six):
     # Nothing listens there.
     observe(f"IPv{version}: a closed port, UDP", agent.get("client", "udp", vip, 81, 2))
     observe(f"IPv{version}: a closed port, TCP", agent.get("client", "tcp", vip, 81, 2))
-    # A smaller MTU behind the director, then before it, of which its ICMP errors tell.
+    # A smaller MTU behind the director, then before it, which its ICMP errors report.
     for interface, far in ("eth1", rip), ("eth0", NAT.addresses["CIP"][six]):
         configure("director", [f"ip route add {far} dev {interface} mtu 1400"])
         observe(f"IPv{version}: smaller MTU of {interface}", " ".join((

@@ -1,4 +1,4 @@
-"""What clients see when the director goes away under their traffic: its namespace is deleted, its last
+"""The effect on clients when the director is removed under their traffic: its namespace is deleted, its last
 service is deleted, or the module is unloaded.
 
 When the namespace is deleted, clients must not receive any answer, so that another director can take

@@ -233,7 +233,7 @@ echo "$(ip netns identify $$): $*" >>/run/notify.log
 
 
 def on_the_other(text):
-    """The file as its comments want it on the second director."""
+    """The file with the changes in its comments for the second director."""
     for here, there in (("state MASTER ", "state BACKUP "), ("state MASTER\n", "state BACKUP\n"), ("priority 100", "priority 90"),
                         ("priority 150", "priority 100"), ("LVS_01", "LVS_02"), ("LVS1", "LVS2")):
         text = text.replace(here, there)
@@ -250,7 +250,7 @@ def configuration(machine):
 
 
 def complaints(director):
-    """What keepalived says about the file."""
+    """The messages of keepalived about the file."""
     lines = [re.sub(r"^\w{3} \w{3} .* \d{4}: ", "", line) for line in director.said(1000).splitlines() if "chk_ipvs" not in line]
     return "\n".join(sorted({line for line in lines if re.search(
         r"line \d+\)|unknown|deprecat|obsolete|warning|ipvs|not supported", line, re.I)}))

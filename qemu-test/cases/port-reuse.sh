@@ -1,5 +1,5 @@
 # A client that opens a connection from a port whose last connection was reset, with
-# conntrack=1 and direct routing: the director does not see the replies, so the conntrack
+# conntrack=1 and direct routing: the director does not get the replies, so the conntrack
 # entry of the last connection is still there. C drops the SYN, and the client sends it
 # again a second later; this module serves it at once.
 #

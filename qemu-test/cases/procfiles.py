@@ -1,6 +1,6 @@
 """The files in /proc/net. Their text must be C's. It must not depend on the size and
 offset of reads, also with more dests than fit in a page. While hundreds of services, dests
-and conns are added and removed and our tables are resized, a reader must see each permanent
+and conns are added and removed and our tables are resized, a reader must get each permanent
 entry exactly once. (C continues after the number of lines already read, whatever was removed,
 and restarts the dests of a service if the current dest is removed and added again. Under C a
 concurrent reader only has to reach the end; but changes between two reads must not affect a
@@ -86,7 +86,7 @@ def blocks(text):
 
 
 def plain(name):
-    """Returns a file without what depends on the module or on time."""
+    """Returns a file without the parts that depend on the module or on time."""
     text = read(name).decode()
     if name == "ip_vs":
         return blocks(re.sub(r"size=\d+", "size=N", text))

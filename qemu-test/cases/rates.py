@@ -133,7 +133,7 @@ except BlockingIOError:
 for client in clients:
     client.sendto(b"ask", (VIP, 80))
 asked = [server.recvfrom(64)[1] for _ in clients]
-# C's -Z only zeroes what its estimator has copied, so the estimator must be up to date.
+# C's -Z only zeroes the counts that its estimator has copied, so the estimator must be up to date.
 times = [series[-1][0] for series in watch(3)]
 play(replies, times, 1.5 * took, "OUTPPS")
 

@@ -1,5 +1,5 @@
 """Full resync: a director whose daemon starts gets all conns of the others, so that nothing is lost when it takes over.
-C has no resync: there the case shows that C's daemons ignore the requests, and take the conns of an answer as others."""
+C has no resync: there the case shows that C's daemons ignore the requests, and add the conns of an answer as others."""
 # Covers: src/sync src/conn/sync src/netns
 # Needs: a fast kernel
 

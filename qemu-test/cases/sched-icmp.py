@@ -1,5 +1,5 @@
 """The sysctls about packets of no connection: `schedule_icmp`, by which an ICMP error about a packet from a service starts
-a connection; `nat_icmp_send`, by which a real server is told that there is none; `ignore_tunneled`."""
+a connection; `nat_icmp_send`, by which a real server gets an error if there is none; `ignore_tunneled`."""
 # Covers: src/hook src/dest/real.rs src/sysctl.rs
 
 import re

@@ -18,7 +18,7 @@ from topology import DR, NAT
 LONG = os.environ.get("LONG")
 EVENTS = "DATA INIT INIT-ACK COOKIE-ECHO COOKIE-ACK SHUTDOWN SHUTDOWN-ACK SHUTDOWN-COMPLETE ERROR ABORT".split()
 BOTH = EVENTS + ["<" + event for event in EVENTS]
-# Sequences that lead to each state; "<" marks what the server sends. Without any, only the client's packets are seen.
+# Sequences that lead to each state; "<" marks the server's packets. Without any, only the client's pass the director.
 WAYS = ["INIT", "INIT INIT", "INIT ABORT", "INIT INIT-ACK", "INIT COOKIE-ECHO", "INIT COOKIE-ECHO SHUTDOWN"]
 WAYS_BACK = ["INIT <DATA", "INIT INIT <DATA", "INIT ABORT <DATA", "INIT <INIT-ACK", "INIT <INIT-ACK COOKIE-ECHO", "INIT <INIT",
              "INIT <INIT INIT-ACK", "INIT <COOKIE-ECHO", "INIT <INIT-ACK COOKIE-ECHO <COOKIE-ACK", "INIT <SHUTDOWN",
@@ -27,7 +27,7 @@ WAYS_BACK = ["INIT <DATA", "INIT INIT <DATA", "INIT ABORT <DATA", "INIT <INIT-AC
 
 def play(paths):
     """Sends the packets of all paths, each on a connection of its own, and waits for the conns. Takes little time: a conn in
-    the state INIT1 or REJECTED lives for 4 seconds."""
+    the state INIT1 or REJECTED exists for 4 seconds."""
     before = counters()
     cpus = os.sched_getaffinity(0)
     os.sched_setaffinity(0, {min(cpus)})  # after a migration, packets could be reordered
@@ -120,7 +120,7 @@ def truncated(option, dest_port):
 
 
 def bad_checksums(option, dest_port):
-    """A wrong checksum is not noticed. It is replaced with the right one if the port changes."""
+    """A wrong checksum is not detected. It is replaced with the right one if the port changes."""
     begin()
     service(at("GS", dest_port), option=option)
     capture("client", "silent")

@@ -1,5 +1,5 @@
 """The socket options IP_VS_SO_*: results for valid and invalid values, all lengths,
-bad addresses and different privileges; what they show and hide; and ipvsadm with
+bad addresses and different privileges; the entries that they show and hide; and ipvsadm with
 socket options only."""
 # Covers: src/ctl/sockopt rust-out-of-tree/net/sockopt
 

@@ -1,5 +1,5 @@
-"""Conns that are sent with their first packet: the sysctl sync_early, which only ours has. What a backup of either module
-makes of conns in the states of a handshake."""
+"""Conns that are sent with their first packet: the sysctl sync_early, which only ours has. The conns of a backup of either
+module in the states of a handshake."""
 # Covers: src/sync/due src/sync/master src/conn/sync
 
 import os

@@ -1,4 +1,4 @@
-"""Messages that a backup daemon receives: conns and templates of every kind, to dests that are known, unknown or
+"""Messages that a backup daemon receives: conns and templates of every kind, to dests that are configured, not configured or
 configured later; malformed and mutated messages."""
 # Covers: src/sync/message src/sync/backup src/netns/receive src/conn/sync
 
@@ -172,7 +172,7 @@ def mutated(number):
         for _ in range(seeded.choice([0, 1, 1, 2, 5])):
             at = seeded.randrange(len(data))
             data[at] = seeded.choice([0, 1, 2, 4, 0x40, 0x80, 0xFF, seeded.randrange(256)])
-        # What C treats otherwise, see differences.md: templates of other protocols or with a client's port, conns without.
+        # C handles these otherwise, see differences.md: templates of other protocols or with a client's port, conns without.
         data[6] &= ~0x08
         if data[6] & 0x10:
             data[1] = seeded.choice([0, 6, 17, 132])

@@ -16,7 +16,7 @@ from topology import VIP, enter
 
 OUT, IN = 0x200, 0x400
 OURS = os.environ["MODULE"] == "rust"
-# The sequence number of a changed segment, what is added after it and before it: from the client, and to it.
+# The sequence number of a changed segment, the addends after it and before it: from the client, and to it.
 ADJUSTMENTS = 5000, 7, 3, 9000, 0xFFFFFFFB, 0
 port = 20000
 

@@ -71,7 +71,7 @@ def conns(data):
 
 
 def sent():
-    """Returns what each of the directors sent since the last call: for each conn its fields and its bytes."""
+    """Returns the messages that each of the directors sent since the last call: for each conn its fields and its bytes."""
     global marked
     marked += 1
     send(False, *[udp(marked, MARK, b"x")] * 3)

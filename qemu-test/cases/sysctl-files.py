@@ -166,7 +166,7 @@ def parent():
 
 
 def memory():
-    """The defence modes that depend on memory: 1 and 2 switch to each other by amemthresh."""
+    """The defense modes that depend on memory: 1 and 2 switch to each other by amemthresh."""
     from case import observe
 
     with File("amemthresh") as threshold:

@@ -18,7 +18,7 @@ OVERHEAD = 12, 12, 12, 4, 8  # bytes of the headers without options
 NAMES = "IPv4", "IPv6"
 MIXES = [(inner, outer) for outer in (0, 1) for inner in (0, 1)]
 UDP, UDP_SEGMENT = 17, 103
-# Sends packets with DF, whatever MTU is known.
+# Sends packets with DF, whatever the path MTU.
 PROBE = (socket.IPPROTO_IP, 10, 3), (socket.IPPROTO_IPV6, 23, 3)
 VIP, CIP, GC, GS, DIP, RIP1, RIP2 = (TUN.addresses[name] for name in ("VIP", "CIP", "GC", "GS", "DIP", "RIP1", "RIP2"))
 UPLINK, DOWNLINK = TUN.uplink.split(), TUN.downlink.split()
@@ -78,7 +78,7 @@ def without_source_ports(lines):
 
 
 def received(name, needle=""):
-    """Returns what a machine has received since the last call, sorted."""
+    """Returns the packets that a machine has received since the last call, sorted."""
     lines = [line for line in agent.captured(name).split("\n") if line.startswith("<") and needle in line]
     agent.forget(name)
     return "\n".join(sorted(without_source_ports(lines)))
@@ -97,7 +97,7 @@ def largest(inner, outer, mode):
 
 
 def headers(inner, outer):
-    """Fields of the outer headers, and the MTU told."""
+    """Fields of the outer headers, and the reported MTU."""
     packets, to = [], f"'{GC[inner]}', '{VIP[inner]}'"
     for mode in range(len(MODES)):
         number, most = port(outer, mode), largest(inner, outer, mode)
@@ -178,7 +178,7 @@ def edits():
             answer = "done"
         except genl.Refused as e:
             answer = str(e)
-        # ipvsadm crashes when it lists a type that it does not know.
+        # ipvsadm crashes when it lists an unknown type.
         (_, told), = ipvs.dump(genl.command("GET_DEST"), key)
         fields = {genl.DEST[kind]: value.hex() for kind, value in genl.attributes(next(genl.attributes(told))[1])}
         listed = " ".join(f"{name}={fields[name]}" for name in numbers)
@@ -187,14 +187,14 @@ def edits():
 
 
 def edited(number):
-    """Returns what becomes of a connection's packets."""
+    """Returns how a connection's packets arrive."""
     to = f"'{GC[0]}', '{VIP[0]}'"
     send(0, 0, f"ip({to}, udp(5000, {number}, b'edited'))", f"ip({to}, udp(5000, {number}, bytes(1465)))")
     return received("silent") + "\n" + received("client", GC[0])
 
 
 def listings():
-    """Listings, and what -R makes of a save."""
+    """Listings, and the result of -R for a save."""
     observe("tunnels", "\n".join(sorted(set(output("director", "ipvsadm -Ln --tun-info").split("\n")[2:]))))
     saved = sorted(output("director", "ipvsadm -Sn").split("\n"))
     observe("saved", "\n".join(saved))
@@ -204,7 +204,7 @@ def listings():
 
 
 def tracked():
-    """Requests with connection tracking, which sees the inner packets."""
+    """Requests with connection tracking, which handles the inner packets."""
     configure("director", [
         "sysctl -w net.ipv4.vs.conntrack=1",
         "nft 'add table inet t; add chain inet t c { type filter hook postrouting priority 0; };"

@@ -34,7 +34,7 @@ for upper in "udp(5000, 80, b'question')" "tcp(5001, 80, 'A', b'some data')"; do
 	# Without DF on the client's packet, "fragmentation needed" is not relayed.
 	about "3, 4" "$packet"
 	about "3, 4" "ip('$GC', '$VIP', $upper, df=False)"
-	# Truncated to what a router must quote, and below; a wrong checksum; IP options
+	# Truncated to the minimum that a router must quote, and below; a wrong checksum; IP options
 	about "3, 1" "$packet[:28]"
 	about "3, 1" "$packet[:24]"
 	about "3, 1" "$packet[:20]"

@@ -145,7 +145,7 @@ dests_are() { # NUMBER: whether this many are listed; the listing is in /run/lis
 	nsenter --net=/run/netns/director ipvsadm -Ln >/run/listed
 	[ "$(grep -c '^  -> [0-9[]' /run/listed)" = "$1" ]
 }
-# keepalived's complaints must be about the file, not about IPVS.
+# keepalived's warnings must be about the file, not about IPVS.
 unload_config() {
 	kill "$keepalived"
 	wait "$keepalived" || fail "keepalived ended with $?"

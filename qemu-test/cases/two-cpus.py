@@ -1,4 +1,4 @@
-"""Dests of one service are removed and added from random CPUs. What a change replaces is freed on
+"""Dests of one service are removed and added from random CPUs. Objects that a change replaces are freed on
 the CPU that made the change, so the order of freeing differs from the order of changes. No dest may be
 lost or freed while in use."""
 # Covers: rust-out-of-tree/sync src/service src/sched

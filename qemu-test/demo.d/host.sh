@@ -5,7 +5,7 @@ cd "$run/$1" || exit
 echo "$1" >/proc/sys/kernel/hostname
 
 # tcp: prints segments received and connections accepted on this host. Starts no
-# process, as it is called often.
+# process: it is called often.
 tcp() {
 	local names values i
 	while read -r -a names && read -r -a values; do

@@ -38,7 +38,7 @@ power_off() {
 # set_up FAMILY: sets the addresses of the family, and shows the commands and runs them,
 # the hosts in parallel. vip and rip[] are the addresses of the virtual service and the
 # real servers, $target is the address that the client requests, and $source that of the
-# client as the director sees it.
+# client in packets at the director.
 set_up() {
 	local h line status
 	local -A commands=()

@@ -59,7 +59,7 @@ show_line() {
 	title "${method^^} $family: $(path)"
 	set_up "$family"
 	configure
-	# Without answers the following steps are useless.
+	# The following steps need the answers.
 	if show_curl; then
 		show_wrk
 		show_quiesce
@@ -214,7 +214,7 @@ show_quiesce() {
 
 # ports FROM TO: sets the client's range of source ports. A port that is reused within
 # two minutes goes to the same dest again, even with weight 0: with DR and TUN the
-# director does not see the end of the old connection (see conn_reuse_mode in the
+# director does not receive the end of the old connection (see conn_reuse_mode in the
 # kernel's ipvs-sysctl.rst).
 ports() {
 	on client "echo $1 $2 > /proc/sys/net/ipv4/ip_local_port_range"

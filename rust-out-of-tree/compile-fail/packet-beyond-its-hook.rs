@@ -1,7 +1,7 @@
 // SPDX-License-Identifier: GPL-2.0
 // Error: E0521
 
-// A stolen packet must not outlive the hook's call: its route may be live only as long as the
+// A stolen packet must not outlive the hook's call: its route may be valid only as long as the
 // caller holds the RCU read lock.
 
 use crate::oot::net::{

@@ -76,7 +76,7 @@ pub(crate) struct File<C> {
     mode: u16,
     /// # Safety
     ///
-    /// The context must live as long as the file.
+    /// The context must be valid as long as the file exists.
     create: unsafe fn(&Self, &Net, &C) -> *mut bindings::proc_dir_entry,
 }
 
@@ -222,7 +222,7 @@ impl<T: Records> Adapter<T> {
 
     /// # Safety
     ///
-    /// `context` must live as long as the file.
+    /// `context` must be valid as long as the file exists.
     unsafe fn create(
         file: &File<T::Context>,
         net: &Net,
@@ -333,8 +333,8 @@ impl<T: Records> Adapter<T> {
 unsafe fn context_of<'a, C>(seq: *mut bindings::seq_file) -> &'a C {
     // SAFETY: By the safety requirement, `seq` is an open /proc file.
     let context = unsafe { bindings::oot_seq_file_pde_data(seq) };
-    // SAFETY: `create` set the pointer. The value lives until the file is removed, which waits for
-    // its functions.
+    // SAFETY: `create` set the pointer. The value stays valid until the file is removed, which
+    // waits for its functions.
     unsafe { &*context.cast::<C>() }
 }
 
@@ -351,7 +351,7 @@ struct SingleAdapter<T>(PhantomData<T>);
 impl<T: Single> SingleAdapter<T> {
     /// # Safety
     ///
-    /// `context` must live as long as the file.
+    /// `context` must be valid as long as the file exists.
     unsafe fn create(
         file: &File<T::Context>,
         net: &Net,

@@ -38,12 +38,12 @@ pub(crate) type At<T, const N: usize> = fn(&T) -> &[Atomic<i32>; N];
 /// and so may have an unprivileged owner.
 #[derive(Clone, Copy, PartialEq, Eq)]
 pub(crate) enum Unprivileged {
-    /// The file is writable, as in other namespaces.
-    Sets,
-    /// The file is read-only.
-    Reads,
-    /// The file does not exist.
-    Lacks,
+    /// Writable, as in other namespaces.
+    ReadWrite,
+    /// Read-only.
+    ReadOnly,
+    /// Absent.
+    Absent,
 }
 
 /// The name of a file, and the number or text of a `T` that it shows and sets.
@@ -75,7 +75,11 @@ struct Ruled<T: 'static, const N: usize> {
 pub(crate) struct Rule<T, const N: usize> {
     /// Converts the stored integers to those shown.
     pub(crate) show: fn(&T, [i32; N]) -> [i32; N],
-    /// Stores new integers, or fails. Called after each write that contains at least one.
+    /// Stores new integers. Called after each write that contains at least one.
+    ///
+    /// # Errors
+    ///
+    /// The errno of the write, if the integers are invalid or memory is short.
     pub(crate) set: fn(&T, &[Atomic<i32>; N], [i32; N]) -> Result,
     /// The value that `set` gets for an integer that was not written. If `None`, it gets the stored
     /// one.
@@ -87,7 +91,11 @@ pub(crate) struct Text<T> {
     /// Writes the text and a NUL to the buffer, truncated if the buffer is too short. Returns the
     /// length without the NUL.
     pub(crate) show: fn(&T, &mut [u8]) -> Result<usize>,
-    /// Sets the text, or fails.
+    /// Sets the text.
+    ///
+    /// # Errors
+    ///
+    /// The errno of the write, if the text is invalid or memory is short.
     pub(crate) set: fn(&T, &CStr) -> Result,
 }
 
@@ -95,7 +103,7 @@ impl<T: Sync> File<T> {
     const fn new(name: &'static CStr, value: Value<T>) -> Self {
         Self {
             name,
-            unprivileged: Unprivileged::Sets,
+            unprivileged: Unprivileged::ReadWrite,
             value,
         }
     }
@@ -165,7 +173,7 @@ impl<T: Sync> File<T> {
             Value::Two(ruled) => ours(value, ruled, ruled_ints::<T, 2>),
             Value::Text(of) => ours(value, of, text::<T>),
         };
-        let is_writable = is_privileged || self.unprivileged == Unprivileged::Sets;
+        let is_writable = is_privileged || self.unprivileged == Unprivileged::ReadWrite;
         bindings::ctl_table {
             procname: self.name.as_char_ptr(),
             mode: if is_writable { 0o644 } else { 0o444 },
@@ -314,7 +322,7 @@ fn set_text<T>(text: &Text<T>, value: &T, given: &[u8]) -> Result {
 /// `header` is the registration of `_table` in the namespace of `_value`.
 pub(crate) struct Registration<R: NetRef> {
     header: NonNull<bindings::ctl_table_header>,
-    /// The entries, which must live as long as they are registered.
+    /// The entries, which must be valid as long as they are registered.
     _table: KVec<bindings::ctl_table>,
     /// The reference to the value that the entries refer to.
     _value: R,
@@ -342,14 +350,14 @@ impl<R: NetRef<Target: Sized>> Registration<R> {
         let is_privileged = net.is_of_init_user_ns();
         let mut table = KVec::with_capacity(files.len(), GFP_KERNEL)?;
         for file in files {
-            if is_privileged || file.unprivileged != Unprivileged::Lacks {
+            if is_privileged || file.unprivileged != Unprivileged::Absent {
                 let entry = file.entry(&value, is_privileged);
                 table.push_within_capacity(entry).map_err(|_| ENOMEM)?;
             }
         }
         // SAFETY: The namespace and the path are valid. The table has `table.len()` entries and
-        // lives as long as the files. So does the value that it refers to, by the contract of
-        // `NetRef`.
+        // is valid as long as the files exist. So is the value that it refers to, by the contract
+        // of `NetRef`.
         let header = unsafe {
             bindings::register_net_sysctl_sz(
                 net.as_raw(),

@@ -99,8 +99,8 @@ __oot_helper bool oot_nf_ct_allow_seqadj(struct nf_conn *ct)
 
 /*
  * Keeps a connection out of flowtables. To be called for an unconfirmed entry. The expression
- * flow_offload passes over entries with one of these properties. Only UDP and GRE give the bit
- * another meaning. Other protocols are not offloaded.
+ * flow_offload skips entries with one of these properties. The bit has another meaning only
+ * for UDP and GRE. Protocols other than TCP and UDP are not offloaded.
  */
 __oot_helper void oot_nf_ct_forbid_offload(struct nf_conn *ct)
 {
@@ -109,7 +109,7 @@ __oot_helper void oot_nf_ct_forbid_offload(struct nf_conn *ct)
 		__set_bit(IPS_NAT_CLASH_BIT, &ct->status);
 		break;
 	case IPPROTO_UDP:
-		/* Without IPS_HELPER, which would say that there is a helper. */
+		/* Without IPS_HELPER: no helper is assigned. */
 		if (!nfct_help(ct))
 			nf_ct_ext_add(ct, NF_CT_EXT_HELPER, GFP_ATOMIC);
 		break;
@@ -117,8 +117,8 @@ __oot_helper void oot_nf_ct_forbid_offload(struct nf_conn *ct)
 }
 
 /*
- * Expects a connection from any port. Addresses have 16 bytes, the port is in network byte
- * order. A failure is no error: the connection is only not related.
+ * Creates an expectation of a connection from any port. Addresses have 16 bytes, the port is in
+ * network byte order. On failure the connection is not marked as related.
  */
 __oot_helper void oot_nf_ct_expect(struct nf_conn *ct, const u8 *saddr, const u8 *daddr, u16 dport,
 				   u8 protocol)

@@ -1,6 +1,6 @@
 // SPDX-License-Identifier: GPL-2.0
 
-//! What the kernel crate's vectors lack, or do with checks that panic.
+//! Extensions of the kernel crate's vectors, without checks that panic.
 
 use kernel::{
     alloc::Flags,

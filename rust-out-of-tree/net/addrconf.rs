@@ -2,8 +2,10 @@
 
 //! Address types, the state of IPv6, and IPv6 reassembly.
 //!
+//! Addresses are in network byte order.
+//!
 //! C headers: [`include/net/addrconf.h`](srctree/include/net/addrconf.h),
-//! [`include/net/netfilter/ipv6/nf_defrag_ipv6.h`](srctree/include/net/netfilter/ipv6/nf_defrag_ipv6.h)
+//! [`nf_defrag_ipv6.h`](srctree/include/net/netfilter/ipv6/nf_defrag_ipv6.h)
 
 use crate::oot::bindings;
 use kernel::{

@@ -2,9 +2,9 @@
 
 //! Connection tracking entries.
 //!
-//! A packet has an entry if a hook of nf_conntrack has seen it. The entry of a new connection is
-//! *unconfirmed*, and belongs to the packet alone, until the last hook of the packet's path adds it
-//! to the table.
+//! A packet has an entry after a hook of nf_conntrack has handled it. The entry of a new connection
+//! is *unconfirmed*, and belongs to the packet alone, until the last hook of the packet's path adds
+//! it to the table.
 //!
 //! C header: [`include/net/netfilter/nf_conntrack.h`](srctree/include/net/netfilter/nf_conntrack.h)
 
@@ -158,16 +158,16 @@ impl Skb {
         self.conntrack().is_some_and(|entry| entry.is_confirmed())
     }
 
-    /// The packet's entry, if the packet starts a connection. `None` if it has no entry, a confirmed
-    /// one, or is a reply itself.
+    /// The packet's entry, if the packet starts a connection. `None` if it has no entry, a
+    /// confirmed one, or is a reply itself.
     pub(crate) fn new_conntrack(&mut self) -> Option<NewConn<'_>> {
         // INVARIANT: The entry is not in the table, so this packet alone, which is borrowed
         // exclusively, refers to it.
         self.conntrack().filter(NfConn::is_new).map(NewConn)
     }
 
-    /// Lets connection tracking take a connection from any port of `saddr` to `destination`, with
-    /// the transport protocol `protocol`, as related to the packet's. As in C, this has an effect
+    /// Creates an expectation: a connection from any port of `saddr` to `destination` with the
+    /// transport protocol `protocol` becomes related to the packet's. As in C, this has an effect
     /// only if the packet's entry has a conntrack helper.
     pub(crate) fn expect_related(&mut self, protocol: u8, saddr: [u8; 16], destination: End) {
         let (daddr, dport) = destination;
@@ -214,7 +214,7 @@ impl Skb {
     }
 }
 
-/// Connection tracking of a family in a namespace, which is on while this value lives. A firewall
+/// Connection tracking of a family in a namespace, which is on while this value exists. A firewall
 /// rule about the state of connections enables it as well.
 pub(crate) struct Tracking<N: NetRef> {
     net: N,

@@ -34,7 +34,7 @@ impl Device {
         }
         // SAFETY: The namespace is live, the name ends with a NUL, and the RCU read lock is held.
         let device = unsafe { bindings::dev_get_by_name_rcu(net.as_raw(), with_nul.as_ptr()) };
-        // SAFETY: A device lives as long as the lock is held; the type is transparent.
+        // SAFETY: A device is valid as long as the lock is held; the type is transparent.
         unsafe { device.cast::<Self>().as_ref() }
     }
 
@@ -62,8 +62,9 @@ impl Device {
         unsafe { bindings::oot_dev_mtu(self.as_raw()) }
     }
 
-    /// Returns the global source address for packets sent through this device. If the device has
-    /// none, returns one of another device, or zero (C: `inet_select_addr()`).
+    /// Returns the global source address for packets sent through this device, in network byte
+    /// order. If the device has none, returns one of another device, or zero (C:
+    /// `inet_select_addr()`).
     pub(crate) fn select_addr4(&self) -> [u8; 4] {
         let scope = bindings::rt_scope_t_RT_SCOPE_UNIVERSE as c_int;
         // SAFETY: The device is live.

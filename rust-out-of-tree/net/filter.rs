@@ -2,7 +2,7 @@
 
 //! Netfilter hooks.
 //!
-//! A hook gets its packet as [`HookSkb`] and returns a [`Verdict`], which it can only make from
+//! A hook gets its packet as [`HookSkb`] and returns a [`Verdict`], which can only be made from
 //! that packet: accept, drop, or stolen. The hook owns a stolen packet.
 //!
 //! C header: [`include/linux/netfilter.h`](srctree/include/linux/netfilter.h)
@@ -190,7 +190,8 @@ pub(crate) trait Hook: 'static {
     /// The place where it is called.
     const HOOKNUM: HookNum;
 
-    /// Decides on a packet. Called in softirq context or, at LOCAL_OUT, in process context.
+    /// Handles a packet and returns its verdict. Called in softirq context or, at LOCAL_OUT, in
+    /// process context.
     fn run<'h>(context: &Self::Context, skb: HookSkb<'h>, rcu: &'h rcu::Guard) -> Verdict<'h>;
 }
 
@@ -256,7 +257,7 @@ unsafe impl Sync for Ops {}
 /// grace period.
 ///
 /// As for all registrations of the kernel crate, a leaked one (`core::mem::forget()`) stays
-/// registered. Its context lives on, but its functions are module code: the module must not be
+/// registered. Its context stays valid, but its functions are module code: the module must not be
 /// unloaded then.
 ///
 /// # Invariants
@@ -309,7 +310,7 @@ impl<R: NetRef> Drop for Registration<R> {
             return;
         };
         let (ops, len) = (ops.as_ptr(), ops.len() as u32);
-        // Unregistering sleeps. The operations live until the cell is dropped.
+        // Unregistering sleeps. The operations stay valid until the cell is dropped.
         drop(guard);
         let net = self.context.net().as_raw();
         // SAFETY: By the type invariant the operations are registered in this namespace.

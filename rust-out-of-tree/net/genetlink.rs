@@ -2,7 +2,7 @@
 
 //! Generic netlink families: requests, dumps, attributes, replies.
 //!
-//! A [`Family`] is a static that is active while its [`Registration`] lives. Each of its
+//! A [`Family`] is a static that is active while its [`Registration`] exists. Each of its
 //! [`SmallOp`]s is a command, with a [`DoIt`] type, a [`DumpIt`] type, or both.
 //!
 //! The kernel's parser checks attributes against a policy with liberal validation: unknown
@@ -149,7 +149,7 @@ impl<'a> Request<'a> {
 fn net(info: &bindings::genl_info) -> &Net {
     // SAFETY: The core has set the namespace.
     let net = unsafe { bindings::oot_genl_info_net(info) };
-    // SAFETY: The socket of the request lives as long as `info` and holds its namespace.
+    // SAFETY: The socket of the request is valid as long as `info`, and holds its namespace.
     unsafe { Net::from_raw(net) }
 }
 
@@ -313,7 +313,7 @@ impl<T: DumpIt> Adapter<T> {
             let skb = NonNull::new(skb).ok_or(EINVAL)?;
             // SAFETY: The core passes the `cb` of a dump of a generic netlink family.
             let info = unsafe { bindings::oot_genl_info_dump(cb) };
-            // SAFETY: The info lives as long as the dump, and does not change meanwhile.
+            // SAFETY: The info is valid for the whole dump, and does not change meanwhile.
             let info = unsafe { &*info };
             // INVARIANT: The core passed all of these.
             let writer = Writer::new();

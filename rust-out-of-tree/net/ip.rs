@@ -159,8 +159,8 @@ pub(crate) fn local_out<'h>(net: &Net, mut skb: SkBuff<'h>, route: SkbRoute<'h>)
     local_out_again(net, skb);
 }
 
-/// Sends a packet by its route, as `ip_local_out()`: it traverses the hooks of packets of this host.
-/// Frees the packet if it has no route, or one of the other family.
+/// Sends a packet by its route, as `ip_local_out()`: it traverses the hooks of packets of this
+/// host. Frees the packet if it has no route, or one of the other family.
 pub(crate) fn local_out_again(net: &Net, skb: SkBuff<'_>) {
     let family = skb.family();
     if skb.dst().is_none_or(|dst| dst.family() != family) {
@@ -175,9 +175,9 @@ pub(crate) fn local_out_again(net: &Net, skb: SkBuff<'_>) {
     };
 }
 
-/// Receives a packet again, as `netif_rx()`: it traverses the hooks of received packets. It loses its
-/// route, its socket and its conntrack entry. Frees the packet if no device has received it, or if
-/// the CPU's queue is full.
+/// Receives a packet again, as `netif_rx()`: it traverses the hooks of received packets. It loses
+/// its route, its socket and its conntrack entry. Frees the packet if no device has received it, or
+/// if the CPU's queue is full.
 pub(crate) fn receive_again(mut skb: SkBuff<'_>) {
     if !skb.has_dev() {
         return;
@@ -278,7 +278,8 @@ pub(crate) fn count_header_error6(net: &Net, skb: &Skb) {
     unsafe { bindings::oot_ip6_inc_hdrerrors(net.as_raw(), skb.as_raw()) };
 }
 
-/// Updates the path MTU for the destination in the packet's IPv4 header, as `ipv4_update_pmtu()`.
+/// Updates the path MTU for the destination in the packet's IPv4 header to `mtu` bytes, as
+/// `ipv4_update_pmtu()`.
 pub(crate) fn update_pmtu4(net: &Net, skb: &mut SkBuff<'_>, mtu: u32) {
     if skb.family() == NfProto::Ipv4 {
         // SAFETY: By the type invariant the packet begins with a linear IPv4 header.
@@ -286,8 +287,8 @@ pub(crate) fn update_pmtu4(net: &Net, skb: &mut SkBuff<'_>, mtu: u32) {
     }
 }
 
-/// Updates the path MTU of the socket of a packet that this host sends, to that of the actual
-/// route.
+/// Updates the path MTU of the socket of a packet that this host sends, to `mtu` bytes, that of the
+/// actual route.
 pub(crate) fn update_socket_pmtu(skb: &mut Skb, mtu: u32) {
     if !skb.has_dev() && skb.has_full_socket() && skb.has_dst() {
         // SAFETY: The packet has a full socket and a route.

@@ -72,8 +72,8 @@ impl Net {
 ///
 /// # Safety
 ///
-/// The namespace lives as long as the reference. The value does not move, and lives until a grace
-/// period after the reference is dropped.
+/// The namespace is valid as long as the reference exists. The value does not move, and stays valid
+/// until a grace period after the reference is dropped.
 pub(crate) unsafe trait NetRef:
     Deref<Target: Sync + 'static> + Send + Sync + 'static
 {

@@ -1,10 +1,10 @@
 // SPDX-License-Identifier: GPL-2.0
 
-//! A helper of NAT, which is another module.
+//! The helper module for NAT.
 //!
-//! nf_nat changes the payload of a packet, with its sequence numbers. A module that calls it needs it
-//! at load. The helper is a module that needs both and lends the functions to this one, so that
-//! nf_nat is not loaded before the helper is.
+//! nf_nat changes the payload of a packet and its sequence numbers. A module that calls functions
+//! of nf_nat depends on it. The helper depends on nf_nat and on this module, and passes the
+//! functions to this module. So nf_nat is not loaded before the helper is.
 //!
 //! The helper registers a `struct oot_nat_helper`. Its pointer is read under RCU, and unregistering
 //! waits for a grace period.
@@ -77,10 +77,10 @@ impl<'g> Helper<'g> {
         is_taken.then(|| Held(Atomic::new(self.0.owner)))
     }
 
-    /// Replaces `len` bytes at the offset `at` of the payload of a TCP packet, whose header is at the
-    /// offset `transport`, by `text`. Lengths and checksums are updated. If the length changes, the
-    /// sequence numbers of later packets are adjusted by connection tracking. Returns false if the
-    /// packet has no conntrack entry of its family or no such bytes, or if memory is short.
+    /// Replaces `len` bytes at the offset `at` of the payload of a TCP packet, whose header is at
+    /// the offset `transport`, by `text`. Lengths and checksums are updated. If the length changes,
+    /// the sequence numbers of later packets are adjusted by connection tracking. Returns false if
+    /// the packet has no conntrack entry of its family or no such bytes, or if memory is short.
     pub(crate) fn mangle_tcp(
         self,
         skb: &mut Skb,
@@ -101,7 +101,8 @@ impl<'g> Helper<'g> {
         let mut info = 0;
         // SAFETY: The packet is live by the type invariant.
         let ct = unsafe { bindings::oot_nf_ct_get(skb.as_raw(), &mut info) };
-        // SAFETY: The pointer is null, or the entry is live, since the packet has a reference to it.
+        // SAFETY: The pointer is null, or the entry is live, since the packet has a reference to
+        // it.
         if ct.is_null() || unsafe { bindings::oot_nf_ct_family(ct) } != family.as_raw() {
             return false;
         }

@@ -107,7 +107,7 @@ unsafe extern "C" fn notify<T: DeviceNotifier>(
     let net = unsafe { bindings::oot_dev_net(device.as_ptr()) };
     // SAFETY: The namespace of a live device is live, and does not change while the RTNL is held.
     let net = unsafe { Net::from_raw(net) };
-    // SAFETY: The device lives for the call.
+    // SAFETY: The device is valid for the call.
     T::down(net, unsafe { Device::from_raw(device) });
     0
 }

@@ -3,7 +3,7 @@
 //! Per-netns values of a module.
 //!
 //! A type that implements [`Pernet`] has one value in each namespace while its [`Registration`]
-//! lives. The registration covers only the `pernet_operations`. Hooks, files and settings have
+//! exists. The registration covers only the `pernet_operations`. Hooks, files and settings have
 //! registrations of their own, which the value owns. They hold counted references to the value
 //! ([`Ref`]), so that the teardown can wait until they are dropped.
 //!
@@ -138,6 +138,10 @@ pub(crate) use impl_has_pernet_id;
 /// A type with a value in each network namespace.
 pub(crate) trait Pernet: HasPernetId + Send + Sync {
     /// Creates the value for a namespace that is being set up.
+    ///
+    /// # Errors
+    ///
+    /// Any errno. The setup of the namespace then fails.
     fn init(net: &Net) -> impl PinInit<Self, Error>;
 
     /// Called when the value can be found. Registers its hooks, files and settings.
@@ -157,7 +161,7 @@ pub(crate) trait Pernet: HasPernetId + Send + Sync {
     fn exit(this: &PerNet<Self>);
 }
 
-/// What a value of any type has: its namespace and the references to it.
+/// The part of a value that does not depend on its type: the namespace and the references.
 #[pin_data]
 struct Head {
     net: NonNull<bindings::net>,

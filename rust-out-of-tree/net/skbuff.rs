@@ -46,7 +46,7 @@ pub(crate) const MAX_HEADROOM: u32 = u16::MAX as u32;
 ///
 /// # Invariants
 ///
-/// The value is a live `struct sk_buff` that no other thread uses while the reference lives. Its
+/// The value is a live `struct sk_buff` that no other thread uses while the reference exists. Its
 /// route, device and socket, if present, are live as well.
 #[repr(C)]
 pub(crate) struct Skb {
@@ -179,7 +179,8 @@ impl Skb {
         unsafe { bindings::oot_pskb_may_pull(self.as_raw(), len) }
     }
 
-    /// Makes the whole packet linear and returns it, as `skb_linearize()`. `None` if memory runs out.
+    /// Makes the whole packet linear and returns it, as `skb_linearize()`. `None` if memory runs
+    /// out.
     pub(crate) fn linearized(&mut self) -> Option<&[u8]> {
         match self.may_pull(self.len()) {
             true => Some(self.linear()),

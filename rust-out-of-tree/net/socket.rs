@@ -90,7 +90,7 @@ struct Mreq6 {
 /// # Invariants
 ///
 /// The pointer is a live UDP socket of this family, which this value owns. `_net` keeps its
-/// namespace alive.
+/// namespace live.
 pub(crate) struct UdpSocket<N: NetRef> {
     sock: NonNull<bindings::socket>,
     family: NfProto,
@@ -163,7 +163,7 @@ impl<N: NetRef> UdpSocket<N> {
     ///
     /// # Errors
     ///
-    /// None is expected.
+    /// The error of `setsockopt()`; every value of the type is valid.
     pub(crate) fn set_multicast_loop(&self, is_on: bool) -> Result {
         self.set_ip(
             bindings::IP_MULTICAST_LOOP,
@@ -176,7 +176,7 @@ impl<N: NetRef> UdpSocket<N> {
     ///
     /// # Errors
     ///
-    /// None is expected.
+    /// The error of `setsockopt()`; every value of the type is valid.
     pub(crate) fn set_multicast_ttl(&self, ttl: u8) -> Result {
         self.set_ip(
             bindings::IP_MULTICAST_TTL,
@@ -189,7 +189,7 @@ impl<N: NetRef> UdpSocket<N> {
     ///
     /// # Errors
     ///
-    /// None is expected.
+    /// The error of `setsockopt()`; the value is valid for both families.
     pub(crate) fn allow_fragments(&self) -> Result {
         self.set_ip(
             bindings::IP_MTU_DISCOVER,
@@ -202,7 +202,8 @@ impl<N: NetRef> UdpSocket<N> {
     ///
     /// # Errors
     ///
-    /// None is expected.
+    /// The error of `setsockopt()`; every size is valid, and is limited to the range of the
+    /// sysctls.
     pub(crate) fn set_send_buffer(&self, size: c_int) -> Result {
         self.set(bindings::SOL_SOCKET, bindings::SO_SNDBUF, size)
     }
@@ -211,7 +212,8 @@ impl<N: NetRef> UdpSocket<N> {
     ///
     /// # Errors
     ///
-    /// None is expected.
+    /// The error of `setsockopt()`; every size is valid, and is limited to the range of the
+    /// sysctls.
     pub(crate) fn set_receive_buffer(&self, size: c_int) -> Result {
         self.set(bindings::SOL_SOCKET, bindings::SO_RCVBUF, size)
     }
@@ -229,7 +231,7 @@ impl<N: NetRef> UdpSocket<N> {
     ///
     /// # Errors
     ///
-    /// None is expected.
+    /// The error of `setsockopt()`; the option is valid for UDP.
     pub(crate) fn allow_reuse(&self) -> Result {
         self.set(bindings::SOL_SOCKET, bindings::SO_REUSEADDR, 1 as c_int)
     }
@@ -238,7 +240,8 @@ impl<N: NetRef> UdpSocket<N> {
     ///
     /// # Errors
     ///
-    /// None is expected for a socket that is bound to no device.
+    /// `EINVAL` if the index is negative; `EPERM` if the socket is bound to a device already and
+    /// the caller lacks `CAP_NET_RAW`.
     pub(crate) fn bind_to_device(&self, index: c_int) -> Result {
         self.set(bindings::SOL_SOCKET, bindings::SO_BINDTOIFINDEX, index)
     }
@@ -362,8 +365,8 @@ impl<N: NetRef> UdpSocket<N> {
         unsafe { bindings::oot_udp_is_readable(self.sock.as_ptr()) }
     }
 
-    /// Sleeps until a packet waits to be received, or the thread is to end, for `timeout` jiffies at
-    /// most; `None` for no limit.
+    /// Sleeps until a packet waits to be received, or the thread is to end, for `timeout` jiffies
+    /// at most; `None` for no limit.
     pub(crate) fn wait_readable(&self, _current: &Current, timeout: Option<usize>) {
         let timeout = timeout.map_or(c_long::MAX, |timeout| timeout as c_long);
         // SAFETY: As above; the current task is a kthread and may sleep.

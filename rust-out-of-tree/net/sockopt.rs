@@ -3,8 +3,8 @@
 //! Socket options of IPv4 sockets, handled by a netfilter module.
 //!
 //! A [`SockOpts`] is a static with a range of options to set and a range to get. The [`SockOpt`]
-//! functions of a type handle them while a [`Registration`] lives. During a call the kernel holds a
-//! reference to the module. The caller gives the buffer of an option and its length; accesses
+//! functions of a type handle them while a [`Registration`] exists. During a call the kernel holds
+//! a reference to the module. The caller gives the buffer of an option and its length; accesses
 //! beyond the length fail.
 //!
 //! C header: [`include/linux/netfilter.h`](srctree/include/linux/netfilter.h)

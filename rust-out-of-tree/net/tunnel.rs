@@ -22,7 +22,7 @@ pub(crate) const IPPROTO_IPIP: u8 = bindings::IPPROTO_IPIP as u8;
 /// The protocol number of an inner IPv6 packet.
 pub(crate) const IPPROTO_IPV6: u8 = bindings::IPPROTO_IPV6 as u8;
 
-/// What follows the outer IP header.
+/// The type of the header after the outer IP header.
 #[derive(Clone, Copy, PartialEq, Eq)]
 pub(crate) enum Encap {
     /// The inner packet.
@@ -102,8 +102,8 @@ fn leave_checksum(skb: &mut SkBuff<'_>) {
 
 /// The UDP source port of a tunnel for the flow of the packet, in network byte order
 /// (`udp_flow_src_port()`). The same for all packets of a flow, within the namespace's range of
-/// local ports. A packet without a hash, as a device may have set it, gets `hash`, which must be the
-/// same for all packets of the flow. If `hash` is 0, it is computed from the headers.
+/// local ports. A packet without a hash, as a device may have set it, gets `hash`, which must be
+/// the same for all packets of the flow. If `hash` is 0, it is computed from the headers.
 pub(crate) fn flow_source_port(net: &Net, skb: &mut SkBuff<'_>, hash: u32) -> u16 {
     // SAFETY: We own the packet, and the namespace is live.
     unsafe { bindings::oot_udp_flow_src_port(net.as_raw(), skb.as_raw(), hash) }

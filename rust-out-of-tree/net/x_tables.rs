@@ -63,8 +63,8 @@ macro_rules! export_match {
             const {
                 assert!(size_of::<<$of as $crate::oot::net::x_tables::Match>::Options>() == $size)
             };
-            // SAFETY: x_tables calls this function, for a packet at a hook and a rule with the match
-            // and with options of this size.
+            // SAFETY: x_tables calls this function, for a packet at a hook and a rule with the
+            // match and with options of this size.
             unsafe { $crate::oot::net::x_tables::matches::<$of>(skb, par) }
         }
     };
@@ -98,8 +98,8 @@ pub(crate) unsafe fn matches<M: Match>(
     };
     // SAFETY: The parameters are valid.
     let options = unsafe { bindings::oot_xt_matchinfo(par) };
-    // SAFETY: The rule has options of this size with the alignment `ALIGN`, which do not change, and
-    // any bytes are valid.
+    // SAFETY: The rule has options of this size with the alignment `ALIGN`, which do not change,
+    // and any bytes are valid.
     let options = unsafe { &*options.cast::<M::Options>() };
     // SAFETY: The pointer to the packet of a hook call is not null.
     let skb = unsafe { NonNull::new_unchecked(skb.cast_mut()) };

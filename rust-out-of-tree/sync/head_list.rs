@@ -185,7 +185,7 @@ impl<T: Object> HeadList<T> {
             return &[];
         };
         // SAFETY: By the type invariants the slots hold elements. These are not written again, and
-        // their owner lives as long as the chunk.
+        // their owner exists as long as the chunk.
         unsafe { core::slice::from_raw_parts(slots.as_ptr().cast(), slots.len()) }
     }
 

@@ -7,7 +7,7 @@
 //! computed on request.
 //!
 //! A CPU that has never been online has counted nothing. So a sum covers only the CPUs up to the
-//! last one that [`OnlineCpus`] has seen online, not all possible CPUs.
+//! last one that [`OnlineCpus`] has recorded as online, not all possible CPUs.
 //!
 //! C headers: [`include/linux/percpu.h`](srctree/include/linux/percpu.h),
 //! [`include/linux/cpuhotplug.h`](srctree/include/linux/cpuhotplug.h)
@@ -123,7 +123,7 @@ impl<const N: usize> Drop for PerCpuCounters<N> {
 
 /// Tracks which CPUs have been online, including those that are online when it is set up.
 ///
-/// Sums of counters that were allocated later cover only the CPUs that it has seen.
+/// Sums of counters that were allocated later cover only the recorded CPUs.
 ///
 /// # Invariants
 ///

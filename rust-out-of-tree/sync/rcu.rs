@@ -39,7 +39,7 @@ impl<'a> Section<'a> {
     /// Returns a guard for the same critical section.
     #[inline(always)]
     pub(crate) fn guard(self) -> &'a Guard {
-        // SAFETY: The guard is borrowed for `'a`, and the read lock is held as long as it lives.
+        // SAFETY: The guard is borrowed for `'a`, and the read lock is held as long as it exists.
         unsafe { assume_read_locked() }
     }
 }

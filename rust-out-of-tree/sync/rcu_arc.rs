@@ -4,7 +4,7 @@
 //!
 //! [`RcuArc`] is like [`kernel::sync::Arc`], except that the value is dropped and its memory freed
 //! only a grace period after the last reference is dropped. A reader that found the object under a
-//! [`Guard`](kernel::sync::rcu::Guard) may use it as [`RcuRef`] as long as the guard lives, and
+//! [`Guard`](kernel::sync::rcu::Guard) may use it as [`RcuRef`] as long as the guard exists, and
 //! takes a reference ([`RcuRef::upgrade`]) only to store it.
 //!
 //! C header: [`include/linux/rcupdate.h`](srctree/include/linux/rcupdate.h)
@@ -39,7 +39,7 @@ use super::{
     rcu_head::RcuBlock, //
 };
 
-/// A value that may live behind an [`RcuArc`].
+/// A value that may be behind an [`RcuArc`].
 pub(crate) trait Object: Send + Sync + 'static {
     /// Called when the object is at its final address, before the first reference exists. Sets up
     /// what uses the object from outside RCU, for example a timer.
@@ -144,7 +144,7 @@ impl<T: Object> RcuArc<T> {
         // SAFETY: `slot` is valid for writes of an `Inner<T>` and is not moved after that.
         match unsafe { inner.__init(slot.as_ptr()) } {
             Ok(()) => {
-                // SAFETY: The object was just initialised, and no other CPU has seen it.
+                // SAFETY: The object was just initialised, and no other CPU has accessed it.
                 unsafe { slot.as_ref().value.value.prepare() };
                 // INVARIANT: The object has one reference, which this value owns.
                 Ok(Self {
@@ -164,14 +164,14 @@ impl<T: Object> RcuArc<T> {
 impl<T: Object> RcuArc<T> {
     /// Whether other references exist.
     pub(crate) fn is_shared(&self) -> bool {
-        // SAFETY: By the type invariant the object lives while `self` is borrowed.
+        // SAFETY: By the type invariant the object is live while `self` is borrowed.
         let inner = unsafe { &self.ptr.as_ref().value };
         inner.refcount.as_atomic().read_once() > 1
     }
 
     /// Borrows the object as an RCU reader would.
     pub(crate) fn as_rcu(&self) -> RcuRef<'_, T> {
-        // SAFETY: By the type invariant the object lives while `self` is borrowed.
+        // SAFETY: By the type invariant the object is live while `self` is borrowed.
         RcuRef(unsafe { self.ptr.as_ref() })
     }
 
@@ -199,14 +199,14 @@ impl<T: Object> Deref for RcuArc<T> {
 
     #[inline]
     fn deref(&self) -> &T {
-        // SAFETY: By the type invariant the object lives while `self` is borrowed.
+        // SAFETY: By the type invariant the object is live while `self` is borrowed.
         &unsafe { self.ptr.as_ref() }.value.value
     }
 }
 
 impl<T: Object> Clone for RcuArc<T> {
     fn clone(&self) -> Self {
-        // SAFETY: By the type invariant the object lives while `self` is borrowed.
+        // SAFETY: By the type invariant the object is live while `self` is borrowed.
         unsafe { self.ptr.as_ref() }.value.refcount.inc();
         // INVARIANT: The reference was just taken.
         Self {
@@ -218,7 +218,7 @@ impl<T: Object> Clone for RcuArc<T> {
 
 impl<T: Object> Drop for RcuArc<T> {
     fn drop(&mut self) {
-        // SAFETY: By the type invariant the object lives until the count drops to zero.
+        // SAFETY: By the type invariant the object stays valid until the count drops to zero.
         let inner = unsafe { &self.ptr.as_ref().value };
         if inner.refcount.dec_and_test() {
             // SAFETY: The last reference was ours.
@@ -230,7 +230,7 @@ impl<T: Object> Drop for RcuArc<T> {
     }
 }
 
-/// A borrowed object that lives at least as long as the RCU read-side critical section `'g`.
+/// A borrowed object that is valid at least as long as the RCU read-side critical section `'g`.
 pub(crate) struct RcuRef<'g, T>(pub(super) &'g Inner<T>);
 
 impl<T> Clone for RcuRef<'_, T> {

@@ -46,7 +46,7 @@ impl<T: Object> RcuArcCell<T> {
         Self(Atomic::new(into_ptr(value)))
     }
 
-    /// Returns the current object, which lives until the read-side critical section ends.
+    /// Returns the current object, which stays valid until the read-side critical section ends.
     #[inline(always)]
     pub(crate) fn get<'g>(&'g self, _guard: &'g rcu::Guard) -> Option<RcuRef<'g, T>> {
         let ptr = rcu_dereference(&self.0);

@@ -29,7 +29,7 @@ use super::{
 ///
 /// # Invariants
 ///
-/// `ptr` comes from `KBox::leak`, and this value owns it. No reader has seen it.
+/// `ptr` comes from `KBox::leak`, and this value owns it. No reader has accessed it.
 pub(crate) struct RcuBox<T> {
     ptr: NonNull<RcuBlock<T>>,
     _owns: PhantomData<RcuBlock<T>>,
@@ -60,7 +60,7 @@ impl<T> RcuBox<T> {
 
 impl<T> Drop for RcuBox<T> {
     fn drop(&mut self) {
-        // SAFETY: By the type invariant we own the block and no reader has seen it.
+        // SAFETY: By the type invariant we own the block and no reader has accessed it.
         unsafe { RcuBlock::free_now(self.ptr) };
     }
 }
@@ -104,7 +104,7 @@ impl<T: Send + 'static> RcuCell<T> {
         ))
     }
 
-    /// Returns the current value, which lives until the read-side critical section ends.
+    /// Returns the current value, which stays valid until the read-side critical section ends.
     #[inline(always)]
     pub(crate) fn get<'g>(&'g self, _guard: &'g rcu::Guard) -> Option<&'g T> {
         let ptr = rcu_dereference(&self.0);

@@ -2,11 +2,11 @@
 
 //! Reads of RCU-protected pointers.
 //!
-//! A reader must not see data older than the pointer it follows. C relies on the address dependency
-//! and on compiler flags that preserve it. LLVM does not guarantee that for Rust, so the load is an
-//! acquire. On x86 every load is an acquire, and a volatile access, as in `READ_ONCE()`, is enough
-//! to make it a single load. There, [`Atomic::load`] would be a call of a C helper unless helpers
-//! are inlined.
+//! A reader must not read data older than the pointer it follows. C relies on the address
+//! dependency and on compiler flags that preserve it. LLVM does not guarantee that for Rust, so the
+//! load is an acquire. On x86 every load is an acquire, and a volatile access, as in `READ_ONCE()`,
+//! is enough to make it a single load. There, [`Atomic::load`] would be a call of a C helper unless
+//! helpers are inlined.
 //!
 //! C header: [`include/linux/rcupdate.h`](srctree/include/linux/rcupdate.h)
 

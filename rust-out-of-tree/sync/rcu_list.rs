@@ -52,7 +52,7 @@ struct Element<T> {
 ///
 /// # Invariants
 ///
-/// `ptr` comes from `KBox::leak`, and this value owns it. No reader has seen it.
+/// `ptr` comes from `KBox::leak`, and this value owns it. No reader has accessed it.
 pub(crate) struct RcuListItem<T> {
     ptr: NonNull<Node<T>>,
     _owns: PhantomData<Node<T>>,
@@ -86,7 +86,7 @@ impl<T> RcuListItem<T> {
 
 impl<T> Drop for RcuListItem<T> {
     fn drop(&mut self) {
-        // SAFETY: By the type invariant we own the node and no reader has seen it.
+        // SAFETY: By the type invariant we own the node and no reader has accessed it.
         unsafe { RcuBlock::free_now(self.ptr) };
     }
 }
@@ -96,8 +96,8 @@ impl<T> Drop for RcuListItem<T> {
 /// # Invariants
 ///
 /// The head without bit 0, and each node's `next`, is 0 or the address of a node from `KBox::leak`
-/// that the list owns. A removed node keeps its `next`, and lives until pre-existing readers have
-/// ended.
+/// that the list owns. A removed node keeps its `next`, and stays valid until pre-existing readers
+/// have ended.
 pub(crate) struct RcuList<T: Send + Sync + 'static> {
     head: Atomic<usize>,
     _owns: PhantomData<KBox<Node<T>>>,
@@ -120,8 +120,9 @@ impl<'g, T> Iterator for Iter<'g, T> {
 
     #[inline(always)]
     fn next(&mut self) -> Option<&'g T> {
-        // SAFETY: By the list's invariants it is null or a node. The node lives for `'g`: for the
-        // read-side critical section that the iterator was made in, or as long as the lock is held.
+        // SAFETY: By the list's invariants it is null or a node. The node is valid for `'g`: for
+        // the read-side critical section that the iterator was made in, or as long as the lock is
+        // held.
         let node: &'g Node<T> = unsafe { (self.at as *const Node<T>).as_ref() }?;
         let element = &node.value;
         self.at = rcu_dereference_marked(&element.next);
@@ -199,7 +200,7 @@ impl<T: Send + Sync> RcuListLocked<'_, T> {
     /// Adds an item at the head.
     pub(crate) fn push(&mut self, item: RcuListItem<T>) {
         let node = item.into_raw();
-        // SAFETY: The node was ours until now; it lives at least as long as the lock is held.
+        // SAFETY: The node was ours until now; it is valid at least as long as the lock is held.
         let next = &unsafe { node.as_ref() }.value.next;
         next.store(self.list.head.read_once() & !1, Relaxed);
         // INVARIANT: The list takes over the node.

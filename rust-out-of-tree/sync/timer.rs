@@ -4,7 +4,7 @@
 //!
 //! The API follows `kernel::time::hrtimer`, which has no wheel timers: a [`Timer`] field, a
 //! [`TimerCallback`], and [`impl_has_timer!`](crate::oot::sync::timer::impl_has_timer), which names
-//! the field. It needs no handle: the timer lives as long as the references to its object.
+//! the field. It needs no handle: the timer is valid as long as there are references to its object.
 //! [`Object::retire`] shuts the timer down when the last reference is dropped, before the grace
 //! period after which the object is freed. A callback that is still running is an RCU reader, so
 //! the object stays live for it. No callback starts later.

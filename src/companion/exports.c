@@ -1,6 +1,6 @@
 // SPDX-License-Identifier: GPL-2.0
 /*
- * Part of ip_vs: exports what its companion modules call.
+ * Part of ip_vs: exports the functions for its companion modules.
  */
 
 #include <linux/export.h>

@@ -2,8 +2,8 @@
 /*
  * ip_vs_ftp: enables FTP in ip_vs while it is loaded, as C's module of that name.
  *
- * ip_vs does the work. This module has what an administrator sees, and what ip_vs must
- * not need at load: the functions of nf_nat.
+ * ip_vs contains the code. This module has the parameters, and passes the functions of nf_nat
+ * to ip_vs, which must not depend on nf_nat.
  */
 
 #include <linux/module.h>

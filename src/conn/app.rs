@@ -2,16 +2,16 @@
 
 //! The application of a conn: FTP, if the module `ip_vs_ftp` is loaded.
 //!
-//! A conn is bound to the application at its birth, by the service's port, and holds a reference to
-//! `ip_vs_ftp` until it is dead.
+//! A conn is bound to the application when it is created, by the service's port, and holds a
+//! reference to `ip_vs_ftp` until it is dead.
 //!
 //! C version: `tcp_app_conn_bind()` [net/netfilter/ipvs/ip_vs_proto_tcp.c], `ip_vs_unbind_app()`
 //! [net/netfilter/ipvs/ip_vs_app.c].
 //!
 //! # Not supported
 //!
-//! C keeps sequence numbers for applications that report by how much they change the length of a
-//! packet. None does: `ip_vs_ftp` leaves them to connection tracking.
+//! Adjustments of sequence numbers by the application. In C an application can report a change of
+//! the length of a packet. No application does so: `ip_vs_ftp` relies on connection tracking.
 
 use super::{
     Conn,
@@ -87,7 +87,7 @@ pub(crate) struct App {
     /// The index of the service's port among those of the application.
     index: usize,
     counts: Arc<Counts>,
-    /// The [`Mode`] that the client has asked for (C: `app_data`).
+    /// The [`Mode`] of the client's last request (C: `app_data`).
     mode: Word32,
     /// The mode of the last reply to such a request and, above it, the sequence number.
     replied: Word,
@@ -160,7 +160,7 @@ impl App {
         }
     }
 
-    /// How the next data connection is to be opened, by the client's command.
+    /// The mode of the next data connection, from the client's last request.
     pub(crate) fn mode(&self) -> Mode {
         mode_of(self.mode.get())
     }

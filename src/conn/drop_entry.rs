@@ -21,16 +21,16 @@ use crate::{
 };
 use kernel::sync::rcu;
 
-/// A call looks at one in this many conns, a binary logarithm: with one call a second, at each in
-/// half a minute.
+/// The binary logarithm of the number of calls after which each conn was checked about once. With
+/// one call per second, this takes 32 seconds.
 const PARTS_BITS: u32 = 5;
 
-/// A conn that has seen a packet within this time is not idle.
+/// A conn with a packet within this time is not idle.
 const IDLE: u32 = 60 * HZ as u32;
 
 impl ConnTable {
-    /// Drops some of the conns and templates in a random 32nd of the hashes. `is_one_packet` returns
-    /// whether the service of a dest schedules each packet separately. Sleeps.
+    /// Drops some of the conns and templates in a random 32nd of the hashes. `is_one_packet`
+    /// returns whether the service of a dest schedules each packet separately. Sleeps.
     pub(crate) fn drop_entries(&self, is_one_packet: impl Fn(&Dest, &rcu::Guard) -> bool) {
         let rest = u32::MAX.wrapping_shr(PARTS_BITS);
         let first = random_u64() as u32 & !rest;
@@ -71,8 +71,8 @@ impl Conn {
         }
     }
 
-    /// Kills a conn, and the one that controlled it and no other, unless that is an assured template
-    /// (C: in `ip_vs_conn_expire()`).
+    /// Kills a conn, and the one that controlled it and no other, unless that is an assured
+    /// template (C: in `ip_vs_conn_expire()`).
     fn drop_entry(this: ConnRef<'_>, guard: &rcu::Guard) {
         if !Self::kill(this, guard) {
             return;

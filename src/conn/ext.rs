@@ -35,7 +35,7 @@ pub(super) struct Ext {
     pub(super) counts: Option<Arc<Counts>>,
     /// The persistence engine of a template, and the data by which packets find it.
     pub(super) pe: Option<(Engine, KVec<u8>)>,
-    /// The adjustments of sequence numbers that a sync message told.
+    /// The adjustments of sequence numbers, from a sync message.
     pub(super) sequences: Sequences,
 }
 
@@ -101,8 +101,8 @@ impl Ext {
     }
 }
 
-/// The adjustments of sequence numbers from the client and to it. As in C, a packet may see some of
-/// the words before a change and others after it.
+/// The adjustments of sequence numbers from the client and to it. As in C, a packet may read some
+/// of the words before a change and others after it.
 pub(super) struct Sequences([Word32; 6]);
 
 impl Default for Sequences {

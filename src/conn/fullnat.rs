@@ -2,10 +2,10 @@
 
 //! Conns with a local end: packets to the dest have an address and a port of this host as source.
 //!
-//! Replies are found by the dest's and the local end, so no two conns may have both in common. A port
-//! is chosen that no conn uses with the dest. Another CPU may choose the same one at the same time:
-//! after a conn was added, the table is searched for another one with the same replies. Of two such
-//! conns, at least one is found to have a double.
+//! Replies are found by the dest's and the local end, so no two conns may have both in common. A
+//! port is chosen that no conn uses with the dest. Another CPU may choose the same one at the same
+//! time: after a conn was added, the table is searched for another one with the same replies. At
+//! least one of the two CPUs finds the other's conn.
 
 use super::{
     table::ConnTable,
@@ -25,8 +25,8 @@ use crate::{
 use kernel::sync::rcu;
 
 impl ConnTable {
-    /// Chooses one of `ports` of the local address `addr` for a conn with these parameters. `None`
-    /// if all that were tried are in use.
+    /// Chooses one of `ports`, in host byte order, of the local address `addr` for a conn with
+    /// these parameters. `None` if all that were tried are in use.
     pub(crate) fn free_port(
         &self,
         guard: &rcu::Guard,

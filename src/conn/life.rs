@@ -64,8 +64,8 @@ pub(super) const UNBOUND: u64 = 0x2000;
 /// One controlled conn, in the upper half of the word (C: `n_control`).
 const CONTROLLED: u64 = 1 << 32;
 
-/// The number of packets from the client up to which they are counted (C: `in_pkts`). It stands for
-/// any higher number.
+/// The maximum of the count of packets from the client (C: `in_pkts`). It stands for any higher
+/// number.
 pub(super) const COUNTED: u8 = 9;
 
 /// A flag in the word of the timeout: the first packet from the dest will assure the template.

@@ -184,7 +184,7 @@ impl Conn {
         }
     }
 
-    /// Assures the template, if a conn that enters `state` does that.
+    /// Assures the template, if a conn in `state` assures it.
     fn assure_by(&self, state: u8) {
         if self.proto.assures(state) {
             self.assure();

@@ -49,8 +49,8 @@ use kernel::sync::rcu;
 
 /// The master.
 impl Conn {
-    /// Counts a packet to the dest. Returns its number, unless it is clear that neither the conn nor
-    /// one that controls it is sent with it.
+    /// Counts a packet to the dest. Returns its number, unless it is clear that neither the conn
+    /// nor one that controls it is sent with it.
     #[inline(always)]
     pub(crate) fn count(&self, sysctl: &Sysctl) -> Option<i32> {
         let (packets, sent_state) = self.sent.count();
@@ -148,7 +148,7 @@ impl Conn {
             && !is_of_template()
     }
 
-    /// The conn as it is sent to a director that asks for all conns; `None` if it is not sent.
+    /// The conn in an answer to a request for all conns; `None` if it is not sent.
     pub(crate) fn record_for_all<'g>(
         &'g self,
         sysctl: &Sysctl,
@@ -347,7 +347,8 @@ impl Conn {
         self.life.is_idle_for(now(), idle.saturating_add(1))
     }
 
-    /// Whether the conn has no dest, and would be found by replies as it is if it had `dest`.
+    /// Whether the conn may get `dest`: both have NAT or neither, so that the number of hash links
+    /// stays the same.
     pub(crate) fn may_be_bound(&self, dest: &Dest) -> bool {
         let is_nat = |flags| forward::number(flags) == IP_VS_CONN_F_MASQ;
         self.is_template() || is_nat(self.flags()) == is_nat(dest.conn_flags())

@@ -60,12 +60,12 @@ use kernel::{
     },
 };
 
-/// What the table of conns needs of their network namespace.
+/// The network namespace of a table of conns.
 pub(crate) trait Owner: Send + Sync + 'static {
     /// The namespace.
     fn net(&self) -> &Net;
 
-    /// Called when a conn would have expired, but controls others.
+    /// Called when the timer keeps a conn only because it controls others.
     fn expire_later(&self, conn: &Conn, guard: &rcu::Guard);
 }
 
@@ -129,7 +129,7 @@ pub(crate) struct Received {
     pub(crate) is_inactive: bool,
     /// In jiffies.
     pub(crate) timeout: u32,
-    /// The number of packets that count as seen.
+    /// The number of packets from the client that are counted already.
     pub(crate) packets: i32,
     /// The flags of `IP_VS_CONN_F_SEQ_MASK`.
     pub(crate) seq_flags: u32,
@@ -170,8 +170,8 @@ impl ConnTable {
         &self.cache
     }
 
-    /// Sets the namespace of the conns, with which they find their conntrack entries and the
-    /// master daemon.
+    /// Sets the namespace of the conns, through which they access conntrack entries and the master
+    /// daemon.
     ///
     /// # Errors
     ///
@@ -181,7 +181,7 @@ impl ConnTable {
         Ok(())
     }
 
-    /// Drops that reference. From then on, conntrack entries are left alone.
+    /// Drops the reference to the namespace. Conntrack entries are not changed from then on.
     pub(crate) fn drop_owner(&self) {
         self.hash.set_owner(None);
     }

@@ -52,8 +52,8 @@ impl Conn {
         self.flags() & IP_VS_CONN_F_TEMPLATE != 0
     }
 
-    /// Whether this is the template for `params` and may be used. As in C, a persistence engine also
-    /// finds an invalid one: its dest may be in use again.
+    /// Whether this is the template for `params` and may be used. As in C, a persistence engine
+    /// also finds an invalid one: its dest may be in use again.
     pub(super) fn is_template_for(&self, guard: &rcu::Guard, params: &Params<'_>) -> bool {
         self.caddr == *params.caddr
             && self.vaddr == *params.vaddr

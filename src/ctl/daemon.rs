@@ -44,6 +44,11 @@ impl Ctl<'_> {
         self.with_module_ref(|ctl| ctl.try_start_daemon(spec, state))
     }
 
+    /// Starts a daemon; the caller holds the module reference.
+    ///
+    /// # Errors
+    ///
+    /// As for [`start_daemon`](Self::start_daemon), except `ENOPROTOOPT`.
     fn try_start_daemon(&mut self, spec: &DaemonSpec, state: u32) -> Result {
         if self.netns.is_going() {
             return Err(ESRCH);
@@ -98,7 +103,7 @@ impl Ctl<'_> {
     }
 }
 
-/// Returns the device called `name`, as a daemon uses it.
+/// Returns the index, the MTU and an IPv4 address of the device called `name`.
 ///
 /// # Errors
 ///

@@ -1,7 +1,7 @@
 // SPDX-License-Identifier: GPL-2.0
 
-//! The defenses against floods: what sets their modes, and the work that adapts these to the
-//! available memory.
+//! The defenses against floods: the sysctls that set their modes, and the work that adapts the
+//! modes to the available memory.
 //!
 //! The work runs once a second while any mode is not 0, and not at all otherwise.
 //!
@@ -41,13 +41,18 @@ use kernel::{
 const PERIOD: usize = HZ;
 
 /// The rule of the sysctls `drop_entry`, `drop_packet` and `secure_tcp`. A new mode takes effect at
-/// once, and so do then changes of the memory, the threshold and the rate.
+/// once, with the current values of the memory, the threshold and the rate.
 pub(super) static MODE: Rule<PerNet<Netns>, 1> = Rule {
     show: |_, mode| mode,
     set: set_mode,
     absent: None,
 };
 
+/// Sets a mode and starts the work, unless the mode is 0.
+///
+/// # Errors
+///
+/// `EINVAL` if the mode is not from 0 to 3.
 fn set_mode(netns: &PerNet<Netns>, mode: &[Atomic<i32>; 1], [value]: [i32; 1]) -> Result {
     let changes = netns.sysctl.changes.lock();
     if get(mode) == value {
@@ -66,8 +71,8 @@ fn set_mode(netns: &PerNet<Netns>, mode: &[Atomic<i32>; 1], [value]: [i32; 1]) -
     Ok(())
 }
 
-/// Adapts the modes to the available memory, and what the data path does to the modes. The caller
-/// holds [`Sysctl::changes`](crate::sysctl::Sysctl::changes).
+/// Adapts the modes to the available memory, and the data path to the modes. The caller holds
+/// [`Sysctl::changes`](crate::sysctl::Sysctl::changes).
 fn adapt(netns: &Netns) {
     let ints = &netns.sysctl.ints;
     let memory = Memory::new(mm::available_pages() as u64, get(&ints.amemthresh));

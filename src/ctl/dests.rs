@@ -196,8 +196,8 @@ impl Ctl<'_> {
         Ok(())
     }
 
-    /// Enables connection tracking for an FTP service with NAT, which needs it to change the payload
-    /// of packets (C: `ip_vs_register_conntrack()`). As in C, a failure is ignored.
+    /// Enables connection tracking for an FTP service with NAT, which needs it to change the
+    /// payload of packets (C: `ip_vs_register_conntrack()`). As in C, a failure is ignored.
     fn track(&mut self, service: &Service, spec: &DestSpec) {
         let is_ftp = service.id.port == FTPPORT && Forward::of(spec.conn_flags) == Forward::Masq;
         if !is_ftp || service.is_tracked() {

@@ -241,6 +241,9 @@ impl DumpIt for DumpServices {
 struct DumpDests;
 
 impl DumpIt for DumpDests {
+    /// # Errors
+    ///
+    /// None: an error ends the dump.
     fn dumpit(dump: &mut Dump<'_>) -> Result<Progress> {
         // As in C, the dump for an unknown service is empty and succeeds.
         Ok(dump_dests(dump).unwrap_or(Progress::All))

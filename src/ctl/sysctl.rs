@@ -15,8 +15,8 @@ use crate::{
             Rule,
             Text,
             Unprivileged::{
-                Lacks,
-                Reads, //
+                Absent,
+                ReadOnly, //
             }, //
         },
         net::pernet::PerNet,
@@ -78,7 +78,8 @@ pub(crate) static FILES: &[Setting] = &[
     Setting::int(c"sync_persist_mode", |netns| {
         &netns.sysctl.ints.sync_persist_mode
     }),
-    Setting::int(c"sync_sock_size", |netns| &netns.sysctl.ints.sync_sock_size).unprivileged(Reads),
+    Setting::int(c"sync_sock_size", |netns| &netns.sysctl.ints.sync_sock_size)
+        .unprivileged(ReadOnly),
     Setting::int(c"cache_bypass", |netns| &netns.sysctl.ints.cache_bypass),
     Setting::int(c"expire_nodest_conn", |netns| {
         &netns.sysctl.ints.expire_nodest_conn
@@ -122,36 +123,36 @@ pub(crate) static FILES: &[Setting] = &[
         |netns| &netns.sysctl.ints.conn_lfactor,
         &LOAD_FACTOR,
     )
-    .unprivileged(Reads),
+    .unprivileged(ReadOnly),
     Setting::one(
         c"svc_lfactor",
         |netns| &netns.sysctl.ints.svc_lfactor,
         &LOAD_FACTOR,
     )
-    .unprivileged(Reads),
+    .unprivileged(ReadOnly),
     Setting::one(c"conn_max", |netns| &netns.conns.max, &MAX_CONNS),
-    Setting::long(c"sync_qlen_max", |netns| &netns.sysctl.sync_qlen_max).unprivileged(Reads),
+    Setting::long(c"sync_qlen_max", |netns| &netns.sysctl.sync_qlen_max).unprivileged(ReadOnly),
     Setting::one(
         c"run_estimation",
         |netns| &netns.estimator.settings.run,
         &RUN_ESTIMATION,
     )
-    .unprivileged(Reads),
+    .unprivileged(ReadOnly),
     Setting::one(
         c"est_nice",
         |netns| &netns.estimator.settings.nice,
         &EST_NICE,
     )
-    .unprivileged(Reads),
-    Setting::text(c"est_cpulist", EST_CPULIST).unprivileged(Reads),
+    .unprivileged(ReadOnly),
+    Setting::text(c"est_cpulist", EST_CPULIST).unprivileged(ReadOnly),
     Setting::seconds(c"lblc_expiration", |netns| {
         netns.sysctl.lblc_expiration.at()
     })
-    .unprivileged(Lacks),
+    .unprivileged(Absent),
     Setting::seconds(c"lblcr_expiration", |netns| {
         netns.sysctl.lblcr_expiration.at()
     })
-    .unprivileged(Lacks),
+    .unprivileged(Absent),
     // C has none of those below.
     Setting::range(c"fullnat", |netns| &netns.sysctl.ints.fullnat, &[0, 1]),
     Setting::two(
@@ -241,7 +242,7 @@ static FULLNAT_PORTS: Rule<PerNet<Netns>, 2> = Rule {
     absent: None,
 };
 
-/// Packets look at a copy of the value.
+/// The data path reads a copy of the value.
 static BACKUP_ONLY: Rule<PerNet<Netns>, 1> = Rule {
     show: as_is,
     set: |netns, place, [value]| {
@@ -271,6 +272,10 @@ static EST_NICE: Rule<PerNet<Netns>, 1> = Rule {
 };
 
 /// Sets a setting of the estimator and restarts the estimator if the value changed.
+///
+/// # Errors
+///
+/// None: a failed start of the thread is repeated by its work item.
 fn change_estimation(netns: &PerNet<Netns>, place: &[Atomic<i32>; 1], [value]: [i32; 1]) -> Result {
     let _changes = netns.estimator.settings.hold();
     if get(place) != value {

@@ -3,8 +3,8 @@
 //! The real servers of a network namespace that are found by their own address: dests with NAT, by
 //! their port, and dests with a GUE tunnel, by the port of the tunnel.
 //!
-//! A packet from a real server that belongs to no conn is found to be from one by this table, and an
-//! ICMP error to be about a packet in such a tunnel.
+//! The table determines whether a packet that belongs to no conn is from a real server, and whether
+//! an ICMP error is about a packet in such a tunnel.
 //!
 //! C version: `ip_vs_rs_hash()`, `ip_vs_find_real_service()`, `ip_vs_find_tunnel()`
 //! [net/netfilter/ipvs/ip_vs_ctl.c].
@@ -36,7 +36,7 @@ use kernel::{
     sync::rcu, //
 };
 
-/// By which port a dest is found.
+/// The port by which a dest is found.
 #[derive(Clone, Copy, PartialEq, Eq)]
 enum By {
     /// The port to which packets are translated.
@@ -142,7 +142,7 @@ impl RealServers {
         found.get().dest.get(guard)
     }
 
-    /// Adds or removes a dest as its forwarding method demands.
+    /// Adds or removes a dest, as required by its forwarding method.
     ///
     /// # Errors
     ///

@@ -62,7 +62,7 @@ pub(crate) struct Removed {
     pub(crate) dest: RcuArc<Dest>,
     /// The statistics of its service; `None` if the service was removed with it.
     pub(crate) service_stats: Option<Arc<ServiceStats>>,
-    /// Jiffies when it was first seen idle; `None` while in use.
+    /// Jiffies when it was first found idle; `None` while in use.
     idle_start: Option<NonZeroUsize>,
     /// Higher for a dest that was removed later.
     sequence: u64,

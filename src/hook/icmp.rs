@@ -7,8 +7,8 @@
 //!
 //! An error quotes the start of the packet that caused it, which went in the opposite direction.
 //! After parsing, source and destination of the quoted packet are exchanged, so that the conn
-//! lookup is the same as for other packets. With the sysctl `schedule_icmp`, an error about a packet
-//! from a service that belongs to no conn starts one.
+//! lookup is the same as for other packets. With the sysctl `schedule_icmp`, an error about a
+//! packet from a service that belongs to no conn starts one.
 
 use super::{
     decap::Tunnelled,
@@ -117,7 +117,7 @@ impl<'a> HookCtx<'a> {
             };
             return self.relay_tunnel_error(skb, &error, conn);
         }
-        // An error about a packet in a tunnel of no conn is not one about a packet from a service.
+        // The quoted packet is in a tunnel to a dest, so it is not from a service.
         if tunnelled.is_some_and(|tunnelled| self.is_tunnel_to_dest(&quoted, &tunnelled)) {
             return skb.accept();
         }
@@ -229,8 +229,8 @@ impl<'a> HookCtx<'a> {
         xmit::transmit(context, skb)
     }
 
-    /// The tunnel headers of a quoted packet, if it may have been sent through a tunnel by this host.
-    /// An error about such a packet is sent to this host.
+    /// The tunnel headers of a quoted packet, if it may have been sent through a tunnel by this
+    /// host. An error about such a packet is sent to this host.
     fn tunnelled(self, skb: &Skb, quoted: &Packet) -> Option<Tunnelled> {
         if self.place != HookNum::LocalIn || !skb.dst()?.is_local(self.rcu()) {
             return None;

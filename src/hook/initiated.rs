@@ -1,7 +1,7 @@
 // SPDX-License-Identifier: GPL-2.0
 
-//! Conns that a packet from a dest starts, if the persistence engine of the service provides for
-//! that. The client's answers then go to that dest.
+//! Conns that a packet from a dest starts, if the persistence engine of the service supports that.
+//! The client's answers then go to that dest.
 //!
 //! C version: `__ip_vs_rs_conn_out()`, `ip_vs_new_conn_out()`
 //! [net/netfilter/ipvs/ip_vs_core.c].
@@ -45,7 +45,8 @@ struct Origin<'g> {
 }
 
 impl<'a> HookCtx<'a> {
-    /// Handles a UDP packet that belongs to no conn. The error is a packet that starts none.
+    /// Handles a UDP packet that belongs to no conn. Returns the packet as the error if it starts
+    /// none.
     #[cold]
     pub(super) fn initiated<'h>(
         self,

@@ -115,7 +115,7 @@ impl<'a> HookCtx<'a> {
                 template
             }
             None => {
-                let Some(dest) = self.ask_scheduler(service, packet) else {
+                let Some(dest) = self.choose_by_scheduler(service, packet) else {
                     return Outcome::NoDest;
                 };
                 params.daddr = &dest.get().addr;

@@ -4,8 +4,8 @@
 //!
 //! The conn is the one from the client's UDP port 500 to that of the service. Its dest gets the AH
 //! and ESP packets between the same addresses, and they keep the conn from expiring. They start no
-//! conn and have no states. Their IP headers are translated, but nothing behind them. IPv4 fragments
-//! are not reassembled.
+//! conn and have no states. Their IP headers are translated, but nothing behind them. IPv4
+//! fragments are not reassembled.
 //!
 //! C version: [net/netfilter/ipvs/ip_vs_proto_ah_esp.c].
 

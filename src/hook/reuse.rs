@@ -42,8 +42,8 @@ impl<'a> HookCtx<'a> {
         conn.is_reusable(sysctl.conn_reuse_mode()) && !keeps_entry()
     }
 
-    /// Schedules a new conn for a packet of `old`, then kills `old`, unless it controls others. As in
-    /// C, `old` is still counted for its dest while the scheduler runs.
+    /// Schedules a new conn for a packet of `old`, then kills `old`, unless it controls others. As
+    /// in C, `old` is still counted for its dest while the scheduler runs.
     #[cold]
     pub(super) fn schedule_anew<'h>(
         self,
@@ -61,9 +61,9 @@ impl<'a> HookCtx<'a> {
         verdict
     }
 
-    /// Handles a packet of `old` that has a conntrack entry. The packet is dropped as in C if it does
-    /// not start a connection, if other connections belong to the entry, or if the entry has replaced
-    /// its destination.
+    /// Handles a packet of `old` that has a conntrack entry. The packet is dropped as in C if it
+    /// does not start a connection, if other connections belong to the entry, or if the entry has
+    /// replaced its destination.
     fn without_old_entry<'h>(
         self,
         mut skb: HookSkb<'h>,

@@ -65,8 +65,8 @@ use crate::{
 pub(super) enum Outcome<'g> {
     /// A dest was found.
     Chosen(Choice<'g>),
-    /// The packet is not for IPVS.
-    NotMine,
+    /// IPVS does not handle the packet.
+    NotForIpvs,
     /// The service has no dest for the packet.
     NoDest,
     /// There are too many conns, or memory is short.
@@ -134,7 +134,7 @@ impl<'a> HookCtx<'a> {
         self.start(skb, packet, proto)
     }
 
-    /// Starts a conn with a packet that may do that, if the packet is sent to a service.
+    /// Starts a conn for a packet that may start one, if the packet is sent to a service.
     pub(super) fn start<'h>(
         self,
         mut skb: HookSkb<'h>,
@@ -149,7 +149,7 @@ impl<'a> HookCtx<'a> {
         }
         match self.choose(&mut skb, service, packet, proto) {
             Outcome::Chosen(choice) => self.begin(skb, service, choice, packet, proto),
-            Outcome::NotMine => skb.accept(),
+            Outcome::NotForIpvs => skb.accept(),
             Outcome::NoDest => self.leave(skb, service, packet, proto),
             Outcome::Failed => skb.drop_eperm(),
         }
@@ -176,7 +176,7 @@ impl<'a> HookCtx<'a> {
         proto: Proto,
     ) -> Outcome<'a> {
         if packet.sport == FTPDATA || self.is_local_reply(skb, packet) {
-            return Outcome::NotMine;
+            return Outcome::NotForIpvs;
         }
         if service.is_persistent() {
             return self.persist(skb, service, packet, proto);
@@ -188,7 +188,7 @@ impl<'a> HookCtx<'a> {
             }
             return Outcome::NoDest;
         }
-        let Some(dest) = self.ask_scheduler(service, packet) else {
+        let Some(dest) = self.choose_by_scheduler(service, packet) else {
             return Outcome::NoDest;
         };
         Outcome::Chosen(Choice {
@@ -202,8 +202,8 @@ impl<'a> HookCtx<'a> {
         })
     }
 
-    /// Returns the dest that the service's scheduler chooses.
-    pub(super) fn ask_scheduler(
+    /// Returns the dest chosen by the service's scheduler.
+    pub(super) fn choose_by_scheduler(
         self,
         service: &'a Service,
         packet: &Packet,
@@ -345,9 +345,9 @@ impl<'a> HookCtx<'a> {
         self.netns.sync_conn(conn, self.rcu());
     }
 
-    /// Drops a packet for which the service has no dest, and sends an ICMP error to the sender. With
-    /// the sysctl `cache_bypass`, a fwmark service sends the packet to its own destination instead
-    /// (C: `ip_vs_leave()`).
+    /// Drops a packet for which the service has no dest, and sends an ICMP error to the sender.
+    /// With the sysctl `cache_bypass`, a fwmark service sends the packet to its own destination
+    /// instead (C: `ip_vs_leave()`).
     #[cold]
     fn leave<'h>(
         self,
@@ -402,7 +402,7 @@ impl<'a> HookCtx<'a> {
         }
     }
 
-    /// The flag of new conns whose packets connection tracking follows.
+    /// The flag of new conns that are tracked by connection tracking, or 0.
     pub(super) fn conntrack_flag(self) -> u32 {
         match self.netns.sysctl.conntrack() {
             true => IP_VS_CONN_F_NFCT,
@@ -410,7 +410,7 @@ impl<'a> HookCtx<'a> {
         }
     }
 
-    /// Drops a packet and sends an ICMP error to the sender: no port is open there.
+    /// Drops a packet and sends an ICMP error, port unreachable, to the sender.
     pub(super) fn refuse<'h>(self, mut skb: HookSkb<'h>, family: Family) -> Verdict<'h> {
         match family {
             Family::Inet => ip::icmp_send(&mut skb, IcmpError::DestUnreach, icmp::PORT_UNREACH, 0),

@@ -1,6 +1,6 @@
 // SPDX-License-Identifier: GPL-2.0
 
-//! Conns that a daemon sends to a director that has asked for all of them. C has no counterpart.
+//! Conns that a daemon sends in answer to a request for all of them. C has no counterpart.
 
 use super::Netns;
 use crate::{

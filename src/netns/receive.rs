@@ -58,8 +58,8 @@ impl Receive for Ref<Netns> {
     /// As in C, a conn of a dest that is not configured is added without the dest. It gets the dest
     /// with the first message after the dest was added.
     ///
-    /// A conn of a persistence engine that does not exist is ignored, and a template of a protocol
-    /// that is not supported.
+    /// A conn of an unknown persistence engine and a template of an unsupported protocol are
+    /// ignored.
     fn receive(&self, record: &Record<'_>) {
         let Some(params) = params(self, record) else {
             return;
@@ -140,15 +140,16 @@ fn timeout(netns: &Netns, record: &Record<'_>, proto: Proto) -> u32 {
     }
 }
 
-/// The conn that a message is about.
+/// The conn in a message.
 enum Found<'g> {
     Conn(ConnRef<'g>),
     None,
-    /// The message is about a former conn between the same ends, or an earlier time.
+    /// The message is older than the conn between the same ends.
     Ignored,
 }
 
-/// Finds the conn or template. If it has no dest, but the dest is configured now, gives it the dest.
+/// Finds the conn or template. If it has no dest, but the dest is configured now, binds it to the
+/// dest.
 fn find<'g>(
     netns: &'g PerNet<Netns>,
     record: &Record<'_>,
@@ -163,7 +164,7 @@ fn find<'g>(
         return Found::None;
     };
     let is_same = conn.get().dest_end() == (&record.daddr, record.dport);
-    // An answer to a request for all conns does not set back those that are in use.
+    // Conns with later packets are newer than those of an answer to a request for all conns.
     if record
         .idle
         .is_some_and(|ms| !conn.is_idle_since(ms_to_jiffies(ms)))
@@ -185,7 +186,8 @@ fn find<'g>(
     Found::Conn(conn)
 }
 
-/// Gives a dest to a conn without one. A conn that must be found by other replies then is replaced.
+/// Binds a conn without a dest to a dest. If only one of them has NAT, kills the conn instead; the
+/// caller adds a new one.
 fn bind<'g>(
     netns: &'g PerNet<Netns>,
     conn: ConnRef<'g>,

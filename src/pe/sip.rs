@@ -3,8 +3,9 @@
 //! SIP over UDP: all packets with the same Call-ID go to one dest.
 //!
 //! C version: [net/netfilter/ipvs/ip_vs_pe_sip.c], `ct_sip_get_header()`
-//! [net/netfilter/nf_conntrack_sip.c]. As in C, the Call-ID is found in any line but the first, also
-//! in the body, and in messages that are not valid otherwise (RFC 3261, sections 7.3 and 20.8).
+//! [net/netfilter/nf_conntrack_sip.c]. As in C, the Call-ID is found in any line but the first,
+//! also in the body, and in messages that are not valid otherwise (RFC 3261, sections 7.3 and
+//! 20.8).
 
 use super::{
     PersistenceEngine,
@@ -225,7 +226,7 @@ mod tests {
                 Some(b"b"),
             ),
             (b"x\r\nCall-ID: a\r\nCall-ID: b\r\n", Some(b"a")),
-            // An empty line hides the next one only if it is ended by one byte.
+            // The line after an empty line is skipped only if the empty line ends in one byte.
             (b"x\r\n\r\nCall-ID: a\r\n", Some(b"a")),
             (b"x\n\nCall-ID: a\n", None),
             (b"x\n\n\nCall-ID: a\n", Some(b"a")),

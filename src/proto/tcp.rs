@@ -228,8 +228,8 @@ mod tests {
         assert_eq!(Tcp::state_name(11), "ERR!");
     }
 
-    /// While `secure_tcp` is in force, no conn has the timeout of the quick path, and the next state
-    /// is that of the other table. Timeouts that are set meanwhile stay.
+    /// While `secure_tcp` is in force, no conn has the timeout of the quick path, and the next
+    /// state is that of the other table. Timeouts that are set meanwhile stay.
     #[test]
     fn secure_rules() {
         let data = ProtoData::new();

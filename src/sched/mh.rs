@@ -20,7 +20,7 @@
 //! # Costs
 //!
 //! A choice takes one hash and reads one word of the table. It writes nothing. A change builds a
-//! new table, by two hashes for each dest and about n ln n reads for n buckets. Readers see either
+//! new table, by two hashes for each dest and about n ln n reads for n buckets. Readers use either
 //! the old or the new table, where C changes the table in place.
 //!
 //! # Differences from C

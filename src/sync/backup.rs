@@ -22,7 +22,7 @@ use kernel::{
     str::BStr, //
 };
 
-/// What a thread works on.
+/// The work of a thread.
 pub(super) struct Listener<N: Receive> {
     netns: N,
     socket: UdpSocket<N>,
@@ -34,11 +34,11 @@ pub(super) struct Listener<N: Receive> {
     peer: Option<Peer<N>>,
 }
 
-/// The number of messages that are received at once, if a resync is under way.
+/// The maximum number of messages received between two steps of a resync.
 const MAX_MESSAGES: usize = 64;
 
 impl<N: Receive> Listener<N> {
-    /// The work of the thread with the number `id`.
+    /// Creates the work of the thread with the number `id`.
     ///
     /// # Errors
     ///

@@ -1,6 +1,6 @@
 // SPDX-License-Identifier: GPL-2.0
 
-//! Decides with each packet whether a master sends the conn.
+//! The decision, made with each packet, whether a master sends the conn.
 //!
 //! C version: `ip_vs_sync_conn_needed()` [net/netfilter/ipvs/ip_vs_sync.c].
 
@@ -36,7 +36,7 @@ pub(crate) struct Moment {
     pub(crate) now: u32,
 }
 
-/// What decides, in addition to the number of packets.
+/// The input of the decision in addition to the number of packets.
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
 pub(crate) enum Kind {
     Template,
@@ -48,7 +48,7 @@ pub(crate) enum Kind {
     },
 }
 
-/// What is remembered of a conn from packet to packet.
+/// The state of a conn that is kept from packet to packet.
 pub(crate) struct Sent {
     /// The number of packets, in units of [`PACKET`], and the state in which the conn was last
     /// sent (C: `in_pkts`, `old_state`).
@@ -242,7 +242,7 @@ mod tests {
         assert_eq!(sent(DEFAULT, conn(1), 160), [3, 53, 103, 153]);
         // UDP has one state.
         assert_eq!(sent(DEFAULT, conn(0), 60), [3, 53]);
-        // No new state but an established conn is sent with other packets.
+        // A new state other than that of an established conn is sent at once.
         assert_eq!(sent(DEFAULT, conn(4), 60), [1, 3, 53]);
         let policy = Policy {
             threshold: 0,

@@ -15,7 +15,7 @@ use super::{
         Record,
         Version, //
     },
-    resync::Ear,
+    resync::MasterResync,
     Receive, //
 };
 use crate::oot::{
@@ -212,7 +212,7 @@ impl Next {
     }
 }
 
-/// How a conn is sent.
+/// The parameters for sending a conn.
 #[derive(Clone, Copy)]
 pub(crate) struct Manner {
     pub(crate) version: Version,
@@ -263,21 +263,21 @@ impl Master {
     }
 }
 
-/// What a thread works on.
+/// The work of a thread.
 pub(super) struct Sender<N: Receive> {
     outbox: Arc<Outbox>,
     socket: UdpSocket<N>,
     config: Config,
     id: u16,
     /// The resync, for the first thread.
-    ear: Option<Ear<N>>,
+    resync: Option<MasterResync<N>>,
 }
 
-/// The number of messages that are sent at once, if a resync is under way.
+/// The maximum number of messages sent between two steps of a resync.
 const MAX_MESSAGES: usize = 64;
 
 impl<N: Receive> Sender<N> {
-    /// The work of the thread with the number `id`.
+    /// Creates the work of the thread with the number `id`.
     ///
     /// # Errors
     ///
@@ -287,14 +287,14 @@ impl<N: Receive> Sender<N> {
         config: &Config,
         id: u16,
         socket: UdpSocket<N>,
-        ear: Option<Ear<N>>,
+        resync: Option<MasterResync<N>>,
     ) -> Result<Self> {
         Ok(Self {
             outbox: master.outboxes.get(usize::from(id)).ok_or(EINVAL)?.clone(),
             socket,
             config: *config,
             id,
-            ear,
+            resync,
         })
     }
 
@@ -347,8 +347,8 @@ impl<N: Receive> Run for Sender<N> {
         );
         while !current.should_stop() {
             let is_idle = self.send_queued(current);
-            let timeout = match &mut self.ear {
-                Some(ear) => ear.step(current),
+            let timeout = match &mut self.resync {
+                Some(resync) => resync.step(current),
                 None => CHECK_PERIOD,
             };
             if is_idle && !current.should_stop() {

@@ -3,8 +3,8 @@
 //! Sync messages: the conns of a master in UDP datagrams.
 //!
 //! A message is a header and up to 255 conns. All numbers are in network byte order, except the
-//! sequence data of version 0, which are in that of the sender. A received message is not trusted:
-//! every length, count and value is checked as in C.
+//! sequence data of version 0, which are in that of the sender. Every length, count and value of a
+//! received message is checked, as in C.
 //!
 //! C version: `struct ip_vs_sync_mesg`, `ip_vs_process_message()`
 //! [net/netfilter/ipvs/ip_vs_sync.c].
@@ -191,8 +191,8 @@ impl Message {
         Self::with_conn(Version::V1, sync_id, room, MAX_CLOSE, record)
     }
 
-    /// Allocates a message with one conn, `room` bytes for header and conns, or as many as they need,
-    /// and `more` bytes.
+    /// Allocates a message with one conn, `room` bytes for header and conns, or as many as they
+    /// need, and `more` bytes.
     fn with_conn(
         version: Version,
         sync_id: u32,
@@ -312,7 +312,7 @@ fn take<T: FromBytes + KnownLayout + Immutable + Unaligned>(bytes: &[u8]) -> Opt
 /// As in C, the conns before a malformed one are valid. A conn of an unknown kind is skipped.
 pub(crate) struct Records<'a> {
     version: Version,
-    /// What follows, from the next conn on.
+    /// The rest of the message, from the next conn on.
     rest: &'a [u8],
     /// The number of conns that follow.
     left: u8,
@@ -358,9 +358,9 @@ fn start(message: &[u8], sync_id: u32) -> Option<(Version, u8, &[u8])> {
         Some((conns, rest)) => (Version::V1, conns, rest),
         None => (Version::V0, header.conns, rest),
     };
-    // A director that accepts any sync id asks all.
-    let asks_all = header.sync_id == 0 && conns == 0;
-    if sync_id != 0 && u32::from(header.sync_id) != sync_id && !asks_all {
+    // The request of a director that accepts any sync id is for all directors.
+    let is_for_all = header.sync_id == 0 && conns == 0;
+    if sync_id != 0 && u32::from(header.sync_id) != sync_id && !is_for_all {
         return None;
     }
     Some((version, conns, rest))

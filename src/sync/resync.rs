@@ -1,21 +1,21 @@
 // SPDX-License-Identifier: GPL-2.0
 
-//! Full resync: a director asks the others for all of their conns when a daemon of it starts.
+//! Full resync: a director requests all conns of the others when one of its daemons starts.
 //!
-//! C has no way to ask: a backup that starts late, and a repaired director that takes over again,
-//! know a conn only once the master sends it for another reason.
+//! C has no such request: a backup that starts late, or a repaired director that takes over again,
+//! receives a conn only when the master sends it for another reason.
 //!
 //! A director sends a [request](super::message::Notice) to the group. One of those that have conns
 //! answers, master or backup. The conns of an answer are ordinary ones of version 1, each with the
 //! time since its last packet. A receiver that has had a later packet, or message, of a conn keeps
-//! the conn as it is. C's daemons ignore requests, and what is added to answers: see
-//! [`notice`](super::message). So a backup that runs C takes the conns of an answer as any others.
+//! the conn as it is. C's daemons ignore requests and the additional data of answers: see
+//! [`notice`](super::message). So a backup that runs C adds the conns of an answer as any others.
 //!
 //! The first thread of each daemon does this beside its other work. It reads the conn table in
 //! small parts, each in its own RCU read-side critical section, and sleeps between them. No packet
-//! waits for it. A master, which receives nothing in C, listens to the group as a backup does.
+//! waits for it. A master, which receives nothing in C, joins the group as a backup does.
 //!
-//! The sysctl `sync_resync` switches both requests and answers off.
+//! The sysctl `sync_resync` disables both requests and answers.
 
 mod answer;
 mod ask;
@@ -54,11 +54,11 @@ use crate::{
 pub(crate) use answer::Place;
 use answer::{
     Answer,
-    Answering, //
+    Answers, //
 };
 use ask::{
-    Asking,
-    Next, //
+    Next,
+    Requests, //
 };
 use kernel::prelude::*;
 
@@ -66,11 +66,11 @@ use kernel::prelude::*;
 const MAX_PART: u16 = 1452;
 /// The number of messages that a master receives at once.
 const MAX_MESSAGES: usize = 256;
-/// A backup that has received nothing for this time, in jiffies, and then receives a message asks
-/// again: it may have been cut off.
+/// A backup that receives a message after this time without one, in jiffies, sends a request again:
+/// it may have been cut off.
 const SILENCE: u32 = 10 * HZ as u32;
-/// But not more often than in this time, in jiffies.
-const ASK_AGAIN: u32 = 600 * HZ as u32;
+/// The minimum time between two such requests, in jiffies.
+const REQUEST_AGAIN: u32 = 600 * HZ as u32;
 
 /// A reference to a network namespace, whose conns are sent.
 pub(crate) trait Provide: NetRef + Clone {
@@ -95,45 +95,48 @@ pub(super) struct Peer<N: Receive> {
     config: Config,
     via: Via,
     role: Role,
-    asking: Option<Asking>,
-    answering: Answering,
+    requests: Option<Requests>,
+    answers: Answers,
     /// The next part of the answer.
     part: Option<Message>,
     /// Open while there is something to send.
     socket: Option<UdpSocket<N>>,
-    /// When a message was last received, and when requests last began for this reason.
-    heard_at: u32,
-    asked_at: Option<u32>,
+    /// The time of the last message, and of the last request after a time without one.
+    received_at: u32,
+    requested_at: Option<u32>,
 }
 
 impl<N: Receive> Peer<N> {
-    /// Begins to ask, unless the sysctl forbids it.
+    /// Starts requests, unless the sysctl disables them.
     pub(super) fn new(netns: N, config: &Config, via: &Via, role: Role) -> Self {
         let now = now();
         Self {
-            asking: netns.is_resync_on().then(|| Asking::new(now, random_u64())),
+            requests: netns
+                .is_resync_on()
+                .then(|| Requests::new(now, random_u64())),
             netns,
             config: *config,
             via: *via,
             role,
-            answering: Answering::new(now),
+            answers: Answers::new(now),
             part: None,
             socket: None,
-            heard_at: now,
-            asked_at: None,
+            received_at: now,
+            requested_at: None,
         }
     }
 
-    /// Whether another daemon of this namespace, on the same group, does what this one would do.
+    /// Whether another daemon of this namespace, on the same group, has the same task.
     fn is_other_daemon_for(&self, role: Role) -> bool {
         self.role != role && self.netns.state().is_shared()
     }
 
-    /// Handles a received message. A backup adds its conns; a master those that it asks for.
+    /// Handles a received message. A backup adds its conns; a master only those of an answer, while
+    /// its own request is not answered.
     pub(super) fn handle(&mut self, message: &[u8]) {
         let is_wanted = |record: &Record<'_>| match self.role {
             Role::Backup => true,
-            Role::Master => record.idle.is_some() && self.asking.is_some(),
+            Role::Master => record.idle.is_some() && self.requests.is_some(),
         };
         let mut records = Records::of(message, self.config.sync_id, N::states);
         for record in records.by_ref() {
@@ -145,36 +148,39 @@ impl<N: Receive> Peer<N> {
         match records.notice() {
             Some(Notice::Request(request)) => self.requested(request, now),
             Some(Notice::Part(part)) => {
-                if let Some(asking) = &mut self.asking {
-                    asking.heard(&part, now);
+                if let Some(requests) = &mut self.requests {
+                    requests.part_received(&part, now);
                 }
-                self.answering.heard(&part, total(&self.netns));
+                self.answers.part_received(&part, total(&self.netns));
             }
-            None if self.role == Role::Backup => self.heard(now),
+            None if self.role == Role::Backup => self.message_received(now),
             None => (),
         }
     }
 
-    /// Asks if there was silence before the message that was just received.
-    fn heard(&mut self, now: u32) {
-        let is_late = now.wrapping_sub(self.heard_at) >= SILENCE;
-        self.heard_at = now;
-        let has_just_asked = self
-            .asked_at
-            .is_some_and(|at| now.wrapping_sub(at) < ASK_AGAIN);
-        if is_late && !has_just_asked && self.netns.is_resync_on() {
-            self.asked_at = Some(now);
-            self.asking = Some(Asking::new(now, random_u64()));
+    /// Starts requests if the last message was received long ago.
+    fn message_received(&mut self, now: u32) {
+        let is_late = now.wrapping_sub(self.received_at) >= SILENCE;
+        self.received_at = now;
+        let has_just_requested = self
+            .requested_at
+            .is_some_and(|at| now.wrapping_sub(at) < REQUEST_AGAIN);
+        if is_late && !has_just_requested && self.netns.is_resync_on() {
+            self.requested_at = Some(now);
+            self.requests = Some(Requests::new(now, random_u64()));
         }
     }
 
     fn requested(&mut self, request: Request, now: u32) {
-        let is_own = self.asking.as_ref().is_some_and(|it| it.is(request.number));
+        let is_own = self
+            .requests
+            .as_ref()
+            .is_some_and(|it| it.is(request.number));
         if is_own || self.is_other_daemon_for(Role::Master) || !self.netns.is_resync_on() {
             return;
         }
         let is_master = self.role == Role::Master;
-        self.answering
+        self.answers
             .requested(request, is_master, random_u64(), now);
     }
 
@@ -182,49 +188,49 @@ impl<N: Receive> Peer<N> {
     /// that is not necessary before the next message.
     pub(super) fn step(&mut self, current: &Current) -> Option<usize> {
         let now = now();
-        let ask = self.ask(current, now);
-        let answer = self.answer(current, now);
-        let wait = [ask, answer].into_iter().flatten().min();
+        let request = self.send_request(current, now);
+        let answer = self.send_answer(current, now);
+        let wait = [request, answer].into_iter().flatten().min();
         if wait.is_none() {
             self.socket = None;
         }
         wait.map(|wait| wait as usize)
     }
 
-    fn ask(&mut self, current: &Current, now: u32) -> Option<u32> {
+    fn send_request(&mut self, current: &Current, now: u32) -> Option<u32> {
         if self.is_other_daemon_for(Role::Backup) {
-            self.asking = None;
+            self.requests = None;
         }
-        let mut next = self.asking.as_mut()?.next(now);
+        let mut next = self.requests.as_mut()?.next(now);
         if let Next::Request(request) = next {
             let message = Message::request(self.config.sync_id, request);
             if let (Some(socket), Ok(message)) = (self.open(), message) {
                 send(socket, current, message.bytes());
             }
-            next = self.asking.as_mut()?.next(now);
+            next = self.requests.as_mut()?.next(now);
         }
         match next {
             Next::Wait(wait) => Some(wait),
             _ => {
-                self.asking = None;
+                self.requests = None;
                 None
             }
         }
     }
 
-    fn answer(&mut self, current: &Current, now: u32) -> Option<u32> {
-        let wait = self.answering.wait(now)?;
-        self.answering.begin(total(&self.netns), random_u64(), now);
+    fn send_answer(&mut self, current: &Current, now: u32) -> Option<u32> {
+        let wait = self.answers.wait(now)?;
+        self.answers.begin(total(&self.netns), random_u64(), now);
         self.open();
         let Self {
             netns,
             config,
-            answering,
+            answers,
             part,
             socket,
             ..
         } = self;
-        let Some(answer) = &mut answering.answer else {
+        let Some(answer) = &mut answers.answer else {
             return Some(wait);
         };
         let is_over = match socket {
@@ -233,22 +239,22 @@ impl<N: Receive> Peer<N> {
         };
         if is_over {
             self.part = None;
-            self.answering.end(now);
+            self.answers.end(now);
         }
-        self.answering.wait(now)
+        self.answers.wait(now)
     }
 
     /// The socket for sending; `None` if it cannot be opened.
     fn open(&mut self) -> Option<&UdpSocket<N>> {
         if self.socket.is_none() {
-            self.socket = socket::asking(self.netns.clone(), &self.via, &self.config).ok();
+            self.socket = socket::resync_sending(self.netns.clone(), &self.via, &self.config).ok();
         }
         self.socket.as_ref()
     }
 }
 
 /// Sends as many conns as are due now. Returns false at the end of the answer, or if memory is
-/// short: then the director that has asked asks again.
+/// short: then the requesting director sends another request.
 fn send_conns<N: Receive>(
     netns: &N,
     config: &Config,
@@ -318,16 +324,16 @@ fn now() -> u32 {
 }
 
 /// The resync of a master, which receives for this purpose only.
-pub(super) struct Ear<N: Receive> {
+pub(super) struct MasterResync<N: Receive> {
     peer: Peer<N>,
     socket: Option<UdpSocket<N>>,
     /// The socket could not be opened.
-    is_deaf: bool,
+    has_failed: bool,
     buffer: KVec<u8>,
 }
 
-impl<N: Receive> Ear<N> {
-    /// The time in jiffies between two looks for requests.
+impl<N: Receive> MasterResync<N> {
+    /// The time in jiffies between two checks for requests.
     pub(super) const PERIOD: usize = HZ / 4;
 
     /// # Errors
@@ -337,23 +343,23 @@ impl<N: Receive> Ear<N> {
         Ok(Self {
             peer: Peer::new(netns, config, via, Role::Master),
             socket: None,
-            is_deaf: false,
+            has_failed: false,
             buffer: KVec::zeroed(MAX_PART.into(), GFP_KERNEL)?,
         })
     }
 
-    /// Handles what was received, and sends what is due. Returns the number of jiffies after which
-    /// to call this again, at the latest.
+    /// Handles received messages, and sends what is due. Returns the maximum number of jiffies
+    /// until the next call.
     pub(super) fn step(&mut self, current: &Current) -> usize {
         let Peer {
             netns, via, config, ..
         } = &self.peer;
         if !netns.is_resync_on() {
-            (self.socket, self.is_deaf) = (None, false);
-        } else if self.socket.is_none() && !self.is_deaf {
-            // Without the socket, the master is one of C.
-            self.socket = socket::hearing(netns.clone(), via, config).ok();
-            self.is_deaf = self.socket.is_none();
+            (self.socket, self.has_failed) = (None, false);
+        } else if self.socket.is_none() && !self.has_failed {
+            // Without the socket, the master works as in C.
+            self.socket = socket::resync_receiving(netns.clone(), via, config).ok();
+            self.has_failed = self.socket.is_none();
         }
         if let Some(socket) = &self.socket {
             for _ in 0..MAX_MESSAGES {

@@ -25,7 +25,8 @@ use kernel::prelude::*;
 pub(crate) struct Via {
     index: i32,
     pub(super) mtu: u32,
-    /// The IPv4 address of the device, or another one; 0.0.0.0 if there is none.
+    /// The IPv4 address of the device, or another one, in network byte order; 0.0.0.0 if there is
+    /// none.
     addr: [u8; 4],
 }
 
@@ -128,7 +129,11 @@ pub(super) fn sending<N: NetRef>(
 /// # Errors
 ///
 /// As for [`sending`].
-pub(super) fn asking<N: NetRef>(netns: N, via: &Via, config: &Config) -> Result<UdpSocket<N>> {
+pub(super) fn resync_sending<N: NetRef>(
+    netns: N,
+    via: &Via,
+    config: &Config,
+) -> Result<UdpSocket<N>> {
     let to = destination(config, 0);
     let socket = UdpSocket::new(netns, family(config))?;
     socket.set_multicast_device(via.index)?;
@@ -139,13 +144,17 @@ pub(super) fn asking<N: NetRef>(netns: N, via: &Via, config: &Config) -> Result<
     Ok(socket)
 }
 
-/// A socket by which a master receives requests and answers. Nothing is logged: in C a master has no such
-/// socket.
+/// A socket for a resync, by which a master receives requests and answers. Nothing is logged: in C
+/// a master has no such socket.
 ///
 /// # Errors
 ///
 /// As for [`receiving`].
-pub(super) fn hearing<N: NetRef>(netns: N, via: &Via, config: &Config) -> Result<UdpSocket<N>> {
+pub(super) fn resync_receiving<N: NetRef>(
+    netns: N,
+    via: &Via,
+    config: &Config,
+) -> Result<UdpSocket<N>> {
     let at = destination(config, 0);
     let socket = UdpSocket::new(netns, family(config))?;
     socket.allow_reuse()?;

@@ -1,6 +1,6 @@
 // SPDX-License-Identifier: GPL-2.0
 
-//! The defenses against floods: their modes, and which new conns `drop_packet` refuses.
+//! The defenses against floods: their modes, and the packets that `drop_packet` drops.
 //!
 //! C version: `update_defense_level()` [net/netfilter/ipvs/ip_vs_ctl.c], `ip_vs_todrop()`
 //! [include/net/ip_vs.h].
@@ -70,8 +70,8 @@ impl PacketDrops {
         }
     }
 
-    /// Sets the rate for a `mode`, which is one that [`Memory::mode`] returns. `fixed` is the rate in
-    /// mode 3 (`am_droprate`).
+    /// Sets the rate for a `mode`, which is one that [`Memory::mode`] returns. `fixed` is the rate
+    /// in mode 3 (`am_droprate`).
     ///
     /// As in C, the count starts over at each call in mode 2, but goes on in mode 3.
     pub(crate) fn set(&self, mode: i32, memory: Memory, fixed: i32) {

@@ -380,7 +380,8 @@ mod tests {
     fn sums_for_the_device() {
         let mut random = Bytes(5);
         for inner in (0..40).step_by(2) {
-            // An outer header and its checksum, then data with a checksum that the device completes.
+            // An outer header and its checksum, then data with a checksum that the device
+            // completes.
             let mut data: Vec<u8> = random.by_ref().take(60).collect();
             let field = inner + 16;
             let addrs: Vec<u8> = random.by_ref().take(12).collect();

@@ -2,8 +2,7 @@
 
 //! Lines of FTP control connections that name the ends of data connections (RFC 959, RFC 2428).
 //!
-//! The parsers accept what C accepts, so that the same lines are replaced. They look at one packet:
-//! a line that is split over two is not recognised.
+//! The parsers accept the same lines as C. A line that is split over two packets is not recognised.
 //!
 //! C version: `ip_vs_ftp_get_addrport()` [net/netfilter/ipvs/ip_vs_ftp.c].
 
@@ -37,7 +36,7 @@ pub(crate) struct Named {
     pub(crate) end: usize,
 }
 
-/// What a client asks for.
+/// A client's request for a data connection.
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
 pub(crate) enum Request {
     /// A passive data connection, which the reply will describe.
@@ -47,12 +46,12 @@ pub(crate) enum Request {
 }
 
 impl Request {
-    /// Reads what a client's packet asks for. `PASV` and `EPSV` are found anywhere in the packet,
+    /// Reads the request in a client's packet. `PASV` and `EPSV` are found anywhere in the packet,
     /// `PORT` and `EPRT` at its start (C: in `ip_vs_ftp_in()`).
     pub(crate) fn read(data: &[u8], family: Family) -> Option<Self> {
         match passive(data, family) {
-            Passive::Asked(mode) => return Some(Self::Passive(mode)),
-            Passive::Refused => return None,
+            Passive::Supported(mode) => return Some(Self::Passive(mode)),
+            Passive::Unsupported => return None,
             Passive::No => (),
         }
         let old = match family {
@@ -64,13 +63,13 @@ impl Request {
     }
 }
 
-/// Whether a client's packet asks for a passive data connection.
+/// The result of the search for the request for a passive data connection.
 enum Passive {
-    /// It does.
-    Asked(Mode),
-    /// It does in a way that is not supported. C does not read such a packet further.
-    Refused,
-    /// It does not.
+    /// A supported request.
+    Supported(Mode),
+    /// An unsupported request. C does not read such a packet further.
+    Unsupported,
+    /// No request.
     No,
 }
 
@@ -85,17 +84,17 @@ fn passive(data: &[u8], family: Family) -> Passive {
             && word.eq_ignore_ascii_case(b"PASV")
             && (*after, *argument) == (b'\r', b'\n')
         {
-            return Passive::Asked(Mode::Pasv);
+            return Passive::Supported(Mode::Pasv);
         }
         if !word.eq_ignore_ascii_case(b"EPSV") {
             continue;
         }
         match *after {
-            b'\r' => return Passive::Asked(Mode::Epsv),
+            b'\r' => return Passive::Supported(Mode::Epsv),
             b' ' if *argument == number(family) && rest.first() == Some(&b'\r') => {
-                return Passive::Asked(Mode::Epsv)
+                return Passive::Supported(Mode::Epsv)
             }
-            b' ' => return Passive::Refused,
+            b' ' => return Passive::Unsupported,
             _ => (),
         }
     }
@@ -171,8 +170,8 @@ impl Replacement {
 }
 
 impl Text<'_> {
-    /// Goes to the text after the first `mark`, and after further ones that follow it at once. If
-    /// `is_optional`, a digit before the first mark is such a text.
+    /// Skips the bytes up to the end of the first run of `mark`. If `is_optional`, stops at a digit
+    /// before that.
     fn skip(&mut self, mark: u8, is_optional: bool) -> Option<()> {
         let mut is_found = false;
         loop {

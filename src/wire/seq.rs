@@ -10,14 +10,14 @@ use super::{
     tcp::Header, //
 };
 
-/// The adjustment in one direction.
+/// The adjustment in one direction, in host byte order.
 #[derive(Clone, Copy, Debug, Default, PartialEq, Eq)]
 pub(crate) struct Seq {
     /// The sequence number of the last segment whose length was changed.
     pub(crate) init_seq: u32,
-    /// What is added to sequence numbers after that.
+    /// The addend of sequence numbers after that.
     pub(crate) delta: u32,
-    /// What is added to sequence numbers before that, and to its own.
+    /// The addend of that sequence number and of those before it.
     pub(crate) previous_delta: u32,
 }
 

@@ -21,7 +21,7 @@ impl<'a> Text<'a> {
             .then_some(Self { data, at })
     }
 
-    /// The byte here; `None` at the end of the packet.
+    /// The byte at the position; `None` at the end of the packet.
     pub(super) fn peek(&self) -> Option<u8> {
         self.data.get(self.at).copied()
     }
@@ -30,19 +30,20 @@ impl<'a> Text<'a> {
         self.at = self.at.saturating_add(1);
     }
 
-    /// Takes the byte here.
+    /// Returns the byte at the position and moves past it.
     pub(super) fn take(&mut self) -> Option<u8> {
         let byte = self.peek()?;
         self.step();
         Some(byte)
     }
 
-    /// Takes the byte here, which must be `wanted`.
+    /// Moves past the byte at the position, which must be `wanted`.
     pub(super) fn expect(&mut self, wanted: u8) -> Option<()> {
         (self.take()? == wanted).then_some(())
     }
 
-    /// The kind of the byte here, of an address that `delimiter` ends (C: `xdigit2bin()`).
+    /// The kind of the byte at the position, in an address that `delimiter` ends (C:
+    /// `xdigit2bin()`).
     fn kind(&self, delimiter: u8) -> Kind {
         match self.peek() {
             None | Some(0) => Kind::End,
@@ -281,7 +282,8 @@ mod tests {
         vec::Vec, //
     };
 
-    /// Every way to write an address that `std` reads is read alike, except those that C refuses.
+    /// The parser agrees with that of `std` on each form of an address, except those that C
+    /// rejects.
     #[test]
     fn ipv6_addresses() {
         let v6 = |text: &str| {

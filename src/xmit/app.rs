@@ -1,7 +1,7 @@
 // SPDX-License-Identifier: GPL-2.0
 
-//! Packets of conns that are bound to an application: it reads them before they are translated, and
-//! may change their payload.
+//! Applications: the packets of a bound conn are read before their translation, and their payload
+//! may be changed.
 //!
 //! C version: `ip_vs_app_pkt_in()`, `ip_vs_app_pkt_out()` [net/netfilter/ipvs/ip_vs_app.c], and the
 //! calls of these in [net/netfilter/ipvs/ip_vs_proto_tcp.c].
@@ -101,8 +101,8 @@ fn adjust(transport: u32, skb: &mut Skb, seq: Option<Seq>, ack: Option<Seq>) -> 
     Some(())
 }
 
-/// Makes the packet linear. The inner result is `None` if it has no payload, the outer one if memory
-/// is short.
+/// Makes the packet linear. The inner result is `None` if it has no payload, the outer one if
+/// memory is short.
 fn segment(transport: u32, skb: &mut Skb) -> Option<Option<Segment>> {
     let len = skb.len();
     let bytes = skb.writable(len).ok()?;

@@ -1,7 +1,7 @@
 // SPDX-License-Identifier: GPL-2.0
 
-//! FULLNAT: a packet from the dest to the local end of a conn gets the service's address and port as
-//! source and the client's as destination.
+//! FULLNAT: a packet from the dest to the local end of a conn gets the service's address and port
+//! as source and the client's as destination.
 
 use super::{
     edit::Edit,

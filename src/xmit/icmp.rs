@@ -109,8 +109,8 @@ fn edit6(edit: &Edit<'_>, inner: &Packet, bytes: &mut [u8]) -> Option<()> {
     edit_ports(edit, inner, ports)
 }
 
-/// Rewrites the ports of the quoted packet, if it has any: the edit's source is its destination, and
-/// vice versa.
+/// Rewrites the ports of the quoted packet, if it has any: the edit's source is its destination,
+/// and vice versa.
 fn edit_ports(edit: &Edit<'_>, inner: &Packet, ports: &mut [u8]) -> Option<()> {
     if inner.is_ipsec() {
         return Some(());

@@ -57,8 +57,8 @@ impl Context<'_> {
     }
 }
 
-/// Marks a packet as handled by IPVS, so that later hooks skip it. Its conntrack entry is adapted if
-/// connection tracking follows the conn, and dropped if not.
+/// Marks a packet as handled by IPVS, so that later hooks skip it. Its conntrack entry is adapted
+/// if connection tracking follows the conn, and dropped if not.
 #[inline(always)]
 fn mark(context: Context<'_>, direction: Direction, skb: &mut Skb) {
     skb.set_ipvs_property();
@@ -69,9 +69,9 @@ fn mark(context: Context<'_>, direction: Direction, skb: &mut Skb) {
     }
 }
 
-/// Lets the conntrack entry of a packet that starts a connection expect replies as NAT leaves them
-/// (C: `ip_vs_update_conntrack()`). A flowtable does not take the connection, which differs from C: it
-/// would translate nothing.
+/// Sets the reply tuple of the conntrack entry of a packet that starts a connection, for replies
+/// after NAT (C: `ip_vs_update_conntrack()`). Unlike in C, the connection is kept out of
+/// flowtables, which would not translate its packets.
 #[cold]
 fn track(context: Context<'_>, direction: Direction, skb: &mut Skb) {
     let Context { conn, rcu, .. } = context;

@@ -64,8 +64,8 @@ impl Transmitter for Tunnel {
         RouteFlags::TUNNEL
     }
 
-    /// The MTU inside the tunnel, `None` if it is below the minimum. A local sender's socket gets it
-    /// as its path MTU (C: `maybe_update_pmtu()`).
+    /// The MTU inside the tunnel in bytes, `None` if it is below the minimum. A local sender's
+    /// socket gets it as its path MTU (C: `maybe_update_pmtu()`).
     fn inner_mtu(context: Context<'_>, skb: &mut Skb, mtu: u32) -> Option<u32> {
         let dest = context.dest?;
         let (header, least) = match dest.family {
@@ -131,7 +131,7 @@ fn encapsulate<'h>(
     }
 }
 
-/// A type of tunnel: what it adds between the outer and the inner IP header of a packet.
+/// A type of tunnel: the headers between the outer and the inner IP header of a packet.
 trait Encap {
     /// The headers.
     type Headers: AsRef<[u8]>;
@@ -148,8 +148,8 @@ trait Encap {
     /// The headers of a packet that begins with its inner IP header.
     fn headers(&self, context: Context<'_>, inner: u8, skb: &mut SkBuff<'_>) -> Self::Headers;
 
-    /// Sets the checksum of the headers, which start at offset `start` of the packet. Returns `None`
-    /// on failure.
+    /// Sets the checksum of the headers, which start at offset `start` of the packet. Returns
+    /// `None` on failure.
     fn set_checksum(&self, outer: Outer<'_>, start: u32, skb: &mut SkBuff<'_>) -> Option<()>;
 }
 
@@ -185,7 +185,7 @@ impl Encap for Ip {
     }
 }
 
-/// What the outer header is made of.
+/// The parameters of the outer header.
 #[derive(Clone, Copy)]
 struct Outer<'a> {
     context: Context<'a>,

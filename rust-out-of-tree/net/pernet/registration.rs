@@ -235,7 +235,7 @@ impl<T: Pernet> Adapter<T> {
     }
 }
 
-/// The registration of `T`: while it lives, each namespace has a value, including new ones.
+/// The registration of `T`: while it exists, each namespace has a value, including new ones.
 ///
 /// As for all registrations of the kernel crate, a leaked one (`core::mem::forget()`) stays
 /// registered. Its functions are module code: the module must not be unloaded then.

@@ -21,7 +21,7 @@ pub(crate) struct Ipv6Transport {
 }
 
 impl Skb {
-    /// The size of the largest fragment that an IPv6 packet was reassembled from, or 0.
+    /// The size in bytes of the largest fragment that an IPv6 packet was reassembled from, or 0.
     pub(crate) fn ip6_frag_max_size(&self) -> u32 {
         // SAFETY: The control block belongs to the IP layer in its hooks.
         unsafe { bindings::oot_ip6_frag_max_size(self.as_raw()) }

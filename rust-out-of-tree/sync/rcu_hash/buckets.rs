@@ -164,13 +164,13 @@ impl Buckets {
     /// The successor of this table, which has the links that were moved.
     ///
     /// A link is added to the new chain before it is removed from the old one. A reader that did
-    /// not find it in the old chain must not see an older state of the new chain (`rhashtable` has
+    /// not find it in the old chain must not read an older state of the new chain (`rhashtable` has
     /// the same barrier).
     #[inline]
     pub(super) fn successor(&self) -> Option<&Self> {
         smp_mb(Read);
-        // SAFETY: The pointer is null, or a table that lives until a grace period after it was
-        // replaced.
+        // SAFETY: The pointer is null, or a table that stays valid until a grace period after it
+        // was replaced.
         unsafe { rcu_dereference(&self.successor).as_ref() }
     }
 

@@ -62,7 +62,7 @@ pub(crate) unsafe trait HasHashLinks: Object + Sized {
     /// The offset of the links in the type, in bytes.
     const OFFSET: usize;
 
-    /// What a table has an owner of, which its entries can find.
+    /// The type of the owner of a table, which its entries can find.
     type Owner: Send + Sync + 'static;
 
     /// Returns the links.
@@ -152,8 +152,8 @@ impl<T: HasHashLinks> RcuHash<T> {
         if links.state().load(Acquire) == GONE {
             return None;
         }
-        // SAFETY: The pointer is null or a table. The table lives until a grace period after all
-        // its entries were removed, and this entry was in it within this critical section.
+        // SAFETY: The pointer is null or a table. The table stays valid until a grace period after
+        // all its entries were removed, and this entry was in it within this critical section.
         let table = unsafe { rcu_dereference(&links.table).as_ref() }?;
         table.remove(guard, entry)
     }

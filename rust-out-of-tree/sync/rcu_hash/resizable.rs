@@ -33,7 +33,7 @@ use super::buckets::{
 ///
 /// # Invariants
 ///
-/// `current` is a table from `KBox::into_raw`. A replaced table lives for another grace period.
+/// `current` is a table from `KBox::into_raw`. A replaced table is valid for another grace period.
 pub(super) struct Resizable {
     current: Atomic<*mut Buckets>,
     len: Atomic<i32>,

@@ -48,8 +48,8 @@ impl HashCursor {
     }
 }
 
-/// [`RcuHash::for_each_between`] ends a read-side critical section after this many links and buckets.
-/// That is less than a million instructions, even if each entry is removed.
+/// [`RcuHash::for_each_between`] ends a read-side critical section after this many links and
+/// buckets. That is less than a million instructions, even if each entry is removed.
 const CHUNK: usize = 1 << 8;
 
 impl<T: HasHashLinks> RcuHash<T> {
@@ -109,8 +109,8 @@ impl<T: HasHashLinks> RcuHash<T> {
         let mut start = Some(first);
         while let Some(first) = start {
             start = self.visit_chunk(&rcu::read_lock(), first, last, &mut each);
-            // SAFETY: No critical section is active here: the guard was dropped, and the function is
-            // documented to sleep.
+            // SAFETY: No critical section is active here: the guard was dropped, and the function
+            // is documented to sleep.
             unsafe { bindings::oot_cond_resched() };
         }
     }

@@ -219,8 +219,8 @@ fn a_dying_conn_is_revived() {
     assert_eq!(life.word.get(), u64::from(ACTIVE) | CONTROLLED);
 }
 
-/// Packets arrive while the timer fires. If a packet finds the conn alive after it has stored the
-/// time, that timer does not kill the conn.
+/// Packets arrive while the timer fires. If a packet stores the time and then finds a conn that is
+/// not dead, that timer does not kill the conn.
 #[test]
 fn packets_and_the_timer_agree() {
     for round in 0..500_u32 {
@@ -287,7 +287,7 @@ fn received_conns() {
     assert!(life.is_unbound() && !life.has_no_output());
     assert_eq!(life.bind(true), Some(false));
     assert!(!life.is_unbound() && life.has_no_output());
-    // Whatever the state, the message says whether it is active.
+    // The message determines the activity, whatever the state.
     assert_eq!(life.receive(1, true), received(1, 1, Some(false)));
     assert_eq!(life.receive(4, true), received(1, 4, None));
     assert_eq!(life.receive(4, false), received(4, 4, Some(true)));

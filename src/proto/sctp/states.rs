@@ -449,7 +449,8 @@ mod tests {
             for len in 4..bytes.len() {
                 assert_eq!(event(&bytes[..len]), Some(alone), "{len} bytes");
             }
-            // A length that is too short, or beyond the packet, hides the next chunk.
+            // After a chunk with a length that is too short, or beyond the packet, no chunk is
+            // read.
             for (high, low) in [(0, 0), (0, 3), (0, 9), (0xff, 0xff)] {
                 let mut bytes = bytes;
                 [bytes[2], bytes[3]] = [high, low];

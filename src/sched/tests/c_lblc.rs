@@ -308,7 +308,8 @@ fn without_memory() {
     }
 }
 
-/// Two CPUs find no entry for an address and choose two dests. The second finds the first's entry.
+/// Two CPUs choose two dests for an address without an entry. The second one finds the first one's
+/// entry.
 #[test]
 fn two_cpus_remember_an_address() {
     for kind in [Kind::Lblc, Kind::Lblcr] {

@@ -23,8 +23,8 @@
 //! over. So the rank that is stored last is that of the last figures: a CPU that stored another
 //! rank had read the figures before the last change, reads them again after it, and stores the new
 //! rank. The number of repetitions is bounded by the number of concurrent changes to the same dest.
-//! A reader may see an old and a new word of a rank; the CPU that stored the later word replays the
-//! matches afterwards.
+//! A reader may read an old and a new word of a rank; the CPU that stored the later word replays
+//! the matches afterwards.
 //!
 //! *Nodes* are written by one CPU at a time, by flat combining. A CPU that finds an update in
 //! progress does not wait: it enqueues its slot, and the combining CPU drains the queue when its
@@ -389,7 +389,7 @@ impl Order {
 
     fn stop_combining(&self) {
         self.combining.set(0);
-        // A CPU that enqueued a slot saw `combining` set, so the queue is read after this.
+        // A CPU that enqueued a slot has read `combining` as set, so the queue is read after this.
         fence();
     }
 

@@ -6,10 +6,10 @@
 //! # Concurrency
 //!
 //! A dest's order and slot are two words, which the control plane changes one after the other. A
-//! CPU that sees only one of them changed does nothing: when a dest joins an order, its figures are
-//! read after both are written, and when it leaves the order, its slot is emptied after both are
-//! written. A CPU that has stored a key checks after a full barrier that the slot still belongs to
-//! the dest.
+//! CPU that reads only one of them changed does nothing: when a dest joins an order, its figures
+//! are read after both are written, and when it leaves the order, its slot is emptied after both
+//! are written. A CPU that has stored a key checks after a full barrier that the slot still belongs
+//! to the dest.
 
 use super::order::Order;
 use crate::{

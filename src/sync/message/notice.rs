@@ -3,10 +3,10 @@
 //! The notices of a resync, which follow the conns of a message of version 1.
 //!
 //! A request is a message without conns. An answer consists of parts: messages whose conns have an
-//! idle time (`IDLE` in [`v1`](super::v1)). C has no resync. It ignores both kinds, without a line
-//! in the log: it handles as many conns as the header says and does not read what follows them, and
-//! it ignores unknown parameters that are marked as such. Older versions read the number of conns
-//! from another byte of the header, which is 0.
+//! idle time (`IDLE` in [`v1`](super::v1)). C has no resync. It ignores both kinds and logs
+//! nothing: it reads as many conns as the header counts and nothing after them, and it skips
+//! unknown parameters with the mark for that. Older versions of C read the number of conns from
+//! another byte of the header, which is 0.
 
 use super::take;
 use zerocopy::{
@@ -21,10 +21,10 @@ use zerocopy_derive::{
     Unaligned, //
 };
 
-/// What follows the conns of a message.
+/// The data after the conns of a message.
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
 pub(crate) enum Notice {
-    /// All directors that have conns are asked for them.
+    /// The message is a request to all directors that have conns.
     Request(Request),
     /// The message is a part of an answer.
     Part(Part),
@@ -35,7 +35,8 @@ pub(crate) enum Notice {
 pub(crate) struct Request {
     /// A random number.
     pub(crate) number: u32,
-    /// How often the rate of the answer is to be halved: parts of earlier answers were lost.
+    /// The number of times that the rate of the answer is halved: parts of earlier answers were
+    /// lost.
     pub(crate) slower: u32,
 }
 

@@ -94,7 +94,7 @@ const MAY_BE_IGNORED: u8 = 0x40;
 const SEQ_DATA: u8 = 1;
 const PE_DATA: u8 = 2;
 const PE_NAME: u8 = 3;
-/// The time since the last packet; only in answers to a request for a resync. Not known to C.
+/// The time since the last packet; only in answers to a request for a resync. C has no such type.
 const IDLE: u8 = 0x21;
 
 /// The length of a parameter's type and length.

@@ -1,12 +1,12 @@
 // SPDX-License-Identifier: GPL-2.0
 
-//! The answers of a director to requests: when an answer begins, and how fast it is sent.
+//! The answers of a director to requests: the start and the rate of an answer.
 //!
 //! Any host on the network can forge a request. Requests are therefore answered at a limited rate,
 //! [`BURST`] at once and then one each [`INTERVAL`], and the conns of an answer are sent at
-//! [`RATE`]. An answer reaches all directors, so one is enough for all that wait: each waits for a
-//! random time, masters less than backups, and does not answer if another one does that has no
-//! fewer conns. Times are the low 32 bits of jiffies.
+//! [`RATE`]. An answer reaches all directors, so one is enough. Each director delays its answer by
+//! a random time, shorter for masters than for backups, and does not answer if another director
+//! answers that has no fewer conns. Times are the low 32 bits of jiffies.
 
 use crate::{
     shim::HZ,
@@ -20,7 +20,7 @@ const SECOND: u32 = HZ as u32;
 
 /// The number of conns sent per second.
 const RATE: u32 = 20_000;
-/// How often a request may halve it.
+/// The maximum number of times that a request halves it.
 const MAX_SLOWER: u32 = 4;
 /// The time between two steps of an answer.
 const STEP: u32 = if SECOND < 100 { 1 } else { SECOND / 100 };
@@ -54,7 +54,7 @@ struct Pending {
 }
 
 /// The requests and answers of a daemon.
-pub(super) struct Answering {
+pub(super) struct Answers {
     pending: Option<Pending>,
     pub(super) answer: Option<Answer>,
     /// The last request that was answered, and when the answer ended.
@@ -64,7 +64,7 @@ pub(super) struct Answering {
     allowed_since: u32,
 }
 
-impl Answering {
+impl Answers {
     /// No requests.
     pub(super) fn new(now: u32) -> Self {
         Self {
@@ -76,7 +76,7 @@ impl Answering {
         }
     }
 
-    /// Takes note of a request. `random` is a random number.
+    /// Handles a received request. `random` is a random number.
     pub(super) fn requested(&mut self, request: Request, is_master: bool, random: u64, now: u32) {
         let number = request.number;
         let is_answered = match (&self.answer, self.last) {
@@ -98,8 +98,8 @@ impl Answering {
         self.pending = Some(Pending { request, due });
     }
 
-    /// Takes note of a part of another director's answer. `total` is the number of own conns.
-    pub(super) fn heard(&mut self, part: &Part, total: u32) {
+    /// Handles a received part of another director's answer. `total` is the number of own conns.
+    pub(super) fn part_received(&mut self, part: &Part, total: u32) {
         let slack = (total / 64).wrapping_add(16);
         let is_as_good = part.total.saturating_add(slack) >= total;
         if is_as_good {
@@ -190,42 +190,42 @@ mod tests {
         }
     }
 
-    fn asked(number: u32) -> Request {
+    fn numbered(number: u32) -> Request {
         Request { number, slower: 0 }
     }
 
     /// Whether an answer begins.
-    fn begins(answering: &mut Answering, total: u32, now: u32) -> bool {
-        answering.begin(total, 3, now);
-        answering.answer.is_some()
+    fn begins(answers: &mut Answers, total: u32, now: u32) -> bool {
+        answers.begin(total, 3, now);
+        answers.answer.is_some()
     }
 
     #[test]
     fn delays() {
-        let mut answering = Answering::new(0);
-        assert_eq!(answering.wait(0), None);
-        answering.requested(asked(1), true, 0, 0);
-        assert!(begins(&mut answering, 5, 0));
-        let answer = answering.answer.as_ref().unwrap();
+        let mut answers = Answers::new(0);
+        assert_eq!(answers.wait(0), None);
+        answers.requested(numbered(1), true, 0, 0);
+        assert!(begins(&mut answers, 5, 0));
+        let answer = answers.answer.as_ref().unwrap();
         assert_eq!((answer.part.request, answer.part.total), (1, 5));
         for (is_master, least, most) in [(true, 0, SECOND / 10), (false, SECOND / 5, SECOND)] {
             for random in [0, 7, 12345, u64::MAX] {
-                let mut answering = Answering::new(0);
-                answering.requested(asked(1), is_master, random, 0);
-                let wait = answering.wait(0).unwrap();
+                let mut answers = Answers::new(0);
+                answers.requested(numbered(1), is_master, random, 0);
+                let wait = answers.wait(0).unwrap();
                 assert!(wait >= least.max(STEP) && wait < most);
-                assert!(wait == STEP || !begins(&mut answering, 5, wait - 1));
-                assert!(begins(&mut answering, 5, wait));
+                assert!(wait == STEP || !begins(&mut answers, 5, wait - 1));
+                assert!(begins(&mut answers, 5, wait));
             }
         }
     }
 
     #[test]
     fn without_conns_there_is_no_answer() {
-        let mut answering = Answering::new(0);
-        answering.requested(asked(1), true, 0, 0);
-        assert!(!begins(&mut answering, 0, SECOND));
-        assert!(!begins(&mut answering, 5, SECOND));
+        let mut answers = Answers::new(0);
+        answers.requested(numbered(1), true, 0, 0);
+        assert!(!begins(&mut answers, 0, SECOND));
+        assert!(!begins(&mut answers, 5, SECOND));
     }
 
     #[test]
@@ -237,42 +237,42 @@ mod tests {
             (1, 900, false),
             (2, 1000, false),
         ] {
-            let mut answering = Answering::new(0);
-            answering.requested(asked(1), false, 0, 0);
-            answering.heard(&part(request, total), 1000);
-            assert_eq!(begins(&mut answering, 1000, SECOND), !is_enough, "{total}");
+            let mut answers = Answers::new(0);
+            answers.requested(numbered(1), false, 0, 0);
+            answers.part_received(&part(request, total), 1000);
+            assert_eq!(begins(&mut answers, 1000, SECOND), !is_enough, "{total}");
         }
     }
 
     #[test]
     fn a_request_is_answered_once() {
-        let mut answering = Answering::new(0);
-        answering.requested(asked(1), true, 0, 0);
-        assert!(begins(&mut answering, 5, 0));
-        answering.requested(asked(1), true, 0, 1);
-        answering.end(5);
-        answering.requested(asked(1), true, 0, 6);
-        assert!(!begins(&mut answering, 5, SECOND));
+        let mut answers = Answers::new(0);
+        answers.requested(numbered(1), true, 0, 0);
+        assert!(begins(&mut answers, 5, 0));
+        answers.requested(numbered(1), true, 0, 1);
+        answers.end(5);
+        answers.requested(numbered(1), true, 0, 6);
+        assert!(!begins(&mut answers, 5, SECOND));
         // The answer was lost.
-        answering.requested(asked(1), true, 0, SECOND);
-        assert!(begins(&mut answering, 5, SECOND));
+        answers.requested(numbered(1), true, 0, SECOND);
+        assert!(begins(&mut answers, 5, SECOND));
         // Another request meanwhile.
-        answering.requested(asked(2), true, 0, SECOND);
-        answering.end(SECOND);
-        assert!(begins(&mut answering, 5, SECOND));
+        answers.requested(numbered(2), true, 0, SECOND);
+        answers.end(SECOND);
+        assert!(begins(&mut answers, 5, SECOND));
     }
 
     #[test]
     fn the_number_of_answers_is_limited() {
         for from in [0, 0_u32.wrapping_sub(60 * SECOND)] {
-            let mut answering = Answering::new(from);
+            let mut answers = Answers::new(from);
             let mut times = vec![];
             for passed in 0..200 {
                 let now = from.wrapping_add(passed * SECOND);
-                answering.requested(asked(passed), true, 0, now);
-                if begins(&mut answering, 5, now) {
+                answers.requested(numbered(passed), true, 0, now);
+                if begins(&mut answers, 5, now) {
                     times.push(passed);
-                    answering.end(now);
+                    answers.end(now);
                 }
             }
             assert_eq!(times, [0, 1, 2, 3, 30, 60, 90, 120, 150, 180]);
@@ -281,10 +281,10 @@ mod tests {
 
     #[test]
     fn the_rate() {
-        let mut answering = Answering::new(0);
-        answering.requested(asked(1), true, 0, 0);
-        assert!(begins(&mut answering, 100_000, 0));
-        let answer = answering.answer.as_mut().unwrap();
+        let mut answers = Answers::new(0);
+        answers.requested(numbered(1), true, 0, 0);
+        assert!(begins(&mut answers, 100_000, 0));
+        let answer = answers.answer.as_mut().unwrap();
         assert_eq!(answer.budget(0), 0);
         let (mut now, mut sent) = (0, 0);
         while sent < 100_000 {
@@ -294,10 +294,10 @@ mod tests {
         assert!(now >= 5 * SECOND - STEP && now <= 5 * SECOND + STEP);
         assert_eq!(answer.budget(now + 100 * SECOND), 800);
         for (slower, want) in [(1, 400), (4, 50), (5, 50), (u32::MAX, 50)] {
-            let mut answering = Answering::new(0);
-            answering.requested(Request { number: 1, slower }, true, 0, 0);
-            assert!(begins(&mut answering, 100_000, 0));
-            assert_eq!(answering.answer.as_mut().unwrap().budget(SECOND), want);
+            let mut answers = Answers::new(0);
+            answers.requested(Request { number: 1, slower }, true, 0, 0);
+            assert!(begins(&mut answers, 100_000, 0));
+            assert_eq!(answers.answer.as_mut().unwrap().budget(SECOND), want);
         }
     }
 }

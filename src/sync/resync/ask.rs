@@ -1,6 +1,6 @@
 // SPDX-License-Identifier: GPL-2.0
 
-//! The requests of a director for all conns of the others, and what was heard of the answer.
+//! The requests of a director for all conns of the others, and the progress of the answer.
 //!
 //! A request is sent up to [`REQUESTS`] times, until a whole answer was received. If no director
 //! answers, there are four messages of 32 bytes within 14 s. Times are the low 32 bits of jiffies.
@@ -19,10 +19,10 @@ const SECOND: u32 = HZ as u32;
 const REQUESTS: u32 = 4;
 /// The maximum number of requests.
 const MAX_REQUESTS: u32 = 8;
-/// The time after which an answer that was not heard to its end is asked for again.
+/// The time without a part after which an answer is requested again.
 const STALLED: u32 = 3 * SECOND;
 
-/// What was heard of the answer of the director that has the most conns.
+/// The progress of the answer of the director that has the most conns.
 struct Answer {
     number: u32,
     total: u32,
@@ -32,7 +32,7 @@ struct Answer {
 }
 
 /// Requests that are under way.
-pub(super) struct Asking {
+pub(super) struct Requests {
     request: Request,
     /// When to send the next request.
     due: u32,
@@ -41,7 +41,7 @@ pub(super) struct Asking {
     is_over: bool,
 }
 
-/// What to do.
+/// The next step.
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
 pub(super) enum Next {
     /// Send this request.
@@ -52,7 +52,7 @@ pub(super) enum Next {
     Over,
 }
 
-impl Asking {
+impl Requests {
     /// Requests that begin within 100 ms. `random` is a random number.
     pub(super) fn new(now: u32, random: u64) -> Self {
         let delay = (random >> 32) as u32 % (SECOND / 10);
@@ -73,7 +73,7 @@ impl Asking {
         self.request.number == request
     }
 
-    /// Returns what to do at the time `now`. A request that is returned counts as sent.
+    /// Returns the step at the time `now`. A request that is returned counts as sent.
     pub(super) fn next(&mut self, now: u32) -> Next {
         let max = match self.answer {
             Some(_) => MAX_REQUESTS,
@@ -102,8 +102,8 @@ impl Asking {
         Next::Request(self.request)
     }
 
-    /// Takes note of a part of an answer, to whatever request.
-    pub(super) fn heard(&mut self, part: &Part, now: u32) {
+    /// Handles a received part of an answer to any request.
+    pub(super) fn part_received(&mut self, part: &Part, now: u32) {
         match &mut self.answer {
             Some(answer) if answer.number == part.answer => {
                 answer.is_whole &= answer.next == part.number;
@@ -151,10 +151,10 @@ mod tests {
     }
 
     /// The times of the requests in seconds, and the time of the end.
-    fn requests(asking: &mut Asking, from: u32) -> (Vec<u32>, u32) {
+    fn times(requests: &mut Requests, from: u32) -> (Vec<u32>, u32) {
         let (mut now, mut times) = (from, vec![]);
         loop {
-            match asking.next(now) {
+            match requests.next(now) {
                 Next::Request(_) => times.push(now.wrapping_sub(from) / SECOND),
                 Next::Wait(time) => now = now.wrapping_add(time),
                 Next::Over => return (times, now.wrapping_sub(from) / SECOND),
@@ -165,62 +165,62 @@ mod tests {
     #[test]
     fn without_an_answer() {
         for from in [0, 0_u32.wrapping_sub(3 * SECOND)] {
-            let mut asking = Asking::new(from, 5);
-            assert_eq!(requests(&mut asking, from), (vec![0, 2, 6, 14], 22));
+            let mut requests = Requests::new(from, 5);
+            assert_eq!(times(&mut requests, from), (vec![0, 2, 6, 14], 22));
         }
-        let asking = Asking::new(0, u64::MAX);
-        assert!(asking.due < SECOND / 10 && asking.is(u32::MAX));
+        let requests = Requests::new(0, u64::MAX);
+        assert!(requests.due < SECOND / 10 && requests.is(u32::MAX));
     }
 
     #[test]
     fn a_whole_answer_ends_it() {
-        let mut asking = Asking::new(0, 5);
-        assert_eq!(asking.next(0), request(5, 0));
-        assert_eq!(asking.next(0), Next::Wait(2 * SECOND));
-        asking.heard(&part(1, 90, 0, false), SECOND);
-        assert_eq!(asking.next(SECOND), Next::Wait(STALLED));
-        asking.heard(&part(1, 90, 1, false), 2 * SECOND);
-        asking.heard(&part(1, 90, 2, true), 2 * SECOND);
-        assert_eq!(asking.next(2 * SECOND), Next::Over);
-        let mut single = Asking::new(0, 5);
-        single.heard(&part(1, 1, 0, true), 0);
+        let mut requests = Requests::new(0, 5);
+        assert_eq!(requests.next(0), request(5, 0));
+        assert_eq!(requests.next(0), Next::Wait(2 * SECOND));
+        requests.part_received(&part(1, 90, 0, false), SECOND);
+        assert_eq!(requests.next(SECOND), Next::Wait(STALLED));
+        requests.part_received(&part(1, 90, 1, false), 2 * SECOND);
+        requests.part_received(&part(1, 90, 2, true), 2 * SECOND);
+        assert_eq!(requests.next(2 * SECOND), Next::Over);
+        let mut single = Requests::new(0, 5);
+        single.part_received(&part(1, 1, 0, true), 0);
         assert_eq!(single.next(0), Next::Over);
     }
 
     #[test]
-    fn a_lost_part_is_asked_for_again() {
-        let mut asking = Asking::new(0, 5);
-        assert_eq!(asking.next(0), request(5, 0));
-        asking.heard(&part(1, 90, 0, false), 1);
-        asking.heard(&part(1, 90, 2, true), 1);
-        assert_eq!(asking.next(1), Next::Wait(SECOND / 4));
-        assert_eq!(asking.next(SECOND), request(6, 1));
-        asking.heard(&part(2, 90, 0, true), SECOND);
-        assert_eq!(asking.next(SECOND), Next::Over);
+    fn a_lost_part_is_requested_again() {
+        let mut requests = Requests::new(0, 5);
+        assert_eq!(requests.next(0), request(5, 0));
+        requests.part_received(&part(1, 90, 0, false), 1);
+        requests.part_received(&part(1, 90, 2, true), 1);
+        assert_eq!(requests.next(1), Next::Wait(SECOND / 4));
+        assert_eq!(requests.next(SECOND), request(6, 1));
+        requests.part_received(&part(2, 90, 0, true), SECOND);
+        assert_eq!(requests.next(SECOND), Next::Over);
         // The end is lost.
-        let mut asking = Asking::new(0, 5);
-        assert_eq!(asking.next(0), request(5, 0));
-        asking.heard(&part(1, 90, 0, false), 1);
-        assert_eq!(asking.next(1 + STALLED), request(6, 1));
-        assert_eq!(requests(&mut asking, 1 + STALLED).0.len(), 6);
+        let mut requests = Requests::new(0, 5);
+        assert_eq!(requests.next(0), request(5, 0));
+        requests.part_received(&part(1, 90, 0, false), 1);
+        assert_eq!(requests.next(1 + STALLED), request(6, 1));
+        assert_eq!(times(&mut requests, 1 + STALLED).0.len(), 6);
     }
 
     #[test]
     fn the_answer_with_the_most_conns_counts() {
-        let mut asking = Asking::new(0, 5);
-        assert_eq!(asking.next(0), request(5, 0));
-        asking.heard(&part(1, 3, 0, false), 1);
-        asking.heard(&part(2, 90, 0, false), 1);
-        asking.heard(&part(1, 3, 1, true), 1);
-        assert_eq!(asking.next(1), Next::Wait(STALLED));
-        asking.heard(&part(3, 4, 0, true), 1);
-        assert_eq!(asking.next(1), Next::Wait(STALLED));
-        asking.heard(&part(2, 90, 1, true), 1);
-        assert_eq!(asking.next(1), Next::Over);
+        let mut requests = Requests::new(0, 5);
+        assert_eq!(requests.next(0), request(5, 0));
+        requests.part_received(&part(1, 3, 0, false), 1);
+        requests.part_received(&part(2, 90, 0, false), 1);
+        requests.part_received(&part(1, 3, 1, true), 1);
+        assert_eq!(requests.next(1), Next::Wait(STALLED));
+        requests.part_received(&part(3, 4, 0, true), 1);
+        assert_eq!(requests.next(1), Next::Wait(STALLED));
+        requests.part_received(&part(2, 90, 1, true), 1);
+        assert_eq!(requests.next(1), Next::Over);
         // An answer that was under way before is not whole.
-        let mut late = Asking::new(0, 5);
-        late.heard(&part(1, 90, 5, false), 0);
-        late.heard(&part(1, 90, 6, true), 0);
+        let mut late = Requests::new(0, 5);
+        late.part_received(&part(1, 90, 5, false), 0);
+        late.part_received(&part(1, 90, 6, true), 0);
         assert_eq!(late.next(SECOND), request(6, 1));
     }
 }

@@ -152,7 +152,7 @@ fn passive_requests() {
         ("EPSV 1", None, None),
         ("EPSV ALL\r\n", None, None),
         ("EPSVALL\r\n", None, None),
-        // C stops here, although a command that it knows follows.
+        // C stops here, although a supported command follows.
         ("EPSV ALL\r\nPASV\r\n", None, None),
         ("EPSV\nEPSV\r\n", Some(Epsv), Some(Epsv)),
     ] {

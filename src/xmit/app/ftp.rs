@@ -13,11 +13,12 @@
 //!
 //! # Differences from C
 //!
-//! A reply that the server sends again, since it was lost, is changed as the first time. C lets it pass
-//! unchanged: the client gets the server's address and, if the lengths differ, wrong bytes after it.
+//! A reply that the server sends again, since it was lost, is changed as the first time. C lets it
+//! pass unchanged: the client gets the server's address and, if the lengths differ, wrong bytes
+//! after it.
 //!
-//! C gives an expectation a function that translates the entry of the data connection. Here the entry
-//! is translated with its first packet, as any other, before it is confirmed.
+//! C gives an expectation a function that translates the entry of the data connection. Here the
+//! entry is translated with its first packet, as any other, before it is confirmed.
 
 use super::{
     super::output::Context,
@@ -118,8 +119,8 @@ pub(super) fn reply(
     is_mangled.then_some(())
 }
 
-/// Replaces the end that a packet names by `text`. The conntrack entry adjusts the sequence numbers;
-/// unlike in C, also one that this packet starts, since an earlier entry was deleted.
+/// Replaces the end that a packet names by `text`. The conntrack entry adjusts the sequence
+/// numbers; unlike in C, also one that this packet starts, since an earlier entry was deleted.
 fn mangle(context: Context<'_>, skb: &mut Skb, named: &Named, text: &[u8]) -> bool {
     if let Some(mut entry) = skb.new_conntrack() {
         if !entry.allow_seq_adjustment() {

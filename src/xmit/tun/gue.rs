@@ -47,8 +47,8 @@ pub(super) fn len(tunnel: Tunnel, skb: &Skb) -> u32 {
     }
 }
 
-/// Whether the receiver completes the inner checksum: the tunnel says so, and otherwise the device
-/// would.
+/// Whether the receiver completes the inner checksum: the tunnel has that flag, and the checksum
+/// was left to the device.
 fn leaves_checksum(tunnel: Tunnel, skb: &Skb) -> bool {
     tunnel.flags & IP_VS_TUNNEL_ENCAP_FLAG_REMCSUM != 0 && skb.ip_summed() == IpSummed::Partial
 }
@@ -107,7 +107,7 @@ impl Encap for Gue {
     }
 
     fn headers(&self, context: Context<'_>, inner: u8, skb: &mut SkBuff<'_>) -> Headers {
-        // C has the headers dissected for a hash of the flow.
+        // The conn's hash replaces that of the flow, for which C dissects the headers.
         let hash = context.conn.flow_hash();
         let source = tunnel::flow_source_port(context.netns.net(), skb, hash);
         let source = Port::from_be16(source);
