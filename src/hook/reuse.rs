@@ -74,9 +74,9 @@ impl<'a> HookCtx<'a> {
             self.kill_unless_in_control(old);
             return skb.drop_eperm();
         }
-        let is_restored = !skb.has_dnat_conntrack();
+        let is_redirected = skb.has_dnat_conntrack();
         skb.delete_conntrack();
-        if !is_restored {
+        if is_redirected {
             self.kill_unless_in_control(old);
             return skb.drop_eperm();
         }
