@@ -339,8 +339,8 @@ impl<'a> HookCtx<'a> {
         conn: ConnRef<'a>,
         packet: &Packet,
     ) -> Verdict<'h> {
-        let sync = &self.netns.sync;
-        if sync.concerns_packets() && sync.is_backup_only() {
+        let is_synced = self.netns.sync.concerns_packets();
+        if is_synced && self.netns.sync.is_backup_only() {
             return skb.accept();
         }
         if proto_of::<IS_RARE>(conn).is_start(packet.signal) && self.starts_anew(&skb, conn) {
@@ -356,7 +356,7 @@ impl<'a> HookCtx<'a> {
         if !self.touch::<IS_RARE>(conn, Direction::Input, packet) {
             return self.schedule(skb, packet, conn.proto);
         }
-        if sync.concerns_packets() {
+        if is_synced {
             self.netns.sync_conn(conn.get(), self.rcu());
         }
         if let Some(dest) = dest {
