@@ -2,6 +2,8 @@
 by mark."""
 # Covers: src/hook/related.rs src/xmit src/packet
 
+import shlex
+
 import agent
 import sctp_lab as lab
 from case import DEBUG, configure, output, wait_for
@@ -174,6 +176,34 @@ def removed():
         told(f"removed, expire_nodest_conn={expire}", before)
 
 
+def matched():
+    """Which rules with `-m ipvs` the packets match, in both directions."""
+    begin(conntrack=1)
+    service()
+    tables = "ip6tables" if lab.v6 else "iptables"
+    rules = [f"{inverted}{rule}" for inverted in ("", "! ") for rule in (
+        "--ipvs", "--vproto 50", "--vproto 51", "--vproto 17", f"--vaddr {lab.here['VIP']}", f"--vaddr {lab.here['GS']}",
+        "--vport 500", "--vport 501", "--vmethod MASQ", "--vmethod GATE", "--vportctl 500")]
+    rules += ["--vdir ORIGINAL", "--vdir REPLY"]
+    # Packets have a direction if they are tracked.
+    lines = ["*filter", "-A INPUT -m conntrack --ctstate NEW", "COMMIT", "*mangle",
+             *(f"-A POSTROUTING -m ipvs {rule}" for rule in rules), "COMMIT"]
+    output("director", f"printf '%s\\n' {shlex.join(lines)} | {tables}-restore")
+    established()
+    agent.captured("silent", 1, "data=3 ")
+    kinds = {"ESP": esp()} if lab.v6 else {"ESP": esp(), "AH": ah(udp(1, 2, b"inside"))}
+    for name, upper in kinds.items():
+        for way, send in (("to", lambda: uplink(request(upper))), ("from", lambda: downlink(answer(upper)))):
+            output("director", f"{tables} -t mangle -Z POSTROUTING")
+            agent.forget("silent" if way == "to" else "client")
+            send()
+            agent.captured("silent" if way == "to" else "client", 1, "< ")
+            lines = output("director", f"{tables} -t mangle -nvL POSTROUTING").split("\n")[2:]
+            tell(f"-m ipvs, {name} {way} the server", "\n".join(
+                f"{rule}: {'matched' if line.split()[0] != '0' else 'not matched'}" for rule, line in zip(rules, lines)))
+    configure("director", [f"{tables} -t mangle -F", f"{tables} -F"])
+
+
 def mark():
     output("director", f"nft 'table inet marks {{ chain before {{ type filter hook prerouting priority mangle; "
            f"{'ip6' if lab.v6 else 'ip'} daddr {lab.here['VIP']} meta l4proto {{ 17, 50, 51 }} meta mark set 7; }}; }}'")
@@ -184,7 +214,7 @@ for family in (4, 6) if not DEBUG else (6, 4):
     traffic("-m")
     traffic("-m", dest_port=8080)
     traffic("-m", conntrack=1)
-    for part in (kept, removed):
+    for part in (kept, removed, matched):
         part()
     errors("-m")
     mark()

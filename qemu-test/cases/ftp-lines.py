@@ -3,26 +3,15 @@ that the director creates."""
 # Covers: src/wire/ftp src/xmit/app src/conn/cport
 
 import os
-import socket
 import subprocess
 
 import agent
-from case import SLOW, configure, expect, observe, output, run, wait_for
-from topology import NAT, build, inside
+import ftp_lab as lab
+from case import configure, expect, observe, output, run, wait_for
+from ftp_lab import Session, lay_out, shown
+from topology import inside
 
-v6, here = False, {}
-PATIENCE = 5 * SLOW
 MODULE = os.environ["MODULE"]
-
-
-def lay_out(family):
-    global v6, here
-    v6 = family == 6
-    agent.reset()
-    here = {name: pair[v6] for name, pair in NAT.addresses.items()}
-    build(NAT.machines)
-    vip, rip = (f"[{here[name]}]:21" if v6 else f"{here[name]}:21" for name in ("VIP", "RIP1"))
-    configure("director", [f"ipvsadm -A -t {vip} -s rr", f"ipvsadm -a -t {vip} -r {rip} -m"])
 
 
 def conns():
@@ -32,75 +21,8 @@ def conns():
     return {" ".join(f[:8]) for f in fields if f[4] != "0015"}
 
 
-class Session:
-    """A control connection, with the ends of client and server."""
-
-    port = 30000
-
-    def __init__(self):
-        Session.port += 1
-        af = socket.AF_INET6 if v6 else socket.AF_INET
-        with inside("rs1"), socket.socket(af) as listener:
-            listener.setsockopt(socket.SOL_SOCKET, socket.SO_REUSEADDR, 1)
-            listener.bind((here["RIP1"], 21))
-            listener.listen(1)
-            with inside("client"):
-                self.client = socket.socket(af)
-                self.client.settimeout(PATIENCE)
-                self.client.bind((here["CIP"], Session.port))
-                self.client.connect((here["VIP"], 21))
-            self.server = listener.accept()[0]
-        self.server.settimeout(PATIENCE)
-        for end in (self.client, self.server):
-            end.setsockopt(socket.IPPROTO_TCP, socket.TCP_NODELAY, 1)
-
-    def say(self, parts, source, sink):
-        """Sends each part as a segment; returns what arrives."""
-        seen = b""
-        for part in parts:
-            source.sendall(part)
-            part = b""
-            # A line feed ends each part, or nothing does; the lengths may differ.
-            while True:
-                try:
-                    part += sink.recv(65536)
-                except TimeoutError:
-                    return seen + part + b" (nothing more)"
-                if arrived(sink):
-                    break
-            seen += part
-        return seen
-
-    def command(self, *parts):
-        return self.say(parts, self.client, self.server)
-
-    def reply(self, *parts):
-        return self.say(parts, self.server, self.client)
-
-    def close(self):
-        for end in (self.client, self.server):
-            end.setsockopt(socket.SOL_SOCKET, socket.SO_LINGER, b"\1\0\0\0\0\0\0\0")
-            end.close()
-
-
-def arrived(sink):
-    """Whether no more of a segment is on its way: each is received at once."""
-    sink.setblocking(False)
-    try:
-        return not sink.recv(1, socket.MSG_PEEK)
-    except BlockingIOError:
-        return True
-    finally:
-        sink.settimeout(PATIENCE)
-
-
 def tell(label, *lines):
-    observe(f"IPv{6 if v6 else 4}: {label}", "\n".join(line.strip() for line in lines if line))
-
-
-def shown(data):
-    text = data.decode("latin-1").encode("unicode_escape").decode()
-    return text if len(text) < 400 else f"{text[:60]}… {len(data)} bytes"
+    observe(f"IPv{6 if lab.v6 else 4}: {label}", "\n".join(line.strip() for line in lines if line))
 
 
 def exchange(commands, replies=()):
@@ -145,14 +67,14 @@ def commands4():
 
 def extended():
     """EPRT, with the forms of addresses."""
-    family, other = ("2", "1") if v6 else ("1", "2")
-    addr = here["CIP"]
+    family, other = ("2", "1") if lab.v6 else ("1", "2")
+    addr = lab.here["CIP"]
     forms = [f"EPRT |{family}|{addr}|{{}}|", f"eprt |{family}|{addr}|{{}}|", f"EPRT   !{family}!{addr}!{{}}!",
              f"EPRT |{family}|{addr}|000{{}}|", f"EPRT {family}", f"EPRT |{family}|{addr}|{{}}", f"EPRT |{family}|{addr}|0|",
              f"EPRT |{family}|{addr}|65536|", f"EPRT |{family}|{addr}|{'1' * 300}|", f"EPRT |{other}|{addr}|{{}}|",
              "EPRT |||{}|", f"EPRT|{family}|{addr}|{{}}|", f"EPRT |{family}!{addr}|{{}}|", f"EPRT |{family}|{addr}x|{{}}|",
              f"EPRT |{family}||{{}}|", f"EPRT |{family}|{'1' * 300}|{{}}|", "EPRT \x7f1\x7f1.2.3.4\x7f{}\x7f", "EPRT |", "EPRT"]
-    if v6:
+    if lab.v6:
         forms += [f"EPRT |2|{addr}|{{}}|" for addr in (
             "2001:DB8:1:0:0:0:0:FE", "2001:0db8:0001:0000:0000:0000:0000:00fe", "2001:db8:1::0.0.0.254", "2001:db8:1:0:0::fe",
             "::1", "::", "2001:db8:1::2::3", "2001:db8:1:2:3:4:5:6:7", "2001:db8:1:2:3:4:5", "2001:db8:12345::1", ":1::2", "1::2:")]
@@ -165,8 +87,8 @@ def extended():
 
 def passive():
     """Requests for passive connections, with a reply that is the same for each."""
-    rip = here["RIP1"]
-    if not v6:
+    rip = lab.here["RIP1"]
+    if not lab.v6:
         number = 0xC350
         for command in (b"PASV\r\n", b"pasv\r\n", b"PASV \r\n", b"PASV\n", b"NOOP\r\nPASV\r\n", b"xPASV\r\n", [b"PA", b"SV\r\n"]):
             number += 1
@@ -185,9 +107,9 @@ def passive():
                     b"EPSV 3\r\n", b"EPSV ALL\r\nPASV\r\n"):
         number += 1
         exchange([command], [f"229 Entering Extended Passive Mode (|||{number}|)\r\n".encode()])
-    family = "2" if v6 else "1"
+    family = "2" if lab.v6 else "1"
     for form in ("229 (!!!{}!)\r\n", "229 (|||{}|", "229 (|||{}\r\n", "229 |||{}|\r\n", "229 (|||0|)\r\n", "229 (|||70000|)\r\n",
-                 "229 (||{}|)\r\n", "229 (|||00000{}|)\r\n", f"229 (|{family}|{rip}|{{}}|)\r\n", f"229 (|{family}|{here['RIP2']}|{{}}|)\r\n",
+                 "229 (||{}|)\r\n", "229 (|||00000{}|)\r\n", f"229 (|{family}|{rip}|{{}}|)\r\n", f"229 (|{family}|{lab.here['RIP2']}|{{}}|)\r\n",
                  "229 (   {} )\r\n", "229 ((((|||{}|)\r\n", "227 (|||{}|)\r\n"):
         number += 1
         exchange([b"EPSV\r\n"], [form.replace("{}", str(number)).encode()])
@@ -195,7 +117,7 @@ def passive():
     exchange([b"EPSV\r\n"], [b"229 (|||50200|)\r\n", b"229 (|||50201|)\r\n"])
     exchange([b"EPSV\r\n"], [b"229 (|||50200|)\r\n"])
     # A request for a passive connection, then one that names an end.
-    text = f"EPRT |{family}|{here['CIP']}|4000|\r\n"
+    text = f"EPRT |{family}|{lab.here['CIP']}|4000|\r\n"
     exchange([b"EPSV\r\n", text.encode()], [b"229 (|||50202|)\r\n"])
 
 
@@ -203,9 +125,9 @@ def lengths():
     """The sequence numbers after replies that became longer and shorter, with large transfers in between."""
     session = Session()
     for number in (5, 50000, 7, 60000):
-        if v6:
+        if lab.v6:
             session.command(b"EPSV\r\n")
-            line = b"229 (|2|%s|%05d|)\r\n" % (here["RIP1"].encode(), number)
+            line = b"229 (|2|%s|%05d|)\r\n" % (lab.here["RIP1"].encode(), number)
         else:
             session.command(b"PASV\r\n")
             line = b"227 (00010,1,1,011,%d,%d) and more text\r\n" % (number >> 8, number & 255)
@@ -225,27 +147,27 @@ def lengths():
 def lost():
     """A reply that is lost behind the director, and sent again."""
     session = Session()
-    session.command(b"EPSV\r\n" if v6 else b"PASV\r\n")
+    session.command(b"EPSV\r\n" if lab.v6 else b"PASV\r\n")
     rules = "table inet lost { chain in { type filter hook input priority 0; tcp sport 21 meta length > 80 counter drop; }; }"
     output("client", f"nft '{rules}'")
-    end = b"|||50300|" if v6 else b"10,1,1,11,196,124"
-    session.server.sendall(b"22%d Entering Passive Mode (%s)\r\n" % (9 if v6 else 7, end))
+    end = b"|||50300|" if lab.v6 else b"10,1,1,11,196,124"
+    session.server.sendall(b"22%d Entering Passive Mode (%s)\r\n" % (9 if lab.v6 else 7, end))
     wait_for("the loss", lambda: "counter packets 0 " not in output("client", "nft list table inet lost"))
     output("client", "nft delete table inet lost")
     again = session.client.recv(1000)
     after = session.reply(b"200 ok\r\n"), session.command(b"NOOP\r\n")
     session.close()
     # C lets it pass unchanged, of another length.
-    if MODULE == "rust" or v6:
-        end = b"|||50300|" if v6 else b"192,168,1,110,196,124"
-        expect("the reply that was lost", b"22%d Entering Passive Mode (%s)\r\n" % (9 if v6 else 7, end), again)
+    if MODULE == "rust" or lab.v6:
+        end = b"|||50300|" if lab.v6 else b"192,168,1,110,196,124"
+        expect("the reply that was lost", b"22%d Entering Passive Mode (%s)\r\n" % (9 if lab.v6 else 7, end), again)
         expect("what follows", (b"200 ok\r\n", b"NOOP\r\n"), after)
 
 
 run("modprobe ip_vs_ftp")
 for family in (4, 6):
     lay_out(family)
-    for part in ([] if v6 else [commands4]) + [extended, passive, lengths, lost]:
+    for part in ([] if lab.v6 else [commands4]) + [extended, passive, lengths, lost]:
         part()
 agent.reset()
 # Conns hold a reference to the module.

@@ -2,10 +2,11 @@
 # Covers: src/hook/fullnat src/conn/fullnat src/xmit/fullnat src/ports
 
 import os
+import socket
 
 import agent
-from case import configure, expect, observe, output, skip
-from topology import NAT, build
+from case import SLOW, configure, expect, observe, output, skip
+from topology import NAT, build, inside
 
 if os.environ["MODULE"] == "c":
     skip("C has no FULLNAT")
@@ -100,6 +101,29 @@ def persistent(v6):
     expect("one server", 1, len(set(ask(v6, "tcp", 4).split())))
 
 
+def entry_of_reply(v6):
+    """The conntrack entry is deleted, and the server's next packet starts another one, which expects the client's."""
+    lay_out(v6)
+    setting("conntrack", 1)
+    vip, rip = (f"{address(name, v6)}:8080" for name in ("VIP", "RIP1"))
+    configure("director", ["nft 'table inet track { chain in { type filter hook input priority 0; ct state new counter; }; }'",
+                           f"ipvsadm -A -t {vip} -s rr -b flag-3", f"ipvsadm -a -t {vip} -r {rip} -m"])
+    with inside("rs1"):
+        listener = socket.create_server(("", 8080), family=socket.AF_INET6 if v6 else socket.AF_INET)
+    with inside("client"):
+        client = socket.create_connection((NAT.addresses["VIP"][v6], 8080), 30 * SLOW)
+    server = listener.accept()[0]
+    server.settimeout(30 * SLOW)
+    for text in b"first", b"second":
+        output("director", "conntrack -F 2>&1")
+        server.sendall(text)
+        expect("the server's words", text, client.recv(100))
+        client.sendall(text)
+        expect("the client's words", text, server.recv(100))
+    for sock in client, server, listener:
+        sock.close()
+
+
 for six in (0, 1):
     for tracked in (0, 1):
         balanced(six, tracked)
@@ -107,3 +131,4 @@ for six in (0, 1):
     exhausted(six)
     local_ends(six)
     persistent(six)
+    entry_of_reply(six)

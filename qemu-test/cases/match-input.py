@@ -4,6 +4,7 @@ and hooks, and random contents, with the number of packets that each rule matche
 
 import random
 import re
+import shlex
 import socket
 import struct
 
@@ -113,6 +114,21 @@ for hook in HOOKS["ip"].split():
     observe(f"matched at {hook}", " ".join(figures))
 say(f"{matched} rules matched")
 expect("many rules that matched", True, matched >= 30)
+
+# --- the service's address under masks, IPv6
+
+vip6, rip6 = (NAT.addresses[name][1] for name in ("VIP", "RIP1"))
+director(f"ipvsadm -A -u [{vip6}]:80 -s rr")
+director(f"ipvsadm -a -u [{vip6}]:80 -r [{rip6}]:80 -m")
+masks = [f"{inverted}--vaddr {addr}" for inverted in ("", "! ")
+         for addr in (vip6, f"{vip6}/128", f"{vip6}/127", f"{vip6}/64", f"{vip6}/48", "::/0", "::1/0", "2001:db8:1::7/64",
+                      "2001:db8:1:7::7/48", "2001:db8:1:7::7/64", "2001:db8:3::/46", "2001:db8:2::/48", rip6, f"{rip6}/64")]
+lines = ["*filter", *(f"-A OUTPUT -p udp -m ipvs {options}" for options in masks), "COMMIT"]
+director(f"printf '%s\\n' {shlex.join(lines)} | ip6tables-restore")
+agent.hold("client", "six", "udp", vip6, 80, 1)
+lines = director("ip6tables -nvL OUTPUT").split("\n")[2:]
+observe("IPv6 masks", "\n".join(
+    f"{'matched' if line.split()[0] != '0' else 'not matched'} {options}" for options, line in zip(masks, lines)))
 
 # --- a namespace without services
 
