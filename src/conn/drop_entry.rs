@@ -19,11 +19,20 @@ use crate::{
         HZ, //
     }, //
 };
+use core::cell::Cell;
 use kernel::sync::rcu;
 
 /// The binary logarithm of the number of calls after which each conn was checked about once. With
 /// one call per second, this takes 32 seconds.
 const PARTS_BITS: u32 = 5;
+
+/// The binary logarithm of the number of steps of a call.
+const STEPS_BITS: u32 = 6;
+
+/// After a step, a call waits for a grace period if it has dropped this number of conns since the
+/// last one. RCU frees small numbers of objects a few at a time, but thousands for three
+/// milliseconds without interruption.
+const BATCH: usize = 2048;
 
 /// A conn with a packet within this time is not idle.
 const IDLE: u32 = 60 * HZ as u32;
@@ -32,13 +41,23 @@ impl ConnTable {
     /// Drops some of the conns and templates in a random 32nd of the hashes. `is_one_packet`
     /// returns whether the service of a dest schedules each packet separately. Sleeps.
     pub(crate) fn drop_entries(&self, is_one_packet: impl Fn(&Dest, &rcu::Guard) -> bool) {
-        let rest = u32::MAX.wrapping_shr(PARTS_BITS);
-        let first = random_u64() as u32 & !rest;
-        self.for_each_between(first, first | rest, |conn, guard| {
-            if conn.is_to_drop(&self.idle_drops, guard, &is_one_packet) {
-                Conn::drop_entry(conn, guard);
+        let part = u32::MAX.wrapping_shr(PARTS_BITS);
+        let step = part.wrapping_shr(STEPS_BITS);
+        let begin = random_u64() as u32 & !part;
+        let dropped = Cell::new(0_usize);
+        for number in 0..1_u32 << STEPS_BITS {
+            let first = begin | number.wrapping_mul(step.wrapping_add(1));
+            self.for_each_between(first, first | step, |conn, guard| {
+                if conn.is_to_drop(&self.idle_drops, guard, &is_one_packet) {
+                    Conn::drop_entry(conn, guard);
+                    dropped.set(dropped.get().wrapping_add(1));
+                }
+            });
+            if dropped.get() >= BATCH {
+                rcu::synchronize_rcu();
+                dropped.set(0);
             }
-        });
+        }
     }
 }
 
