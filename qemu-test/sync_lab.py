@@ -10,6 +10,7 @@ The VIP and the gateway's address belong to one of the two directors. IPv6:
 the network of the sync messages.
 """
 
+import os
 import socket
 import struct
 import time
@@ -17,8 +18,9 @@ import time
 import agent
 from case import SLOW, configure, fail, output, wait_for
 from packet import ip, tcp, udp
-from topology import CLIENT, FORWARD, SILENT, VIP, build, default, enter, ghost, inside, interface, pair, prefixed, reals, switch
+from topology import CLIENT, FORWARD, SILENT, VIP, build, enter, ghost, inside, interface, pair, prefixed, reals, switch
 
+OURS = os.environ["MODULE"] == "rust"
 DIRECTORS = "director", "backup"
 GATEWAY = pair("10.1.1", 1)
 GC, GS = pair("192.168.1", 99), pair("10.1.1", 99)  # hosts without a network stack
@@ -76,6 +78,12 @@ def both(*commands):
 def settings(machine="director", **values):
     configure(machine, [f"sysctl -w net.ipv4.vs.{name}={value}" if " " not in str(value) else
                         f"echo {value} >/proc/sys/net/ipv4/vs/{name}" for name, value in values.items()])
+
+
+def without_resync(*machines):
+    """Switches off the resync, which C does not have."""
+    for machine in machines if OURS else ():
+        settings(machine, sync_resync=0)
 
 
 def end(addr, port):
