@@ -13,10 +13,11 @@ the network of the sync messages.
 import os
 import socket
 import struct
+import subprocess
 import time
 
 import agent
-from case import SLOW, configure, fail, output, wait_for
+from case import SLOW, configure, fail, output, run, wait_for
 from packet import ip, tcp, udp
 from topology import CLIENT, FORWARD, SILENT, VIP, build, enter, ghost, inside, interface, pair, prefixed, reals, switch
 
@@ -68,6 +69,13 @@ def move():
     take("backup")
     for machine in ("client", "rs1", "rs2", "rs3"):
         configure(machine, ["ip neigh flush all"])
+
+
+def reload():
+    """Unloads the module and loads it again. It is not in use."""
+    modules = "$(awk '/^(xt_)?ip_?vs/ { print $1 }' /proc/modules | sort -r)"
+    wait_for("the end of the module", lambda: subprocess.run(f"rmmod {modules}", shell=True).returncode == 0)
+    run("modprobe ip_vs")
 
 
 def both(*commands):
