@@ -11,13 +11,12 @@ The real servers are on the network `lan` with NAT, on `outside` with DR and TUN
 
 import hashlib
 import resource
-import subprocess
 import time
 
 import agent
 import peer
 import sync_lab
-from case import DEBUG, SLOW, configure, observe, run, wait_for
+from case import DEBUG, SLOW, configure, observe, wait_for
 from sync_lab import DIRECTORS, FLOATING, REALS, end, service, settings, start, stop, take
 from topology import CLIENT, NO_ARP, SILENT, VIP, build, interface, pair, prefixed, reals, switch
 
@@ -57,19 +56,10 @@ def lay_out(method):
         "silent": [f"ip link set eth0 address {SILENT} up"],
         "watcher": interface("eth0", "172.16.0.9/24", "2001:db8:9::9/64"),
     })
-    for network, machine in enumerate(("outside", "lan", "wire"), 1):
-        peer.plug(machine, "second", network)
-        configure(machine, ["ip link set second master br0 up"])
-    peer.call("failover_lab.lay_out_second")
+    peer.join_switches("outside", "lan", "wire")
+    peer.call("peer.build_one", "backup", sync_lab.director(3))
     for i in (1, 2, 3):
         agent.serve(f"rs{i}", f"rs{i}", PORT)
-
-
-def lay_out_second():
-    build({"backup": []})
-    for network in (1, 2, 3):
-        peer.plug("backup", f"eth{network - 1}", network)
-    configure("backup", sync_lab.director(3))
 
 
 def configured(machine, commands):
@@ -103,9 +93,7 @@ def leave(machine):
 
 def forget(machine):
     configure(machine, ["ipvsadm -C"])
-    modules = "$(awk '/^(xt_)?ip_?vs/ { print $1 }' /proc/modules | sort -r)"
-    wait_for("the end of the module", lambda: subprocess.run(f"rmmod {modules}", shell=True).returncode == 0)
-    run("modprobe ip_vs")
+    sync_lab.reload()
 
 
 def established(machine):

@@ -3,7 +3,8 @@
 A case in a pair of guests begins with `import peer`. In the first guest the case goes
 on; in the second the import does not return: that guest carries out the requests of `call` until
 the case ends in the first. The wire is the interface `wire` of both; `plug` gives the
-machines of both guests interfaces on the same network.
+machines of both guests interfaces on the same network. A `Remote` is an object in the
+second guest.
 """
 
 import atexit
@@ -16,7 +17,8 @@ import subprocess
 import sys
 import tempfile
 
-from case import SLOW, expect, fail, say, wait_for
+from case import SLOW, configure, expect, fail, say, wait_for
+from topology import build
 
 PATIENCE = 120 * SLOW
 
@@ -90,11 +92,55 @@ def recorded():
                 os.dup2(old, fd)
                 os.close(old)
 
+
+# --- objects in the second guest
+
+objects = []
+
+
+class Remote:
+    """An object of a class "MODULE.CLASS" in the second guest. A call of a method is a call there."""
+
+    def __init__(self, name, *arguments):
+        self.number = call("peer.create", name, arguments)
+
+    def __getattr__(self, method):
+        return lambda *arguments: call("peer.apply", self.number, method, arguments)
+
+
+def create(name, arguments):
+    module, _, kind = name.rpartition(".")
+    objects.append(getattr(importlib.import_module(module), kind)(*arguments))
+    return len(objects) - 1
+
+
+def apply(number, method, arguments):
+    return getattr(objects[number], method)(*arguments)
+
+
+# --- networks
+
+
 def plug(machine, name, network):
     """Gives a machine an interface on a network of the wire, 1 to 4094."""
     command = f"ip link add link wire name {name} netns {machine} type vlan id {network}"
     say(command)
     subprocess.run(["nsenter", "--net=/proc/1/ns/net", *command.split()], check=True)
+
+
+def join_switches(*machines):
+    """Joins switches of this guest with networks of the wire: the first one with network 1, and so on."""
+    for network, machine in enumerate(machines, 1):
+        plug(machine, "second", network)
+        configure(machine, ["ip link set second master br0 up"])
+
+
+def build_one(machine, commands):
+    """Creates the machine of the second guest, with eth0 on network 1, eth1 on 2 and eth2 on 3."""
+    build({machine: []})
+    for network in (1, 2, 3):
+        plug(machine, f"eth{network - 1}", network)
+    configure(machine, commands)
 
 
 def join():

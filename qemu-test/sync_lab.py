@@ -10,15 +10,18 @@ The VIP and the gateway's address belong to one of the two directors. IPv6:
 the network of the sync messages.
 """
 
+import os
 import socket
 import struct
+import subprocess
 import time
 
 import agent
-from case import SLOW, configure, fail, output, wait_for
+from case import SLOW, configure, fail, output, run, wait_for
 from packet import ip, tcp, udp
-from topology import CLIENT, FORWARD, SILENT, VIP, build, default, enter, ghost, inside, interface, pair, prefixed, reals, switch
+from topology import CLIENT, FORWARD, SILENT, VIP, build, enter, ghost, inside, interface, pair, prefixed, reals, switch
 
+OURS = os.environ["MODULE"] == "rust"
 DIRECTORS = "director", "backup"
 GATEWAY = pair("10.1.1", 1)
 GC, GS = pair("192.168.1", 99), pair("10.1.1", 99)  # hosts without a network stack
@@ -68,6 +71,13 @@ def move():
         configure(machine, ["ip neigh flush all"])
 
 
+def reload():
+    """Unloads the module and loads it again. It is not in use."""
+    modules = "$(awk '/^(xt_)?ip_?vs/ { print $1 }' /proc/modules | sort -r)"
+    wait_for("the end of the module", lambda: subprocess.run(f"rmmod {modules}", shell=True).returncode == 0)
+    run("modprobe ip_vs")
+
+
 def both(*commands):
     for machine in DIRECTORS:
         configure(machine, list(commands))
@@ -76,6 +86,12 @@ def both(*commands):
 def settings(machine="director", **values):
     configure(machine, [f"sysctl -w net.ipv4.vs.{name}={value}" if " " not in str(value) else
                         f"echo {value} >/proc/sys/net/ipv4/vs/{name}" for name, value in values.items()])
+
+
+def without_resync(*machines):
+    """Switches off the resync, which C does not have."""
+    for machine in machines if OURS else ():
+        settings(machine, sync_resync=0)
 
 
 def end(addr, port):

@@ -2,14 +2,13 @@
 namespace; a namespace is deleted while its daemons run. Listings, errors, threads, log and messages must be C's."""
 # Covers: src/sync src/ctl/daemon src/pernet rust-out-of-tree/net/socket rust-out-of-tree/kthread
 
-import os
 import subprocess
 
 import agent
 import options
 import sync_lab as lab
 from case import configure, observe, say, wait_for
-from sync_lab import DIRECTORS, GROUPS, datagrams, end, proc, service, settings, stop
+from sync_lab import DIRECTORS, GROUPS, datagrams, end, proc, service, settings, stop, without_resync
 from topology import VIP, cable, inside, interface
 
 port = 10000
@@ -63,9 +62,7 @@ def begin(group):
     lab.lay_out()
     service(f"-u {end(VIP[0], 53)}", end(lab.GS[0], 53))
     settings("director", sync_threshold="3 10")
-    if os.environ["MODULE"] == "rust":  # C has no resync
-        for machine in DIRECTORS:
-            settings(machine, sync_resync=0)
+    without_resync(*DIRECTORS)
     mark = options.mark(f"daemon-devices: {port} {group}")
 
 

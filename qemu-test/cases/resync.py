@@ -3,7 +3,6 @@ C has no resync: there the case shows that C's daemons ignore the requests, and 
 # Covers: src/sync src/conn/sync src/netns
 # Needs: a fast kernel
 
-import os
 import resource
 import struct
 import time
@@ -11,11 +10,10 @@ import time
 import agent
 import sync_lab as lab
 from case import DEBUG, SLOW, configure, expect, fail, observe, say, settled, wait_for
-from sync_lab import REALS, conn, conns, end, message, proc, service, settings, start, stop, tell
+from sync_lab import OURS, REALS, conn, conns, end, message, proc, service, settings, start, stop, tell
 from topology import VIP, cable, inside, settle
 
 resource.setrlimit(resource.RLIMIT_NOFILE, (8192, 8192))
-OURS = os.environ["MODULE"] == "rust"
 REQUEST, PART, LAST = 1, 2, 3
 HELD = 100 if DEBUG else 1000
 MANY = 10_000 if DEBUG else 100_000

@@ -2,15 +2,13 @@
 module in the states of a handshake."""
 # Covers: src/sync/due src/sync/master src/conn/sync
 
-import os
-
 import agent
 import sync_lab as lab
 from case import expect, observe, wait_for
-from sync_lab import GS, answer, conn, conns, datagrams, down, end, message, proc, segment, service, settings, show, start, stop, tell, up
+from sync_lab import (GS, OURS, answer, conn, conns, datagrams, down, end, message, proc, segment, service, settings, show, start,
+                      stop, tell, up, without_resync)
 from topology import VIP
 
-OURS = os.environ["MODULE"] == "rust"
 ESTABLISHED, SYN_SENT, SYN_RECV, SYNACK, LISTEN = 1, 2, 3, 10, 9
 
 
@@ -45,8 +43,7 @@ stop("backup", "backup")
 
 lab.lay_out()
 services(*lab.DIRECTORS)
-if OURS:
-    settings(sync_resync=0)  # the master sends nothing for another reason
+without_resync("director")  # the master sends nothing for another reason
 watcher = lab.Watcher()
 start("director", "master")
 start("backup", "backup")

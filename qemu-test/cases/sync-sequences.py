@@ -2,7 +2,6 @@
 on."""
 # Covers: src/wire/seq src/conn/sync src/conn/ext src/xmit/app src/sync/message
 
-import os
 import socket
 import struct
 import time
@@ -11,11 +10,10 @@ import agent
 import sync_lab as lab
 from case import SLOW, configure, fail, observe, wait_for
 from packet import ip, tcp
-from sync_lab import GC, GS, conn, conn0, end, message, message0, service, settings, start, stop, tell
+from sync_lab import GC, GS, OURS, conn, conn0, end, message, message0, service, settings, start, stop, tell, without_resync
 from topology import VIP, enter
 
 OUT, IN = 0x200, 0x400
-OURS = os.environ["MODULE"] == "rust"
 # The sequence number of a changed segment, the addends after it and before it: from the client, and to it.
 ADJUSTMENTS = 5000, 7, 3, 9000, 0xFFFFFFFB, 0
 port = 20000
@@ -60,8 +58,7 @@ def passed(v6):
 
 lab.lay_out()
 settings(conntrack=1)
-if OURS:  # C has no resync
-    settings(sync_resync=0)
+without_resync("director")
 configure("director", ["modprobe ip_vs_ftp"])
 for v6 in False, True:
     service(f"-t {end(VIP[v6], 21)}", end(GS[v6], 21), machines=["director"])

@@ -2,13 +2,12 @@
 mid-transfer, survive the move of the addresses."""
 # Covers: src/sync src/conn/sync src/netns/receive rust-out-of-tree/net/socket
 
-import os
 import threading
 
 import agent
 import sync_lab as lab
 from case import expect, observe, output, wait_for
-from sync_lab import REALS, both, conns, end, service, settings, start, stop
+from sync_lab import DIRECTORS, REALS, both, conns, end, service, settings, start, stop, without_resync
 from topology import VIP
 
 # --- a backup has the master's conns
@@ -17,9 +16,7 @@ from topology import VIP
 def replicated(group, v6):
     """Starts both daemons, and makes connections that the backup then has, too."""
     lab.lay_out()
-    if os.environ["MODULE"] == "rust":  # C has no resync
-        settings(sync_resync=0)
-        settings("backup", sync_resync=0)
+    without_resync(*DIRECTORS)
     start("director", "master", f"--syncid 9 --mcast-group {group} --mcast-port 8850 --mcast-ttl 3")
     start("backup", "backup", f"--syncid 9 --mcast-group {group} --mcast-port 8850")
     for protocol in "tu":
