@@ -25,6 +25,7 @@ mod ctl {
 mod forward;
 mod hash;
 mod index;
+mod laddr;
 mod pe;
 mod ports;
 mod proto;

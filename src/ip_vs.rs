@@ -17,6 +17,7 @@ mod forward;
 mod hash;
 mod hook;
 mod index;
+mod laddr;
 mod netns;
 #[allow(unsafe_code)]
 #[path = "../rust-out-of-tree/lib.rs"]

@@ -19,6 +19,11 @@ pub(crate) struct Ports {
 }
 
 impl Ports {
+    /// The ports of `range`.
+    pub(crate) fn all(range: RangeInclusive<u16>) -> Self {
+        Self::new(range, 0..=0)
+    }
+
     /// The ports of `range`, except those of `without`.
     pub(crate) fn new(range: RangeInclusive<u16>, without: RangeInclusive<u16>) -> Self {
         let [first, last] = [*range.start(), *range.end()].map(u32::from);

@@ -1,10 +1,11 @@
 """FULLNAT: real servers without a route to the clients, by the service's flag and by the sysctl. C has no such method."""
-# Covers: src/hook/fullnat src/conn/fullnat src/xmit/fullnat src/ports
+# Covers: src/hook/fullnat src/conn/fullnat src/xmit/fullnat src/ports src/laddr
 
+import errno
 import os
 
 import agent
-from case import configure, expect, observe, output, skip
+from case import configure, expect, inside, observe, output, skip
 from topology import NAT, build
 
 if os.environ["MODULE"] == "c":
@@ -12,6 +13,8 @@ if os.environ["MODULE"] == "c":
 
 PORT = 80
 SERVERS = "rs1", "rs2", "rs3"
+# Addresses in the network of the real servers.
+LISTED = ("10.1.1.50", "10.1.1.51", "10.1.1.60"), ("2001:db8:2::50", "2001:db8:2::51", "2001:db8:2::60")
 
 
 def address(name, v6):
@@ -40,6 +43,28 @@ def setting(name, value):
 
 def ask(v6, protocol, count, word="name", machine="client", timeout="5"):
     return agent.get(machine, protocol, NAT.addresses["VIP"][v6], PORT, count, word, timeout)
+
+
+def clients(v6, protocol, count):
+    """Returns the clients of `count` connections, as the servers see them."""
+    lines = ask(v6, protocol, count, "who").split("\n")
+    return [(addr, int(port)) for _, addr, port, _ in map(str.split, lines)]
+
+
+def refusal(name, value):
+    """Returns the errno with which the director refuses a value of a sysctl."""
+    with inside("director"):
+        try:
+            with open(f"/proc/sys/net/ipv4/vs/{name}", "w") as file:
+                file.write(value)
+        except OSError as error:
+            return errno.errorcode[error.errno]
+
+
+def add(addresses, v6):
+    """Adds addresses to the director, which are not its preferred sources."""
+    options = "/128 nodad preferred_lft 0" if v6 else "/32"
+    configure("director", [f"ip addr add {one}{options} dev eth1" for one in addresses])
 
 
 def conns():
@@ -94,6 +119,32 @@ def local_ends(v6):
         expect(f"{protocol}, also to the director", {"rs1", "local"}, set(ask(v6, protocol, 4).split()))
 
 
+def listed(v6):
+    """The local addresses are those listed, over the whole range of ports. One that the director does not have is refused."""
+    lay_out(v6)
+    first, second, third = LISTED[v6]
+    text = f"{first}-{second},{third}"
+    service(v6, "-b flag-3", ("rs1",))
+    expect("not an address of the director", "EINVAL", refusal("fullnat_laddr", text))
+    advice = f"ip addr add {first}/{128 if v6 else 32} dev"
+    expect("the kernel says how to add it", True, advice in output("director", "dmesg | tail -n 5"))
+    for text_refused in f"{second}-{first}", f"{first}/24", "host":
+        expect(text_refused, "EINVAL", refusal("fullnat_laddr", text_refused))
+    add(LISTED[v6], v6)
+    setting("fullnat_laddr", text)
+    expect("the list", text, output("director", "sysctl -n net.ipv4.vs.fullnat_laddr"))
+    # Sockets of the director get these ports, too, but not with these addresses.
+    setting("fullnat_ports", "40000 40063")
+    for protocol in ("tcp", "udp"):
+        ends = clients(v6, protocol, 24)
+        expect(f"{protocol}: addresses", set(LISTED[v6]), {addr for addr, _ in ends})
+        expect(f"{protocol}: ports", set(), {port for _, port in ends} - set(range(40000, 40064)))
+        expect(f"{protocol}: different ends", 24, len(set(ends)))
+    setting("fullnat_laddr", "")
+    setting("fullnat_ports", "1024 65535")
+    expect("without a list", {NAT.addresses["DIP"][v6]}, {addr for addr, _ in clients(v6, "tcp", 2)})
+
+
 def persistent(v6):
     lay_out(v6)
     service(v6, "-p 60 -b flag-3", protocols="t")
@@ -106,4 +157,5 @@ for six in (0, 1):
     plain(six)
     exhausted(six)
     local_ends(six)
+    listed(six)
     persistent(six)

@@ -34,13 +34,19 @@ impl ConnTable {
         addr: &Addr,
         ports: &Ports,
     ) -> Option<Port> {
-        let client = (params.caddr, params.cport);
-        let service = (params.vaddr, params.vport);
-        let hash = self.hash_of(params.family, params.proto as u8, client, service);
         ports
-            .order(hash)
+            .order(self.hash_of_start(params))
             .map(Port::new)
             .find(|port| !self.has_reply(guard, params, (addr, *port)))
+    }
+
+    /// The hash of the client and the service of a new conn, with a secret.
+    pub(crate) fn hash_of_start(&self, params: &Params<'_>) -> u32 {
+        params.hash.unwrap_or_else(|| {
+            let client = (params.caddr, params.cport);
+            let service = (params.vaddr, params.vport);
+            self.hash_of(params.family, params.proto as u8, client, service)
+        })
     }
 
     /// Whether packets from the dest to `local` belong to a conn.

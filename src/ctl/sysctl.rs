@@ -6,6 +6,14 @@
 
 use super::defense;
 use crate::{
+    addr::{
+        Addr,
+        Family, //
+    },
+    laddr::{
+        self,
+        AddrList, //
+    },
     netns::Netns,
     oot::{
         capability,
@@ -19,7 +27,10 @@ use crate::{
                 Reads, //
             }, //
         },
-        net::pernet::PerNet,
+        net::{
+            addrconf,
+            pernet::PerNet, //
+        },
         sync::Once, //
     },
     sysctl::{
@@ -31,8 +42,10 @@ use crate::{
 use core::ops::RangeInclusive;
 use kernel::{
     prelude::*,
+    str::BStr,
     sync::{
         atomic::Atomic,
+        rcu,
         Arc, //
     },
 };
@@ -159,6 +172,7 @@ pub(crate) static FILES: &[Setting] = &[
         |netns| &netns.sysctl.ints.fullnat_ports,
         &FULLNAT_PORTS,
     ),
+    Setting::text(c"fullnat_laddr", FULLNAT_LADDR),
 ];
 
 /// Checks that `value` is in `range`.
@@ -240,6 +254,50 @@ static FULLNAT_PORTS: Rule<PerNet<Netns>, 2> = Rule {
     },
     absent: None,
 };
+
+/// An empty list before the first write.
+const FULLNAT_LADDR: Text<PerNet<Netns>> = Text {
+    show: |netns, buffer| {
+        let guard = rcu::read_lock();
+        let list = netns.sysctl.fullnat_laddr(&guard);
+        Ok(list.map_or(0, |list| list.print(buffer)))
+    },
+    set: |netns, text| {
+        let (_nul, text) = text.to_bytes_with_nul().split_last().ok_or(EINVAL)?;
+        let list = AddrList::parse(text).ok_or(EINVAL)?;
+        for (family, addr) in list.iter() {
+            check_local(netns, family, &addr)?;
+        }
+        netns.sysctl.set_fullnat_laddr(list)
+    },
+};
+
+/// Checks that `addr` is an address of this host.
+///
+/// # Errors
+///
+/// `EINVAL` if it is not.
+fn check_local(netns: &PerNet<Netns>, family: Family, addr: &Addr) -> Result {
+    let net = netns.net();
+    let (is_local, prefix) = match family {
+        Family::Inet => (addrconf::is_local4(net, addr.v4()), 32),
+        Family::Inet6 => (
+            addrconf::is_ipv6_enabled() && addrconf::is_local6(net, *addr.bytes()),
+            128,
+        ),
+    };
+    if is_local {
+        return Ok(());
+    }
+    let mut text = [0; 48];
+    let len = laddr::print_addr(family, addr, &mut text);
+    let shown = BStr::from_bytes(text.get(..len).unwrap_or_default());
+    pr_err!(
+        "fullnat_laddr: this host does not have the address {shown}; \
+         to add it: ip addr add {shown}/{prefix} dev DEVICE\n"
+    );
+    Err(EINVAL)
+}
 
 /// Packets look at a copy of the value.
 static BACKUP_ONLY: Rule<PerNet<Netns>, 1> = Rule {

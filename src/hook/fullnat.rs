@@ -42,18 +42,26 @@ impl<'a> HookCtx<'a> {
             && (is_wanted() || self.netns.sysctl.fullnat())
     }
 
-    /// The local end of a new conn: the address from which this host sends to the dest, and a port
-    /// that no other conn to the dest uses. `None` if there is no route, or no port.
+    /// The local end of a new conn: a listed address or, if none is listed for the dest's family,
+    /// the one from which this host sends to the dest, and a port that no other conn to the dest
+    /// uses. `None` if there is no route, or no port.
     #[cold]
     pub(super) fn local_end(self, params: &Params<'_>, dest: &Dest) -> Option<(Addr, Port)> {
-        let net = self.netns.net();
-        let addr = xmit::source_to(self.netns, self.rcu(), dest)?;
-        // Sockets of this host with the same address use these.
-        let ports = Ports::new(self.netns.sysctl.fullnat_ports(), ip::local_ports(net));
-        let port = self
-            .netns
-            .conns
-            .free_port(self.rcu(), params, &addr, &ports)?;
+        let (conns, sysctl) = (&self.netns.conns, &self.netns.sysctl);
+        let range = sysctl.fullnat_ports();
+        let listed = sysctl.fullnat_laddr(self.rcu()).and_then(|list| {
+            let hash = conns.hash_of_start(params);
+            list.at(dest.family, hash.checked_rem(list.len(dest.family))?)
+        });
+        let (addr, ports) = match listed {
+            Some(addr) => (addr, Ports::all(range)),
+            None => (
+                xmit::source_to(self.netns, self.rcu(), dest)?,
+                // Sockets of this host with the same address use these.
+                Ports::new(range, ip::local_ports(self.netns.net())),
+            ),
+        };
+        let port = conns.free_port(self.rcu(), params, &addr, &ports)?;
         Some((addr, port))
     }
 
