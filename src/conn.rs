@@ -21,6 +21,7 @@ mod expiry;
 mod ext;
 mod fullnat;
 mod life;
+pub(crate) mod local;
 mod params;
 mod step;
 mod sync;
@@ -100,6 +101,10 @@ const IS_RARE: u32 = 1 << 29;
 
 /// Internal flag, not uapi: the conn is bound to an application, see [`app`].
 const HAS_APP: u32 = 1 << 28;
+
+/// Internal flag, not uapi: the conn keeps the local end of a former one from others, see
+/// [`fullnat`].
+const RESTS: u32 = 1 << 27;
 
 /// One end of a connection: address and port.
 pub(crate) type End<'a> = (&'a Addr, Port);
@@ -261,8 +266,7 @@ impl Conn {
     /// The local end, which replaces the client's in packets to the dest, if there is one.
     #[inline]
     pub(crate) fn local<'g>(&'g self, guard: &'g rcu::Guard) -> Option<End<'g>> {
-        let (addr, port) = self.ext.get(guard)?.local.as_ref()?;
-        Some((addr, *port))
+        Some(self.ext.get(guard)?.local.as_ref()?.end())
     }
 
     /// The persistence engine of a template and its data (C: `pe`, `pe_data`).
@@ -418,7 +422,8 @@ impl Conn {
         if this.is_tracked() {
             Self::drop_conntrack(this, guard);
         }
-        if this.flags() & (HAS_APP | IP_VS_CONN_F_NO_CPORT) != 0 {
+        if this.flags() & (HAS_APP | HAS_LOCAL | IP_VS_CONN_F_NO_CPORT) != 0 {
+            Self::release_local(this, guard);
             this.count_portless(guard, -1);
             this.unbind_app(guard);
         }

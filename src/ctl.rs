@@ -59,7 +59,10 @@ use crate::{
         Counts,
         KStats, //
     },
-    uapi::IP_VS_VERSION_CODE, //
+    uapi::{
+        IP_VS_SVC_F_SCHED3,
+        IP_VS_VERSION_CODE, //
+    },
 };
 use kernel::{
     fmt,
@@ -180,8 +183,16 @@ impl<'a> Ctl<'a> {
             .estimator
             .add(Source::Service(service.stats.clone()))?;
         netns.services.set_engine(&service, engine);
+        self.prepare_fullnat(&service);
         netns.services.insert(service);
         Ok(())
+    }
+
+    /// Prepares the search for local ends if the service is FULLNAT.
+    fn prepare_fullnat(&self, service: &Service) {
+        if service.flags() & IP_VS_SVC_F_SCHED3 != 0 {
+            self.netns.conns.locals.prepare();
+        }
     }
 
     /// Sets scheduler, flags, timeout, netmask and persistence engine of a service
@@ -203,6 +214,7 @@ impl<'a> Ctl<'a> {
         spec.check_netmask(service.id.family)?;
         service.set_scheduler(kind, &self.netns.sysctl)?;
         service.configure(spec);
+        self.prepare_fullnat(service);
         self.netns.services.set_engine(service, engine);
         Ok(())
     }

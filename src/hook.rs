@@ -450,6 +450,7 @@ impl<'a> HookCtx<'a> {
         old.leave_conntrack();
         let verdict = self.schedule(skb, packet, old.proto);
         if !old.is_in_control() {
+            self.rest(old);
             Conn::kill(old, self.rcu());
         }
         verdict

@@ -7,13 +7,10 @@ use super::{
         App,
         Counts, //
     },
+    local::Local,
     Params,
 };
 use crate::{
-    addr::{
-        Addr,
-        Port, //
-    },
     oot::sync::RcuBox,
     pe::Engine,
     shim::Word32,
@@ -28,7 +25,7 @@ use kernel::{
 /// The extension of a conn, allocated with the conn if any of its fields is needed.
 pub(super) struct Ext {
     /// The local end, which replaces the client's in packets to the dest.
-    pub(super) local: Option<(Addr, Port)>,
+    pub(super) local: Option<Local>,
     /// The binding to an application.
     pub(super) app: Option<App>,
     /// The numbers of conns, for a conn without client port.
@@ -74,7 +71,7 @@ impl Ext {
             None => None,
         };
         let ext = Self {
-            local: params.local.map(|(addr, port)| (*addr, port)),
+            local: params.local,
             app,
             counts,
             pe,

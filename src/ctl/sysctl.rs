@@ -166,7 +166,7 @@ pub(crate) static FILES: &[Setting] = &[
     })
     .unprivileged(Lacks),
     // C has none of those below.
-    Setting::range(c"fullnat", |netns| &netns.sysctl.ints.fullnat, &[0, 1]),
+    Setting::one(c"fullnat", |netns| &netns.sysctl.ints.fullnat, &FULLNAT),
     Setting::two(
         c"fullnat_ports",
         |netns| &netns.sysctl.ints.fullnat_ports,
@@ -236,6 +236,20 @@ static SYNC_THRESHOLD: Rule<PerNet<Netns>, 2> = Rule {
         let _changes = netns.sysctl.changes.lock();
         threshold.write_once(packets);
         period.write_once(every);
+        Ok(())
+    },
+    absent: None,
+};
+
+/// 0 or 1.
+static FULLNAT: Rule<PerNet<Netns>, 1> = Rule {
+    show: as_is,
+    set: |netns, fullnat, [value]| {
+        check(value, 0..=1)?;
+        if value != 0 {
+            netns.conns.locals.prepare();
+        }
+        set(fullnat, value);
         Ok(())
     },
     absent: None,

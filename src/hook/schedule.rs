@@ -253,21 +253,17 @@ impl<'a> HookCtx<'a> {
             }
             return self.one_packet(skb, &params, Some(dest), packet);
         }
-        let local;
         if self.is_fullnat(service, dest.get()) {
-            let Some(end) = self.local_end(&params, dest.get()) else {
+            params.local = self.local_end(&params, dest.get());
+            if params.local.is_none() {
                 return skb.drop_eperm();
-            };
-            local = end;
-            params.local = Some((&local.0, local.1));
+            }
         }
         let conns = &self.netns.conns;
         let Some(template) = template else {
             let birth = self.birth(packet);
-            return match conns.add(self.rcu(), &params, Some(dest), None, birth) {
-                Some(conn) => self.added(skb, conn, packet),
-                None => skb.drop_eperm(),
-            };
+            let conn = conns.add(self.rcu(), &params, Some(dest), None, birth);
+            return self.added(skb, &params, conn, packet);
         };
         self.begin_after(skb, &params, dest, template, packet)
     }
