@@ -1,11 +1,14 @@
 """FULLNAT: real servers without a route to the clients, by the service's flag and by the sysctl. C has no such method."""
 # Covers: src/hook/fullnat src/conn/fullnat src/xmit/fullnat src/ports src/laddr
+# Covers: src/conn/local
 
 import errno
 import os
+import socket
 
 import agent
-from case import configure, expect, inside, observe, output, skip
+from case import configure, expect, inside, observe, output, skip, wait_for
+from packet import ip, tcp
 from topology import NAT, build
 
 if os.environ["MODULE"] == "c":
@@ -67,6 +70,25 @@ def add(addresses, v6):
     configure("director", [f"ip addr add {one}{options} dev eth1" for one in addresses])
 
 
+def local_file(machine="director"):
+    """Returns the first line of /proc/net/ip_vs_fullnat, and the conns as dictionaries."""
+    with inside(machine), open("/proc/thread-self/net/ip_vs_fullnat") as file:
+        count, header, *lines = file.read().splitlines()
+    expect("the header", "Pro FromIP   FPrt ToIP     TPrt LocalIP  LPrt DestIP   DPrt State       Expires", header)
+
+    def end(addr, port):
+        if ":" not in addr:
+            return socket.inet_ntoa(bytes.fromhex(addr)), int(port, 16)
+        return socket.inet_ntop(socket.AF_INET6, socket.inet_pton(socket.AF_INET6, addr)), int(port, 16)
+
+    found = []
+    for line in lines:
+        protocol, *ends, state, _ = line.split()
+        names = zip(("client", "service", "local", "dest"), zip(ends[::2], ends[1::2], strict=True), strict=True)
+        found.append({"protocol": protocol, "state": state, **{name: end(*where) for name, where in names}})
+    return count, found
+
+
 def conns():
     return [line.split() for line in output("director", "cat /proc/net/ip_vs_conn").split("\n")[1:]]
 
@@ -97,12 +119,79 @@ def plain(v6):
 def exhausted(v6):
     """Connections fail when all ports are in use, and succeed again when one ends."""
     lay_out(v6)
-    setting("fullnat_ports", "2001 2004")
+    setting("fullnat_ports", "2001 2006")
+    configure("director", ["sysctl -w net.ipv4.ip_local_reserved_ports=2002,2005"])
     service(v6, "-b flag-3", ("rs1",), "t")
     agent.hold("client", "held", "tcp", NAT.addresses["VIP"][v6], PORT, 4)
+    count, ends = local_file()
+    expect("not exhausted yet", "Exhausted 0", count)
+    expect("the local ends", {(NAT.addresses["DIP"][v6], port) for port in (2001, 2003, 2004, 2006)}, {end["local"] for end in ends})
+    expect("the dests", {(NAT.addresses["RIP1"][v6], PORT)}, {end["dest"] for end in ends})
+    expect("the services", {(NAT.addresses["VIP"][v6], PORT)}, {end["service"] for end in ends})
+    expect("the clients", {NAT.addresses["CIP"][v6]}, {end["client"][0] for end in ends})
+    expect("the states", {("TCP", "ESTABLISHED")}, {(end["protocol"], end["state"]) for end in ends})
     expect("a fifth connection", "timeout", ask(v6, "tcp", 1, timeout="2"))
-    setting("fullnat_ports", "2001 2005")
+    count, _ = local_file()
+    expect("exhausted", True, int(count.removeprefix("Exhausted ")) > 0)
+    said = [line for line in output("director", "dmesg").split("\n") if f"connections to {NAT.addresses['RIP1'][v6]} port" in line]
+    expect("one warning", 1, len(said))
+    setting("fullnat_ports", "2001 2007")
     expect("with one more port", "rs1", ask(v6, "tcp", 1))
+
+
+def resting(v6):
+    """A client opens a connection anew, while the real server has the old one in TIME_WAIT: no connection gets its local end."""
+    build(NAT.machines)
+    gc, gs, vip, dip = (NAT.addresses[name][v6] for name in ("GC", "GS", "VIP", "DIP"))
+    setting("fullnat_ports", "2001 2001")
+    configure("director", [f"ipvsadm -A -t {address('VIP', v6)}:{PORT} -s rr -b flag-3",
+                           f"ipvsadm -a -t {address('VIP', v6)}:{PORT} -r {address('GS', v6)}:{PORT} -m"])
+    agent.capture("silent", "dest", "eth0", gs)
+
+    def to_server(flags):
+        agent.forget("dest")
+        agent.send("client", "eth0", "director", "eth0", ip(gc, vip, tcp(1234, PORT, flags)))
+        return agent.captured("dest", 1, f" > {gs} ")
+
+    def to_client(flags):
+        agent.send("silent", "eth0", "director", "eth1", ip(gs, dip, tcp(PORT, 2001, flags)))
+
+    expect("the local port", True, f" {dip} > {gs} " in (first := to_server("S")) and "tcp 2001 > " in first)
+    to_client("SA")
+    to_server("A")
+    to_client("FA")
+    to_server("FA")
+    wait_for("TIME_WAIT", lambda: [end["state"] for end in local_file()[1]] == ["TIME_WAIT"])
+    agent.forget("dest")
+    for number in 1, 2, 3:
+        agent.send("client", "eth0", "director", "eth0", ip(gc, vip, tcp(1234, PORT, "S", seq=number << 24)))
+        wait_for("the count", lambda: local_file()[0] == f"Exhausted {number}", instead=lambda: local_file()[0])
+    expect("packets to the server", "", agent.captured("dest", 0, f" > {gs} "))
+    nobody = ("::" if v6 else "0.0.0.0", 0)
+    _, ends = local_file()
+    expect("the end that rests", [("TCP", "TIME_WAIT", nobody, nobody, (dip, 2001), (gs, PORT))],
+           [tuple(end[field] for field in ("protocol", "state", "client", "service", "local", "dest")) for end in ends])
+    expect("connections", [], conns())
+
+
+def received(v6):
+    """A backup director gets the local ends. Here a real server is one."""
+    lay_out(v6)
+    service(v6, "-b flag-3", ("rs1",))
+    setting("sync_early", 1)
+    configure("director", ["ipvsadm --start-daemon master --mcast-interface eth1"])
+    configure("rs2", ["ipvsadm --start-daemon backup --mcast-interface eth0"])
+    agent.hold("client", "held", "tcp", NAT.addresses["VIP"][v6], PORT, 3)
+    ask(v6, "udp", 1)
+
+    def ends(machine):
+        return sorted(tuple(end[field] for field in ("protocol", "client", "service", "local", "dest")) for end in local_file(machine)[1])
+
+    wanted = ends("director")
+    expect("ends of the master", 4, len(wanted))
+    wait_for("the local ends", lambda: ends("rs2") == wanted, instead=lambda: ends("rs2"))
+    configure("director", ["ipvsadm --stop-daemon master"])
+    configure("rs2", ["ipvsadm --stop-daemon backup"])
 
 
 def local_ends(v6):
@@ -158,4 +247,6 @@ for six in (0, 1):
     exhausted(six)
     local_ends(six)
     listed(six)
+    resting(six)
+    received(six)
     persistent(six)

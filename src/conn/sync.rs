@@ -219,6 +219,7 @@ impl Conn {
                 name: engine.name().as_bytes(),
                 data,
             }),
+            local: self.local(guard).map(|(addr, port)| (*addr, port)),
             idle: None,
         }
     }
