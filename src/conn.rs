@@ -20,6 +20,7 @@ mod drop_entry;
 mod expiry;
 mod ext;
 mod fullnat;
+pub(crate) mod handshake;
 mod life;
 pub(crate) mod local;
 mod params;
@@ -69,6 +70,7 @@ use crate::{
 };
 use app::Counts;
 use ext::Ext;
+use handshake::Handshake;
 use kernel::{
     prelude::*,
     sync::{
@@ -267,6 +269,12 @@ impl Conn {
     #[inline]
     pub(crate) fn local<'g>(&'g self, guard: &'g rcu::Guard) -> Option<End<'g>> {
         Some(self.ext.get(guard)?.local.as_ref()?.end())
+    }
+
+    /// The start of the connection, if the real server is told the client's address.
+    #[inline]
+    pub(crate) fn handshake<'g>(&'g self, guard: &'g rcu::Guard) -> Option<&'g Handshake> {
+        self.ext.get(guard)?.handshake.as_ref()
     }
 
     /// The persistence engine of a template and its data (C: `pe`, `pe_data`).

@@ -11,6 +11,7 @@
 mod addr;
 mod conn {
     pub(crate) mod expiry;
+    pub(crate) mod handshake;
     pub(crate) mod life;
     pub(crate) mod todrop;
 }

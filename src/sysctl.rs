@@ -99,6 +99,7 @@ ints! {
     svc_lfactor: [0],
     fullnat: [0],
     fullnat_ports: [1024, 65535],
+    fullnat_client: [0],
 }
 
 /// The sysctls of a network namespace, except `conn_max`, which the conn table stores, and
@@ -314,6 +315,11 @@ impl Sysctl {
     pub(crate) fn fullnat_ports(&self) -> RangeInclusive<u16> {
         let [first, last] = &self.ints.fullnat_ports;
         first.read_once() as u16..=last.read_once() as u16
+    }
+
+    /// Whether the real servers of all FULLNAT services are told the client's address by TOA.
+    pub(crate) fn fullnat_client(&self) -> bool {
+        get(&self.ints.fullnat_client) != 0
     }
 
     /// The addresses of local ends, if any are listed.

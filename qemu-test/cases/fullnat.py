@@ -1,15 +1,17 @@
 """FULLNAT: real servers without a route to the clients, by the service's flag and by the sysctl. C has no such method."""
 # Covers: src/hook/fullnat src/conn/fullnat src/xmit/fullnat src/ports src/laddr
-# Covers: src/conn/local
+# Covers: src/xmit/toa src/wire/toa src/conn/handshake src/conn/local
 
 import errno
+import hashlib
 import os
 import socket
+import struct
 
 import agent
 from case import configure, expect, inside, observe, output, skip, wait_for
-from packet import ip, tcp
-from topology import NAT, build
+from packet import address as packed, ip, show, tcp
+from topology import NAT, build, enter
 
 if os.environ["MODULE"] == "c":
     skip("C has no FULLNAT")
@@ -174,6 +176,95 @@ def resting(v6):
     expect("connections", [], conns())
 
 
+def options_of(data):
+    """Returns the TCP flags, the options by number, and the length of the data of a packet; None if it is not TCP."""
+    start, length = (40, 40 + struct.unpack("!H", data[4:6])[0]) if data[0] >> 4 == 6 else (20, struct.unpack("!H", data[2:4])[0])
+    if data[6 if start == 40 else 9] != socket.IPPROTO_TCP:
+        return None
+    head, options, found = data[start + 12] >> 4 << 2, data[start + 20:start + (data[start + 12] >> 4 << 2)], {}
+    while options and options[0] != 0:
+        size = options[1] if options[0] != 1 else 1
+        found[options[0]] = options[2:size]
+        options = options[size:]
+    return data[start + 13], found, length - start - head
+
+
+class Wire:
+    """The packets on an interface from now on, of a TCP port."""
+
+    def __init__(self, machine, name):
+        with inside(machine):
+            self.sock = socket.socket(socket.AF_PACKET, socket.SOCK_DGRAM, 0)
+            self.sock.setsockopt(socket.SOL_SOCKET, agent.SO_RCVBUFFORCE, 32 << 20)
+            self.sock.bind((name, agent.ETH_P_ALL))
+        self.sock.setblocking(False)
+
+    def packets(self, to):
+        """Yields flags, options and length of data of the packets to an address."""
+        while True:
+            try:
+                data, (_, kind, *_) = self.sock.recvfrom(1 << 17)
+            except BlockingIOError:
+                return
+            at = 24 if data[0] >> 4 == 6 else 16
+            if kind in (0x0800, 0x86DD) and data[at:at + len(packed(to))] == packed(to):
+                line = show(data, None)
+                expect(f"the checksums of {line}", False, "BAD" in line)
+                if seen := options_of(data):
+                    yield seen
+
+
+SYN, ACK = 2, 16
+TOA, MSS = 254, 2
+
+
+def told(v6, offload):
+    """The real server gets the client's address in the first segments, which fit the MTU."""
+    lay_out(v6)
+    for machine in "client", "rs1":
+        configure(machine, [f"ethtool -K eth0 tx {offload} >/dev/null"])
+    vip, rip, cip = (NAT.addresses[name][v6] for name in ("VIP", "RIP1", "CIP"))
+    service(v6, "-b flag-3,flag-1", ("rs1",))
+    size = 20 if v6 else 8
+    server, client = Wire("rs1", "eth0"), Wire("client", "eth0")
+    enter("client")
+    with agent.client_socket("tcp", vip) as sock:
+        option = struct.pack("!H", sock.getsockname()[1]) + packed(cip)
+        expect("the length of the option", size - 2, len(option))
+        sock.connect((vip, PORT))
+        for length in 100000, 5000:
+            sock.sendall(b"hash %d\n" % length + agent.PATTERN[:1] * length)
+            expect("the server got", hash_of(agent.PATTERN[:1] * length), agent.line_from(sock))
+    seen = list(server.packets(rip))
+    syn, end, first, *rest = seen
+    for what, (flags, options, data), wanted in ("SYN", syn, SYN), ("the end of the handshake", end, ACK):
+        expect(f"{what}: flags and data", (wanted, 0), (flags, data))
+        expect(f"{what}: the client", option, options.get(TOA))
+    expect("the first data", (True, option), (first[2] > 0, first[1].get(TOA)))
+    expect("more segments", True, len(rest) > 2)
+    late = [options for flags, options, data in rest if TOA in options]
+    expect("later segments with the option", [], late)
+    replies = list(client.packets(cip))
+    own = 1500 - (60 if v6 else 40)
+    expect("the MSS that the client is told", own - size, struct.unpack("!H", replies[0][1][MSS])[0])
+    expect("the option in replies", [], [options for _, options, _ in replies if TOA in options])
+    expect("UDP", "rs1", ask(v6, "udp", 1))
+    # For sh and mh the flag has a meaning of its own.
+    for scheduler in "sh", "mh":
+        for protocol in "tu":
+            configure("director", [f"ipvsadm -E -{protocol} {address('VIP', v6)}:{PORT} -s {scheduler} -b flag-3,flag-1"])
+        for wanted in 0, 1:
+            setting("fullnat_client", wanted)
+            expect(f"{scheduler}, fullnat_client={wanted}", "rs1", ask(v6, "tcp", 1))
+            expect("segments with the option", 3 * wanted, sum(TOA in options for _, options, _ in server.packets(rip)))
+        setting("fullnat_client", 0)
+    expect("PROXY does not exist yet", "EINVAL", refusal("fullnat_client", "2"))
+
+
+def hash_of(data):
+    return hashlib.sha1(data).hexdigest()
+
+
 def received(v6):
     """A backup director gets the local ends. Here a real server is one."""
     lay_out(v6)
@@ -248,5 +339,7 @@ for six in (0, 1):
     local_ends(six)
     listed(six)
     resting(six)
+    for offload in ("on", "off"):
+        told(six, offload)
     received(six)
     persistent(six)

@@ -70,6 +70,7 @@ impl ConnTable {
             addr: addr_of(choice.addr),
             port: Port::new(choice.port),
             bit: choice.bit,
+            tells_client: false,
         })
     }
 

@@ -27,6 +27,8 @@ pub(crate) struct Local {
     pub(crate) port: Port,
     /// The bit that the conn owns, if any.
     pub(crate) bit: Option<Bit>,
+    /// Whether the real server is told the client's address.
+    pub(crate) tells_client: bool,
 }
 
 impl Local {

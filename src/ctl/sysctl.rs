@@ -173,6 +173,11 @@ pub(crate) static FILES: &[Setting] = &[
         &FULLNAT_PORTS,
     ),
     Setting::text(c"fullnat_laddr", FULLNAT_LADDR),
+    Setting::range(
+        c"fullnat_client",
+        |netns| &netns.sysctl.ints.fullnat_client,
+        &[0, 1],
+    ),
 ];
 
 /// Checks that `value` is in `range`.

@@ -30,9 +30,19 @@ use crate::{
         Ends,
         Ports, //
     },
-    proto::direction::Direction,
-    service::Service,
-    uapi::IP_VS_SVC_F_SCHED3,
+    proto::{
+        direction::Direction,
+        Proto, //
+    },
+    sched::Kind,
+    service::{
+        Pool,
+        Service, //
+    },
+    uapi::{
+        IP_VS_SVC_F_SCHED1,
+        IP_VS_SVC_F_SCHED3, //
+    },
     xmit, //
 };
 use kernel::{
@@ -47,6 +57,17 @@ impl<'a> HookCtx<'a> {
         let is_wanted = || service.flags() & IP_VS_SVC_F_SCHED3 != 0;
         Forward::of(dest.conn_flags()) == Forward::Masq
             && (is_wanted() || self.netns.sysctl.fullnat())
+    }
+
+    /// Whether the real servers of a FULLNAT service are told the client's address. For sh and mh,
+    /// which use the flag themselves, only the sysctl says that.
+    pub(super) fn tells_client(self, service: &Service, proto: Proto) -> bool {
+        if proto != Proto::Tcp {
+            return false;
+        }
+        let kind = service.pool(self.rcu()).and_then(Pool::kind);
+        let has_own = kind.is_some_and(Kind::uses_flags);
+        !has_own && service.flags() & IP_VS_SVC_F_SCHED1 != 0 || self.netns.sysctl.fullnat_client()
     }
 
     /// The local end of a new conn: a listed address or, if none is listed for the dest's family,

@@ -12,6 +12,7 @@ use crate::{
         Port, //
     },
     conn::{
+        local::Local,
         table::{
             upgrade,
             Birth, //
@@ -254,10 +255,13 @@ impl<'a> HookCtx<'a> {
             return self.one_packet(skb, &params, Some(dest), packet);
         }
         if self.is_fullnat(service, dest.get()) {
-            params.local = self.local_end(&params, dest.get());
-            if params.local.is_none() {
+            let Some(local) = self.local_end(&params, dest.get()) else {
                 return skb.drop_eperm();
-            }
+            };
+            params.local = Some(Local {
+                tells_client: self.tells_client(service, proto),
+                ..local
+            });
         }
         let conns = &self.netns.conns;
         let Some(template) = template else {

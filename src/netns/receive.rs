@@ -155,6 +155,7 @@ fn local(record: &Record<'_>) -> Option<Local> {
         addr,
         port,
         bit: None,
+        tells_client: false,
     })
 }
 
