@@ -9,6 +9,7 @@ import socket
 import struct
 
 import agent
+import genl
 from case import configure, expect, inside, observe, output, skip, wait_for
 from packet import address as packed, ip, show, tcp
 from topology import NAT, build, enter
@@ -265,6 +266,25 @@ def hash_of(data):
     return hashlib.sha1(data).hexdigest()
 
 
+def patched(v6):
+    """Forwarding method 5, as patched tools send it, means the same."""
+    lay_out(v6)
+    vip, rip = (NAT.addresses[name][v6] for name in ("VIP", "RIP1"))
+    configure("director", [f"ipvsadm -A -t {address('VIP', v6)}:{PORT} -s rr"])
+    with inside("director"):
+        ipvs = genl.Family()
+        added = ipvs.outcome(genl.command("NEW_DEST"), genl.service(**genl.ident(vip, PORT)) +
+                             genl.real(**genl.server(rip, PORT, FWD_METHOD=genl.u32(5))))
+        expect("the dest", "ok 0", added)
+        (_, dest), = genl.services(ipvs)
+    (_, body), = genl.attributes(dest)
+    expect("the method as listed", genl.u32(5), dict(genl.attributes(body))[genl.DEST.index("FWD_METHOD")])
+    expect("answers", "rs1 rs1", ask(v6, "tcp", 2))
+    expect("local ends", 2, len(local_file()[1]))
+    configure("director", [f"ipvsadm -e -t {address('VIP', v6)}:{PORT} -r {address('RIP1', v6)}:{PORT} -m"])
+    expect("with NAT", "timeout", ask(v6, "tcp", 1, timeout="1"))
+
+
 def received(v6):
     """A backup director gets the local ends. Here a real server is one."""
     lay_out(v6)
@@ -341,5 +361,6 @@ for six in (0, 1):
     resting(six)
     for offload in ("on", "off"):
         told(six, offload)
+    patched(six)
     received(six)
     persistent(six)

@@ -15,7 +15,10 @@ use crate::{
         Params, //
     },
     dest::Dest,
-    forward::Forward,
+    forward::{
+        self,
+        Forward, //
+    },
     laddr,
     netns::Netns,
     oot::net::{
@@ -54,9 +57,9 @@ impl<'a> HookCtx<'a> {
     /// Whether new conns of the service to `dest` get a local end.
     #[inline]
     pub(super) fn is_fullnat(self, service: &Service, dest: &Dest) -> bool {
-        let is_wanted = || service.flags() & IP_VS_SVC_F_SCHED3 != 0;
-        Forward::of(dest.conn_flags()) == Forward::Masq
-            && (is_wanted() || self.netns.sysctl.fullnat())
+        let flags = dest.conn_flags();
+        let is_wanted = || service.flags() & IP_VS_SVC_F_SCHED3 != 0 || forward::is_fullnat(flags);
+        Forward::of(flags) == Forward::Masq && (is_wanted() || self.netns.sysctl.fullnat())
     }
 
     /// Whether the real servers of a FULLNAT service are told the client's address. For sh and mh,
