@@ -20,8 +20,10 @@ mod drop_entry;
 mod expiry;
 mod ext;
 mod fullnat;
+pub(crate) mod handshake;
 mod hash;
 mod life;
+pub(crate) mod local;
 mod params;
 mod step;
 mod sync;
@@ -69,6 +71,7 @@ use crate::{
 };
 use app::Counts;
 use ext::Ext;
+use handshake::Handshake;
 use kernel::{
     prelude::*,
     sync::{
@@ -101,6 +104,10 @@ const IS_RARE: u32 = 1 << 29;
 
 /// Internal flag, not uapi: the conn is bound to an application, see [`app`].
 const HAS_APP: u32 = 1 << 28;
+
+/// Internal flag, not uapi: the conn keeps the local end of a former one from others, see
+/// [`fullnat`].
+const RESTS: u32 = 1 << 27;
 
 /// One end of a connection: address and port.
 pub(crate) type End<'a> = (&'a Addr, Port);
@@ -262,8 +269,13 @@ impl Conn {
     /// The local end, which replaces the client's in packets to the dest, if there is one.
     #[inline]
     pub(crate) fn local<'g>(&'g self, guard: &'g rcu::Guard) -> Option<End<'g>> {
-        let (addr, port) = self.ext.get(guard)?.local.as_ref()?;
-        Some((addr, *port))
+        Some(self.ext.get(guard)?.local.as_ref()?.end())
+    }
+
+    /// The start of the connection, if the real server is told the client's address.
+    #[inline]
+    pub(crate) fn handshake<'g>(&'g self, guard: &'g rcu::Guard) -> Option<&'g Handshake> {
+        self.ext.get(guard)?.handshake.as_ref()
     }
 
     /// The persistence engine of a template and its data (C: `pe`, `pe_data`).
@@ -419,7 +431,8 @@ impl Conn {
         if this.is_tracked() {
             Self::drop_conntrack(this, guard);
         }
-        if this.flags() & (HAS_APP | IP_VS_CONN_F_NO_CPORT) != 0 {
+        if this.flags() & (HAS_APP | HAS_LOCAL | IP_VS_CONN_F_NO_CPORT) != 0 {
+            Self::release_local(this, guard);
             this.count_portless(guard, -1);
             this.unbind_app(guard);
         }

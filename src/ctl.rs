@@ -24,7 +24,7 @@ pub(crate) mod sysctl;
 use crate::{
     addr::Family,
     estimator::Source,
-    hook,
+    forward, hook,
     netns::{
         Control,
         Netns, //
@@ -59,7 +59,10 @@ use crate::{
         Counts,
         KStats, //
     },
-    uapi::IP_VS_VERSION_CODE, //
+    uapi::{
+        IP_VS_SVC_F_SCHED3,
+        IP_VS_VERSION_CODE, //
+    },
 };
 use kernel::{
     fmt,
@@ -190,8 +193,16 @@ impl<'a> Ctl<'a> {
             .estimator
             .add(Source::Service(service.stats.clone()))?;
         netns.services.set_engine(&service, engine);
+        self.prepare_fullnat(&service, 0);
         netns.services.insert(service);
         Ok(())
+    }
+
+    /// Prepares the search for local ends if the service, or a dest with these flags, is FULLNAT.
+    fn prepare_fullnat(&self, service: &Service, dest_flags: u32) {
+        if service.flags() & IP_VS_SVC_F_SCHED3 != 0 || forward::is_fullnat(dest_flags) {
+            self.netns.conns.locals.prepare();
+        }
     }
 
     /// Sets scheduler, flags, timeout, netmask and persistence engine of a service
@@ -213,6 +224,7 @@ impl<'a> Ctl<'a> {
         spec.check_netmask(service.id.family)?;
         service.set_scheduler(kind, &self.netns.sysctl)?;
         service.configure(spec);
+        self.prepare_fullnat(service, 0);
         self.netns.services.set_engine(service, engine);
         Ok(())
     }

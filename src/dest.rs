@@ -26,6 +26,7 @@ use crate::{
         Family,
         Port, //
     },
+    forward,
     oot::sync::{
         bh,
         Object,
@@ -343,7 +344,7 @@ impl Dest {
     /// The current configuration.
     pub(crate) fn spec(&self) -> DestSpec {
         DestSpec {
-            conn_flags: self.conn_flags(),
+            conn_flags: forward::to_user(self.conn_flags()),
             weight: self.weight(),
             u_threshold: self.u_threshold(),
             l_threshold: self.l_threshold(),

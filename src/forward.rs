@@ -54,9 +54,51 @@ pub(crate) const fn number(flags: u32) -> u32 {
     flags & IP_VS_CONN_F_FWD_MASK
 }
 
+/// The forwarding method of patched tools for FULLNAT. C has no transmitter for it.
+const FULLNAT: u32 = 5;
+
+/// Internal flag of a dest, not uapi: all its conns are FULLNAT. The forwarding method is NAT.
+const IS_FULLNAT: u32 = 1 << 26;
+
+/// The flags of a dest for those that user space has set: FULLNAT becomes NAT with a flag.
+pub(crate) const fn to_internal(flags: u32) -> u32 {
+    match number(flags) {
+        FULLNAT => flags & !IP_VS_CONN_F_FWD_MASK | IP_VS_CONN_F_MASQ | IS_FULLNAT,
+        _ => flags,
+    }
+}
+
+/// The flags of a dest as user space sees them, which are the same as in C.
+pub(crate) const fn to_user(flags: u32) -> u32 {
+    match is_fullnat(flags) {
+        true => flags & !IS_FULLNAT | FULLNAT | IP_VS_CONN_F_NOOUTPUT,
+        false => flags,
+    }
+}
+
+/// Whether user space has set the forwarding method FULLNAT of a dest with these flags.
+pub(crate) const fn is_fullnat(flags: u32) -> bool {
+    flags & IS_FULLNAT != 0
+}
+
 #[cfg(test)]
 mod tests {
     use super::*;
+
+    #[test]
+    fn fullnat_is_nat_inside() {
+        for other in (0..8).filter(|number| *number != FULLNAT) {
+            let flags = other | IP_VS_CONN_F_INACTIVE;
+            assert_eq!((to_internal(flags), to_user(flags)), (flags, flags));
+            assert!(!is_fullnat(flags));
+        }
+        let flags = to_internal(FULLNAT | IP_VS_CONN_F_INACTIVE);
+        assert_eq!(Forward::of(flags), Forward::Masq);
+        assert!(is_fullnat(flags));
+        let seen = FULLNAT | IP_VS_CONN_F_INACTIVE | IP_VS_CONN_F_NOOUTPUT;
+        assert_eq!(to_user(flags), seen);
+        assert_eq!(to_internal(to_user(flags)) & !IP_VS_CONN_F_NOOUTPUT, flags);
+    }
 
     #[test]
     fn methods_of_flags() {

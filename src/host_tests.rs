@@ -11,6 +11,7 @@
 mod addr;
 mod conn {
     pub(crate) mod expiry;
+    pub(crate) mod handshake;
     pub(crate) mod life;
     pub(crate) mod todrop;
 }
@@ -25,6 +26,7 @@ mod ctl {
 mod forward;
 mod hash;
 mod index;
+mod laddr;
 mod pe;
 mod ports;
 mod proto;

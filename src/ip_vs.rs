@@ -15,6 +15,7 @@ mod forward;
 mod hash;
 mod hook;
 mod index;
+mod laddr;
 mod netns;
 #[allow(unsafe_code)]
 #[path = "../rust-out-of-tree/lib.rs"]

@@ -10,6 +10,7 @@ mod receive;
 use crate::{
     addr::Family,
     conn::{
+        local::Locals,
         table::{
             ConnCache,
             ConnTable,
@@ -247,6 +248,10 @@ impl Netns {
 impl Owner for Ref<Netns> {
     fn net(&self) -> &Net {
         (**self).net()
+    }
+
+    fn locals(&self) -> &Locals {
+        &self.conns.locals
     }
 
     fn expire_later(&self, conn: &Conn, guard: &rcu::Guard) {

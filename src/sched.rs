@@ -406,6 +406,13 @@ schedulers! {
     twos::Twos,
 }
 
+impl Kind {
+    /// Whether the flags specific to schedulers mean something to this one.
+    pub(crate) const fn uses_flags(self) -> bool {
+        matches!(self, Self::Sh | Self::Mh)
+    }
+}
+
 /// The index of the first dest, from index `from` on, for which `may_take` holds.
 #[inline]
 fn find<D>(dests: &[D], from: usize, may_take: impl Fn(&D) -> bool) -> Option<usize> {

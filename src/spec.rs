@@ -15,7 +15,10 @@ use crate::{
         Family,
         Port, //
     },
-    forward::Forward,
+    forward::{
+        self,
+        Forward, //
+    },
     uapi::*, //
 };
 
@@ -218,7 +221,8 @@ impl DestSpec {
 
     /// Returns the flags that new conns inherit from the dest.
     pub(crate) fn flags_of_conns(&self) -> u32 {
-        let flags = (self.conn_flags & IP_VS_CONN_F_DEST_MASK) | IP_VS_CONN_F_INACTIVE;
+        let flags = forward::to_internal(self.conn_flags & IP_VS_CONN_F_DEST_MASK);
+        let flags = flags | IP_VS_CONN_F_INACTIVE;
         match Forward::of(flags) {
             Forward::Masq => flags,
             _ => flags | IP_VS_CONN_F_NOOUTPUT,

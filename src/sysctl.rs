@@ -12,12 +12,17 @@
 pub(crate) mod defense;
 
 use crate::{
+    laddr::AddrList,
     oot::{
         cpumask::CpuMask,
         fs::sysctl::Jiffies,
         mm,
         net::namespace::Net,
-        sync::Once, //
+        sync::{
+            Once,
+            RcuBox,
+            RcuCell, //
+        },
     },
     sched::{
         locality::cache::DEFAULT_EXPIRATION,
@@ -36,6 +41,7 @@ use kernel::{
             mutex::MutexBackend,
             Guard, //
         },
+        rcu,
         Arc,
         Mutex, //
     },
@@ -93,6 +99,7 @@ ints! {
     svc_lfactor: [0],
     fullnat: [0],
     fullnat_ports: [1024, 65535],
+    fullnat_client: [0],
 }
 
 /// The sysctls of a network namespace, except `conn_max`, which the conn table stores, and
@@ -112,6 +119,8 @@ pub(crate) struct Sysctl {
     pub(crate) mh: mh::Settings,
     /// The default load factors.
     pub(crate) load: LoadFactors,
+    /// The addresses of local ends, if any are listed.
+    fullnat_laddr: RcuCell<AddrList>,
     /// The maximum of `conn_max` for a user without `CAP_NET_ADMIN` in the initial user namespace.
     #[pin]
     pub(crate) conn_max_limit: Mutex<i32>,
@@ -165,6 +174,7 @@ impl Sysctl {
             lblcr_expiration: Jiffies::new(DEFAULT_EXPIRATION)?,
             mh,
             load,
+            fullnat_laddr: RcuCell::new(None),
             conn_max_limit <- new_mutex!(conn_max),
             changes <- new_mutex!(()),
         }? Error)
@@ -306,6 +316,27 @@ impl Sysctl {
     pub(crate) fn fullnat_ports(&self) -> RangeInclusive<u16> {
         let [first, last] = &self.ints.fullnat_ports;
         first.read_once() as u16..=last.read_once() as u16
+    }
+
+    /// Whether the real servers of all FULLNAT services are told the client's address by TOA.
+    pub(crate) fn fullnat_client(&self) -> bool {
+        get(&self.ints.fullnat_client) != 0
+    }
+
+    /// The addresses of local ends, if any are listed.
+    pub(crate) fn fullnat_laddr<'g>(&'g self, guard: &'g rcu::Guard) -> Option<&'g AddrList> {
+        self.fullnat_laddr.get(guard)
+    }
+
+    /// Sets the addresses of local ends.
+    ///
+    /// # Errors
+    ///
+    /// `ENOMEM`.
+    pub(crate) fn set_fullnat_laddr(&self, list: AddrList) -> Result {
+        let list = RcuBox::new(list, GFP_KERNEL)?;
+        drop(self.fullnat_laddr.replace(Some(list)));
+        Ok(())
     }
 
     /// The load factor of the conn table, in C's scale.

@@ -19,4 +19,5 @@ pub(crate) mod sctp;
 pub(crate) mod seq;
 pub(crate) mod tcp;
 mod text;
+pub(crate) mod toa;
 pub(crate) mod udp;

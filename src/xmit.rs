@@ -14,6 +14,7 @@ mod nat;
 mod output;
 pub(crate) mod reply;
 mod route;
+mod toa;
 mod tun;
 
 use crate::{

@@ -186,6 +186,17 @@ __oot_helper u32 oot_local_port_range(const struct net *net)
 	return (u32)high << 16 | (u16)low;
 }
 
+/* The ports of a block of 64, as bits. */
+__oot_helper u64 oot_local_reserved_ports(const struct net *net, u32 block)
+{
+	const unsigned long *ports = net->ipv4.sysctl_local_reserved_ports;
+	u64 bits = 0;
+
+	if (ports && block < 65536 / 64)
+		bitmap_to_arr64(&bits, ports + block * (64 / BITS_PER_LONG), 64);
+	return bits;
+}
+
 __oot_helper void oot_ip_select_ident(struct net *net, struct sk_buff *skb)
 {
 	ip_select_ident(net, skb, NULL);

@@ -187,6 +187,26 @@ __oot_helper int oot_skb_ensure_writable(struct sk_buff *skb, unsigned int len)
 	return skb_ensure_writable(skb, len);
 }
 
+/* The first `at` bytes must be linear and writable. */
+__oot_helper int oot_skb_insert(struct sk_buff *skb, unsigned int at, unsigned int len)
+{
+	unsigned int mac_len = skb_mac_header_was_set(skb) ? skb->mac_len : 0;
+	unsigned char *headers;
+
+	if (len > U16_MAX - mac_len || skb_cow(skb, mac_len + len))
+		return -ENOMEM;
+	headers = skb->data;
+	skb_push(skb, len);
+	if (mac_len)
+		skb_mac_header_rebuild(skb);
+	memmove(skb->data, headers, at);
+	skb_reset_network_header(skb);
+	skb->transport_header -= len;
+	if (skb->ip_summed == CHECKSUM_PARTIAL)
+		skb->csum_start -= len;
+	return 0;
+}
+
 __oot_helper unsigned int oot_skb_headroom(const struct sk_buff *skb)
 {
 	return skb_headroom(skb);

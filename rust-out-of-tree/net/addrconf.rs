@@ -32,6 +32,11 @@ pub(crate) fn is_unicast4(net: &Net, addr: [u8; 4]) -> bool {
     ip::addr_type4(net, addr) == bindings::RTN_UNICAST
 }
 
+/// Whether an IPv4 address is an address of this host.
+pub(crate) fn is_local4(net: &Net, addr: [u8; 4]) -> bool {
+    ip::addr_type4(net, addr) == bindings::RTN_LOCAL
+}
+
 /// Whether an IPv6 address is a unicast address.
 pub(crate) fn is_unicast6(addr: [u8; 16]) -> bool {
     type6(addr) & bindings::IPV6_ADDR_UNICAST != 0
@@ -50,9 +55,13 @@ fn type6(addr: [u8; 16]) -> u32 {
 pub(crate) fn is_unicast_or_local6(net: &Net, addr: [u8; 16]) -> bool {
     let kind = type6(addr);
     let is_unicast = kind & bindings::IPV6_ADDR_UNICAST != 0;
-    (is_unicast && kind & bindings::IPV6_ADDR_LINKLOCAL == 0)
-        || ip::route6(net, addr, false, false, false)
-            .is_ok_and(|route| route.dst.as_ref().is_local(&rcu::read_lock()))
+    (is_unicast && kind & bindings::IPV6_ADDR_LINKLOCAL == 0) || is_local6(net, addr)
+}
+
+/// Whether an IPv6 address is an address of this host.
+pub(crate) fn is_local6(net: &Net, addr: [u8; 16]) -> bool {
+    ip::route6(net, addr, false, false, false)
+        .is_ok_and(|route| route.dst.as_ref().is_local(&rcu::read_lock()))
 }
 
 /// Whether the IPv6 module is enabled (C: `ipv6_mod_enabled()`).

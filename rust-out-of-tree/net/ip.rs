@@ -310,6 +310,13 @@ pub(crate) fn local_ports(net: &Net) -> RangeInclusive<u16> {
     range as u16..=(range >> 16) as u16
 }
 
+/// The ports of a block of 64 that sockets of this host get only by binding to them, as bits (sysctl
+/// `ip_local_reserved_ports`). The block with the number 1 begins with port 64.
+pub(crate) fn reserved_ports(net: &Net, block: u32) -> u64 {
+    // SAFETY: The namespace is live. The function checks the number of the block.
+    unsafe { bindings::oot_local_reserved_ports(net.as_raw(), block) }
+}
+
 /// The type of an IPv4 address for this host, `RTN_UNICAST`, `RTN_LOCAL` and so on (C:
 /// `inet_addr_type()`).
 pub(crate) fn addr_type4(net: &Net, addr: [u8; 4]) -> u32 {

@@ -172,6 +172,24 @@ impl Skb {
         }
     }
 
+    /// Inserts `len` bytes at the offset `at` by moving what is before them, which must be headers,
+    /// and the link-layer header. The new bytes have any value. The offsets of IP and transport header
+    /// and of a checksum to be completed are moved as well.
+    ///
+    /// # Errors
+    ///
+    /// `ENOMEM`, also if `at` is beyond the packet, or `len` above [`MAX_HEADROOM`] less the length of
+    /// the link-layer header.
+    pub(crate) fn insert(&mut self, at: u32, len: u32) -> Result {
+        self.writable(at)?;
+        // SAFETY: By the type invariant no other code uses the packet, and its first `at` bytes are
+        // linear.
+        match unsafe { bindings::oot_skb_insert(self.as_raw(), at, len) } {
+            0 => Ok(()),
+            _ => Err(ENOMEM),
+        }
+    }
+
     /// Makes the first `len` bytes linear, as `pskb_may_pull()`. False if the packet is too short
     /// or memory runs out.
     pub(crate) fn may_pull(&mut self, len: u32) -> bool {

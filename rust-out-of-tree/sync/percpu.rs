@@ -80,6 +80,18 @@ impl<const N: usize> PerCpuCounters<N> {
         }
     }
 
+    /// Adds 1 to counter `index` of this CPU and returns its new value. Safe against preemption and
+    /// softirqs. Returns 0 if `index` is out of range.
+    pub(crate) fn next(&self, index: usize) -> u64 {
+        if index >= N {
+            return 0;
+        }
+        // SAFETY: The word lies within the allocation.
+        let word = unsafe { self.base.as_ptr().cast::<u64>().add(index) };
+        // SAFETY: `word` is the per-CPU address of a live `u64`.
+        unsafe { bindings::oot_this_cpu_inc_return(word) }
+    }
+
     /// Returns the counters of one CPU: 0 for a CPU that is not possible.
     #[inline]
     pub(crate) fn on_cpu(&self, cpu: u32) -> [u64; N] {

@@ -7,13 +7,11 @@ use super::{
         App,
         Counts, //
     },
+    handshake::Handshake,
+    local::Local,
     Params,
 };
 use crate::{
-    addr::{
-        Addr,
-        Port, //
-    },
     oot::sync::RcuBox,
     pe::Engine,
     shim::Word32,
@@ -28,7 +26,9 @@ use kernel::{
 /// The extension of a conn, allocated with the conn if any of its fields is needed.
 pub(super) struct Ext {
     /// The local end, which replaces the client's in packets to the dest.
-    pub(super) local: Option<(Addr, Port)>,
+    pub(super) local: Option<Local>,
+    /// The start of the connection, if the real server is told the client's address.
+    pub(super) handshake: Option<Handshake>,
     /// The binding to an application.
     pub(super) app: Option<App>,
     /// The numbers of conns, for a conn without client port.
@@ -73,8 +73,10 @@ impl Ext {
             }
             None => None,
         };
+        let tells_client = params.local.is_some_and(|local| local.tells_client);
         let ext = Self {
-            local: params.local.map(|(addr, port)| (*addr, port)),
+            local: params.local,
+            handshake: tells_client.then(Handshake::new),
             app,
             counts,
             pe,
@@ -91,6 +93,7 @@ impl Ext {
     pub(super) fn of_sequences(values: [Seq; 2]) -> Result<RcuBox<Self>> {
         let ext = Self {
             local: None,
+            handshake: None,
             app: None,
             counts: None,
             pe: None,

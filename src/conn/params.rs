@@ -2,7 +2,7 @@
 
 //! The parameters of a new conn.
 
-use super::End;
+use super::local::Local;
 use crate::{
     addr::{
         Addr,
@@ -26,7 +26,7 @@ pub(crate) struct Params<'a> {
     /// The port that packets to the dest get: the dest's or, if that is 0, the one the client used.
     pub(crate) dport: Port,
     /// The local end, which replaces the client's in packets to the dest, if any.
-    pub(crate) local: Option<End<'a>>,
+    pub(crate) local: Option<Local>,
     /// For a template: the persistence engine and its data, if the service has an engine.
     pub(crate) pe: Option<(Engine, &'a [u8])>,
     pub(crate) fwmark: u32,

@@ -145,6 +145,7 @@ impl Conn {
         let is_of_template = || sysctl.sync_persist_mode() && self.is_in_persistence();
         (self.proto.is_sent(state) || sysctl.sync_early())
             && !self.is_one_packet()
+            && !self.is_resting()
             && !is_of_template()
     }
 
@@ -218,6 +219,7 @@ impl Conn {
                 name: engine.name().as_bytes(),
                 data,
             }),
+            local: self.local(guard).map(|(addr, port)| (*addr, port)),
             idle: None,
         }
     }

@@ -17,6 +17,7 @@ use super::{
         Counts, //
     },
     ext::Ext,
+    local::Locals,
     todrop::IdleDrops,
     Conn,
     ConnRef,
@@ -64,6 +65,9 @@ use kernel::{
 pub(crate) trait Owner: Send + Sync + 'static {
     /// The namespace.
     fn net(&self) -> &Net;
+
+    /// The data that conns with local ends share.
+    fn locals(&self) -> &Locals;
 
     /// Called when the timer keeps a conn only because it controls others.
     fn expire_later(&self, conn: &Conn, guard: &rcu::Guard);
@@ -118,6 +122,8 @@ pub(crate) enum Birth<'a> {
     Template(u32),
     /// A sync message.
     Received(Received),
+    /// A conn that rests for this many jiffies.
+    Resting(u32),
     /// The announcement of a connection that client or dest will open.
     Listen(&'a ProtoData),
 }
@@ -152,6 +158,7 @@ pub(crate) struct ConnTable {
     /// Which idle conns `drop_entry` drops.
     pub(super) idle_drops: IdleDrops,
     pub(crate) counts: Arc<Counts>,
+    pub(crate) locals: Locals,
     /// The maximum number of conns and templates (sysctl `net.ipv4.vs.conn_max`).
     pub(crate) max: [Atomic<i32>; 1],
 }
@@ -199,6 +206,7 @@ impl ConnTable {
             cache,
             idle_drops: IdleDrops::new(),
             counts: Arc::new(Counts::new(), GFP_KERNEL)?,
+            locals: Locals::new()?,
             max: [Atomic::new(max)],
         }? Error)
     }
@@ -314,6 +322,7 @@ impl ConnTable {
             Birth::Stateless => entry.begin_without_state(),
             Birth::Template(lifetime) => entry.life.begin_template(lifetime),
             Birth::Received(received) => entry.begin_received(received, guard),
+            Birth::Resting(timeout) => entry.begin_resting(timeout),
             Birth::Listen(data) => entry.begin_listening(data),
         }
 

@@ -74,6 +74,7 @@ impl Ctl<'_> {
         // As in C, the dest becomes available before it is linked, so every packet that finds it in
         // the pool finds it available. Packets of conns that it still has use it from here on, too.
         dest.configure(spec);
+        self.prepare_fullnat(service, dest.conn_flags());
         self.track(service, spec);
         if let Err(error) = self.enlist(service, &pool, &mut names, &dest) {
             dest.unlinked();
@@ -167,6 +168,7 @@ impl Ctl<'_> {
         let dest = service.names().find(&pool, &id).ok_or(ENOENT)?;
         let before = dest.spec();
         dest.configure(spec);
+        self.prepare_fullnat(service, dest.conn_flags());
         self.track(service, spec);
         dest.route.reset();
         // After `configure()`: the new state of the scheduler is built from the new weight.

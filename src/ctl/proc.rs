@@ -1,6 +1,6 @@
 // SPDX-License-Identifier: GPL-2.0
 
-//! The files in /proc/net, byte for byte as C writes them.
+//! The files in /proc/net, byte for byte as C writes them, and one that C does not have.
 //!
 //! C version: `ip_vs_info_seq_show()`, `ip_vs_stats_show()`, `ip_vs_stats_percpu_show()`
 //! [net/netfilter/ipvs/ip_vs_ctl.c].
@@ -46,6 +46,7 @@ use kernel::{
 use super::Version;
 use conns::{
     Conns,
+    LocalEnds,
     SyncConns, //
 };
 use line::Line;
@@ -55,10 +56,11 @@ use status::Status;
 const BRACKETS: [&str; 2] = ["[", "]"];
 
 /// The files in the /proc/net of a network namespace.
-pub(crate) static FILES: [File<PerNet<Netns>>; 7] = [
+pub(crate) static FILES: [File<PerNet<Netns>>; 8] = [
     File::table::<Info>(c"ip_vs", 0),
     File::table::<Conns>(c"ip_vs_conn", 0),
     File::table::<SyncConns>(c"ip_vs_conn_sync", 0),
+    File::table::<LocalEnds>(c"ip_vs_fullnat", 0),
     File::single::<Apps>(c"ip_vs_app", 0),
     File::single::<Stats>(c"ip_vs_stats", 0),
     File::single::<StatsPerCpu>(c"ip_vs_stats_percpu", 0),

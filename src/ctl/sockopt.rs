@@ -12,6 +12,7 @@ mod layout;
 use crate::{
     addr::Family,
     dest::Dest,
+    forward,
     netns::Netns,
     oot::{
         net::{
@@ -421,7 +422,7 @@ fn fill(entry: &mut ServiceEntry, ctl: &Ctl<'_>, service: &Service) -> Result {
 /// Returns the entry of a dest (C: `__ip_vs_get_dest_entries()`).
 fn dest_entry(dest: &Dest) -> DestEntry {
     let mut entry = DestEntry::new(&dest.id());
-    entry.conn_flags = dest.conn_flags();
+    entry.conn_flags = forward::to_user(dest.conn_flags());
     entry.weight = dest.weight();
     entry.u_threshold = dest.u_threshold();
     entry.l_threshold = dest.l_threshold();

@@ -6,6 +6,14 @@
 
 use super::defense;
 use crate::{
+    addr::{
+        Addr,
+        Family, //
+    },
+    laddr::{
+        self,
+        AddrList, //
+    },
     netns::Netns,
     oot::{
         capability,
@@ -19,7 +27,10 @@ use crate::{
                 ReadOnly, //
             }, //
         },
-        net::pernet::PerNet,
+        net::{
+            addrconf,
+            pernet::PerNet, //
+        },
         sync::Once, //
     },
     sysctl::{
@@ -31,8 +42,10 @@ use crate::{
 use core::ops::RangeInclusive;
 use kernel::{
     prelude::*,
+    str::BStr,
     sync::{
         atomic::Atomic,
+        rcu,
         Arc, //
     },
 };
@@ -154,11 +167,17 @@ pub(crate) static FILES: &[Setting] = &[
     })
     .unprivileged(Absent),
     // C has none of those below.
-    Setting::range(c"fullnat", |netns| &netns.sysctl.ints.fullnat, &[0, 1]),
+    Setting::one(c"fullnat", |netns| &netns.sysctl.ints.fullnat, &FULLNAT),
     Setting::two(
         c"fullnat_ports",
         |netns| &netns.sysctl.ints.fullnat_ports,
         &FULLNAT_PORTS,
+    ),
+    Setting::text(c"fullnat_laddr", FULLNAT_LADDR),
+    Setting::range(
+        c"fullnat_client",
+        |netns| &netns.sysctl.ints.fullnat_client,
+        &[0, 1],
     ),
 ];
 
@@ -228,6 +247,20 @@ static SYNC_THRESHOLD: Rule<PerNet<Netns>, 2> = Rule {
     absent: None,
 };
 
+/// 0 or 1.
+static FULLNAT: Rule<PerNet<Netns>, 1> = Rule {
+    show: as_is,
+    set: |netns, fullnat, [value]| {
+        check(value, 0..=1)?;
+        if value != 0 {
+            netns.conns.locals.prepare();
+        }
+        set(fullnat, value);
+        Ok(())
+    },
+    absent: None,
+};
+
 /// The first and the last port, neither of them 0.
 static FULLNAT_PORTS: Rule<PerNet<Netns>, 2> = Rule {
     show: as_is,
@@ -241,6 +274,50 @@ static FULLNAT_PORTS: Rule<PerNet<Netns>, 2> = Rule {
     },
     absent: None,
 };
+
+/// An empty list before the first write.
+const FULLNAT_LADDR: Text<PerNet<Netns>> = Text {
+    show: |netns, buffer| {
+        let guard = rcu::read_lock();
+        let list = netns.sysctl.fullnat_laddr(&guard);
+        Ok(list.map_or(0, |list| list.print(buffer)))
+    },
+    set: |netns, text| {
+        let (_nul, text) = text.to_bytes_with_nul().split_last().ok_or(EINVAL)?;
+        let list = AddrList::parse(text).ok_or(EINVAL)?;
+        for (family, addr) in list.iter() {
+            check_local(netns, family, &addr)?;
+        }
+        netns.sysctl.set_fullnat_laddr(list)
+    },
+};
+
+/// Checks that `addr` is an address of this host.
+///
+/// # Errors
+///
+/// `EINVAL` if it is not.
+fn check_local(netns: &PerNet<Netns>, family: Family, addr: &Addr) -> Result {
+    let net = netns.net();
+    let (is_local, prefix) = match family {
+        Family::Inet => (addrconf::is_local4(net, addr.v4()), 32),
+        Family::Inet6 => (
+            addrconf::is_ipv6_enabled() && addrconf::is_local6(net, *addr.bytes()),
+            128,
+        ),
+    };
+    if is_local {
+        return Ok(());
+    }
+    let mut text = [0; 48];
+    let len = laddr::print_addr(family, addr, &mut text);
+    let shown = BStr::from_bytes(text.get(..len).unwrap_or_default());
+    pr_err!(
+        "fullnat_laddr: this host does not have the address {shown}; \
+         to add it: ip addr add {shown}/{prefix} dev DEVICE\n"
+    );
+    Err(EINVAL)
+}
 
 /// The data path reads a copy of the value.
 static BACKUP_ONLY: Rule<PerNet<Netns>, 1> = Rule {

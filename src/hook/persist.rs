@@ -177,9 +177,7 @@ impl<'a> HookCtx<'a> {
         packet: &Packet,
     ) -> Verdict<'h> {
         let (conns, birth) = (&self.netns.conns, self.birth(packet));
-        match conns.add_controlled(self.rcu(), params, Some(dest), Some(template), birth) {
-            Some(conn) => self.added(skb, conn, packet),
-            None => skb.drop_eperm(),
-        }
+        let conn = conns.add_controlled(self.rcu(), params, Some(dest), Some(template), birth);
+        self.added(skb, params, conn, packet)
     }
 }

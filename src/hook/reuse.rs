@@ -90,6 +90,7 @@ impl<'a> HookCtx<'a> {
 
     fn kill_unless_in_control(self, old: ConnRef<'a>) {
         if !old.is_in_control() {
+            self.rest(old);
             Conn::kill(old, self.rcu());
         }
     }

@@ -12,6 +12,7 @@ use crate::{
         Port, //
     },
     conn::{
+        local::Local,
         table::{
             upgrade,
             Birth, //
@@ -258,21 +259,20 @@ impl<'a> HookCtx<'a> {
             }
             return self.one_packet(skb, &params, Some(dest), packet);
         }
-        let local;
         if self.is_fullnat(service, dest.get()) {
-            let Some(end) = self.local_end(&params, dest.get()) else {
+            let Some(local) = self.local_end(&params, dest.get()) else {
                 return skb.drop_eperm();
             };
-            local = end;
-            params.local = Some((&local.0, local.1));
+            params.local = Some(Local {
+                tells_client: self.tells_client(service, proto),
+                ..local
+            });
         }
         let conns = &self.netns.conns;
         let Some(template) = template else {
             let birth = self.birth(packet);
-            return match conns.add(self.rcu(), &params, Some(dest), None, birth) {
-                Some(conn) => self.added(skb, conn, packet),
-                None => skb.drop_eperm(),
-            };
+            let conn = conns.add(self.rcu(), &params, Some(dest), None, birth);
+            return self.added(skb, &params, conn, packet);
         };
         self.begin_after(skb, &params, dest, template, packet)
     }

@@ -9,6 +9,7 @@ use super::Netns;
 use crate::{
     addr::Port,
     conn::{
+        local::Local,
         table::{
             Birth,
             Received, //
@@ -84,12 +85,27 @@ impl Receive for Ref<Netns> {
                 let dest = find_dest(self, record, &guard);
                 let birth = Birth::Received(received);
                 let added = self.conns.add(&guard, &params, dest, None, birth);
+                let added = added.filter(|conn| !has_double(self, *conn, &guard));
                 if let (Some(conn), 1..) = (added, received.idle) {
                     Conn::start_timer(conn);
                 }
             }
         }
     }
+}
+
+/// Whether a conn that was added has the local end of another one that is not received. Then it is
+/// killed. If the other one is received, the master has ended that without a message.
+fn has_double(netns: &Netns, conn: ConnRef<'_>, guard: &rcu::Guard) -> bool {
+    if !conn.has_local() {
+        return false;
+    }
+    let Some(other) = netns.conns.double_of(guard, conn) else {
+        return false;
+    };
+    let is_ours = !other.is_received();
+    Conn::kill(if is_ours { conn } else { other }, guard);
+    is_ours
 }
 
 /// A time in jiffies.
@@ -123,11 +139,23 @@ fn params<'a>(netns: &Netns, record: &'a Record<'_>) -> Option<Params<'a>> {
         vport: record.vport,
         daddr: &record.daddr,
         dport: record.dport,
-        local: None,
+        local: local(record),
         pe,
         fwmark: record.fwmark,
         flags,
         hash: None,
+    })
+}
+
+/// The local end of a conn. Only one with NAT can have one.
+fn local(record: &Record<'_>) -> Option<Local> {
+    let (addr, port) = record.local?;
+    let is_nat = record.flags & IP_VS_CONN_F_FWD_MASK == IP_VS_CONN_F_MASQ;
+    (is_nat && !record.is_template()).then_some(Local {
+        addr,
+        port,
+        bit: None,
+        tells_client: false,
     })
 }
 
@@ -163,7 +191,8 @@ fn find<'g>(
     let Some(conn) = found else {
         return Found::None;
     };
-    let is_same = conn.get().dest_end() == (&record.daddr, record.dport);
+    let is_same = conn.get().dest_end() == (&record.daddr, record.dport)
+        && conn.get().local(guard) == params.local.as_ref().map(Local::end);
     // Conns with later packets are newer than those of an answer to a request for all conns.
     if record
         .idle

@@ -117,6 +117,8 @@ pub(crate) struct Record<'a> {
     /// The adjustment of sequence numbers from the client and to it.
     pub(crate) seq: Option<[Seq; 2]>,
     pub(crate) pe: Option<PeData<'a>>,
+    /// The local end, which replaces the client's in packets to the dest.
+    pub(crate) local: Option<(Addr, Port)>,
     /// The time since the last packet in milliseconds; only in answers to a request for a resync.
     pub(crate) idle: Option<u32>,
 }

@@ -37,6 +37,16 @@ impl Header {
     pub(crate) const fn len(&self) -> usize {
         ((self.data_offset >> 4) as usize) << 2
     }
+
+    /// Sets the length of the header with options in bytes, a multiple of 4 up to 60.
+    pub(crate) fn set_len(&mut self, len: usize) {
+        self.data_offset = self.data_offset & 0x0f | ((len >> 2) as u8) << 4;
+    }
+
+    /// The two bytes with the length of the header and the flags, at an even offset.
+    pub(crate) fn offset_and_flags(&self) -> [u8; 2] {
+        [self.data_offset, self.flags.0]
+    }
 }
 
 /// The flags of a segment, the header's fourteenth byte.

@@ -15,6 +15,7 @@ use super::{
         Target,
         Transmitter, //
     },
+    toa, //
 };
 use crate::oot::net::{
     filter::{
@@ -49,5 +50,6 @@ fn translate(context: Context<'_>, target: &Target<'_>, skb: &mut Skb) -> Option
     let (headroom, sums_sctp) = (dst.hard_header_len(context.rcu), dst.sums_sctp(context.rcu));
     skb.cow(headroom).ok()?;
     let edit = Edit::reply(conn, conn.local(context.rcu));
-    icmp::translate_rarely(&edit, packet, conn.proto, skb, sums_sctp)
+    icmp::translate_rarely(&edit, packet, conn.proto, skb, sums_sctp)?;
+    toa::reply(context, skb)
 }

@@ -17,7 +17,8 @@ use super::{
         RouteFlags,
         Target,
         Transmitter, //
-    }, //
+    },
+    toa, //
 };
 use crate::{
     addr::Family,
@@ -71,7 +72,8 @@ fn translate(context: Context<'_>, target: &Target<'_>, skb: &mut Skb) -> Option
             && target
                 .dst(skb)
                 .is_some_and(|dst| dst.sums_sctp(context.rcu));
-        return icmp::translate_rarely(&edit, packet, conn.proto, skb, sums_sctp);
+        icmp::translate_rarely(&edit, packet, conn.proto, skb, sums_sctp)?;
+        return toa::request(context, target, skb);
     }
     Edit::request(conn, None).apply(packet, conn.proto, skb)
 }

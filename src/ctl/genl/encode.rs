@@ -75,7 +75,7 @@ fn flags(flags: u32) -> [u8; 8] {
 /// `EMSGSIZE` if the attributes do not fit.
 pub(super) fn dest(writer: &mut Writer, dest: &Dest) -> Result {
     let tunnel = dest.tunnel();
-    let fwd = forward::number(dest.conn_flags());
+    let fwd = forward::number(forward::to_user(dest.conn_flags()));
     let stats = dest.stats.read();
     writer.nest(IPVS_CMD_ATTR_DEST, |nest| {
         nest.put(IPVS_DEST_ATTR_ADDR, dest.addr.bytes())?;

@@ -6,9 +6,15 @@
 //! [net/netfilter/ipvs/ip_vs_conn.c].
 
 use crate::{
+    addr::{
+        Addr,
+        Family,
+        Port, //
+    },
     conn::{
         table::Walk,
-        Conn, //
+        Conn,
+        End, //
     },
     netns::Netns,
     oot::{
@@ -52,6 +58,9 @@ impl Records for Conns {
     }
 
     fn show(_netns: &PerNet<Netns>, guard: &rcu::Guard, conn: &Self::Record, seq: &SeqFile) {
+        if conn.is_resting() {
+            return;
+        }
         let mut line = Line::new();
         write_ends(&mut line, guard, conn).decimal_right(seconds_left(conn), 7);
         if conn.is_template() {
@@ -91,6 +100,9 @@ impl Records for SyncConns {
     }
 
     fn show(_netns: &PerNet<Netns>, guard: &rcu::Guard, conn: &Self::Record, seq: &SeqFile) {
+        if conn.is_resting() {
+            return;
+        }
         let mut line = Line::new();
         let origin = match conn.is_received() {
             true => "SYNC",
@@ -103,6 +115,60 @@ impl Records for SyncConns {
             .text("\n");
         proc::write(seq, line.bytes());
     }
+}
+
+/// /proc/net/ip_vs_fullnat, which C does not have: the conns with a local end, and the local ends
+/// that rest. These have no client and no service.
+pub(super) struct LocalEnds;
+
+impl Records for LocalEnds {
+    type Context = PerNet<Netns>;
+    type Record = Conn;
+    type Cursor = [usize; 3];
+
+    fn header(netns: &PerNet<Netns>, seq: &SeqFile) {
+        seq_print!(seq, "Exhausted {}\n", netns.conns.locals.exhausted());
+        seq_print!(
+            seq,
+            "Pro FromIP   FPrt ToIP     TPrt LocalIP  LPrt DestIP   DPrt State       Expires\n"
+        );
+    }
+
+    fn next<'g>(
+        netns: &'g PerNet<Netns>,
+        guard: &'g rcu::Guard,
+        cursor: &mut Self::Cursor,
+    ) -> Option<&'g Self::Record> {
+        next(netns, guard, cursor)
+    }
+
+    fn show(_netns: &PerNet<Netns>, guard: &rcu::Guard, conn: &Self::Record, seq: &SeqFile) {
+        let nobody = (&Addr::ANY, Port::ZERO);
+        let (client, service, local) = match (conn.local(guard), conn.is_resting()) {
+            (Some(local), _) => (conn.client(), conn.service(), local),
+            (None, true) => (nobody, nobody, conn.client()),
+            (None, false) => return,
+        };
+        let mut line = Line::new();
+        line.text_padded(conn.proto_name(), 3);
+        let family = conn.family;
+        for end in [client, service, local, conn.dest_end()] {
+            write_end(&mut line, family, end);
+        }
+        line.text(" ")
+            .text_padded(conn.state_name(), 11)
+            .text(" ")
+            .decimal_right(seconds_left(conn), 7)
+            .text("\n");
+        proc::write(seq, line.bytes());
+    }
+}
+
+/// Writes a space, an address and a port.
+fn write_end(line: &mut Line, family: Family, (addr, port): End<'_>) {
+    line.text(" ")
+        .addr(family, addr, ["", ""])
+        .port(" ", port.host());
 }
 
 fn next<'g>(

@@ -8,9 +8,9 @@ use crate::addr::{
     Family, //
 };
 
-/// A line under construction. Bytes beyond 192 are dropped; no line of these files is that long.
+/// A line under construction. Bytes beyond 256 are dropped; no line of these files is that long.
 pub(super) struct Line {
-    bytes: [u8; 192],
+    bytes: [u8; 256],
     len: usize,
 }
 
@@ -18,7 +18,7 @@ impl Line {
     /// An empty line.
     pub(super) fn new() -> Self {
         Self {
-            bytes: [0; 192],
+            bytes: [0; 256],
             len: 0,
         }
     }
@@ -202,7 +202,7 @@ mod tests {
 
     #[test]
     fn what_is_too_long_is_cut() {
-        assert_eq!(line(|l| l.text(&"x".repeat(1000))), "x".repeat(192));
+        assert_eq!(line(|l| l.text(&"x".repeat(1000))), "x".repeat(256));
     }
 
     #[test]

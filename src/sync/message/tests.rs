@@ -30,6 +30,7 @@ fn record() -> Record<'static> {
         daddr: v4(3),
         seq: None,
         pe: None,
+        local: None,
         idle: None,
     }
 }
@@ -134,6 +135,40 @@ fn version_1_with_ipv6_and_parameters() {
     assert_eq!(bytes[96..112], *v6(1).bytes());
     assert_eq!(bytes[144..156], *b"\x02\x04call\x03\x03sip\0");
     assert_eq!(read(bytes), [first, second, record()]);
+}
+
+#[test]
+fn local_ends() {
+    let first = Record {
+        local: Some((v4(9), Port::new(0x5678))),
+        ..record()
+    };
+    let second = Record {
+        local: Some((v6(9), Port::new(1))),
+        idle: Some(2),
+        ..record6()
+    };
+    let mut message = Message::new(Version::V1, 0, 1472, &first).unwrap();
+    assert!(message.push(&second));
+    let bytes = message.bytes();
+    assert_eq!(bytes[44..52], [0x62, 6, 10, 0, 0, 9, 0x56, 0x78]);
+    let fixed = 52 + 24 + 48;
+    assert_eq!(bytes[fixed..fixed + 2], [0x62, 18]);
+    assert_eq!(bytes[fixed + 2..fixed + 18], *v6(9).bytes());
+    assert_eq!(bytes[fixed + 18..], [0, 1, 0x61, 4, 0, 0, 0, 2]);
+    assert_eq!(read(bytes), [first, second]);
+    // Of another length, it is an unknown parameter. Without the mark, it must not be ignored.
+    for (params, number) in [
+        (&b"\x62\x05\x0a\0\0\x09\x56"[..], 1),
+        (b"\x62\x07\x0a\0\0\x09\x56\x78\0", 1),
+        (b"\x22\x06\x0a\0\0\x09\x56\x78", 0),
+    ] {
+        let bytes = super::tests::message(&[&with_params(params)]);
+        assert_eq!(read(&bytes), vec![record(); number]);
+    }
+    // Version 0 has none.
+    let message = Message::new(Version::V0, 0, 1472, &first).unwrap();
+    assert_eq!(read(message.bytes())[0].local, None);
 }
 
 #[test]

@@ -148,6 +148,7 @@ pub(super) fn read(bytes: &[u8]) -> Option<(Read<'_>, &[u8])> {
         daddr: Addr::from_v4(conn.daddr),
         seq,
         pe: None,
+        local: None,
         idle: None,
     };
     Some((Read::Valid(record), rest))

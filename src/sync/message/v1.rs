@@ -96,6 +96,8 @@ const PE_DATA: u8 = 2;
 const PE_NAME: u8 = 3;
 /// The time since the last packet; only in answers to a request for a resync. C has no such type.
 const IDLE: u8 = 0x21;
+/// The local end: an address of the conn's family and a port. Not known to C.
+const LOCAL: u8 = 0x22;
 
 /// The length of a parameter's type and length.
 const PARAM_HEADER: usize = 2;
@@ -141,10 +143,18 @@ pub(super) fn record_len(record: &Record<'_>) -> usize {
             param(name.len());
         }
     }
+    if record.local.is_some() {
+        param(local_len(record.family));
+    }
     if record.idle.is_some() {
         param(IDLE_LEN.into());
     }
     len
+}
+
+/// The length of a [`LOCAL`] parameter.
+fn local_len(family: Family) -> usize {
+    family.addr_len().wrapping_add(size_of::<Port>())
 }
 
 /// Writes a conn.
@@ -166,10 +176,7 @@ pub(super) fn write(out: &mut Writer<'_>, record: &Record<'_>) {
     };
     out.put(fixed.as_bytes());
     for addr in [&record.caddr, &record.vaddr, &record.daddr] {
-        match record.family {
-            Family::Inet => out.put(&addr.v4()),
-            Family::Inet6 => out.put(addr.bytes()),
-        }
+        write_addr(out, record.family, addr);
     }
     if let Some(seq) = record.seq {
         out.put(&[SEQ_DATA, SEQ_LEN]);
@@ -192,9 +199,21 @@ pub(super) fn write(out: &mut Writer<'_>, record: &Record<'_>) {
             out.put(name);
         }
     }
+    if let Some((addr, port)) = &record.local {
+        out.put(&[LOCAL | MAY_BE_IGNORED, local_len(record.family) as u8]);
+        write_addr(out, record.family, addr);
+        out.put(&port.bytes());
+    }
     if let Some(idle) = record.idle {
         out.put(&[IDLE | MAY_BE_IGNORED, IDLE_LEN]);
         out.put(&idle.to_be_bytes());
+    }
+}
+
+fn write_addr(out: &mut Writer<'_>, family: Family, addr: &Addr) {
+    match family {
+        Family::Inet => out.put(&addr.v4()),
+        Family::Inet6 => out.put(addr.bytes()),
     }
 }
 
@@ -242,6 +261,7 @@ fn read_sized(conn: &[u8]) -> Option<Read<'_>> {
         seq,
         data,
         name,
+        local,
         idle,
     } = params;
     let pe = match (data, name) {
@@ -264,6 +284,7 @@ fn read_sized(conn: &[u8]) -> Option<Read<'_>> {
         daddr,
         seq,
         pe,
+        local: local.and_then(|value| read_local(family, value)),
         idle,
     }))
 }
@@ -274,6 +295,7 @@ struct Params<'a> {
     seq: Option<[Seq; 2]>,
     data: Option<&'a [u8]>,
     name: Option<&'a [u8]>,
+    local: Option<&'a [u8]>,
     idle: Option<u32>,
 }
 
@@ -294,6 +316,7 @@ impl<'a> Params<'a> {
                 PE_DATA => once(&mut params.data, value)?,
                 PE_NAME if value.len() <= MAX_PE_NAME => once(&mut params.name, value)?,
                 PE_NAME => return None,
+                LOCAL if kind & MAY_BE_IGNORED != 0 => params.local = Some(value),
                 IDLE if kind & MAY_BE_IGNORED != 0 => {
                     // Of another length, it is an unknown parameter.
                     let idle = value.try_into().ok().map(u32::from_be_bytes);
@@ -319,4 +342,16 @@ fn read_sequences(value: &[u8]) -> Option<[Seq; 2]> {
     let (words, rest) = take::<[U32; 6]>(value)?;
     rest.is_empty()
         .then(|| sequences(words.map(|word| word.get())))
+}
+
+/// Reads a local end. `None` if it is of another length: it is an unknown parameter then.
+fn read_local(family: Family, value: &[u8]) -> Option<(Addr, Port)> {
+    let (addr, port) = match family {
+        Family::Inet => take::<[u8; 4]>(value).map(|(addr, rest)| (Addr::from_v4(*addr), rest))?,
+        Family::Inet6 => {
+            take::<[u8; 16]>(value).map(|(addr, rest)| (Addr::from_v6(*addr), rest))?
+        }
+    };
+    let port = u16::from_be_bytes(port.try_into().ok()?);
+    Some((addr, Port::new(port)))
 }
