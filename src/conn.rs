@@ -107,7 +107,7 @@ const HAS_APP: u32 = 1 << 28;
 
 /// Internal flag, not uapi: the conn keeps the local end of a former one from others, see
 /// [`fullnat`].
-const RESTS: u32 = 1 << 27;
+const RESERVED: u32 = 1 << 27;
 
 /// One end of a connection: address and port.
 pub(crate) type End<'a> = (&'a Addr, Port);

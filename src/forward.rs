@@ -68,7 +68,7 @@ pub(crate) const fn to_internal(flags: u32) -> u32 {
     }
 }
 
-/// The flags of a dest as user space sees them, which are the same as in C.
+/// The flags of a dest in user space, which are the same as in C.
 pub(crate) const fn to_user(flags: u32) -> u32 {
     match is_fullnat(flags) {
         true => flags & !IS_FULLNAT | FULLNAT | IP_VS_CONN_F_NOOUTPUT,

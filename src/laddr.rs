@@ -141,8 +141,8 @@ impl AddrList {
             .flat_map(|range| (0..range.len).map(|index| (range.family, range.at(index))))
     }
 
-    /// Writes the list and a NUL to `buffer`, cut if it is too short. Returns the length without the
-    /// NUL.
+    /// Writes the list and a NUL to `buffer`, cut if it is too short. Returns the length without
+    /// the NUL.
     pub(crate) fn print(&self, buffer: &mut [u8]) -> usize {
         let mut text = Cut::new(buffer);
         let mut separator = "";

@@ -7,14 +7,14 @@
 //! The ends of a conn to a dest are all ports of all local addresses. The search starts at an end
 //! that a hash of the client determines (RFC 6056, section 3.3.3).
 //!
-//! Ports are in *blocks* of 64, with a bit for each port in a word of [`Used`]. A search first reads
-//! the words of up to [`MAX_BLOCKS`] successive blocks. If 90 % of the ports are used, 999 of 1000
-//! blocks have a free one. A conn owns the bit that it has set, and clears it when it ends.
+//! Ports are in *blocks* of 64, with a bit for each port in a word of [`Used`]. A search first
+//! reads the words of up to [`MAX_BLOCKS`] successive blocks. If 90 % of the ports are used, 999 of
+//! 1000 blocks have a free one. A conn owns the bit that it has set, and clears it when it ends.
 //!
 //! Blocks of other addresses and dests may share a word. Then a bit that is set may be another
-//! block's, and the port is passed over. If no port is found, up to [`MAX_ENDS`] single ends are
-//! tried without their bits. The conn of such an end owns no bit. So a port whose bit is not set may
-//! be used, and each port is looked up in the table of conns before it is chosen.
+//! block's, and the port is skipped. If no port is found, up to [`MAX_ENDS`] single ends are tried
+//! without their bits. The conn of such an end owns no bit. So a port whose bit is not set may be
+//! used, and each port is looked up in the table of conns before it is chosen.
 
 use crate::shim::{
     Array,
@@ -25,6 +25,10 @@ use core::ops::RangeInclusive;
 
 /// The maximum number of blocks with usable ports whose words are read for a conn.
 const MAX_BLOCKS: u32 = 64;
+
+/// The maximum number of ports of these blocks that are looked up: conns may use them without their
+/// bits.
+const MAX_LOOKUPS: u32 = 128;
 
 /// The maximum number of blocks that are passed in search of these.
 const MAX_STEPS: u32 = 1024;
@@ -194,9 +198,9 @@ impl<R: Fn(u32) -> u64> Ends<'_, R> {
         }
     }
 
-    /// Chooses an end by `hash`. `hash_of` returns a hash of the dest and the address with an index;
-    /// `is_free`, whether no conn to the dest has the end. `None` if the ends that were tried are in
-    /// use.
+    /// Chooses an end by `hash`. `hash_of` returns a hash of the dest and the address with an
+    /// index; `is_free`, whether no conn to the dest has the end. `None` if the ends that were tried
+    /// are in use.
     pub(crate) fn choose(
         &self,
         used: Option<&Used>,
@@ -223,9 +227,12 @@ impl<R: Fn(u32) -> u64> Ends<'_, R> {
         ]
         .map(|port| port / BLOCK);
         let mut base = hash_of(addr);
-        let mut left = MAX_BLOCKS;
+        let (mut blocks, mut lookups) = (MAX_BLOCKS, MAX_LOOKUPS);
         for _ in 0..MAX_STEPS {
             let mut ports = self.in_block(block);
+            if ports != 0 {
+                blocks = blocks.checked_sub(1)?;
+            }
             let index = base.wrapping_add(block) % Used::WORDS;
             while let Some(bit) = used.take(index, ports, u32::from(port) % BLOCK) {
                 let number = bit.0 % BLOCK;
@@ -235,10 +242,8 @@ impl<R: Fn(u32) -> u64> Ends<'_, R> {
                     return Some(Choice { addr, port, bit });
                 }
                 used.clear(bit);
+                lookups = lookups.checked_sub(1)?;
                 ports &= !1u64.wrapping_shl(number);
-            }
-            if ports != 0 {
-                left = left.checked_sub(1)?;
             }
             if block == last {
                 addr = addr.wrapping_add(1).checked_rem(self.addrs)?;

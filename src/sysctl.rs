@@ -318,7 +318,7 @@ impl Sysctl {
         first.read_once() as u16..=last.read_once() as u16
     }
 
-    /// Whether the real servers of all FULLNAT services are told the client's address by TOA.
+    /// Whether packets of all FULLNAT services have the client's address by TOA.
     pub(crate) fn fullnat_client(&self) -> bool {
         get(&self.ints.fullnat_client) != 0
     }

@@ -141,7 +141,7 @@ def exhausted(v6):
     expect("with one more port", "rs1", ask(v6, "tcp", 1))
 
 
-def resting(v6):
+def reserved(v6):
     """A client opens a connection anew, while the real server has the old one in TIME_WAIT: no connection gets its local end."""
     build(NAT.machines)
     gc, gs, vip, dip = (NAT.addresses[name][v6] for name in ("GC", "GS", "VIP", "DIP"))
@@ -169,9 +169,9 @@ def resting(v6):
         agent.send("client", "eth0", "director", "eth0", ip(gc, vip, tcp(1234, PORT, "S", seq=number << 24)))
         wait_for("the count", lambda: local_file()[0] == f"Exhausted {number}", instead=lambda: local_file()[0])
     expect("packets to the server", "", agent.captured("dest", 0, f" > {gs} "))
-    nobody = ("::" if v6 else "0.0.0.0", 0)
+    none = ("::" if v6 else "0.0.0.0", 0)
     _, ends = local_file()
-    expect("the end that rests", [("TCP", "TIME_WAIT", nobody, nobody, (dip, 2001), (gs, PORT))],
+    expect("the reserved end", [("TCP", "TIME_WAIT", nobody, nobody, (dip, 2001), (gs, PORT))],
            [tuple(end[field] for field in ("protocol", "state", "client", "service", "local", "dest")) for end in ends])
     expect("connections", [], conns())
 
@@ -380,7 +380,7 @@ for six in (0, 1):
     exhausted(six)
     local_ends(six)
     listed(six)
-    resting(six)
+    reserved(six)
     for offload in ("on", "off"):
         told(six, offload)
     patched(six)

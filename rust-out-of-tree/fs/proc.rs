@@ -271,6 +271,9 @@ impl<T: Records> Adapter<T> {
         // SAFETY: The kernel passes a valid position.
         let pos = unsafe { &mut *pos };
         *pos = pos.wrapping_add(1);
+        // SAFETY: `start` has taken the lock, and no other is held. No reference to a record is used
+        // after this: the next one is found by its position.
+        unsafe { bindings::oot_cond_resched_rcu() };
         let guard = rcu::read_lock();
         // SAFETY: By the safety requirement the file is one of [`File::table`] with this `T`.
         let (context, reading) = unsafe { Self::reading(seq) };

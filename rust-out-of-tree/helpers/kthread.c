@@ -1,6 +1,7 @@
 // SPDX-License-Identifier: GPL-2.0
 
 #include <linux/kthread.h>
+#include <linux/rcupdate_wait.h>
 #include <linux/sched.h>
 #include <linux/sched/task.h>
 #include <linux/wait.h>
@@ -18,6 +19,11 @@ __oot_helper void oot_set_current_state_running(void)
 __oot_helper void oot_cond_resched(void)
 {
 	cond_resched();
+}
+
+__oot_helper void oot_cond_resched_rcu(void)
+{
+	cond_resched_rcu();
 }
 
 __oot_helper void oot_get_task_struct(struct task_struct *task)

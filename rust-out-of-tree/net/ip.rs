@@ -310,8 +310,8 @@ pub(crate) fn local_ports(net: &Net) -> RangeInclusive<u16> {
     range as u16..=(range >> 16) as u16
 }
 
-/// The ports of a block of 64 that sockets of this host get only by binding to them, as bits (sysctl
-/// `ip_local_reserved_ports`). The block with the number 1 begins with port 64.
+/// The ports of a block of 64 that sockets of this host get only by binding to them, as bits
+/// (sysctl `ip_local_reserved_ports`). The block with the number 1 begins with port 64.
 pub(crate) fn reserved_ports(net: &Net, block: u32) -> u64 {
     // SAFETY: The namespace is live. The function checks the number of the block.
     unsafe { bindings::oot_local_reserved_ports(net.as_raw(), block) }

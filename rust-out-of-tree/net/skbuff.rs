@@ -173,13 +173,13 @@ impl Skb {
     }
 
     /// Inserts `len` bytes at the offset `at` by moving what is before them, which must be headers,
-    /// and the link-layer header. The new bytes have any value. The offsets of IP and transport header
-    /// and of a checksum to be completed are moved as well.
+    /// and the link-layer header. The new bytes have any value. The offsets of IP and transport
+    /// header and of a checksum to be completed are moved as well.
     ///
     /// # Errors
     ///
-    /// `ENOMEM`, also if `at` is beyond the packet, or `len` above [`MAX_HEADROOM`] less the length of
-    /// the link-layer header.
+    /// `ENOMEM`, also if `at` is beyond the packet, or `len` above [`MAX_HEADROOM`] less the length
+    /// of the link-layer header.
     pub(crate) fn insert(&mut self, at: u32, len: u32) -> Result {
         self.writable(at)?;
         // SAFETY: By the type invariant no other code uses the packet, and its first `at` bytes are

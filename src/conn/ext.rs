@@ -27,6 +27,8 @@ use kernel::{
 pub(super) struct Ext {
     /// The local end, which replaces the client's in packets to the dest.
     pub(super) local: Option<Local>,
+    /// 1 once a packet from the dest has arrived for the local end.
+    pub(super) answered: Word32,
     /// The start of the connection, if the real server is told the client's address.
     pub(super) handshake: Option<Handshake>,
     /// The binding to an application.
@@ -73,10 +75,11 @@ impl Ext {
             }
             None => None,
         };
-        let tells_client = params.local.is_some_and(|local| local.tells_client);
+        let has_toa = params.local.is_some_and(|local| local.has_toa);
         let ext = Self {
             local: params.local,
-            handshake: tells_client.then(Handshake::new),
+            answered: Word32::new(0),
+            handshake: has_toa.then(Handshake::new),
             app,
             counts,
             pe,
@@ -93,6 +96,7 @@ impl Ext {
     pub(super) fn of_sequences(values: [Seq; 2]) -> Result<RcuBox<Self>> {
         let ext = Self {
             local: None,
+            answered: Word32::new(0),
             handshake: None,
             app: None,
             counts: None,

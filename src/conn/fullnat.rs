@@ -2,14 +2,14 @@
 
 //! Conns with a local end: packets to the dest have an address and a port of this host as source.
 //!
-//! Replies are found by the dest's and the local end, so no two conns may have both in common. An end
-//! is chosen that no conn uses with the dest. Another CPU may choose the same one at the same time,
-//! if one of the conns owns no bit of [`Used`](crate::ports::Used): after a conn was added, the table
-//! is searched for another one with the same replies. At least one of the two CPUs finds the other's
-//! conn.
+//! Replies are found by the dest's and the local end, so no two conns may have both in common. An
+//! end is chosen that no conn uses with the dest. Another CPU may choose the same one at the same
+//! time, if one of the conns owns no bit of [`Used`](crate::ports::Used): after a conn was added,
+//! the table is searched for another one with the same replies. At least one of the two CPUs finds
+//! the other's conn.
 //!
 //! A TCP conn that another one of the same client replaces may be over, while the real server still
-//! has the connection in `TIME_WAIT`. A conn that *rests* keeps its local end from others until then.
+//! has the connection in `TIME_WAIT`. A conn without packets *reserves* the local end until then.
 //! It has the local end as client and the dest as service, so that it is found by the same replies.
 
 use super::{
@@ -22,7 +22,7 @@ use super::{
     ConnRef,
     End,
     Params,
-    RESTS, //
+    RESERVED, //
 };
 use crate::{
     addr::{
@@ -42,8 +42,8 @@ use crate::{
 use kernel::sync::rcu;
 
 impl ConnTable {
-    /// Chooses one of `ends` for a conn with these parameters; `addr_of` returns the address with an
-    /// index. `None` if all that were tried are in use.
+    /// Chooses one of `ends` for a conn with these parameters; `addr_of` returns the address with
+    /// an index. `None` if all that were tried are in use.
     pub(crate) fn free_end<R: Fn(u32) -> u64>(
         &self,
         guard: &rcu::Guard,
@@ -70,7 +70,7 @@ impl ConnTable {
             addr: addr_of(choice.addr),
             port: Port::new(choice.port),
             bit: choice.bit,
-            tells_client: false,
+            has_toa: false,
         })
     }
 
@@ -113,13 +113,16 @@ impl ConnTable {
     /// Keeps the local end of a TCP conn from others as long as the real server may have the
     /// connection in `TIME_WAIT`. To be called before the conn is killed.
     #[cold]
-    pub(crate) fn rest(&self, guard: &rcu::Guard, conn: ConnRef<'_>, data: &ProtoData) {
+    pub(crate) fn reserve(&self, guard: &rcu::Guard, conn: ConnRef<'_>, data: &ProtoData) {
         let conn = conn.get();
         let Some((caddr, cport)) = conn.local(guard) else {
             return;
         };
-        // A real server forgets a connection that was reset.
-        if conn.proto != Proto::Tcp || conn.state() == State::Close as u8 {
+        // A real server has no `TIME_WAIT` after a reset, nor without an answer.
+        if conn.proto != Proto::Tcp
+            || conn.state() == State::Close as u8
+            || !conn.is_answered(guard) && !conn.is_received()
+        {
             return;
         }
         let params = Params {
@@ -134,27 +137,43 @@ impl ConnTable {
             local: None,
             pe: None,
             fwmark: 0,
-            flags: RESTS | IP_VS_CONN_F_LOCALNODE,
+            flags: RESERVED | IP_VS_CONN_F_LOCALNODE,
             hash: None,
         };
         let timeout = Proto::Tcp.timeout(data, State::TimeWait as u8);
-        self.add(guard, &params, None, None, Birth::Resting(timeout));
+        self.add(guard, &params, None, None, Birth::Reserved(timeout));
     }
 }
 
 impl Conn {
     /// Whether it only keeps the local end of a former conn from others.
-    pub(crate) fn is_resting(&self) -> bool {
-        self.flags() & RESTS != 0
+    pub(crate) fn is_reserved(&self) -> bool {
+        self.flags() & RESERVED != 0
     }
 
-    /// Sets state and timeout, in jiffies, of a conn that rests and is not in the table yet.
-    pub(super) fn begin_resting(&self, timeout: u32) {
+    /// Stores that a packet from the dest has arrived for the local end.
+    pub(crate) fn set_answered(&self, guard: &rcu::Guard) {
+        if let Some(ext) = self.ext.get(guard) {
+            if ext.answered.get() == 0 {
+                ext.answered.set(1);
+            }
+        }
+    }
+
+    fn is_answered(&self, guard: &rcu::Guard) -> bool {
+        self.ext
+            .get(guard)
+            .is_some_and(|ext| ext.answered.get() != 0)
+    }
+
+    /// Sets state and timeout, in jiffies, of a conn that reserves a local end and is not in the
+    /// table yet.
+    pub(super) fn begin_reserved(&self, timeout: u32) {
         self.life.receive(State::TimeWait as u8, true);
         self.life.set_timeout(timeout);
     }
 
-    /// Lets others use the local end of a dead conn.
+    /// Frees the local end of a dead conn.
     pub(super) fn release_local(this: ConnRef<'_>, guard: &rcu::Guard) {
         let local = this.ext.get(guard).and_then(|ext| ext.local.as_ref());
         if let (Some(owner), Some(local)) = (RcuHash::owner(this, guard), local) {

@@ -1,6 +1,6 @@
 // SPDX-License-Identifier: GPL-2.0
 
-//! The segments of a TCP connection that tell the real server the client's address.
+//! The segments of a TCP connection that have the option with the client's address.
 
 use crate::{
     shim::Word32,
@@ -23,9 +23,9 @@ impl Handshake {
         }
     }
 
-    /// Handles a segment from the client. Returns whether it is to tell the client's address: a SYN,
+    /// Handles a segment from the client. Returns whether it has the option: a SYN,
     /// the acknowledgement that ends the handshake, or the first data. `has_data`: it has data.
-    pub(crate) fn tells(&self, header: &Header, has_data: bool) -> bool {
+    pub(crate) fn takes_option(&self, header: &Header, has_data: bool) -> bool {
         let (flags, seq) = (header.flags, header.seq.get());
         if flags.rst() {
             return false;
@@ -64,7 +64,7 @@ mod tests {
     fn the_first_segments_tell() {
         let handshake = Handshake::new();
         let (syn, ack) = (Flags::SYN, Flags::ACK);
-        assert!(handshake.tells(&segment(syn, u32::MAX, 0), false));
+        assert!(handshake.takes_option(&segment(syn, u32::MAX, 0), false));
         assert!(handshake.answers(&segment(syn.with(ack), 99, 0)));
         assert!(!handshake.answers(&segment(ack, 100, 0)));
         for (flags, seq, number, has_data, want) in [
@@ -81,7 +81,7 @@ mod tests {
             (Flags::RST, 0, 100, false, false),
         ] {
             assert_eq!(
-                handshake.tells(&segment(flags, seq, number), has_data),
+                handshake.takes_option(&segment(flags, seq, number), has_data),
                 want
             );
         }

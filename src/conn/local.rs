@@ -1,6 +1,6 @@
 // SPDX-License-Identifier: GPL-2.0
 
-//! The local ends of conns, and what all of them in a network namespace share.
+//! The local ends of conns, and the data that all of them in a network namespace share.
 
 use super::End;
 use crate::{
@@ -27,8 +27,8 @@ pub(crate) struct Local {
     pub(crate) port: Port,
     /// The bit that the conn owns, if any.
     pub(crate) bit: Option<Bit>,
-    /// Whether the real server is told the client's address.
-    pub(crate) tells_client: bool,
+    /// Whether packets to the real server have the client's address as a TCP option.
+    pub(crate) has_toa: bool,
 }
 
 impl Local {
@@ -39,9 +39,9 @@ impl Local {
     }
 }
 
-/// What the conns with local ends of a network namespace share.
+/// The data that the conns with local ends of a network namespace share.
 pub(crate) struct Locals {
-    /// The ports in use, once a service or sysctl wants local ends and memory was not short.
+    /// The ports in use, once a service or the sysctl needs local ends and memory was not short.
     used: SetOnce<Used>,
     counters: PerCpuCounters<2>,
     /// 1 once all ends that were tried were in use.

@@ -145,7 +145,7 @@ impl Conn {
         let is_of_template = || sysctl.sync_persist_mode() && self.is_in_persistence();
         (self.proto.is_sent(state) || sysctl.sync_early())
             && !self.is_one_packet()
-            && !self.is_resting()
+            && !self.is_reserved()
             && !is_of_template()
     }
 

@@ -122,8 +122,8 @@ pub(crate) enum Birth<'a> {
     Template(u32),
     /// A sync message.
     Received(Received),
-    /// A conn that rests for this many jiffies.
-    Resting(u32),
+    /// A conn that reserves a local end for this many jiffies.
+    Reserved(u32),
     /// The announcement of a connection that client or dest will open.
     Listen(&'a ProtoData),
 }
@@ -322,7 +322,7 @@ impl ConnTable {
             Birth::Stateless => entry.begin_without_state(),
             Birth::Template(lifetime) => entry.life.begin_template(lifetime),
             Birth::Received(received) => entry.begin_received(received, guard),
-            Birth::Resting(timeout) => entry.begin_resting(timeout),
+            Birth::Reserved(timeout) => entry.begin_reserved(timeout),
             Birth::Listen(data) => entry.begin_listening(data),
         }
 

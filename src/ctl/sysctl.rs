@@ -29,6 +29,7 @@ use crate::{
         },
         net::{
             addrconf,
+            may_log,
             pernet::PerNet, //
         },
         sync::Once, //
@@ -312,10 +313,13 @@ fn check_local(netns: &PerNet<Netns>, family: Family, addr: &Addr) -> Result {
     let mut text = [0; 48];
     let len = laddr::print_addr(family, addr, &mut text);
     let shown = BStr::from_bytes(text.get(..len).unwrap_or_default());
-    pr_err!(
-        "fullnat_laddr: this host does not have the address {shown}; \
-         to add it: ip addr add {shown}/{prefix} dev DEVICE\n"
-    );
+    // Owners of user namespaces may write the file.
+    if may_log() {
+        pr_err!(
+            "fullnat_laddr: this host does not have the address {shown}; \
+             to add it: ip addr add {shown}/{prefix} dev DEVICE\n"
+        );
+    }
     Err(EINVAL)
 }
 

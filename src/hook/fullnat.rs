@@ -62,9 +62,9 @@ impl<'a> HookCtx<'a> {
         Forward::of(flags) == Forward::Masq && (is_wanted() || self.netns.sysctl.fullnat())
     }
 
-    /// Whether the real servers of a FULLNAT service are told the client's address. For sh and mh,
-    /// which use the flag themselves, only the sysctl says that.
-    pub(super) fn tells_client(self, service: &Service, proto: Proto) -> bool {
+    /// Whether packets to the real servers of a FULLNAT service have the client's address as an
+    /// option. For sh and mh, which use the flag themselves, only the sysctl says that.
+    pub(super) fn has_toa(self, service: &Service, proto: Proto) -> bool {
         if proto != Proto::Tcp {
             return false;
         }
@@ -134,12 +134,12 @@ impl<'a> HookCtx<'a> {
 
     /// Keeps the local end of a conn that is about to be killed, if it has one, from other conns
     /// while the real server may have the connection in `TIME_WAIT`.
-    pub(super) fn rest(self, old: ConnRef<'a>) {
+    pub(super) fn reserve(self, old: ConnRef<'a>) {
         if old.has_local() {
             let Netns {
                 conns, protocols, ..
             } = &**self.netns;
-            conns.rest(self.rcu(), old, protocols);
+            conns.reserve(self.rcu(), old, protocols);
         }
     }
 
@@ -154,6 +154,7 @@ impl<'a> HookCtx<'a> {
         let context = self.context_of(conn, packet);
         self.count_out(context.dest, &skb);
         self.touch::<true>(conn, Direction::Output, packet);
+        conn.set_answered(self.rcu());
         xmit::reply::send_to_client(context, skb)
     }
 }

@@ -5,7 +5,8 @@
 //! The conntrack entry of the old connection cannot lead to another dest. C lets the conn expire
 //! with its entry and drops the packet, so that the client must send it again, a second later. Here
 //! the entry is deleted, and a packet that starts a connection traverses all hooks once more, like
-//! the packet that the client would send again. So the rules for new connections apply to it.
+//! the packet that the client would send again. So the rules for new connections apply to it, and
+//! the scheduler does not count the old conn any more.
 //!
 //! C version: `ip_vs_in_hook()`, `ip_vs_conn_uses_old_conntrack()`
 //! [net/netfilter/ipvs/ip_vs_core.c].
@@ -76,8 +77,11 @@ impl<'a> HookCtx<'a> {
         }
         let is_redirected = skb.has_dnat_conntrack();
         skb.delete_conntrack();
-        if is_redirected {
-            self.kill_unless_in_control(old);
+        // The entry may exist again. It belongs to another conn then.
+        old.leave_conntrack();
+        self.kill_unless_in_control(old);
+        // Each pass through the hooks ends a conn.
+        if is_redirected || old.is_in_control() {
             return skb.drop_eperm();
         }
         let (skb, verdict) = skb.steal();
@@ -90,7 +94,7 @@ impl<'a> HookCtx<'a> {
 
     fn kill_unless_in_control(self, old: ConnRef<'a>) {
         if !old.is_in_control() {
-            self.rest(old);
+            self.reserve(old);
             Conn::kill(old, self.rcu());
         }
     }

@@ -264,7 +264,7 @@ impl<'a> HookCtx<'a> {
                 return skb.drop_eperm();
             };
             params.local = Some(Local {
-                tells_client: self.tells_client(service, proto),
+                has_toa: self.has_toa(service, proto),
                 ..local
             });
         }

@@ -151,11 +151,12 @@ fn params<'a>(netns: &Netns, record: &'a Record<'_>) -> Option<Params<'a>> {
 fn local(record: &Record<'_>) -> Option<Local> {
     let (addr, port) = record.local?;
     let is_nat = record.flags & IP_VS_CONN_F_FWD_MASK == IP_VS_CONN_F_MASQ;
-    (is_nat && !record.is_template()).then_some(Local {
+    let has_client_port = record.flags & IP_VS_CONN_F_NO_CPORT == 0;
+    (is_nat && has_client_port && !record.is_template()).then_some(Local {
         addr,
         port,
         bit: None,
-        tells_client: false,
+        has_toa: false,
     })
 }
 

@@ -182,6 +182,26 @@ fn reserved_ports_are_not_used() {
 }
 
 #[test]
+fn conns_without_bits_do_not_prolong_a_search() {
+    let (used, model) = (Used::new().unwrap(), Model::default());
+    let ports = Ports::all(1024..=65535);
+    let ends = Ends {
+        ports: &ports,
+        addrs: 1,
+        reserved: nothing,
+    };
+    for port in 1024..=65535 {
+        model.ends.borrow_mut().insert((1, 0, port), None);
+    }
+    for _ in 0..100 {
+        model.lookups.set(0);
+        assert_eq!(model.add(&ends, Some(&used), 1), None);
+        assert!(model.lookups.get() <= MAX_LOOKUPS + 1 + MAX_ENDS);
+    }
+    assert!(used.0.iter().all(|word| word.get() == 0));
+}
+
+#[test]
 fn without_words() {
     let model = Model::default();
     let ports = Ports::all(1..=60);

@@ -45,8 +45,8 @@ pub(crate) const fn fits(family: Family, header: usize) -> bool {
 }
 
 /// Completes a TCP header after room for the option was made behind the 20 bytes without options.
-/// Returns the effect on the checksum, except that on the pseudo-header. `None` if the header is too
-/// short or too long for the option.
+/// Returns the effect on the checksum, except that on the pseudo-header. `None` if the header is
+/// too short or too long for the option.
 pub(crate) fn write(
     segment: &mut [u8],
     family: Family,
@@ -74,8 +74,8 @@ pub(crate) fn write(
     Some(delta.replace_u16(before, header.offset_and_flags()))
 }
 
-/// Lowers the MSS in the options of a header by `by` bytes, but not below [`LEAST_MSS`]. Returns the
-/// effect on the checksum, [`Delta::NONE`] if there is no such option.
+/// Lowers the MSS in the options of a header by `by` bytes, but not below [`LEAST_MSS`]. Returns
+/// the effect on the checksum, [`Delta::NONE`] if there is no such option.
 pub(crate) fn lower_mss(segment: &mut [u8], by: u16) -> Delta {
     let Some(at) = find_mss(segment) else {
         return Delta::NONE;
@@ -105,8 +105,22 @@ pub(crate) fn lower_mss(segment: &mut [u8], by: u16) -> Delta {
     Delta::NONE.replace_u32(before, *words)
 }
 
+/// Whether a header has a TOA option.
+pub(crate) fn is_in(segment: &[u8]) -> bool {
+    find(segment, TOA).is_some()
+}
+
 /// The offset of the value of the MSS option.
 fn find_mss(segment: &[u8]) -> Option<usize> {
+    let at = find(segment, MSS)?;
+    match segment.get(at..)? {
+        [MSS, 4, _, _, ..] => at.checked_add(2),
+        _ => None,
+    }
+}
+
+/// The offset of the first option with this number.
+fn find(segment: &[u8], number: u8) -> Option<usize> {
     let (header, _) = tcp::Header::ref_from_prefix(segment).ok()?;
     let mut at = size_of::<tcp::Header>();
     // At most one option a byte.
@@ -115,7 +129,7 @@ fn find_mss(segment: &[u8]) -> Option<usize> {
         let step = match *rest {
             [END, ..] => return None,
             [NOP, ..] => 1,
-            [MSS, 4, _, _, ..] => return at.checked_add(2),
+            [kind, ..] if kind == number => return Some(at),
             [_, len, ..] if len >= 2 => len,
             _ => return None,
         };
@@ -150,6 +164,18 @@ mod tests {
     fn with_room(mut segment: Vec<u8>, len: usize) -> Vec<u8> {
         segment.splice(20..20, vec![0xee; len]);
         segment
+    }
+
+    #[test]
+    fn options_of_the_client() {
+        let own = [254, 8, 1, 2, 3, 4, 5, 6];
+        assert!(is_in(&syn(&own)));
+        assert!(is_in(&syn(&[&[2, 4, 5, 0xb4][..], &own].concat())));
+        assert!(is_in(&syn(&[1, 1, 1, 254])));
+        assert!(!is_in(&syn(&[2, 4, 5, 0xb4])));
+        // It is in the payload.
+        assert!(!is_in(&[&syn(&[])[..], &own].concat()));
+        assert!(!is_in(&syn(&[&[0, 0, 0, 0][..], &own].concat())));
     }
 
     #[test]

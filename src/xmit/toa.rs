@@ -1,7 +1,7 @@
 // SPDX-License-Identifier: GPL-2.0
 
 //! FULLNAT with TOA: the first segments to the dest have a TCP option with the client's address and
-//! port. Since they are longer than the client knows, the MSS that the dest tells is lowered.
+//! port. Since the option makes them longer, the MSS in the SYN of the dest is lowered.
 
 use super::{
     output::Context,
@@ -32,7 +32,8 @@ use zerocopy::FromBytes;
 const MAX_LEN: u32 = u16::MAX as u32;
 
 /// Adds the option to a translated packet to the dest, if it is one of those that have it and there
-/// is room in the header and the MTU. `None` if memory is short.
+/// is room in the header and the MTU. `None` if memory is short, or if there is no room and the client
+/// has sent the option itself.
 pub(super) fn request(context: Context<'_>, target: &Target<'_>, skb: &mut Skb) -> Option<()> {
     let Context { conn, packet, .. } = context;
     let Some((handshake, header)) = segment(context, skb) else {
@@ -46,10 +47,19 @@ pub(super) fn request(context: Context<'_>, target: &Target<'_>, skb: &mut Skb) 
             && skb.len() <= MAX_LEN.saturating_sub(len)
             && !skb.exceeds_mtu(longest)
     };
-    if handshake.tells(&header, skb.len() > payload) && has_room() {
-        return insert(context, skb, len);
+    if !handshake.takes_option(&header, skb.len() > payload) {
+        return Some(());
     }
-    Some(())
+    match has_room() {
+        true => insert(context, skb, len),
+        false => has_none(packet.transport, payload, skb),
+    }
+}
+
+/// Returns `None` if a header has the option already: a client could name another one with it.
+fn has_none(start: u32, end: u32, skb: &mut Skb) -> Option<()> {
+    let header = skb.writable(end).ok()?.get(start as usize..)?;
+    (!toa::is_in(header)).then_some(())
 }
 
 /// Lowers the MSS in a SYN of the dest by the length of the option. `None` if memory is short.
@@ -71,7 +81,7 @@ pub(super) fn reply(context: Context<'_>, skb: &mut Skb) -> Option<()> {
     }
 }
 
-/// The TCP header of a packet of a conn whose real server is told the client, and that conn's
+/// The TCP header of a packet of a conn with the option, and that conn's
 /// handshake.
 fn segment<'a>(context: Context<'a>, skb: &Skb) -> Option<(&'a Handshake, tcp::Header)> {
     let Context { conn, packet, .. } = context;

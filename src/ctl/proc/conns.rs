@@ -58,7 +58,7 @@ impl Records for Conns {
     }
 
     fn show(_netns: &PerNet<Netns>, guard: &rcu::Guard, conn: &Self::Record, seq: &SeqFile) {
-        if conn.is_resting() {
+        if conn.is_reserved() {
             return;
         }
         let mut line = Line::new();
@@ -100,7 +100,7 @@ impl Records for SyncConns {
     }
 
     fn show(_netns: &PerNet<Netns>, guard: &rcu::Guard, conn: &Self::Record, seq: &SeqFile) {
-        if conn.is_resting() {
+        if conn.is_reserved() {
             return;
         }
         let mut line = Line::new();
@@ -117,8 +117,8 @@ impl Records for SyncConns {
     }
 }
 
-/// /proc/net/ip_vs_fullnat, which C does not have: the conns with a local end, and the local ends
-/// that rest. These have no client and no service.
+/// /proc/net/ip_vs_fullnat, which C does not have: the conns with a local end, and the reserved
+/// local ends. These have no client and no service.
 pub(super) struct LocalEnds;
 
 impl Records for LocalEnds {
@@ -143,10 +143,10 @@ impl Records for LocalEnds {
     }
 
     fn show(_netns: &PerNet<Netns>, guard: &rcu::Guard, conn: &Self::Record, seq: &SeqFile) {
-        let nobody = (&Addr::ANY, Port::ZERO);
-        let (client, service, local) = match (conn.local(guard), conn.is_resting()) {
+        let none = (&Addr::ANY, Port::ZERO);
+        let (client, service, local) = match (conn.local(guard), conn.is_reserved()) {
             (Some(local), _) => (conn.client(), conn.service(), local),
-            (None, true) => (nobody, nobody, conn.client()),
+            (None, true) => (none, none, conn.client()),
             (None, false) => return,
         };
         let mut line = Line::new();
