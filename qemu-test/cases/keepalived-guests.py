@@ -9,10 +9,10 @@ import os
 import agent
 import pair_lab as lab
 import sync_lab
-from case import DEBUG, configure
+from case import configure
 from pair_lab import Director, Pair
 
-COUNT = 1000 if os.environ.get("LONG") else 100 if DEBUG else 334  # with each method
+COUNT = 1000 if os.environ.get("LONG") else 100  # with each method
 LATER = 100  # connections that begin while A is away
 
 agent.reset()
