@@ -171,7 +171,7 @@ def reserved(v6):
     expect("packets to the server", "", agent.captured("dest", 0, f" > {gs} "))
     none = ("::" if v6 else "0.0.0.0", 0)
     _, ends = local_file()
-    expect("the reserved end", [("TCP", "TIME_WAIT", nobody, nobody, (dip, 2001), (gs, PORT))],
+    expect("the reserved end", [("TCP", "TIME_WAIT", none, none, (dip, 2001), (gs, PORT))],
            [tuple(end[field] for field in ("protocol", "state", "client", "service", "local", "dest")) for end in ends])
     expect("connections", [], conns())
 
