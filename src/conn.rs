@@ -272,7 +272,7 @@ impl Conn {
         Some(self.ext.get(guard)?.local.as_ref()?.end())
     }
 
-    /// The start of the connection, if the real server is told the client's address.
+    /// The start of the connection, if its first segments to the dest have the TOA option.
     #[inline]
     pub(crate) fn handshake<'g>(&'g self, guard: &'g rcu::Guard) -> Option<&'g Handshake> {
         self.ext.get(guard)?.handshake.as_ref()

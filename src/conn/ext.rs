@@ -29,7 +29,7 @@ pub(super) struct Ext {
     pub(super) local: Option<Local>,
     /// 1 once a packet from the dest has arrived for the local end.
     pub(super) answered: Word32,
-    /// The start of the connection, if the real server is told the client's address.
+    /// The start of the connection, if its first segments to the dest have the TOA option.
     pub(super) handshake: Option<Handshake>,
     /// The binding to an application.
     pub(super) app: Option<App>,
